@@ -1,0 +1,96 @@
+/**
+ * The log's interface. A log keeps encoded entries in the order of their revisions and gives them back after a
+ * restart. It knows nothing of tasks or workers: an entry is text (core/codec.ts), of which the log reads only
+ * the line starts. The interface is asynchronous and free of SQLite, because a later log is an engine shared by
+ * several coordinators; `after` is what will fence a leader that lost its lease.
+ *
+ * The text of an entry, one line each, every line ended by "\n", fields parted by "\t":
+ *   "@" revision "\t" at "\t" clock "\t" operation "\t" who      the header; at: wall ms; clock: lease-clock ms
+ *   "+" part "\t" key "\t" text                                  a record put (text may hold tabs, never newlines)
+ *   "-" part "\t" key                                            a record deleted
+ * A part is a family of rows ("tasks", "runs", "workers", …); keys hold neither tabs nor newlines.
+ */
+
+/** Entries that leave together: one row, one write, one sync. */
+export type Batch = {
+  /** Revision of the first and the last entry. They grow by at least one from entry to entry. */
+  first: number;
+  last: number;
+  /** The entries' texts, joined. */
+  text: string;
+};
+
+export type Appended =
+  /** The batch is as safe as the strategy promises: applied, written or synced. */
+  | { kind: "durable" }
+  /** `after` is not the log's last revision; nothing was written. */
+  | { kind: "fenced"; last: number }
+  /** The disk is full; nothing was written, and the log takes no batch until probe() succeeds. */
+  | { kind: "full" };
+
+/** Takes what the log holds, oldest first: the image's rows, then the entries after it. */
+export type RecoverySink = {
+  row(part: string, key: string, text: string): void;
+  /** One whole entry, header and changes. */
+  entry(text: string): void;
+  /** For the terminal: how far recovery is, in rows and entries. */
+  progress(done: number, total: number): void;
+};
+
+export type Recovered = {
+  /** The last revision the log holds; 0 for a new one. */
+  revision: number;
+  /** The next revision must lie above this; it is at or above every revision that ever left the process. */
+  ceiling: number;
+  /** Wall and lease clock of the last entry; 0 for a new one. */
+  at: number;
+  clock: number;
+  /** What recovery had to mend and says in the log lines, such as a torn tail that was cut. */
+  notes: string[];
+};
+
+export type LogStatus = {
+  strategy: "memory" | "snapshot" | "wal";
+  /** Last revision that is as safe as it will get (synced, or in the last snapshot). */
+  syncedRevision: number;
+  /** The image's rows are as of this revision. */
+  foldedTo: number;
+  /** The oldest entry kept. */
+  oldestRevision: number;
+  logBytes: number;
+  syncCount: number;
+  batchCount: number;
+};
+
+export interface Log {
+  /** Reads what is there into the sink, verifies it, and makes the log ready to append. Called once, first. */
+  open(sink: RecoverySink): Promise<Recovered>;
+  /** One at a time: the next append follows the answer to the last. Rejects when the log is beyond use. */
+  append(batch: Batch, after: number): Promise<Appended>;
+  /** Makes it safe that revisions up to `ceiling` leave the process. Resolves once that is synced. */
+  reserve(ceiling: number): Promise<void>;
+  /** After `full`: makes room if it can and tries a commit. True: appends work again. */
+  probe(): Promise<boolean>;
+  status(): LogStatus;
+  /** Called at most once, when the log is beyond use (a failed write or sync, the death of its thread). */
+  onFailure(listener: (error: Error) => void): void;
+  /** Writes what is left, releases the revisions that were reserved and not used, closes. Twice is fine. */
+  stop(): Promise<void>;
+}
+
+/** A data folder that must not be opened as it is. `code` is stable; `advice` says what to do. */
+export class LogError extends Error {
+  constructor(
+    readonly code:
+      | "data-folder-in-use"
+      | "data-folder-not-writable"
+      | "data-folder-newer-format"
+      | "data-folder-damaged"
+      | "log-failed",
+    message: string,
+    readonly advice: string,
+  ) {
+    super(message);
+    this.name = "LogError";
+  }
+}

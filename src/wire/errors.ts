@@ -1,0 +1,228 @@
+/**
+ * Every error a caller may branch on, in one table: code, HTTP status, title, may the same request be sent
+ * again, and what to do. The docs, Swagger, the client's error type and `application/problem+json` (RFC 9457)
+ * come from here. A code is never renamed. Anything that is not in this table is a bug and ends loudly.
+ */
+export const errorTable = {
+  "malformed-frame": {
+    status: 400,
+    title: "The frame or body is not valid JSON of the expected shape",
+    retryable: false,
+    hint: "Send one JSON object, or an array of them, each with op, seq and input.",
+  },
+  "unknown-operation": {
+    status: 404,
+    title: "There is no such operation",
+    retryable: false,
+    hint: "Look the operation up in docs/PROTOCOL.md or at /swagger.",
+  },
+  "invalid-input": {
+    status: 422,
+    title: "The input does not fit the operation",
+    retryable: false,
+    hint: "Mend the fields named in `errors`; nothing was changed.",
+  },
+  "payload-too-large": {
+    status: 413,
+    title: "The request or a value in it is too large",
+    retryable: false,
+    hint: "Store large data elsewhere and send a reference, or split the request.",
+  },
+  "payload-too-deep": {
+    status: 422,
+    title: "A value nests too deep",
+    retryable: false,
+    hint: "Flatten the value, or send it as a string.",
+  },
+  "unsupported-media-type": {
+    status: 415,
+    title: "The body is not JSON",
+    retryable: false,
+    hint: "Send `content-type: application/json`.",
+  },
+  "not-found": {
+    status: 404,
+    title: "There is nothing at this path",
+    retryable: false,
+    hint: "The paths are listed at /swagger.",
+  },
+  "method-not-allowed": {
+    status: 405,
+    title: "The path does not take this method",
+    retryable: false,
+    hint: "Use one of the methods in the Allow header.",
+  },
+  "upgrade-required": {
+    status: 426,
+    title: "This address speaks WebSocket",
+    retryable: false,
+    hint: "Connect with a WebSocket client; REST is on the HTTP port.",
+  },
+  "unknown-task": {
+    status: 404,
+    title: "There is no task with this id",
+    retryable: false,
+    hint: "It may have been removed by retention; list the tasks to see which are kept.",
+  },
+  "unknown-worker": {
+    status: 404,
+    title: "There is no worker with this id",
+    retryable: false,
+    hint: "Register the worker first.",
+  },
+  "unknown-queue": {
+    status: 404,
+    title: "There is no queue with this name",
+    retryable: false,
+    hint: "A queue exists once a task was submitted to it; list the queues to see which do.",
+  },
+  "unknown-namespace": {
+    status: 404,
+    title: "There is no such namespace",
+    retryable: false,
+    hint: "Leave the namespace out, or use `default`.",
+  },
+  "wrong-state": {
+    status: 409,
+    title: "The task is in a state that does not allow this",
+    retryable: false,
+    hint: "Read the task and decide from its state.",
+  },
+  "lease-lost": {
+    status: 409,
+    title: "The lease is not the task's newest",
+    retryable: false,
+    hint: "Stop working on the task: it was taken back, cancelled, or given to another worker. Nothing was changed.",
+  },
+  "worker-id-in-use": {
+    status: 409,
+    title: "Another live instance has this worker id",
+    retryable: true,
+    hint: "Give each worker process its own id, or wait until the other instance is offline.",
+  },
+  "worker-unavailable": {
+    status: 409,
+    title: "The worker cannot take this task now",
+    retryable: true,
+    hint: "The worker is offline, draining, full, or lacks what the task requires; name another or none.",
+  },
+  "no-worker": {
+    status: 409,
+    title: "No worker that fits has a free slot",
+    retryable: true,
+    hint: "Submit the task instead of assigning it: it is pushed as soon as a fitting worker is free.",
+  },
+  "idempotency-key-reused": {
+    status: 422,
+    title: "The idempotency key was used for a different request",
+    retryable: false,
+    hint: "Use a new key for a new request.",
+  },
+  "already-acknowledged": {
+    status: 409,
+    title: "The answer to this sequence number was acknowledged and is gone",
+    retryable: false,
+    hint: "Give every new operation of a session the next seq.",
+  },
+  "too-many-requirement-sets": {
+    status: 409,
+    title: "Too many different requirement sets",
+    retryable: false,
+    hint: "Use fewer combinations of queue, kind and capabilities.",
+  },
+  "greeting-expected": {
+    status: 401,
+    title: "The connection has not greeted yet",
+    retryable: false,
+    hint: "Send session.hello first.",
+  },
+  "unsupported-protocol": {
+    status: 400,
+    title: "The protocol version is not supported",
+    retryable: false,
+    hint: "Upgrade the client, or the daemon; session.hello names the versions.",
+  },
+  unauthorized: {
+    status: 401,
+    title: "A valid token is needed",
+    retryable: false,
+    hint: "Send `Authorization: Bearer TOKEN`, or `token` in session.hello.",
+  },
+  "forbidden-origin": {
+    status: 403,
+    title: "This origin may not call the daemon",
+    retryable: false,
+    hint: "Open the page from the daemon's own address, or allow the origin with --allow-origin.",
+  },
+  "forbidden-host": {
+    status: 421,
+    title: "The Host header names another host",
+    retryable: false,
+    hint: "Use localhost or 127.0.0.1, or start the daemon with a token.",
+  },
+  busy: {
+    status: 503,
+    title: "The daemon is at a limit and takes no more work now",
+    retryable: true,
+    hint: "Send the request again after Retry-After seconds.",
+  },
+  "shutting-down": {
+    status: 503,
+    title: "The daemon is stopping",
+    retryable: true,
+    hint: "Connect again in a moment.",
+  },
+  "disk-full": {
+    status: 507,
+    title: "The disk is full and nothing can be written",
+    retryable: true,
+    hint: "Make room on the disk of the data folder; reads are served, and writes again once a probe succeeds.",
+  },
+  internal: {
+    status: 500,
+    title: "A bug in the daemon",
+    retryable: false,
+    hint: "Report it, with the daemon's log lines of this moment.",
+  },
+} as const satisfies Record<string, { status: number; title: string; retryable: boolean; hint: string }>;
+
+export type ErrorCode = keyof typeof errorTable;
+
+/** One field that is wrong: a JSON pointer (RFC 6901) into the input and what is wrong there. */
+export type FieldError = { pointer: string; detail: string };
+
+/** The body of every refusal, over HTTP and WebSocket alike (RFC 9457). */
+export type Problem = {
+  type: string;
+  title: string;
+  status: number;
+  code: ErrorCode;
+  detail: string;
+  hint: string;
+  retryable: boolean;
+  retryAfterMs?: number;
+  errors?: FieldError[];
+};
+
+export const errorType = (code: ErrorCode) => `urn:cortexd:error:${code}`;
+
+/** Makes a problem from the table; `detail` says what is special about this case. */
+export function problem(
+  code: ErrorCode,
+  detail: string,
+  more?: { retryAfterMs?: number; errors?: FieldError[] },
+): Problem {
+  const row = errorTable[code];
+  const body: Problem = {
+    type: errorType(code),
+    title: row.title,
+    status: row.status,
+    code,
+    detail,
+    hint: row.hint,
+    retryable: row.retryable,
+  };
+  if (more?.retryAfterMs !== undefined) body.retryAfterMs = more.retryAfterMs;
+  if (more?.errors !== undefined) body.errors = more.errors;
+  return body;
+}

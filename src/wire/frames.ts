@@ -1,0 +1,54 @@
+/**
+ * The frames of the WebSocket, version 1. A frame is JSON text: one message, or an array of messages. The daemon
+ * always sends arrays. Requests of one connection are carried out in order and answered in order; events lie
+ * between the answers. docs/PROTOCOL.md is the description for people.
+ */
+import type { ErrorCode, Problem } from "./errors.ts";
+import type { OperationName } from "./operations.ts";
+import type { ChangeView } from "./state.ts";
+import type { Assignment } from "./tasks.ts";
+
+export const protocolVersion = 1;
+
+/** Client to daemon. `seq` grows by at least one with each new operation of a session. */
+export type RequestMessage = {
+  op: OperationName;
+  seq: number;
+  input?: unknown;
+  /** All answers up to this seq have arrived: the daemon may forget them. May stand in any message. */
+  ackedThrough?: number;
+};
+
+/** Daemon to client: the answer to `seq`. */
+export type ReplyMessage = { seq: number; ok: unknown } | { seq: number | null; error: Problem };
+
+/** Daemon to client, unasked. */
+export type EventMessage =
+  | ({ event: "task.assigned" } & Assignment)
+  | {
+      event: "task.aborted";
+      taskId: string;
+      workerId: string;
+      token: number;
+      reason: AbortReason;
+      detail: string;
+    }
+  | ({ event: "change"; watchId: string } & ChangeView)
+  | { event: "gap"; watchId: string; from: number; to: number };
+
+/** Why a running attempt must stop: its lease is void. */
+export type AbortReason = "cancelled" | "timeout" | "lease-expired" | "released";
+
+/** Close codes beside those of RFC 6455. */
+export const closeCodes = {
+  /** The daemon stops or restarts: connect again. */
+  restarting: 1012,
+  /** The socket took too long to read what was sent. */
+  tooSlow: 4008,
+  /** The greeting did not come in time, or the token was wrong. */
+  unauthorized: 4001,
+  /** Another connection took this session over. */
+  takenOver: 4009,
+} as const;
+
+export type { ErrorCode };

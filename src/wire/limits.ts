@@ -1,0 +1,63 @@
+/**
+ * The limits of the contract: what a client may send and what a socket may hold. They are the same on both
+ * sides of the wire, so client and daemon read them here. Every relation between two limits is asserted when
+ * this file loads; a change that breaks one ends the program at once, not in a customer's night.
+ */
+import { assert } from "../lib/assert.ts";
+
+export const limits = {
+  /** One WebSocket frame, in bytes of UTF-8. */
+  frameBytesMax: 4 * 1024 * 1024,
+  /** One HTTP body, in bytes. */
+  bodyBytesMax: 8 * 1024 * 1024,
+  /** A task's payload, result or progress, as JSON text in UTF-16 units (equal to bytes for ASCII). */
+  payloadBytesMax: 1024 * 1024,
+  /** How deep a payload, result or progress may nest. JSON.parse takes millions, JSON.stringify does not. */
+  depthMax: 64,
+  /** Operations in one frame. */
+  operationsPerFrameMax: 1000,
+  /** Tasks in one array submit (all or nothing). */
+  tasksPerSubmitMax: 1000,
+  /** Tasks one claim may take. */
+  tasksPerClaimMax: 1000,
+  /** A queue, type, kind, capability, label, worker or session name. */
+  nameLengthMax: 128,
+  idempotencyKeyLengthMax: 256,
+  /** Labels or capabilities on one task or worker. */
+  labelsMax: 32,
+  /** An error message, code or stack that a worker reports; longer ones are refused. */
+  errorMessageLengthMax: 4096,
+  errorStackLengthMax: 16 * 1024,
+  /** Attempts a task may ask for. */
+  attemptsMax: 1000,
+  /** Capacity a worker may offer. */
+  capacityMax: 10_000,
+  /** The longest delay, lease or time-out: 366 days, in ms. */
+  durationMsMax: 366 * 24 * 3600 * 1000,
+  leaseMsMin: 100,
+  /** The longest a request may wait for a result or a task, in ms. */
+  waitMsMax: 300_000,
+  /** Rows on one page of a list. */
+  pageMax: 1000,
+  /** Bytes that may wait for one slow socket before change events are dropped and a gap is told. */
+  watchBufferBytesMax: 4 * 1024 * 1024,
+  /** Bytes that may wait for one slow socket before it is closed; well under Bun's 16 MiB. */
+  socketBufferBytesMax: 12 * 1024 * 1024,
+  /** Answers kept for one session's operations until the client has acknowledged them. */
+  answersPerSessionMax: 10_000,
+  /** How long an answer is kept for a repeated request, in ms. */
+  answerAgeMsMax: 600_000,
+  /** Different requirement sets (kind, capabilities) a queue's tasks may have among them, over all queues. */
+  lanesMax: 10_000,
+  /** Registered workers, offline ones that have not been forgotten included. */
+  workersMax: 100_000,
+} as const;
+
+assert(limits.frameBytesMax >= 2 * limits.payloadBytesMax, "a frame holds a payload and its envelope");
+assert(limits.bodyBytesMax >= limits.frameBytesMax, "what fits a frame fits a body");
+assert(limits.watchBufferBytesMax >= limits.payloadBytesMax, "a watcher's buffer holds a payload");
+assert(
+  limits.socketBufferBytesMax >= limits.watchBufferBytesMax + 2 * limits.frameBytesMax,
+  "a socket over its watch budget still takes replies and pushes",
+);
+assert(limits.socketBufferBytesMax <= 14 * 1024 * 1024, "our budget lies under the engine's 16 MiB");

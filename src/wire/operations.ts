@@ -1,0 +1,295 @@
+/**
+ * Every operation, in one table: its schemas, its kind, its errors and a line of documentation. WebSocket
+ * dispatch, validation, Swagger text, client methods, metric labels and reference pages derive from it.
+ * Names are `noun.verb` and are never changed.
+ *
+ * kind: `mutation` is one transaction and one log entry, and its answer is kept for a repeated request;
+ * `volatile` changes what need not survive (a heartbeat, progress) and writes no entry; `read` changes
+ * nothing; `session` belongs to one connection and exists over the WebSocket alone.
+ */
+import type { Static, TSchema } from "@sinclair/typebox";
+import type { ErrorCode } from "./errors.ts";
+import * as state from "./state.ts";
+import * as tasks from "./tasks.ts";
+import * as workers from "./workers.ts";
+
+export type OperationKind = "mutation" | "volatile" | "read" | "session";
+
+export type OperationRow = {
+  kind: OperationKind;
+  scope: "read" | "write" | "work";
+  input: TSchema;
+  output: TSchema;
+  errors: readonly ErrorCode[];
+  summary: string;
+  example: unknown;
+};
+
+/** Errors that any operation may answer with; a row lists its own beside them. */
+export const commonErrors = [
+  "invalid-input",
+  "unauthorized",
+  "busy",
+  "shutting-down",
+] as const satisfies ErrorCode[];
+/** Errors that any mutation may answer with. */
+export const mutationErrors = [
+  "disk-full",
+  "idempotency-key-reused",
+  "already-acknowledged",
+] as const satisfies ErrorCode[];
+
+const lease = { taskId: "1042-0", workerId: "worker-001", token: 1043 };
+
+export const operations = {
+  "task.submit": {
+    kind: "mutation",
+    scope: "write",
+    input: tasks.TaskSubmitInput,
+    output: tasks.TaskSubmittedResult,
+    errors: ["payload-too-large", "payload-too-deep", "too-many-requirement-sets"],
+    summary: "Submit one task, or an array of them, all or nothing.",
+    example: { queue: "mail", type: "send", payload: { to: "ada@example.org" }, priority: "high" },
+  },
+  "task.get": {
+    kind: "read",
+    scope: "read",
+    input: tasks.TaskGet,
+    output: tasks.Task,
+    errors: ["unknown-task"],
+    summary: "Read one task; with waitMs, wait for its final state.",
+    example: { taskId: "1042-0", waitMs: 30_000 },
+  },
+  "task.list": {
+    kind: "read",
+    scope: "read",
+    input: tasks.TaskList,
+    output: tasks.TaskPage,
+    errors: [],
+    summary: "List tasks, newest first, by queue, type, state or worker.",
+    example: { queue: "mail", state: "queued", limit: 50 },
+  },
+  "task.cancel": {
+    kind: "mutation",
+    scope: "write",
+    input: tasks.TaskCancel,
+    output: tasks.TaskStanding,
+    errors: ["unknown-task", "wrong-state"],
+    summary: "Cancel a task; a running handler is told through its AbortSignal.",
+    example: { taskId: "1042-0", reason: "ordered twice" },
+  },
+  "task.retry": {
+    kind: "mutation",
+    scope: "write",
+    input: tasks.TaskRef,
+    output: tasks.TaskStanding,
+    errors: ["unknown-task", "wrong-state", "busy"],
+    summary: "Queue a failed, dead or cancelled task again with fresh attempts.",
+    example: { taskId: "1042-0" },
+  },
+  "task.claim": {
+    kind: "mutation",
+    scope: "work",
+    input: tasks.TaskClaim,
+    output: tasks.TaskClaimed,
+    errors: ["unknown-worker", "worker-unavailable"],
+    summary: "Take ready tasks as a worker without a socket; with waitMs, wait for the first.",
+    example: { workerId: "worker-001", count: 1, waitMs: 30_000 },
+  },
+  "task.assign": {
+    kind: "mutation",
+    scope: "write",
+    input: tasks.TaskAssign,
+    output: tasks.Assignment,
+    errors: [
+      "unknown-task",
+      "unknown-worker",
+      "wrong-state",
+      "worker-unavailable",
+      "no-worker",
+      "payload-too-large",
+      "payload-too-deep",
+    ],
+    summary: "Lease a queued or a new task to a named worker, or to the one we choose.",
+    example: {
+      task: { queue: "mail", type: "send", payload: { to: "ada@example.org" } },
+      workerId: "worker-001",
+    },
+  },
+  "task.complete": {
+    kind: "mutation",
+    scope: "work",
+    input: tasks.TaskComplete,
+    output: tasks.TaskStanding,
+    errors: ["unknown-task", "lease-lost", "payload-too-large", "payload-too-deep"],
+    summary: "Record a task's result; needs the lease's token.",
+    example: { ...lease, result: { delivered: true } },
+  },
+  "task.fail": {
+    kind: "mutation",
+    scope: "work",
+    input: tasks.TaskFail,
+    output: tasks.TaskStanding,
+    errors: ["unknown-task", "lease-lost"],
+    summary: "Record a failed attempt; the task is tried again, or is dead or failed.",
+    example: { ...lease, error: { message: "connection refused", code: "ECONNREFUSED" } },
+  },
+  "task.release": {
+    kind: "mutation",
+    scope: "work",
+    input: tasks.TaskRelease,
+    output: tasks.TaskStanding,
+    errors: ["unknown-task", "lease-lost"],
+    summary: "Give a task back unfinished; it stands where it stood, nothing charged.",
+    example: lease,
+  },
+  "task.extend": {
+    kind: "mutation",
+    scope: "work",
+    input: tasks.TaskExtend,
+    output: tasks.LeaseView,
+    errors: ["unknown-task", "lease-lost"],
+    summary: "Move a lease's deadline.",
+    example: { ...lease, leaseMs: 60_000 },
+  },
+  "task.progress": {
+    kind: "volatile",
+    scope: "work",
+    input: tasks.TaskProgress,
+    output: tasks.TaskStanding,
+    errors: ["unknown-task", "lease-lost", "payload-too-large", "payload-too-deep"],
+    summary: "Report progress; the newest is kept, and written with the task's next change.",
+    example: { ...lease, progress: { percent: 40 } },
+  },
+  "worker.register": {
+    kind: "mutation",
+    scope: "work",
+    input: workers.WorkerRegister,
+    output: workers.WorkerRegistered,
+    errors: ["worker-id-in-use", "too-many-requirement-sets"],
+    summary: "Register a worker, or take its session over after a reconnect.",
+    example: { workerId: "worker-001", kind: "builder", capabilities: ["docker"], capacity: 4 },
+  },
+  "worker.unregister": {
+    kind: "mutation",
+    scope: "work",
+    input: workers.WorkerRef,
+    output: workers.WorkerUnregistered,
+    errors: ["unknown-worker"],
+    summary: "Leave; the worker's tasks go back to their queue, nothing charged.",
+    example: { workerId: "worker-001" },
+  },
+  "worker.heartbeat": {
+    kind: "volatile",
+    scope: "work",
+    input: workers.WorkerHeartbeat,
+    output: workers.WorkerBeat,
+    errors: ["unknown-worker", "worker-id-in-use"],
+    summary: "Say that the worker lives; answers its leases and what was cancelled.",
+    example: { workerId: "worker-001" },
+  },
+  "worker.drain": {
+    kind: "mutation",
+    scope: "write",
+    input: workers.WorkerDrain,
+    output: workers.Worker,
+    errors: ["unknown-worker", "worker-unavailable"],
+    summary: "Give a worker no new tasks; those it holds go on.",
+    example: { workerId: "worker-001", drain: true },
+  },
+  "worker.get": {
+    kind: "read",
+    scope: "read",
+    input: workers.WorkerRef,
+    output: workers.Worker,
+    errors: ["unknown-worker"],
+    summary: "Read one worker.",
+    example: { workerId: "worker-001" },
+  },
+  "worker.list": {
+    kind: "read",
+    scope: "read",
+    input: workers.WorkerList,
+    output: workers.WorkerPage,
+    errors: [],
+    summary: "List workers by id.",
+    example: { state: "busy" },
+  },
+  "queue.list": {
+    kind: "read",
+    scope: "read",
+    input: state.QueueList,
+    output: state.QueuePage,
+    errors: [],
+    summary: "List queues with their counts.",
+    example: {},
+  },
+  "state.get": {
+    kind: "read",
+    scope: "read",
+    input: state.StateGet,
+    output: state.State,
+    errors: [],
+    summary: "Revision, counts, workers and queues at one moment.",
+    example: {},
+  },
+  "session.hello": {
+    kind: "session",
+    scope: "read",
+    input: state.Hello,
+    output: state.Welcome,
+    errors: ["unsupported-protocol", "unknown-namespace"],
+    summary: "Greet: the first operation on a connection.",
+    example: { protocol: 1, session: "c0ffee42", client: "my-client/1.0" },
+  },
+  "session.ping": {
+    kind: "session",
+    scope: "read",
+    input: state.Ping,
+    output: state.Pong,
+    errors: [],
+    summary: "Keep the connection and its worker alive when there is nothing else to say.",
+    example: {},
+  },
+  "worker.credit": {
+    kind: "session",
+    scope: "work",
+    input: workers.WorkerCredit,
+    output: workers.WorkerRef,
+    errors: ["unknown-worker"],
+    summary: "Say how many tasks the worker on this connection will hold by push.",
+    example: { workerId: "worker-001", credit: 2 },
+  },
+  "watch.start": {
+    kind: "session",
+    scope: "read",
+    input: state.WatchStart,
+    output: state.WatchStarted,
+    errors: [],
+    summary: "Get an event for every change that fits, from now on.",
+    example: { watchId: "mail", queue: "mail" },
+  },
+  "watch.stop": {
+    kind: "session",
+    scope: "read",
+    input: state.WatchStop,
+    output: state.WatchStopped,
+    errors: [],
+    summary: "End a watch.",
+    example: { watchId: "mail" },
+  },
+} as const satisfies Record<string, OperationRow>;
+
+export type Operations = typeof operations;
+export type OperationName = keyof Operations;
+export type Input<N extends OperationName> = Static<Operations[N]["input"]>;
+export type Output<N extends OperationName> = Static<Operations[N]["output"]>;
+
+/** The operations the state itself answers: all but those of one connection. */
+export type CoreOperationName = {
+  [N in OperationName]: Operations[N]["kind"] extends "session" ? never : N;
+}[OperationName];
+
+export const operationNames = Object.keys(operations) as OperationName[];
+export const isOperation = (name: unknown): name is OperationName =>
+  typeof name === "string" && Object.hasOwn(operations, name);

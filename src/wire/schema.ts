@@ -1,0 +1,45 @@
+/**
+ * The small schemas every primitive shares. Plain TypeBox, so that a client needs no server library.
+ * Objects are closed: an unknown field is a mistake and is refused, never ignored.
+ */
+import { type TProperties, type TSchema, Type } from "@sinclair/typebox";
+import { limits } from "./limits.ts";
+
+/** A name: starts with a letter, digit or underscore; never a key that JavaScript treats specially. */
+export const namePattern = "^(?!(?:__proto__|constructor|prototype)$)[A-Za-z0-9_][A-Za-z0-9._:@/+-]*$";
+
+export const Name = (description: string) =>
+  Type.String({ pattern: namePattern, minLength: 1, maxLength: limits.nameLengthMax, description });
+
+export const Integer = (minimum: number, maximum: number, description: string) =>
+  Type.Integer({ minimum, maximum, description });
+
+export const DurationMs = (description: string, minimum = 0) =>
+  Integer(minimum, limits.durationMsMax, description);
+
+/** A moment: milliseconds since 1970 (UTC). */
+export const Moment = (description: string) => Type.Integer({ minimum: 0, description });
+
+export const Revision = (description: string) => Type.Integer({ minimum: 0, description });
+
+/** Any JSON value; checked for size and depth by hand, never merged into anything. */
+export const Json = (description: string) => Type.Unknown({ description });
+
+export const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+
+export const Closed = <T extends TProperties>(properties: T, options: { description?: string } = {}) =>
+  Type.Object(properties, { additionalProperties: false, ...options });
+
+export const Labels = (description: string) =>
+  Type.Record(
+    Type.String({ pattern: namePattern, maxLength: limits.nameLengthMax }),
+    Type.String({ maxLength: limits.nameLengthMax }),
+    {
+      additionalProperties: false,
+      maxProperties: limits.labelsMax,
+      description,
+    },
+  );
+
+export const Names = (description: string) =>
+  Type.Array(Name("One name."), { maxItems: limits.labelsMax, uniqueItems: true, description });

@@ -1,0 +1,136 @@
+/** Queues, the state as a whole, and watching it, on the wire. */
+import { type Static, Type } from "@sinclair/typebox";
+import { limits } from "./limits.ts";
+import { Closed, Json, Name, Nullable, Revision } from "./schema.ts";
+import { TaskStateSchema } from "./tasks.ts";
+
+const Counts = Closed({
+  scheduled: Type.Integer(),
+  queued: Type.Integer(),
+  running: Type.Integer(),
+  completed: Type.Integer(),
+  failed: Type.Integer(),
+  dead: Type.Integer(),
+  cancelled: Type.Integer(),
+});
+export type Counts = Static<typeof Counts>;
+
+export const Queue = Closed({
+  name: Type.String(),
+  counts: Counts,
+  queuedByPriority: Closed({
+    critical: Type.Integer(),
+    high: Type.Integer(),
+    normal: Type.Integer(),
+    low: Type.Integer(),
+  }),
+});
+export type Queue = Static<typeof Queue>;
+export const QueueList = Closed({});
+export const QueuePage = Closed({ queues: Type.Array(Queue) });
+export type QueuePage = Static<typeof QueuePage>;
+
+export const StateGet = Closed({});
+export const State = Closed({
+  revision: Revision("The newest revision."),
+  durableRevision: Revision("What the log holds for sure."),
+  namespace: Type.String(),
+  counts: Closed({
+    tasks: Counts,
+    workers: Closed({
+      idle: Type.Integer(),
+      busy: Type.Integer(),
+      draining: Type.Integer(),
+      offline: Type.Integer(),
+    }),
+  }),
+  workers: Type.Array(Json("A worker, as GET /api/workers shows it."), {
+    description: "The first hundred workers.",
+  }),
+  queues: Type.Array(Queue),
+});
+export type State = Static<typeof State>;
+
+export const tableNames = ["tasks", "workers", "answers"] as const;
+
+export const HealthView = Closed({
+  status: Type.Union([Type.Literal("ok"), Type.Literal("read-only"), Type.Literal("stopping")]),
+  version: Type.String(),
+  preset: Type.String(),
+  uptimeMs: Type.Integer(),
+  revision: Revision("The newest revision."),
+  durableRevision: Revision("What the log holds for sure."),
+});
+export type HealthView = Static<typeof HealthView>;
+
+export const Hello = Closed({
+  protocol: Type.Integer({ description: "The protocol version the client speaks: 1." }),
+  session: Type.Optional(
+    Name(
+      "The session's id, chosen by the client and kept over reconnects, so that repeated operations are recognised. Default: a new one.",
+    ),
+  ),
+  token: Type.Optional(Type.String({ maxLength: 1024 })),
+  namespace: Type.Optional(Name("Default `default`.")),
+  client: Type.Optional(
+    Type.String({
+      maxLength: limits.nameLengthMax,
+      description: "Name and version of the client, for the log.",
+    }),
+  ),
+});
+export const Welcome = Closed({
+  protocol: Type.Integer(),
+  server: Type.String({ description: "Name and version of the daemon." }),
+  session: Type.String(),
+  namespace: Type.String(),
+  revision: Revision("The newest revision."),
+  heartbeatMs: Type.Integer({ description: "Send something at least this often." }),
+  limits: Closed({
+    frameBytesMax: Type.Integer(),
+    operationsPerFrameMax: Type.Integer(),
+    payloadBytesMax: Type.Integer(),
+  }),
+});
+export type Welcome = Static<typeof Welcome>;
+
+export const WatchStart = Closed({
+  watchId: Name("Chosen by the client; names the watch in its events. One connection may have many."),
+  tables: Type.Optional(
+    Type.Array(Type.Union([Type.Literal("tasks"), Type.Literal("workers")]), {
+      minItems: 1,
+      uniqueItems: true,
+      description: "Default: both.",
+    }),
+  ),
+  queue: Type.Optional(Name("Only tasks of this queue.")),
+  taskId: Type.Optional(Type.String({ maxLength: 32, description: "Only this task." })),
+  workerId: Type.Optional(Name("Only this worker, and tasks leased to it.")),
+});
+export type WatchStart = Static<typeof WatchStart>;
+export const WatchStarted = Closed({
+  watchId: Type.String(),
+  revision: Revision("Changes after this revision follow."),
+});
+export const WatchStop = Closed({ watchId: Name("As started.") });
+export const WatchStopped = Closed({ watchId: Type.String() });
+
+/** One change, as watchers see it. */
+export const ChangeView = Closed({
+  table: Type.Union([Type.Literal("tasks"), Type.Literal("workers")]),
+  id: Type.String(),
+  revision: Revision("The entry that made the change."),
+  at: Type.Integer(),
+  operation: Type.String({ description: "What caused it." }),
+  who: Type.String({ description: "Who caused it: a session, a worker or `cortexd`." }),
+  state: Nullable(
+    Type.Union([TaskStateSchema, Type.String()], { description: "The new state; null: removed." }),
+  ),
+  before: Nullable(Type.String({ description: "The state before; null: new." })),
+  queue: Type.Optional(Type.String()),
+  type: Type.Optional(Type.String()),
+  workerId: Type.Optional(Nullable(Type.String())),
+});
+export type ChangeView = Static<typeof ChangeView>;
+export const Ping = Closed({});
+export const Pong = Closed({ revision: Revision("The newest revision.") });

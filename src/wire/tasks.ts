@@ -1,0 +1,260 @@
+/** Tasks on the wire: what may be sent, what comes back. The life cycle is drawn in core/tasks.ts. */
+import { type Static, Type } from "@sinclair/typebox";
+import { limits } from "./limits.ts";
+import {
+  Closed,
+  DurationMs,
+  Integer,
+  Json,
+  Labels,
+  Moment,
+  Name,
+  Names,
+  Nullable,
+  Revision,
+} from "./schema.ts";
+
+export const priorities = ["critical", "high", "normal", "low"] as const;
+export type Priority = (typeof priorities)[number];
+export const PrioritySchema = Type.Union(
+  [Type.Literal("critical"), Type.Literal("high"), Type.Literal("normal"), Type.Literal("low")],
+  { description: "Tasks of a higher priority are pushed first; waiting makes a task more urgent (ageing)." },
+);
+
+export const taskStates = [
+  "scheduled",
+  "queued",
+  "running",
+  "completed",
+  "failed",
+  "dead",
+  "cancelled",
+] as const;
+export type TaskState = (typeof taskStates)[number];
+export const TaskStateSchema = Type.Union(
+  [
+    Type.Literal("scheduled"),
+    Type.Literal("queued"),
+    Type.Literal("running"),
+    Type.Literal("completed"),
+    Type.Literal("failed"),
+    Type.Literal("dead"),
+    Type.Literal("cancelled"),
+  ],
+  {
+    description:
+      "scheduled: delayed, or waiting to be tried again; queued: ready; running: leased to a worker; completed; failed: ended by a final error; dead: out of attempts or interruptions; cancelled.",
+  },
+);
+
+export const TaskId = Type.String({
+  pattern: "^[0-9]{1,16}-[0-9]{1,4}$",
+  description: "A task's id: the revision that made it, and its number in that entry.",
+  examples: ["1042-0"],
+});
+
+export const Backoff = Closed(
+  {
+    strategy: Type.Union([Type.Literal("fixed"), Type.Literal("exponential")], {
+      description: "fixed: delayMs each time; exponential: delayMs, doubled with each failed attempt.",
+    }),
+    delayMs: DurationMs("The first delay, in ms."),
+    maxMs: Type.Optional(DurationMs("The longest delay, in ms. Default 3,600,000.")),
+    jitter: Type.Optional(
+      Type.Number({
+        minimum: 0,
+        maximum: 1,
+        description:
+          "Which part of the delay is drawn by chance: 0 none, 1 all of it (full jitter). Default 0.5.",
+      }),
+    ),
+  },
+  {
+    description:
+      "How long to wait before a failed attempt is tried again. Default: exponential from 1,000 ms.",
+  },
+);
+export type Backoff = Static<typeof Backoff>;
+
+export const TaskSubmit = Closed({
+  queue: Type.Optional(Name("The queue. Default `default`.")),
+  type: Name("What is to be done; a worker chooses its handler by it."),
+  payload: Type.Optional(Json("Any JSON value. Default null.")),
+  priority: Type.Optional(PrioritySchema),
+  attempts: Type.Optional(
+    Integer(1, limits.attemptsMax, "How often it may be tried before it is dead. Default 3."),
+  ),
+  backoff: Type.Optional(Backoff),
+  leaseMs: Type.Optional(
+    DurationMs(
+      "The silence a worker is allowed before the task is taken back, in ms. Default 30,000.",
+      limits.leaseMsMin,
+    ),
+  ),
+  timeoutMs: Type.Optional(
+    DurationMs(
+      "The longest an attempt may run, in ms, whatever its worker says. Default: none.",
+      limits.leaseMsMin,
+    ),
+  ),
+  delayMs: Type.Optional(DurationMs("Start no earlier than this many ms from now. Default 0.")),
+  idempotencyKey: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: limits.idempotencyKeyLengthMax,
+      description:
+        "A second submit to the same queue with the same key makes no task and answers with the first one's id, for as long as that task is kept.",
+    }),
+  ),
+  kind: Type.Optional(Name("Only workers of this kind may run it.")),
+  capabilities: Type.Optional(Names("Only workers that have all of these may run it.")),
+  labels: Type.Optional(Labels("For people and filters; dispatch does not read them.")),
+});
+export type TaskSubmit = Static<typeof TaskSubmit>;
+
+export const TaskSubmitInput = Type.Union([
+  TaskSubmit,
+  Type.Array(TaskSubmit, { minItems: 1, maxItems: limits.tasksPerSubmitMax }),
+]);
+
+export const TaskSubmitted = Closed({
+  id: TaskId,
+  state: TaskStateSchema,
+  duplicate: Type.Boolean({ description: "The idempotency key was known: this is the earlier task." }),
+});
+export type TaskSubmitted = Static<typeof TaskSubmitted>;
+
+export const LeaseView = Closed({
+  workerId: Name("The worker that holds it."),
+  token: Revision("The fencing token: the revision of the entry that made the lease."),
+  deadlineAt: Moment("When it ends if the worker stays silent."),
+});
+export type LeaseView = Static<typeof LeaseView>;
+
+export const TaskError = Closed({
+  message: Type.String({ maxLength: limits.errorMessageLengthMax }),
+  code: Type.Optional(Type.String({ maxLength: limits.nameLengthMax })),
+  stack: Type.Optional(Type.String({ maxLength: limits.errorStackLengthMax })),
+});
+export type TaskError = Static<typeof TaskError>;
+
+/** A task as everyone sees it. `payload`, `progress` and `result` are the JSON values that were sent. */
+export const Task = Closed({
+  id: TaskId,
+  queue: Type.String(),
+  type: Type.String(),
+  payload: Json("What was submitted."),
+  priority: PrioritySchema,
+  state: TaskStateSchema,
+  attempt: Type.Integer({ description: "Attempts started so far; interrupted ones are not counted." }),
+  attempts: Type.Integer({ description: "Attempts allowed." }),
+  interruptions: Type.Integer({ description: "How often a worker went silent while running it." }),
+  backoff: Backoff,
+  leaseMs: Type.Integer(),
+  timeoutMs: Nullable(Type.Integer()),
+  idempotencyKey: Nullable(Type.String()),
+  kind: Nullable(Type.String()),
+  capabilities: Type.Array(Type.String()),
+  labels: Type.Record(Type.String(), Type.String()),
+  createdAt: Moment("When it was submitted."),
+  runAt: Nullable(Moment("When it becomes ready; null once it is.")),
+  startedAt: Nullable(Moment("When the newest attempt started.")),
+  finishedAt: Nullable(Moment("When it reached a final state.")),
+  lease: Nullable(LeaseView),
+  progress: Json("What the worker reported last, or null."),
+  result: Json("What the worker returned, or null."),
+  error: Nullable(TaskError),
+  reason: Nullable(Type.String({ description: "Why it is dead or cancelled, in words." })),
+  revision: Revision("The revision of its last change."),
+});
+export type Task = Static<typeof Task>;
+
+export const TaskRef = Closed({ taskId: TaskId });
+
+export const TaskGet = Closed({
+  taskId: TaskId,
+  waitMs: Type.Optional(
+    Integer(0, limits.waitMsMax, "Wait up to this long for a final state, then answer as it is."),
+  ),
+});
+
+export const TaskList = Closed({
+  queue: Type.Optional(Name("Only this queue.")),
+  type: Type.Optional(Name("Only this type.")),
+  state: Type.Optional(TaskStateSchema),
+  workerId: Type.Optional(Name("Only tasks leased to this worker.")),
+  cursor: Type.Optional(TaskId),
+  limit: Type.Optional(Integer(1, limits.pageMax, "Rows on the page. Default 100.")),
+});
+
+export const TaskPage = Closed({
+  tasks: Type.Array(Task, { description: "Newest first." }),
+  cursor: Nullable(
+    Type.String({
+      description:
+        "Send it to get the next page; null: there is none. A page may be short of `limit` and still have a next one.",
+    }),
+  ),
+});
+export type TaskPage = Static<typeof TaskPage>;
+
+export const TaskCancel = Closed({
+  taskId: TaskId,
+  reason: Type.Optional(
+    Type.String({ maxLength: limits.errorMessageLengthMax, description: "Why, in words." }),
+  ),
+});
+
+const held = {
+  taskId: TaskId,
+  workerId: Name("The worker that holds the lease."),
+  token: Revision("The lease's token."),
+};
+
+export const TaskComplete = Closed({ ...held, result: Type.Optional(Json("Any JSON value. Default null.")) });
+export const TaskFail = Closed({
+  ...held,
+  error: Type.Union([Type.String({ maxLength: limits.errorMessageLengthMax }), TaskError], {
+    description: "What went wrong: a message, or message, code and stack.",
+  }),
+  final: Type.Optional(
+    Type.Boolean({ description: "Do not try again: the task is failed at once. Default false." }),
+  ),
+  retryInMs: Type.Optional(DurationMs("Try again after this long, instead of the backoff.")),
+});
+export const TaskRelease = Closed(held);
+export const TaskExtend = Closed({
+  ...held,
+  leaseMs: Type.Optional(
+    DurationMs("The new silence allowed, from now. Default: the task's.", limits.leaseMsMin),
+  ),
+});
+export const TaskProgress = Closed({ ...held, progress: Json("Any JSON value; the newest one is kept.") });
+
+/** What an operation on one task answers: where it stands now. */
+export const TaskStanding = Closed({
+  id: TaskId,
+  state: TaskStateSchema,
+  revision: Revision("The revision of its last change."),
+});
+export type TaskStanding = Static<typeof TaskStanding>;
+
+export const TaskAssign = Closed({
+  taskId: Type.Optional(TaskId),
+  task: Type.Optional(TaskSubmit),
+  workerId: Type.Optional(Name("Default: the least loaded fitting worker.")),
+});
+
+export const Assignment = Closed({ task: Task, lease: LeaseView });
+export type Assignment = Static<typeof Assignment>;
+
+export const TaskClaim = Closed({
+  workerId: Name("A registered worker."),
+  count: Type.Optional(Integer(1, limits.tasksPerClaimMax, "At most this many. Default 1.")),
+  waitMs: Type.Optional(Integer(0, limits.waitMsMax, "Wait up to this long for the first one. Default 0.")),
+});
+export const TaskClaimed = Closed({ assignments: Type.Array(Assignment) });
+export type TaskClaimed = Static<typeof TaskClaimed>;
+
+/** A single submit answers one row, an array submit an array in the same order. */
+export const TaskSubmittedResult = Type.Union([TaskSubmitted, Type.Array(TaskSubmitted)]);
