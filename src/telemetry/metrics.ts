@@ -1,0 +1,216 @@
+/**
+ * Metrics, each declared once in one table; a name that is not in it does not compile. Counting is
+ * `metrics.tasksSubmitted++` on a plain object of numbers, and formatting happens only when somebody scrapes.
+ * What the state knows anyway (queued tasks, workers) is never counted a second time: it is handed in, as
+ * readings, at the moment of the scrape.
+ */
+type Row = {
+  /** counter: only grows. gauge: goes up and down, changed where it happens. reading: a gauge handed in at the scrape. */
+  type: "counter" | "gauge" | "reading";
+  /** The part of the JSON it stands in. */
+  part: "daemon" | "store" | "bus";
+  unit: "" | "bytes" | "ms";
+  help: string;
+  /** Rows of one family are one Prometheus metric, told apart by this label. */
+  family?: { name: string; label: string; value: string };
+};
+
+const tasksIn = (value: string) => ({ name: "tasks", label: "state", value });
+const workersIn = (value: string) => ({ name: "workers", label: "state", value });
+
+export const metricTable = {
+  uptimeMs: { type: "reading", part: "daemon", unit: "ms", help: "Time since the daemon started." },
+  memoryBytes: { type: "reading", part: "daemon", unit: "bytes", help: "Resident memory of the process." },
+
+  tasksSubmitted: {
+    type: "counter",
+    part: "daemon",
+    unit: "",
+    help: "Tasks submitted, duplicates not counted.",
+  },
+  tasksLeased: {
+    type: "counter",
+    part: "daemon",
+    unit: "",
+    help: "Leases made: pushed, claimed or assigned.",
+  },
+  tasksCompleted: { type: "counter", part: "daemon", unit: "", help: "Tasks completed." },
+  tasksRetried: {
+    type: "counter",
+    part: "daemon",
+    unit: "",
+    help: "Failed attempts that will be tried again.",
+  },
+  tasksFailed: { type: "counter", part: "daemon", unit: "", help: "Tasks that ended by a final error." },
+  tasksDead: { type: "counter", part: "daemon", unit: "", help: "Tasks out of attempts or interruptions." },
+  tasksCancelled: { type: "counter", part: "daemon", unit: "", help: "Tasks cancelled." },
+  tasksInterrupted: {
+    type: "counter",
+    part: "daemon",
+    unit: "",
+    help: "Leases that ended because the worker went silent.",
+  },
+  operations: {
+    type: "counter",
+    part: "daemon",
+    unit: "",
+    help: "Operations carried out, refused ones included.",
+  },
+  operationsRefused: {
+    type: "counter",
+    part: "daemon",
+    unit: "",
+    help: "Operations answered with an error.",
+  },
+  operationsRepeated: {
+    type: "counter",
+    part: "daemon",
+    unit: "",
+    help: "Repeated operations answered from the kept answer.",
+  },
+
+  tasksScheduled: {
+    type: "reading",
+    part: "daemon",
+    unit: "",
+    help: "Tasks by state.",
+    family: tasksIn("scheduled"),
+  },
+  tasksQueued: {
+    type: "reading",
+    part: "daemon",
+    unit: "",
+    help: "Tasks by state.",
+    family: tasksIn("queued"),
+  },
+  tasksRunning: {
+    type: "reading",
+    part: "daemon",
+    unit: "",
+    help: "Tasks by state.",
+    family: tasksIn("running"),
+  },
+  workersIdle: {
+    type: "reading",
+    part: "daemon",
+    unit: "",
+    help: "Workers by state.",
+    family: workersIn("idle"),
+  },
+  workersBusy: {
+    type: "reading",
+    part: "daemon",
+    unit: "",
+    help: "Workers by state.",
+    family: workersIn("busy"),
+  },
+  workersDraining: {
+    type: "reading",
+    part: "daemon",
+    unit: "",
+    help: "Workers by state.",
+    family: workersIn("draining"),
+  },
+  workersOffline: {
+    type: "reading",
+    part: "daemon",
+    unit: "",
+    help: "Workers by state.",
+    family: workersIn("offline"),
+  },
+
+  revision: { type: "reading", part: "store", unit: "", help: "The newest revision." },
+  durableRevision: {
+    type: "reading",
+    part: "store",
+    unit: "",
+    help: "The newest revision the log holds for sure.",
+  },
+  undurableBytes: { type: "reading", part: "store", unit: "bytes", help: "Entries that wait for the log." },
+  logBytes: { type: "reading", part: "store", unit: "bytes", help: "Size of the log." },
+  syncs: { type: "reading", part: "store", unit: "", help: "Syncs of the log since the start." },
+  entriesLogged: { type: "counter", part: "store", unit: "", help: "Entries given to the log." },
+  batchesLogged: {
+    type: "counter",
+    part: "store",
+    unit: "",
+    help: "Batches given to the log: entries that left together.",
+  },
+  bytesLogged: {
+    type: "counter",
+    part: "store",
+    unit: "bytes",
+    help: "Text given to the log, in UTF-16 units (bytes for ASCII).",
+  },
+  diskFull: { type: "counter", part: "store", unit: "", help: "Batches undone because the disk was full." },
+
+  socketsOpen: { type: "gauge", part: "bus", unit: "", help: "WebSockets open now." },
+  framesIn: { type: "counter", part: "bus", unit: "", help: "WebSocket frames received." },
+  framesOut: { type: "counter", part: "bus", unit: "", help: "WebSocket frames sent." },
+  socketsTooSlow: {
+    type: "counter",
+    part: "bus",
+    unit: "",
+    help: "WebSockets closed because they did not read.",
+  },
+  watchesOpen: { type: "gauge", part: "bus", unit: "", help: "Watches open now." },
+  watchGaps: { type: "counter", part: "bus", unit: "", help: "Gaps told to watchers that read too slowly." },
+} as const satisfies Record<string, Row>;
+
+type Table = typeof metricTable;
+export type MetricName = keyof Table;
+type NamesOf<T extends Row["type"]> = {
+  [N in MetricName]: Table[N]["type"] extends T ? N : never;
+}[MetricName];
+
+/** What is counted as it happens. */
+export type Metrics = Record<NamesOf<"counter" | "gauge">, number>;
+/** What the state and the log know anyway, read at the moment of the scrape. */
+export type Readings = Record<NamesOf<"reading">, number>;
+
+const rows = Object.entries(metricTable) as [MetricName, Row][];
+
+export function createMetrics(): Metrics {
+  const counted = rows.filter(([, row]) => row.type !== "reading").map(([name]) => [name, 0]);
+  return Object.fromEntries(counted) as Metrics;
+}
+
+/** The body of GET /api/metrics: every metric, in the part it belongs to. */
+export function metricsJson(
+  metrics: Metrics,
+  readings: Readings,
+): Record<Row["part"], Record<string, number>> {
+  const values: Record<MetricName, number> = { ...metrics, ...readings };
+  const json: Record<Row["part"], Record<string, number>> = { daemon: {}, store: {}, bus: {} };
+  for (const [name, row] of rows) json[row.part][name] = values[name];
+  return json;
+}
+
+const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/** The name Prometheus sees: base units, and `_total` on what only grows. */
+export function prometheusName(name: MetricName): string {
+  const row: Row = metricTable[name];
+  const base = snake(row.family?.name ?? name).replace(/_ms$/, "_seconds");
+  return `cortexd_${base}${row.type === "counter" ? "_total" : ""}`;
+}
+
+/** The body of GET /metrics, in Prometheus' text format 0.0.4. */
+export function metricsText(metrics: Metrics, readings: Readings): string {
+  const values: Record<MetricName, number> = { ...metrics, ...readings };
+  const lines: string[] = [];
+  let last = "";
+  for (const [name, row] of rows) {
+    const shown = prometheusName(name);
+    if (shown !== last) {
+      lines.push(
+        `# HELP ${shown} ${row.help}`,
+        `# TYPE ${shown} ${row.type === "counter" ? "counter" : "gauge"}`,
+      );
+    }
+    last = shown;
+    const label = row.family ? `{${row.family.label}="${row.family.value}"}` : "";
+    lines.push(`${shown}${label} ${row.unit === "ms" ? values[name] / 1000 : values[name]}`);
+  }
+  return `${lines.join("\n")}\n`;
+}
