@@ -8,7 +8,7 @@ export const errorTable = {
     status: 400,
     title: "The frame or body is not valid JSON of the expected shape",
     retryable: false,
-    hint: "Send one JSON object, or an array of them, each with op, seq and input.",
+    hint: "Send valid JSON; over the WebSocket one object, or an array of them, each with op, seq and input.",
   },
   "unknown-operation": {
     status: 404,

@@ -6,8 +6,9 @@
  * Slow beside a compiled check: call it only for what that check refused.
  */
 import { Kind, type TSchema } from "@sinclair/typebox";
+import { nearest } from "../lib/nearest.ts";
 import type { FieldError } from "./errors.ts";
-import { namePattern } from "./schema.ts";
+import { namePattern, waitPattern } from "./schema.ts";
 
 /** As many as a person will mend in one go; a thousand wrong tasks are not worth a thousand lines. */
 export const fieldErrorsMax = 20;
@@ -17,6 +18,7 @@ const patterns: Record<string, string> = {
   [namePattern]:
     "must start with a letter, a digit or _, go on with letters, digits and . _ : @ / + -, and not be __proto__, constructor or prototype",
   "^[0-9]{1,16}-[0-9]{1,4}$": "must be a task's id, such as 1042-0",
+  [waitPattern]: "must be a time such as 500ms, 30s or 2m",
 };
 const patternInWords = (pattern: string) => patterns[pattern] ?? `must match ${pattern}`;
 
@@ -33,7 +35,7 @@ export function explainInWords(errors: readonly FieldError[]): string {
   const [first] = errors;
   if (first === undefined) return "The input does not fit the operation.";
   const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : "";
-  return `${first.pointer === "" ? "The input" : first.pointer} ${first.detail}${more}.`;
+  return `${first.pointer === "" ? "The input" : first.pointer}: ${first.detail}${more}`;
 }
 
 function* walk(schema: TSchema, value: unknown, pointer: string): Found {
@@ -199,14 +201,12 @@ function wrongKind(schemas: readonly TSchema[], pointer: string): FieldError {
   return { pointer, detail: `must be ${[...new Set([...choice, ...kinds])].join(" or ")}` };
 }
 
-/** A shortened name is the most frequent mistake: name the field that was probably meant. */
+/** Names the field that was probably meant: a near one, or the one this name shortens. */
 function unknownField(name: string, properties: Schemas): string {
-  const folded = name.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
-  const meant = Object.keys(properties).find((other) => {
-    const known = other.toLowerCase();
-    return folded.length > 2 && (known.startsWith(folded) || folded.startsWith(known));
-  });
-  return meant === undefined ? "unknown field" : `unknown field; did you mean ${meant}?`;
+  const known = Object.keys(properties);
+  const shortened = name.length > 2 ? known.find((other) => other.startsWith(name.toLowerCase())) : undefined;
+  const meant = nearest(name, known) ?? shortened;
+  return meant ? `unknown field; did you mean ${meant}?` : "unknown field";
 }
 
 const segment = (name: string) => `/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`;

@@ -8,6 +8,9 @@ import { limits } from "./limits.ts";
 /** A name: starts with a letter, digit or underscore; never a key that JavaScript treats specially. */
 export const namePattern = "^(?!(?:__proto__|constructor|prototype)$)[A-Za-z0-9_][A-Za-z0-9._:@/+-]*$";
 
+/** How a time is written in a URL: 500ms, 30s, 2m. */
+export const waitPattern = "^[0-9]{1,9}(ms|s|m)$";
+
 export const Name = (description: string) =>
   Type.String({ pattern: namePattern, minLength: 1, maxLength: limits.nameLengthMax, description });
 

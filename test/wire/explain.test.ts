@@ -99,7 +99,7 @@ describe("explain", () => {
 
   test("explain - the sentence names the first field and counts the rest", () => {
     expect(explainInWords(explain(submit, { type: 1, queue: 2, kind: 3 }))).toBe(
-      "/type must be a string (and 2 more).",
+      "/type: must be a string (and 2 more)",
     );
   });
 

@@ -1,0 +1,131 @@
+/**
+ * The HTTP interface as one Elysia app. What stands here is what every request meets: the guards before it, the
+ * reading of its body, and the form of every refusal. The routes stand by primitive in their own files; the
+ * type of this app is what the typed client knows of them.
+ */
+import { Elysia } from "elysia";
+import type { Guard } from "../lib/guard.ts";
+import { errorTable } from "../wire/errors.ts";
+import { limits } from "../wire/limits.ts";
+import { health } from "./health.ts";
+import type { Port } from "./port.ts";
+import { problemOfError, Refusal, refuse } from "./problems.ts";
+import { queues } from "./queues.ts";
+import { state } from "./state.ts";
+import { swaggerUi } from "./swagger.ts";
+import { tasks } from "./tasks.ts";
+import { workers } from "./workers.ts";
+
+export type AppOptions = {
+  guard: Guard;
+  version: string;
+  /** Hears of bugs: what their answers must not say. */
+  report: (error: unknown) => void;
+};
+
+/** All routes of the interface, without what stands before them; the document is made from these. */
+export const routes = (port: Port) =>
+  new Elysia({ normalize: false })
+    .use(health(port))
+    .use(state(port))
+    .use(workers(port))
+    .use(tasks(port))
+    .use(queues(port));
+
+export const createApp = (port: Port, { guard, version, report }: AppOptions) => {
+  const known: { method: string; path: string }[] = [];
+  const app = new Elysia({ normalize: false })
+    .onRequest(({ request, set }) => {
+      const { headers } = request;
+      const refused = guard.door(headers);
+      if (refused !== null) return refuse(refused, doorDetail(refused, headers));
+      const origin = headers.get("origin");
+      if (origin !== null && guard.allowsOrigin(origin)) {
+        if (request.method === "OPTIONS") return preflight(origin);
+        set.headers["access-control-allow-origin"] = origin;
+        set.headers.vary = "origin";
+      }
+      if (!guard.admits(headers) && !openPaths.test(pathOf(request.url))) {
+        return refuse("unauthorized", "The Authorization header has no valid token.");
+      }
+      const namespace = headers.get("cortex-namespace");
+      if (namespace !== null && namespace !== "default") {
+        return refuse("unknown-namespace", "This daemon has the namespace `default` alone.");
+      }
+      if (request.method === "POST") return refusedBody(headers);
+    })
+    .onParse(({ request }) => readJson(request))
+    .onError(({ code, error, request }) =>
+      problemOfError(
+        code,
+        error,
+        { method: request.method, path: pathOf(request.url), routes: known },
+        report,
+      ),
+    )
+    .use(swaggerUi(port, version))
+    .get("/ws", () => refuse("upgrade-required", "This path is the WebSocket's."), { detail: { hide: true } })
+    .use(routes(port));
+  known.push(...app.routes);
+  return app;
+};
+
+export type App = ReturnType<typeof createApp>;
+
+/** What needs no token: it tells nothing of the state. Anything else does, whether it exists or not. */
+const openPaths = /^\/(health|ready|ws|swagger(\/[a-z.]*)?)?\/?$/;
+
+function pathOf(url: string): string {
+  const start = url.indexOf("/", url.indexOf("://") + 3);
+  const end = url.indexOf("?", start);
+  return end === -1 ? url.slice(start) : url.slice(start, end);
+}
+
+function doorDetail(refused: "forbidden-host" | "forbidden-origin", headers: Headers): string {
+  const name = refused === "forbidden-host" ? "Host" : "Origin";
+  return `${errorTable[refused].title}: ${name} is ${headers.get(name)}.`;
+}
+
+/** A browser asks before a page of another origin may call; only allowed origins come this far. */
+const preflight = (origin: string) =>
+  new Response(null, {
+    status: 204,
+    headers: {
+      "access-control-allow-origin": origin,
+      "access-control-allow-methods": "GET, POST, DELETE",
+      "access-control-allow-headers": "authorization, content-type, idempotency-key, cortex-namespace",
+      "access-control-max-age": "600",
+      vary: "origin",
+    },
+  });
+
+/** Refuses a body by its headers, before a byte of it is read. */
+function refusedBody(headers: Headers): Response | undefined {
+  const length = headers.get("content-length");
+  if (Number(length) > limits.bodyBytesMax) return tooLarge(`The body has ${length} bytes`);
+  const hasBody = length === null ? headers.has("transfer-encoding") : length !== "0";
+  if (hasBody && !/^application\/json *(;|$)/i.test(headers.get("content-type") ?? "")) {
+    return refuse(
+      "unsupported-media-type",
+      `The content-type is ${headers.get("content-type") ?? "missing"}.`,
+    );
+  }
+}
+
+const tooLarge = (what: string) =>
+  refuse("payload-too-large", `${what}; at most ${limits.bodyBytesMax} are taken.`);
+
+/** The body as JSON; null if there is none. Read as text first, so that what is wrong can be said. */
+async function readJson(request: Request): Promise<unknown> {
+  const text = await request.text();
+  // Without a length in the headers only the read can tell.
+  if (text.length > limits.bodyBytesMax) {
+    throw new Refusal("payload-too-large", `The body has more than ${limits.bodyBytesMax} bytes.`);
+  }
+  if (text === "") return null;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Refusal("malformed-frame", `The body is not JSON: ${(error as Error).message}.`);
+  }
+}

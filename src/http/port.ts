@@ -1,0 +1,29 @@
+/**
+ * What the HTTP interface needs of the engine, and all of it. The engine satisfies this type; the tests of the
+ * routes put a small world behind it. Nothing here knows HTTP.
+ */
+import type { Answer, Caller } from "../engine/types.ts";
+import type { MetricsView, ReadyView } from "../wire/http.ts";
+import type { CoreOperationName } from "../wire/operations.ts";
+import type { HealthView } from "../wire/state.ts";
+
+export type TablePage = {
+  /** Records as JSON texts. */
+  rows: string[];
+  cursor: string | null;
+  revision: number;
+};
+
+export type Port = {
+  /** Validates the input, runs the operation, and answers once its entry is durable. */
+  call(operation: CoreOperationName, input: unknown, caller: Caller): Promise<Answer>;
+  health(): HealthView;
+  ready(): ReadyView;
+  /** The metrics as JSON, and as Prometheus text. */
+  metrics(): MetricsView;
+  prometheus(): string;
+  /** The state's tables by name; a page of one; and all of them at one revision, a line of JSON a record. */
+  tables(): readonly string[];
+  tablePage(table: string, cursor: string | null, limit: number): TablePage;
+  stateStream(): AsyncIterable<string>;
+};

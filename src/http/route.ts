@@ -1,0 +1,156 @@
+/**
+ * What every route is made of: its schemas told to the framework, its description out of the operations table,
+ * and the call. A route reads the request and hands it over; it decides nothing. The engine validates, for HTTP
+ * and WebSocket alike, so the framework is told not to: its own check would strip or change values, lose the
+ * pointer of what is wrong, and write the whole refused body into an error message nobody reads.
+ */
+import { Kind, type TSchema } from "@sinclair/typebox";
+import { TypeCompiler } from "@sinclair/typebox/compiler";
+import type { Server } from "bun";
+import type { Caller } from "../engine/types.ts";
+import { type ErrorCode, errorTable } from "../wire/errors.ts";
+import { explain, explainInWords } from "../wire/explain.ts";
+import { ProblemBody, waitMs } from "../wire/http.ts";
+import { limits } from "../wire/limits.ts";
+import {
+  type CoreOperationName,
+  type commonErrors,
+  type Operations,
+  type Output,
+  operations,
+} from "../wire/operations.ts";
+import type { Port } from "./port.ts";
+import { problemResponse, Refusal } from "./problems.ts";
+
+/** A schema for types and the document; the value arrives as it was sent. */
+export const told = <T extends TSchema>(schema: T): T => ({ ...schema, noValidate: true });
+
+type StatusOf<C extends ErrorCode> = (typeof errorTable)[C]["status"];
+type Refused<N extends CoreOperationName> = {
+  [S in StatusOf<Operations[N]["errors"][number] | (typeof commonErrors)[number]>]: typeof ProblemBody;
+};
+
+/** The answers of a route that carries out an operation: its output, and its errors by status. */
+export function answers<N extends CoreOperationName>(
+  operation: N,
+): { 200: Operations[N]["output"] } & Refused<N> {
+  const refused = Object.fromEntries(
+    [...operations[operation].errors, "invalid-input", "unauthorized", "busy"].map((code) => [
+      errorTable[code as ErrorCode].status,
+      told(ProblemBody),
+    ]),
+  );
+  return { ...refused, 200: told(operations[operation].output) } as {
+    200: Operations[N]["output"];
+  } & Refused<N>;
+}
+
+/** Out of the operations table into the document; openapi.ts reads `x-operation` and adds the rest. */
+export const doc = (operation: CoreOperationName, more: { description?: string } = {}) => ({
+  operationId: operation.replace(/\.(.)/, (_, letter: string) => letter.toUpperCase()),
+  summary: operations[operation].summary,
+  tags: [`${operation.split(".")[0]}s`.replace("states", "state")],
+  "x-operation": operation,
+  ...more,
+});
+
+/** For the few routes without an operation. */
+export const docOf = (operationId: string, tag: string, summary: string, description?: string) => ({
+  operationId,
+  summary,
+  tags: [tag],
+  ...(description === undefined ? {} : { description }),
+});
+
+/** JSON text that was written once, sent as it is. Typed as the value it holds, so that the client sees it. */
+export const jsonText = <T>(text: string, status = 200): T =>
+  new Response(text, { status, headers: { "content-type": "application/json" } }) as unknown as T;
+
+export const asJson = <T>(value: T, status = 200): T => jsonText<T>(JSON.stringify(value), status);
+
+type Asked = { request: Request; server?: Server<unknown> | null };
+
+/** Who calls: a worker that names itself, or HTTP; and under which key the call may be repeated. */
+export function callerOf(request: Request, input: unknown): Caller {
+  const key = request.headers.get("idempotency-key");
+  if (key !== null && (key === "" || key.length > limits.idempotencyKeyLengthMax)) {
+    throw new Refusal(
+      "invalid-input",
+      `Idempotency-Key must have 1 to ${limits.idempotencyKeyLengthMax} characters.`,
+    );
+  }
+  const workerId = (input as { workerId?: unknown } | null)?.workerId;
+  const who =
+    typeof workerId === "string" && workerId.length <= limits.nameLengthMax && workerId !== ""
+      ? workerId
+      : "http";
+  return {
+    who,
+    session: key === null ? null : `idempotency:${key}`,
+    seq: key === null ? 0 : 1,
+    ackedThrough: 0,
+  };
+}
+
+/** Carries an operation out and answers with its text, or with its refusal. */
+export const runs =
+  (port: Port) =>
+  async <N extends CoreOperationName>(operation: N, input: unknown, asked: Asked): Promise<Output<N>> => {
+    const caller = callerOf(asked.request, input);
+    if ((input as { waitMs?: number } | null)?.waitMs) {
+      // The server ends a quiet connection after some seconds; this one is quiet on purpose, until it is gone.
+      asked.server?.timeout(asked.request, 0);
+      caller.signal = asked.request.signal;
+    }
+    const answer = await port.call(operation, input, caller);
+    if ("error" in answer) return problemResponse(answer.error) as unknown as Output<N>;
+    return jsonText<Output<N>>(answer.ok);
+  };
+
+/** The body, with what the path or query says beside it; what is no object stays as it is, and is refused. */
+export function within(body: unknown, more: Record<string, unknown>): unknown {
+  if (body === undefined || body === null) return more;
+  if (typeof body !== "object" || Array.isArray(body)) return body;
+  for (const name of Object.keys(more)) {
+    const said = (body as Record<string, unknown>)[name];
+    if (said !== undefined && said !== more[name]) {
+      const detail = "is also in the path or query, and differs";
+      throw new Refusal("invalid-input", `/${name}: ${detail}`, {
+        errors: [{ pointer: `/${name}`, detail }],
+      });
+    }
+  }
+  return { ...body, ...more };
+}
+
+/** A query's fields with whole numbers read out of their text; what is none stays text, and is refused. */
+export function fromText<T>(schema: TSchema, query: T): T {
+  const read = { ...query } as Record<string, unknown>;
+  for (const [name, property] of Object.entries(schema.properties as Record<string, TSchema>)) {
+    const text = read[name];
+    if (property[Kind] === "Integer" && typeof text === "string" && /^[0-9]{1,15}$/.test(text)) {
+      read[name] = Number(text);
+    }
+  }
+  return read as T;
+}
+
+/** For what no operation takes: refuses a query that does not fit. */
+export function checks<T>(schema: TSchema): (query: T) => T {
+  const compiled = TypeCompiler.Compile(schema);
+  return (query) => {
+    const read = fromText(schema, query);
+    if (compiled.Check(read)) return read;
+    const errors = explain(schema, read);
+    throw new Refusal("invalid-input", explainInWords(errors), { errors });
+  };
+}
+
+/** `?wait=30s` as `waitMs`; nothing where it is not said. */
+export function waiting(wait: string | undefined): { waitMs?: number } {
+  if (wait === undefined) return {};
+  const ms = waitMs(wait);
+  if (ms <= limits.waitMsMax) return { waitMs: ms };
+  const detail = `must be at most ${limits.waitMsMax / 60_000}m`;
+  throw new Refusal("invalid-input", `/wait: ${detail}`, { errors: [{ pointer: "/wait", detail }] });
+}

@@ -1,0 +1,149 @@
+/**
+ * What the routes answer, by example, for the document: one small story of one mail that is sent. A test holds
+ * every sample against the schema of its answer.
+ */
+import type { Output } from "../wire/operations.ts";
+
+const at = 1_767_225_600_000;
+
+const lease = { workerId: "worker-001", token: 1043, deadlineAt: at + 30_000 };
+
+const queued: Output<"task.get"> = {
+  id: "1042-0",
+  queue: "mail",
+  type: "send",
+  payload: { to: "ada@example.org" },
+  priority: "high",
+  state: "queued",
+  attempt: 0,
+  attempts: 3,
+  interruptions: 0,
+  backoff: { strategy: "exponential", delayMs: 1000, maxMs: 3_600_000, jitter: 0.5 },
+  leaseMs: 30_000,
+  timeoutMs: null,
+  idempotencyKey: null,
+  kind: null,
+  capabilities: [],
+  labels: {},
+  createdAt: at,
+  runAt: null,
+  startedAt: null,
+  finishedAt: null,
+  lease: null,
+  progress: null,
+  result: null,
+  error: null,
+  reason: null,
+  revision: 1042,
+};
+const running: Output<"task.get"> = {
+  ...queued,
+  state: "running",
+  attempt: 1,
+  startedAt: at + 2,
+  lease,
+  revision: 1043,
+};
+const completed: Output<"task.get"> = {
+  ...running,
+  state: "completed",
+  finishedAt: at + 250,
+  lease: null,
+  result: { delivered: true },
+  revision: 1044,
+};
+const standing = (state: Output<"task.cancel">["state"], revision = 1044): Output<"task.cancel"> => ({
+  id: "1042-0",
+  state,
+  revision,
+});
+
+const worker: Output<"worker.get"> = {
+  id: "worker-001",
+  instanceId: "worker-001",
+  kind: "builder",
+  queues: ["*"],
+  capabilities: ["docker"],
+  labels: {},
+  capacity: 4,
+  state: "idle",
+  connected: false,
+  running: 0,
+  healthy: true,
+  reasons: [],
+  completedCount: 0,
+  failedCount: 0,
+  registeredAt: at,
+  lastSeenAt: at,
+  revision: 1041,
+};
+
+const counts = { scheduled: 0, queued: 1, running: 0, completed: 0, failed: 0, dead: 0, cancelled: 0 };
+const queue = { name: "mail", counts, queuedByPriority: { critical: 0, high: 1, normal: 0, low: 0 } };
+
+type Sample = {
+  ok: unknown;
+  /** What 503 of /ready holds. */
+  refused?: unknown;
+  /** Descriptions by status, where "Done." says too little. */
+  words?: Record<string, string>;
+};
+
+export const responseSamples: Record<string, Sample> = {
+  taskSubmit: {
+    ok: queued,
+    words: { 200: "The idempotencyKey was known: the earlier task.", 201: "The task, or an array of them." },
+  },
+  taskGet: { ok: completed },
+  taskList: { ok: { tasks: [queued], cursor: null } },
+  taskCancel: { ok: standing("cancelled") },
+  taskRetry: { ok: standing("queued") },
+  taskClaim: { ok: { assignments: [{ task: running, lease }] } },
+  taskAssign: { ok: { task: running, lease } },
+  taskComplete: { ok: standing("completed") },
+  taskFail: { ok: standing("scheduled") },
+  taskRelease: { ok: standing("queued") },
+  taskExtend: { ok: { ...lease, deadlineAt: at + 60_000 } },
+  taskProgress: { ok: standing("running", 1043) },
+  workerRegister: { ok: { worker, heartbeatMs: 5000, silenceMs: 15_000, leases: [], lost: [] } },
+  workerUnregister: { ok: { workerId: "worker-001", released: [] } },
+  workerHeartbeat: {
+    ok: { leases: [{ taskId: "1042-0", token: 1043, deadlineAt: at + 30_000 }], cancels: [] },
+  },
+  workerDrain: { ok: { ...worker, state: "draining" } },
+  workerGet: { ok: worker },
+  workerList: { ok: { workers: [worker], cursor: null } },
+  queueList: { ok: { queues: [queue] } },
+  stateGet: {
+    ok: {
+      revision: 1042,
+      durableRevision: 1042,
+      namespace: "default",
+      counts: { tasks: counts, workers: { idle: 1, busy: 0, draining: 0, offline: 0 } },
+      workers: [worker],
+      queues: [queue],
+    },
+    words: { 200: "The overview, a page of a table, or the whole state as lines." },
+  },
+  health: {
+    ok: {
+      status: "ok",
+      version: "0.1.0",
+      preset: "durable",
+      uptimeMs: 86_400_000,
+      revision: 1042,
+      durableRevision: 1042,
+    },
+  },
+  ready: {
+    ok: { ready: true, reason: "" },
+    refused: { ready: false, reason: "recovering: 120,000 of 400,000 rows" },
+    words: { 200: "Send work.", 503: "Not now." },
+  },
+  metrics: {
+    ok: { daemon: { tasksSubmitted: 1 }, store: { revision: 1042 }, bus: { connections: 1 } },
+  },
+  prometheus: {
+    ok: "# TYPE cortex_tasks_submitted_total counter\ncortex_tasks_submitted_total 1\n",
+  },
+};

@@ -1,0 +1,74 @@
+/**
+ * The state as a whole over HTTP: an overview, pages of one table, and all of it as a stream of lines. The
+ * stream is read as fast as its reader takes it and no faster; a reader that goes away ends it.
+ */
+
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import { StateQuery, TableView } from "../wire/http.ts";
+import { State } from "../wire/state.ts";
+import type { Port } from "./port.ts";
+import { Refusal } from "./problems.ts";
+import { answers, checks, doc, jsonText, runs, told } from "./route.ts";
+
+const stateQuery = checks<{ table?: string; cursor?: string; limit?: number; format?: string }>(StateQuery);
+const StateOrTable = Type.Union([State, TableView]);
+type StateOrTable = State | typeof TableView.static;
+
+export const state = (port: Port) => {
+  const run = runs(port);
+  return new Elysia({ normalize: false }).get(
+    "/api/state",
+    ({ query, request }): Promise<StateOrTable> | StateOrTable => {
+      const { table, cursor, limit, format } = stateQuery(query);
+      if (table !== undefined) return tablePage(port, table, cursor ?? null, limit ?? 100);
+      const lines =
+        format ?? (request.headers.get("accept")?.includes("application/x-ndjson") ? "ndjson" : "json");
+      return lines === "ndjson" ? stateLines(port) : run("state.get", {}, { request });
+    },
+    {
+      query: told(StateQuery),
+      response: { ...answers("state.get"), 200: told(StateOrTable) },
+      detail: doc("state.get", {
+        description:
+          "With `table`, a page of that table's records. With `Accept: application/x-ndjson` or `format=ndjson`, the whole state at one revision, a line a record.",
+      }),
+    },
+  );
+};
+
+function tablePage(port: Port, table: string, cursor: string | null, limit: number): StateOrTable {
+  if (!port.tables().includes(table)) {
+    const detail = `must be one of ${port.tables().join(", ")}`;
+    throw new Refusal("invalid-input", `/table: ${detail}`, { errors: [{ pointer: "/table", detail }] });
+  }
+  const page = port.tablePage(table, cursor, limit);
+  const { rows, ...rest } = page;
+  return jsonText(`${JSON.stringify({ table, ...rest }).slice(0, -1)},"rows":[${rows.join(",")}]}`);
+}
+
+/** Lines are gathered into chunks of this many characters: a chunk a line would cost more than the line. */
+const chunkLength = 64 * 1024;
+
+function stateLines(port: Port): StateOrTable {
+  const lines = port.stateStream()[Symbol.asyncIterator]();
+  const encoder = new TextEncoder();
+  const body = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      let chunk = "";
+      while (chunk.length < chunkLength) {
+        const { done, value } = await lines.next();
+        if (done) break;
+        chunk += value.endsWith("\n") ? value : `${value}\n`;
+      }
+      if (chunk === "") controller.close();
+      else controller.enqueue(encoder.encode(chunk));
+    },
+    async cancel() {
+      await lines.return?.();
+    },
+  });
+  return new Response(body, {
+    headers: { "content-type": "application/x-ndjson" },
+  }) as unknown as StateOrTable;
+}

@@ -1,0 +1,144 @@
+/** Tasks over HTTP: a line a route. */
+
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import type { Answer } from "../engine/types.ts";
+import {
+  CancelQuery,
+  TaskExtendBody,
+  TaskPath,
+  TaskProgressBody,
+  TaskReleaseBody,
+  WaitQuery,
+} from "../wire/http.ts";
+import type { Output } from "../wire/operations.ts";
+import * as wire from "../wire/tasks.ts";
+import type { Port } from "./port.ts";
+import { problemResponse } from "./problems.ts";
+import { answers, callerOf, checks, doc, fromText, jsonText, runs, told, waiting, within } from "./route.ts";
+
+const Submitted = Type.Union([wire.Task, Type.Array(wire.Task)]);
+const waitQuery = checks<{ wait?: string }>(WaitQuery);
+const cancelQuery = checks<{ reason?: string }>(CancelQuery);
+
+export const tasks = (port: Port) => {
+  const run = runs(port);
+  return new Elysia({ prefix: "/api/tasks", normalize: false })
+    .post("/", ({ body, request }) => submit(port, body, request), {
+      body: told(wire.TaskSubmitInput),
+      response: { ...answers("task.submit"), 200: told(Submitted), 201: told(Submitted) },
+      detail: doc("task.submit", {
+        description:
+          "Answers 201 with the whole task, or with an array of tasks in the order sent. A task whose idempotencyKey was known answers 200 with the earlier task.",
+      }),
+    })
+    .get("/", ({ query, request }) => run("task.list", fromText(wire.TaskList, query), { request }), {
+      query: told(wire.TaskList),
+      response: answers("task.list"),
+      detail: doc("task.list"),
+    })
+    .get(
+      "/:id",
+      ({ params, query, request, server }) =>
+        run("task.get", { taskId: params.id, ...waiting(waitQuery(query).wait) }, { request, server }),
+      {
+        params: told(TaskPath),
+        query: told(WaitQuery),
+        response: answers("task.get"),
+        detail: doc("task.get"),
+      },
+    )
+    .delete(
+      "/:id",
+      ({ params, query, request }) =>
+        run("task.cancel", { taskId: params.id, ...cancelQuery(query) }, { request }),
+      {
+        params: told(TaskPath),
+        query: told(CancelQuery),
+        response: answers("task.cancel"),
+        detail: doc("task.cancel"),
+      },
+    )
+    .post("/:id/retry", ({ params, request }) => run("task.retry", { taskId: params.id }, { request }), {
+      params: told(TaskPath),
+      response: answers("task.retry"),
+      detail: doc("task.retry"),
+    })
+    .post(
+      "/:id/extend",
+      ({ params, body, request }) => run("task.extend", within(body, { taskId: params.id }), { request }),
+      {
+        params: told(TaskPath),
+        body: told(TaskExtendBody),
+        response: answers("task.extend"),
+        detail: doc("task.extend"),
+      },
+    )
+    .post(
+      "/:id/progress",
+      ({ params, body, request }) => run("task.progress", within(body, { taskId: params.id }), { request }),
+      {
+        params: told(TaskPath),
+        body: told(TaskProgressBody),
+        response: answers("task.progress"),
+        detail: doc("task.progress"),
+      },
+    )
+    .post(
+      "/:id/release",
+      ({ params, body, request }) => run("task.release", within(body, { taskId: params.id }), { request }),
+      {
+        params: told(TaskPath),
+        body: told(TaskReleaseBody),
+        response: answers("task.release"),
+        detail: doc("task.release"),
+      },
+    )
+    .post(
+      "/claim",
+      ({ body, query, request, server }) =>
+        run("task.claim", within(body, waiting(waitQuery(query).wait)), { request, server }),
+      {
+        body: told(wire.TaskClaim),
+        query: told(WaitQuery),
+        response: answers("task.claim"),
+        detail: doc("task.claim"),
+      },
+    )
+    .post("/assign", ({ body, request }) => run("task.assign", body, { request }), {
+      body: told(wire.TaskAssign),
+      response: answers("task.assign"),
+      detail: doc("task.assign"),
+    })
+    .post("/complete", ({ body, request }) => run("task.complete", body, { request }), {
+      body: told(wire.TaskComplete),
+      response: answers("task.complete"),
+      detail: doc("task.complete"),
+    })
+    .post("/fail", ({ body, request }) => run("task.fail", body, { request }), {
+      body: told(wire.TaskFail),
+      response: answers("task.fail"),
+      detail: doc("task.fail"),
+    });
+};
+
+/**
+ * A submit answers over HTTP with the task itself, so it is read after. The two are not one moment: the task
+ * answered may already be running.
+ */
+async function submit(port: Port, body: unknown, request: Request): Promise<Submission> {
+  const caller = callerOf(request, body);
+  const submitted = await port.call("task.submit", body, caller);
+  if ("error" in submitted) return problemResponse(submitted.error) as unknown as Submission;
+  const rows = JSON.parse(submitted.ok) as Output<"task.submit">;
+  const reader = { ...caller, session: null, seq: 0 };
+  const read = (taskId: string): Promise<Answer> => port.call("task.get", { taskId }, reader);
+  const found = await Promise.all([rows].flat().map((row) => read(row.id)));
+  const refused = found.find((answer) => "error" in answer);
+  if (refused !== undefined) return problemResponse(refused.error) as unknown as Submission;
+  const texts = found.map((answer) => (answer as { ok: string }).ok);
+  const status = [rows].flat().every((row) => row.duplicate) ? 200 : 201;
+  return jsonText<Submission>(Array.isArray(rows) ? `[${texts.join(",")}]` : texts[0]!, status);
+}
+
+type Submission = wire.Task | wire.Task[];

@@ -1,0 +1,94 @@
+/**
+ * What exists over HTTP alone: the queries and paths of the routes, the views that have no operation, and the
+ * body of a refusal. Everything else a route takes or answers is an operation's own schema (operations.ts).
+ */
+import { type Static, Type } from "@sinclair/typebox";
+import { type ErrorCode, errorTable } from "./errors.ts";
+import { limits } from "./limits.ts";
+import { Closed, Integer, Json, Name, Nullable, Revision, waitPattern } from "./schema.ts";
+import { tableNames } from "./state.ts";
+import { TaskExtend, TaskId, TaskProgress, TaskRelease } from "./tasks.ts";
+import { WorkerDrain } from "./workers.ts";
+
+export const Wait = Type.String({
+  pattern: waitPattern,
+  description: "How long to wait, such as 500ms, 30s or 2m; at most 5m.",
+  examples: ["30s"],
+});
+
+const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000 };
+
+/** The milliseconds of a text that fits Wait. */
+export function waitMs(text: string): number {
+  const [, count, unit] = /^([0-9]+)(ms|s|m)$/.exec(text)!;
+  return Number(count) * units[unit!]!;
+}
+
+export const TaskPath = Closed({ id: TaskId });
+export const WorkerPath = Closed({ id: Name("The worker's id, percent-encoded where it holds a slash.") });
+
+export const WaitQuery = Closed({ wait: Type.Optional(Wait) });
+export const CancelQuery = Closed({
+  reason: Type.Optional(
+    Type.String({ maxLength: limits.errorMessageLengthMax, description: "Why, in words." }),
+  ),
+});
+
+/** Where the path names the task or worker, the body does not. */
+export const TaskExtendBody = Type.Omit(TaskExtend, ["taskId"]);
+export const TaskProgressBody = Type.Omit(TaskProgress, ["taskId"]);
+export const TaskReleaseBody = Type.Omit(TaskRelease, ["taskId"]);
+export const WorkerDrainBody = Type.Optional(Type.Omit(WorkerDrain, ["workerId"]));
+
+export const StateQuery = Closed({
+  table: Type.Optional(Name(`Answer a page of this table's records: ${tableNames.join(", ")}.`)),
+  cursor: Type.Optional(Type.String({ maxLength: 512, description: "From the page before." })),
+  limit: Type.Optional(Integer(1, limits.pageMax, "Rows on the page. Default 100.")),
+  format: Type.Optional(
+    Type.Union([Type.Literal("json"), Type.Literal("ndjson")], {
+      description:
+        "ndjson: stream the whole state at one revision, a line a record; so does `Accept: application/x-ndjson`.",
+    }),
+  ),
+});
+
+export const TableView = Closed({
+  table: Type.String(),
+  revision: Revision("The newest revision when the page was read."),
+  rows: Type.Array(Json("A record, as the state holds it.")),
+  cursor: Nullable(Type.String({ description: "Send it to get the next page; null: there is none." })),
+});
+
+export const ReadyView = Closed({
+  ready: Type.Boolean(),
+  reason: Type.String({ description: "Why it is not ready; empty if it is." }),
+});
+export type ReadyView = Static<typeof ReadyView>;
+
+const Numbers = (description: string) => Type.Record(Type.String(), Json("A number."), { description });
+export const MetricsView = Closed({
+  daemon: Numbers("Tasks, workers, operations, memory and uptime."),
+  store: Numbers("Revisions, the log, its syncs and its size."),
+  bus: Numbers("Connections, frames, pushes and watches."),
+});
+export type MetricsView = Static<typeof MetricsView>;
+
+/** The body of every refusal (RFC 9457). */
+export const ProblemBody = Type.Object(
+  {
+    type: Type.String({ description: "urn:cortexd:error: and the code." }),
+    title: Type.String(),
+    status: Type.Integer(),
+    code: Type.Union((Object.keys(errorTable) as ErrorCode[]).map((code) => Type.Literal(code))),
+    detail: Type.String({ description: "What is special about this case." }),
+    hint: Type.String({ description: "What to do." }),
+    retryable: Type.Boolean({ description: "The same request may be sent again." }),
+    retryAfterMs: Type.Optional(Type.Integer()),
+    errors: Type.Optional(
+      Type.Array(Closed({ pointer: Type.String(), detail: Type.String() }), {
+        description: "The fields that are wrong, by JSON pointer.",
+      }),
+    ),
+  },
+  { description: "What went wrong, and what to do (RFC 9457)." },
+);

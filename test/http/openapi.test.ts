@@ -1,0 +1,183 @@
+/** The document at /swagger/json, as a client generator meets it. */
+import { afterAll, describe, expect, test } from "bun:test";
+import { validate } from "@readme/openapi-parser";
+import { Value } from "@sinclair/typebox/value";
+import { responseSamples } from "../../src/http/samples.ts";
+import { errorTable } from "../../src/wire/errors.ts";
+import { explain } from "../../src/wire/explain.ts";
+import { MetricsView, ReadyView } from "../../src/wire/http.ts";
+import { commonErrors, type OperationName, operationNames, operations } from "../../src/wire/operations.ts";
+import { HealthView } from "../../src/wire/state.ts";
+import { Task } from "../../src/wire/tasks.ts";
+import { world } from "./world.ts";
+
+// biome-ignore lint/suspicious/noExplicitAny: a JSON document of many shapes
+type Json = any;
+
+const w = world();
+afterAll(() => w[Symbol.asyncDispose]());
+const document: Json = await (await w.fetch("/swagger/json")).json();
+const listed = Object.entries<Json>(document.paths).flatMap(([path, methods]) =>
+  Object.entries<Json>(methods).map(([method, operation]) => ({ path, method, operation })),
+);
+const operationId = (name: OperationName) =>
+  name.replace(/\.(.)/, (_, letter: string) => letter.toUpperCase());
+
+/** Every object in the document, with where it stands. */
+function* objects(value: Json, at = ""): Generator<[string, Json]> {
+  if (value === null || typeof value !== "object") return;
+  yield [at, value];
+  for (const [key, inner] of Object.entries(value)) yield* objects(inner, `${at}/${key}`);
+}
+
+describe("openapi", () => {
+  test("openapi - the document passes a strict validator", async () => {
+    const result = await validate(structuredClone(document));
+    expect(result).toMatchObject({ valid: true, warnings: [] });
+  });
+
+  test("openapi - the validator sees a document that is wrong", async () => {
+    const wrong = structuredClone(document);
+    delete wrong.paths["/health"].get.responses["200"].description;
+    expect((await validate(wrong)).valid).toBe(false);
+  });
+
+  test("openapi - says 3.0.3 and uses no word that 3.0 does not have", () => {
+    expect(document.openapi).toBe("3.0.3");
+    const foreign = ["const", "patternProperties", "examples", "noValidate", "$id", "$schema"];
+    const schemas = [...objects(document)].filter(
+      ([at]) => /\/schema(\/|$)|\/components\/schemas\//.test(at) && !/\/(properties|example)$/.test(at),
+    );
+    expect(schemas.length).toBeGreaterThan(100);
+    for (const [at, schema] of schemas) {
+      if (/\/example\//.test(at)) continue;
+      expect([at, foreign.filter((word) => word in schema)]).toEqual([at, []]);
+      expect([at, schema.type === "null"]).toEqual([at, false]);
+    }
+  });
+
+  test("openapi - has every operation that is not of one connection, each once", () => {
+    const wanted = operationNames.filter((name) => operations[name].kind !== "session").map(operationId);
+    const ids = listed.map(({ operation }) => operation.operationId);
+    expect([...ids].sort()).toEqual([...wanted, "health", "ready", "metrics", "prometheus"].sort());
+  });
+
+  test("openapi - lists the paths of the interface", () => {
+    expect(listed.map(({ path, method }) => `${method.toUpperCase()} ${path}`).sort()).toEqual(
+      [
+        "GET /health",
+        "GET /ready",
+        "GET /metrics",
+        "GET /api/metrics",
+        "GET /api/state",
+        "GET /api/queues",
+        "GET /api/tasks",
+        "POST /api/tasks",
+        "GET /api/tasks/{id}",
+        "DELETE /api/tasks/{id}",
+        "POST /api/tasks/{id}/extend",
+        "POST /api/tasks/{id}/progress",
+        "POST /api/tasks/{id}/release",
+        "POST /api/tasks/{id}/retry",
+        "POST /api/tasks/assign",
+        "POST /api/tasks/claim",
+        "POST /api/tasks/complete",
+        "POST /api/tasks/fail",
+        "GET /api/workers",
+        "GET /api/workers/{id}",
+        "POST /api/workers/{id}/drain",
+        "POST /api/workers/heartbeat",
+        "POST /api/workers/register",
+        "POST /api/workers/unregister",
+      ].sort(),
+    );
+  });
+
+  for (const { path, method, operation } of listed) {
+    const title = `openapi - ${method.toUpperCase()} ${path}`;
+    test(`${title} has a summary, a tag of the list, and an example wherever something is sent or answered`, () => {
+      expect(operation.summary).toMatch(/\.$/);
+      const tags = document.tags.map((tag: Json) => tag.name);
+      expect(operation.tags.every((tag: string) => tags.includes(tag))).toBe(true);
+      if (operation.requestBody !== undefined) {
+        expect(operation.requestBody.content["application/json"].example).toBeDefined();
+      }
+      for (const [status, response] of Object.entries<Json>(operation.responses)) {
+        for (const content of Object.values<Json>(response.content)) {
+          expect([status, content.example ?? content.examples]).not.toEqual([status, undefined]);
+        }
+      }
+      for (const parameter of operation.parameters) {
+        if (parameter.in === "path") expect(parameter.schema.example).toBeDefined();
+      }
+    });
+
+    test(`${title} lists its refusals, each a problem with its status`, () => {
+      const codes = Object.entries<Json>(operation.responses)
+        .filter(([status]) => Number(status) >= 400 && !(path === "/ready" && status === "503"))
+        .flatMap(([status, response]) => {
+          const content = response.content["application/problem+json"];
+          expect(content.schema).toEqual({ $ref: "#/components/schemas/Problem" });
+          for (const { value } of Object.values<Json>(content.examples)) {
+            expect(String(value.status)).toBe(status);
+          }
+          return Object.keys(content.examples);
+        });
+      const name = operationNames.find((other) => operationId(other) === operation.operationId);
+      const wanted: string[] = name === undefined ? [] : [...operations[name].errors, ...commonErrors];
+      expect(codes).toEqual(expect.arrayContaining([...wanted, "forbidden-host", "internal"]));
+      for (const code of codes) expect(errorTable).toHaveProperty([code]);
+    });
+  }
+
+  test("openapi - needs the token everywhere but at /health and /ready", () => {
+    const open = listed.filter(({ operation }) => operation.security.length === 0).map(({ path }) => path);
+    expect(open.sort()).toEqual(["/health", "/ready"]);
+    expect(document.components.securitySchemes.bearer.scheme).toBe("bearer");
+  });
+
+  test("openapi - tells where the WebSocket is", () => {
+    expect(document.info.description).toContain("/ws");
+  });
+
+  test("openapi - every request example is one that the operation takes", () => {
+    for (const name of operationNames)
+      expect([name, explain(operations[name].input, operations[name].example)]).toEqual([name, []]);
+  });
+
+  test("openapi - every answer in an example is one that the operation gives", () => {
+    const views: Record<string, Json> = { health: HealthView, ready: ReadyView, metrics: MetricsView };
+    for (const name of operationNames) views[operationId(name)] = operations[name].output;
+    views.taskSubmit = Task;
+    for (const [id, sample] of Object.entries(responseSamples)) {
+      if (id === "prometheus") continue;
+      expect([id, [...Value.Errors(views[id], sample.ok)]]).toEqual([id, []]);
+    }
+  });
+
+  test("openapi - what stands often stands once, and every reference leads somewhere", () => {
+    const references = [...objects(document)].flatMap(([, value]) =>
+      typeof value.$ref === "string" ? [value.$ref] : [],
+    );
+    expect(
+      references.filter((reference) => reference === "#/components/schemas/Task").length,
+    ).toBeGreaterThan(3);
+    for (const reference of references) {
+      expect(Object.keys(document.components.schemas)).toContain(reference.split("/").at(-1));
+    }
+  });
+
+  test("openapi - a nullable choice has null among its values, a nullable reference wraps it", () => {
+    const { Task: task } = document.components.schemas;
+    expect(task.properties.lease).toMatchObject({
+      nullable: true,
+      allOf: [{ $ref: "#/components/schemas/Lease" }],
+    });
+    expect(task.properties.timeoutMs).toMatchObject({ type: "integer", nullable: true });
+    expect(task.properties.priority.enum).toEqual(["critical", "high", "normal", "low"]);
+    expect(task.properties.labels).toMatchObject({
+      type: "object",
+      additionalProperties: { type: "string" },
+    });
+  });
+});
