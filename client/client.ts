@@ -1,0 +1,358 @@
+/**
+ * The client: one session with the daemon, one method an operation, and events. With a `workerId` it is a worker
+ * as well: it registers on every connection and keeps its leases over reconnects. It owns no protocol (that is
+ * connection.ts) and no socket (that is the transport it was given).
+ */
+import type { EventMessage } from "../src/wire/frames.ts";
+import type { CoreOperationName, Input, Output } from "../src/wire/operations.ts";
+import type { State, Welcome } from "../src/wire/state.ts";
+import type { LeaseView, TaskError, TaskStanding, TaskSubmit, TaskSubmitted } from "../src/wire/tasks.ts";
+import type { Worker } from "../src/wire/workers.ts";
+import { type CallOptions, Session, type SessionOptions, type SessionState } from "./connection.ts";
+import { ClientError, CortexError } from "./errors.ts";
+import { Emitter } from "./events.ts";
+import { type Gap, iterate, type WatchEvent, Watches, type WatchFilter } from "./state.ts";
+import { type Caller, Submitted, SubmittedAll, TaskHandle } from "./tasks.ts";
+import { type Environment, machine, type Transport, webSocket } from "./transport.ts";
+import {
+  type AssignedTask,
+  type FailOptions,
+  isLeaseLost,
+  type LostReason,
+  Registration,
+  type WorkerOptions,
+} from "./workers.ts";
+
+export type ClientOptions = Partial<Omit<SessionOptions, "client">> & {
+  /** Given: this client is a worker, and tasks are pushed to it. */
+  workerId?: string | undefined;
+  kind?: WorkerOptions["kind"];
+  queues?: WorkerOptions["queues"];
+  capabilities?: WorkerOptions["capabilities"];
+  labels?: WorkerOptions["labels"];
+  capacity?: WorkerOptions["capacity"];
+  /** Name and version of the program, for the daemon's log. */
+  client?: string | undefined;
+  transport?: Transport;
+  environment?: Environment;
+};
+
+export type ClientEvents = {
+  /** A task was leased to this worker. */
+  task_assigned: AssignedTask;
+  /** A lease ended before its work did; the task's signal is aborted. */
+  task_aborted: { task: AssignedTask; reason: LostReason; detail: string };
+  /** The greeting, and the registration of a worker, were answered: on every new connection. */
+  connected: Welcome;
+  disconnected: { detail: string };
+  reconnecting: { attempt: number; delayMs: number };
+  /** The client is of no more use. */
+  closed: { error: Error };
+  /** Any change of any task or worker; the watch begins with the first listener and ends with the last. */
+  change: Extract<WatchEvent, { event: "change" }>;
+  /** Changes were missed by the listeners of "change". */
+  gap: Gap;
+  /** What nobody else was told of. Without a listener it is thrown as uncaught. */
+  error: unknown;
+};
+
+export const defaultUrl = "ws://127.0.0.1:9501";
+
+export class CoordinationClient extends Emitter<ClientEvents> implements Caller {
+  readonly environment: Environment;
+  readonly workerId: string | null;
+  readonly #session: Session;
+  readonly #watches: Watches;
+  readonly #registration: Registration | null;
+  #waiting: { resolve(welcome: Welcome): void; reject(error: unknown): void }[] = [];
+  #ready = false;
+  #stopWatch: (() => void) | null = null;
+  #detail = "not connected yet";
+  #fatal: Error | null = null;
+
+  constructor(options: ClientOptions = {}) {
+    super();
+    this.environment = options.environment ?? machine;
+    this.workerId = options.workerId ?? null;
+    this.#session = new Session(
+      { ...options, url: options.url ?? defaultUrl, client: options.client ?? "cortexd-client/1" },
+      {
+        welcomed: () => {
+          this.#registration?.welcomed();
+          this.#watches.welcomed();
+        },
+        event: (message) => this.#event(message),
+        state: (state, detail) => this.#state(state, detail),
+        retrying: (attempt, delayMs) => this.emit("reconnecting", { attempt, delayMs }),
+        error: (error) => this.emit("error", error),
+      },
+      options.transport ?? webSocket,
+      this.environment,
+    );
+    this.#watches = new Watches(this.#session);
+    this.#registration = this.workerId === null ? null : this.#register(this.workerId, options);
+  }
+
+  // ------------------------------------------------------------------------------------------- connection
+
+  /** The session's id, the same over all its connections. */
+  get session(): string {
+    return this.#session.id;
+  }
+
+  get state(): SessionState {
+    return this.#session.state;
+  }
+
+  /**
+   * Connects, and registers the worker. It tries for as long as it takes unless `timeoutMs` or `signal` end it,
+   * which closes the client; a refusal that would be the same the next time rejects at once.
+   */
+  connect({ timeoutMs, signal }: CallOptions = {}): Promise<Welcome> {
+    if (this.#fatal !== null) return Promise.reject(this.#fatal);
+    if (this.#ready) return Promise.resolve(this.#session.welcome as Welcome);
+    return new Promise((resolve, reject) => {
+      const timer =
+        timeoutMs === undefined
+          ? null
+          : this.environment.setTimer(timeoutMs, () =>
+              this.#close(new ClientError("timeout", `no connection in ${timeoutMs} ms: ${this.#detail}`)),
+            );
+      const aborted = () => this.#close(signal?.reason);
+      const done = () => {
+        if (timer !== null) this.environment.clearTimer(timer);
+        signal?.removeEventListener("abort", aborted);
+      };
+      this.#waiting.push({
+        resolve(welcome) {
+          done();
+          resolve(welcome);
+        },
+        reject(error) {
+          done();
+          reject(error);
+        },
+      });
+      if (signal?.aborted) aborted();
+      else {
+        signal?.addEventListener("abort", aborted, { once: true });
+        this.#session.start();
+      }
+    });
+  }
+
+  /** Ends the connection at once; what has no answer yet is rejected. A worker's leases are left to run out. */
+  close(): void {
+    this.#close(new ClientError("closed", "the client was closed"));
+  }
+
+  // ------------------------------------------------------------------------------------------------ tasks
+
+  /** Any operation by its name. */
+  call<N extends CoreOperationName>(op: N, input: Input<N>, options?: CallOptions): Promise<Output<N>> {
+    return this.#session.call(op, input, options);
+  }
+
+  submit(task: TaskSubmit, options?: CallOptions): Submitted;
+  submit(tasks: TaskSubmit[], options?: CallOptions): SubmittedAll;
+  submit(input: TaskSubmit | TaskSubmit[], options?: CallOptions): Submitted | SubmittedAll {
+    const answer = this.#session.call("task.submit", input, options);
+    return Array.isArray(input)
+      ? new SubmittedAll(this, answer as Promise<TaskSubmitted[]>)
+      : new Submitted(this, answer as Promise<TaskSubmitted>);
+  }
+
+  /** One task by its id. */
+  task(id: string): TaskHandle {
+    return new TaskHandle(this, id);
+  }
+
+  tasks(filter: Input<"task.list"> = {}, options?: CallOptions): Promise<Output<"task.list">> {
+    return this.call("task.list", filter, options);
+  }
+
+  // -------------------------------------------------------------------------------- the tasks of this worker
+
+  /** The leases this client holds. */
+  get held(): AssignedTask[] {
+    return this.#registration === null ? [] : [...this.#registration.leases.values()];
+  }
+
+  async complete(taskId: string, result?: unknown): Promise<TaskStanding> {
+    return this.#held(taskId).complete(result);
+  }
+  async fail(taskId: string, error: string | TaskError, options?: FailOptions): Promise<TaskStanding> {
+    return this.#held(taskId).fail(error, options);
+  }
+  async release(taskId: string): Promise<TaskStanding> {
+    return this.#held(taskId).release();
+  }
+  async extend(taskId: string, leaseMs?: number): Promise<LeaseView> {
+    return this.#held(taskId).extend(leaseMs);
+  }
+  progress(taskId: string, value: unknown): void {
+    this.#held(taskId).progress(value);
+  }
+
+  /** How many tasks this worker holds by push from now on; 0: it gets no more. Never more than its capacity. */
+  credit(count: number): void {
+    this.#registration?.setCredit(count);
+  }
+
+  /** Leaves as a worker; what it holds goes back to its queue. */
+  async unregister(options?: CallOptions): Promise<Output<"worker.unregister">> {
+    if (this.workerId === null) throw new ClientError("not-held", "this client is no worker");
+    return this.call("worker.unregister", { workerId: this.workerId }, options);
+  }
+
+  // ------------------------------------------------------------------------------ workers, queues, the state
+
+  worker(workerId: string, options?: CallOptions): Promise<Worker> {
+    return this.call("worker.get", { workerId }, options);
+  }
+  workers(filter: Input<"worker.list"> = {}, options?: CallOptions): Promise<Output<"worker.list">> {
+    return this.call("worker.list", filter, options);
+  }
+  /** Gives a worker no new tasks, or takes that back. */
+  drain(workerId: string, drain = true, options?: CallOptions): Promise<Worker> {
+    return this.call("worker.drain", { workerId, drain }, options);
+  }
+  async queues(options?: CallOptions): Promise<Output<"queue.list">["queues"]> {
+    return (await this.call("queue.list", {}, options)).queues;
+  }
+  getState(options?: CallOptions): Promise<State> {
+    return this.call("state.get", {}, options);
+  }
+
+  /** Every change that fits, for as long as the loop runs; a gap says that changes were missed. */
+  watch(
+    filter: WatchFilter = {},
+    { signal }: { signal?: AbortSignal } = {},
+  ): AsyncIterableIterator<WatchEvent> {
+    return iterate(this.#watches, filter, signal);
+  }
+
+  override on<E extends keyof ClientEvents>(event: E, listener: (value: ClientEvents[E]) => unknown): this {
+    super.on(event, listener);
+    if (event === "change" && this.#stopWatch === null)
+      this.#stopWatch = this.#watches.start(
+        {},
+        (told) => (told.event === "gap" ? this.emit("gap", told) : this.emit("change", told)),
+        (error) => {
+          this.#stopWatch = null;
+          if (this.#fatal === null) this.emit("error", error);
+        },
+      );
+    return this;
+  }
+
+  override off<E extends keyof ClientEvents>(event: E, listener: (value: ClientEvents[E]) => unknown): this {
+    super.off(event, listener);
+    if (event === "change" && !this.listens("change")) {
+      this.#stopWatch?.();
+      this.#stopWatch = null;
+    }
+    return this;
+  }
+
+  /** Hands what nobody else was told of to the "error" listeners. */
+  tell(error: unknown): void {
+    this.emit("error", error);
+  }
+
+  // --------------------------------------------------------------------------------------------- inside
+
+  protected override failed(event: keyof ClientEvents, error: unknown): void {
+    // A handler that awaits its completion meets the lost lease here; "task_aborted" has told it.
+    if (event === "task_assigned" && isLeaseLost(error)) return;
+    super.failed(event, error);
+  }
+
+  #register(workerId: string, options: ClientOptions): Registration {
+    const worker: WorkerOptions = { workerId };
+    if (options.kind !== undefined) worker.kind = options.kind;
+    if (options.queues !== undefined) worker.queues = options.queues;
+    if (options.capabilities !== undefined) worker.capabilities = options.capabilities;
+    if (options.labels !== undefined) worker.labels = options.labels;
+    if (options.capacity !== undefined) worker.capacity = options.capacity;
+    return new Registration(worker, this, this.#session, {
+      assigned: (task) => this.emit("task_assigned", task),
+      aborted: (task, reason, detail) => this.emit("task_aborted", { task, reason, detail }),
+      registered: () => this.#connected(),
+      refused: (error, retryInMs) => this.#refused(error, retryInMs),
+      error: (error) => this.emit("error", error),
+    });
+  }
+
+  #refused(error: Error, retryInMs: number | null): void {
+    const first = this.#registration?.answer === null;
+    const taken = error instanceof CortexError && error.code === "worker-id-in-use";
+    this.#detail = error.message;
+    if (first && (taken || retryInMs === null)) this.#close(error);
+    else if (!first || retryInMs === null) this.emit("error", error);
+  }
+
+  #held(taskId: string): AssignedTask {
+    const held = this.#registration?.leases.get(taskId);
+    if (held === undefined) throw new ClientError("not-held", `this client holds no lease of task ${taskId}`);
+    return held;
+  }
+
+  #event(message: EventMessage): void {
+    switch (message.event) {
+      case "task.assigned":
+        this.#registration?.assigned(message);
+        return;
+      case "task.aborted":
+        this.#registration?.aborted(message);
+        return;
+      case "change":
+      case "gap":
+        this.#watches.event(message);
+        return;
+      // An event of a later daemon: nothing that this client asked for.
+    }
+  }
+
+  #state(state: SessionState, detail: string): void {
+    switch (state) {
+      case "connected":
+        if (this.#registration === null) this.#connected();
+        return;
+      case "disconnected":
+        this.#ready = false;
+        this.#detail = detail;
+        this.emit("disconnected", { detail });
+        return;
+      case "closed":
+        this.#ready = false;
+        this.#ended(detail);
+        return;
+    }
+  }
+
+  #connected(): void {
+    const welcome = this.#session.welcome as Welcome;
+    this.#ready = true;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const waiter of waiting) waiter.resolve(welcome);
+    this.emit("connected", welcome);
+  }
+
+  #close(error: Error): void {
+    this.#fatal ??= error;
+    this.#session.close(error);
+  }
+
+  #ended(detail: string): void {
+    const error = this.#fatal ?? this.#session.closedBy ?? new ClientError("closed", detail);
+    this.#fatal = error;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const waiter of waiting) waiter.reject(error);
+    this.#registration?.close();
+    this.#watches.closed(error);
+    this.emit("closed", { error });
+  }
+}

@@ -1,0 +1,42 @@
+/** What the package offers, and nothing else: everything here is meant to be used, and kept. */
+
+export type { ErrorCode, FieldError, Problem } from "../src/wire/errors.ts";
+export type { AbortReason, EventMessage } from "../src/wire/frames.ts";
+export { limits } from "../src/wire/limits.ts";
+export type { CoreOperationName, Input, OperationName, Output } from "../src/wire/operations.ts";
+export type { ChangeView, Counts, Queue, State, Welcome } from "../src/wire/state.ts";
+export type {
+  Assignment,
+  LeaseView,
+  Priority,
+  Task,
+  TaskError,
+  TaskStanding,
+  TaskState,
+  TaskSubmit,
+  TaskSubmitted,
+} from "../src/wire/tasks.ts";
+export type { Worker } from "../src/wire/workers.ts";
+export { type ClientEvents, type ClientOptions, CoordinationClient, defaultUrl } from "./client.ts";
+export type { CallOptions, SessionState } from "./connection.ts";
+export { ClientError, type ClientErrorCode, CortexError, TaskFailed } from "./errors.ts";
+export type { Gap, WatchEvent, WatchFilter } from "./state.ts";
+export { type ResultOptions, Submitted, SubmittedAll, TaskHandle } from "./tasks.ts";
+export {
+  type Connection,
+  type Environment,
+  type Handlers,
+  machine,
+  type Timer,
+  type Transport,
+  webSocket,
+} from "./transport.ts";
+export {
+  type Context,
+  type Handler,
+  type RunningWorker,
+  type RunOptions,
+  type StopOptions,
+  worker,
+} from "./worker.ts";
+export { Aborted, type AssignedTask, type FailOptions, type LostReason } from "./workers.ts";

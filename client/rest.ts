@@ -1,0 +1,171 @@
+/**
+ * The typed REST client. Inside it is Eden, which knows the routes by the type of the daemon's HTTP app, so that a
+ * wrong field or path does not compile; outside it is these methods, because Eden itself turns texts that look
+ * like dates into dates, leaves names in paths as they are, and gives back errors that look like answers.
+ */
+import { treaty } from "@elysiajs/eden";
+import type { App } from "../src/http/app.ts";
+import type { Problem } from "../src/wire/errors.ts";
+import type { MetricsView, ReadyView } from "../src/wire/http.ts";
+import type { Input, Output } from "../src/wire/operations.ts";
+import type { HealthView, Queue, State } from "../src/wire/state.ts";
+import type { LeaseView, Task, TaskStanding, TaskSubmit } from "../src/wire/tasks.ts";
+import type { Worker } from "../src/wire/workers.ts";
+import { ClientError, CortexError } from "./errors.ts";
+
+export type RestOptions = {
+  url?: string;
+  token?: string | undefined;
+  namespace?: string | undefined;
+  fetch?: typeof fetch;
+};
+
+export type RequestOptions = {
+  signal?: AbortSignal | undefined;
+  /** A request repeated under the same key is carried out once and gets the same answer. */
+  idempotencyKey?: string | undefined;
+};
+
+export const defaultHttpUrl = "http://127.0.0.1:9500";
+
+type Response<T> = Promise<{ data: T; error: { status: unknown; value: unknown } | null }>;
+/** What a lease is named by, where the path names the task. */
+type Held = { workerId: string; token: number };
+
+export class RestClient {
+  readonly #api: ReturnType<typeof treaty<App>>;
+
+  constructor({ url = defaultHttpUrl, token, namespace, fetch: fetcher }: RestOptions = {}) {
+    const headers: Record<string, string> = {};
+    if (token !== undefined) headers.authorization = `Bearer ${token}`;
+    if (namespace !== undefined) headers["cortex-namespace"] = namespace;
+    this.#api = treaty<App>(url, {
+      parseDate: false,
+      headers,
+      ...(fetcher === undefined ? {} : { fetcher }),
+    });
+  }
+
+  health(options?: RequestOptions): Promise<HealthView> {
+    return answer(this.#api.health.get(request(options)));
+  }
+  /** Whether work may be sent, and why not. */
+  async ready(options?: RequestOptions): Promise<ReadyView> {
+    const { data, error } = await this.#api.ready.get(request(options));
+    const value = data ?? error?.value;
+    if (typeof value === "object" && value !== null && "ready" in value) return value as ReadyView;
+    throw refusal(error);
+  }
+  metrics(options?: RequestOptions): Promise<MetricsView> {
+    return answer(this.#api.api.metrics.get(request(options)));
+  }
+  state(options?: RequestOptions): Promise<State> {
+    return answer(this.#api.api.state.get({ query: {}, ...request(options) })) as Promise<State>;
+  }
+  async queues(options?: RequestOptions): Promise<Queue[]> {
+    return (await answer(this.#api.api.queues.get(request(options)))).queues;
+  }
+
+  // ------------------------------------------------------------------------------------------------ tasks
+
+  submit(task: TaskSubmit, options?: RequestOptions): Promise<Task>;
+  submit(tasks: TaskSubmit[], options?: RequestOptions): Promise<Task[]>;
+  submit(input: TaskSubmit | TaskSubmit[], options?: RequestOptions): Promise<Task | Task[]> {
+    return answer(this.#api.api.tasks.post(input, request(options)));
+  }
+  /** With `waitMs`, waits so long for the task's final state. */
+  task(id: string, { waitMs, ...options }: RequestOptions & { waitMs?: number } = {}): Promise<Task> {
+    const query = waitMs === undefined ? {} : { wait: `${Math.ceil(waitMs)}ms` };
+    return answer(this.#task(id).get({ query, ...request(options) }));
+  }
+  tasks(filter: Input<"task.list"> = {}, options?: RequestOptions): Promise<Output<"task.list">> {
+    return answer(this.#api.api.tasks.get({ query: filter, ...request(options) }));
+  }
+  cancel(id: string, reason?: string, options?: RequestOptions): Promise<TaskStanding> {
+    const query = reason === undefined ? {} : { reason };
+    return answer(this.#task(id).delete(undefined, { query, ...request(options) }));
+  }
+  retry(id: string, options?: RequestOptions): Promise<TaskStanding> {
+    return answer(this.#task(id).retry.post(undefined, request(options)));
+  }
+  assign(input: Input<"task.assign">, options?: RequestOptions): Promise<Output<"task.assign">> {
+    return answer(this.#api.api.tasks.assign.post(input, request(options)));
+  }
+  claim(input: Input<"task.claim">, options?: RequestOptions): Promise<Output<"task.claim">> {
+    return answer(this.#api.api.tasks.claim.post(input, { query: {}, ...request(options) }));
+  }
+  complete(input: Input<"task.complete">, options?: RequestOptions): Promise<TaskStanding> {
+    return answer(this.#api.api.tasks.complete.post(input, request(options)));
+  }
+  fail(input: Input<"task.fail">, options?: RequestOptions): Promise<TaskStanding> {
+    return answer(this.#api.api.tasks.fail.post(input, request(options)));
+  }
+  release(id: string, held: Held, options?: RequestOptions): Promise<TaskStanding> {
+    return answer(this.#task(id).release.post(held, request(options)));
+  }
+  extend(id: string, held: Held & { leaseMs?: number }, options?: RequestOptions): Promise<LeaseView> {
+    return answer(this.#task(id).extend.post(held, request(options)));
+  }
+  progress(id: string, held: Held & { progress: unknown }, options?: RequestOptions): Promise<TaskStanding> {
+    return answer(this.#task(id).progress.post(held, request(options)));
+  }
+
+  // ---------------------------------------------------------------------------------------------- workers
+
+  workers(filter: Input<"worker.list"> = {}, options?: RequestOptions): Promise<Output<"worker.list">> {
+    return answer(this.#api.api.workers.get({ query: filter, ...request(options) }));
+  }
+  worker(id: string, options?: RequestOptions): Promise<Worker> {
+    return answer(this.#worker(id).get(request(options)));
+  }
+  drain(id: string, drain = true, options?: RequestOptions): Promise<Worker> {
+    return answer(this.#worker(id).drain.post({ drain }, request(options)));
+  }
+  register(input: Input<"worker.register">, options?: RequestOptions): Promise<Output<"worker.register">> {
+    return answer(this.#api.api.workers.register.post(input, request(options)));
+  }
+  unregister(
+    input: Input<"worker.unregister">,
+    options?: RequestOptions,
+  ): Promise<Output<"worker.unregister">> {
+    return answer(this.#api.api.workers.unregister.post(input, request(options)));
+  }
+  heartbeat(input: Input<"worker.heartbeat">, options?: RequestOptions): Promise<Output<"worker.heartbeat">> {
+    return answer(this.#api.api.workers.heartbeat.post(input, request(options)));
+  }
+
+  #task(id: string) {
+    return this.#api.api.tasks({ id: encodeURIComponent(id) });
+  }
+  #worker(id: string) {
+    return this.#api.api.workers({ id: encodeURIComponent(id) });
+  }
+}
+
+function request({ signal, idempotencyKey }: RequestOptions = {}) {
+  const options: { fetch?: RequestInit; headers?: Record<string, string> } = {};
+  if (signal !== undefined) options.fetch = { signal };
+  if (idempotencyKey !== undefined) options.headers = { "idempotency-key": idempotencyKey };
+  return options;
+}
+
+async function answer<T>(response: Response<T>): Promise<NonNullable<T>> {
+  const { data, error } = await response;
+  if (error !== null) throw refusal(error);
+  return data as NonNullable<T>;
+}
+
+/** Eden tells a refusal and a connection that failed alike; only the value tells which it was. */
+function refusal(error: { status: unknown; value: unknown } | null): Error {
+  const value = error?.value;
+  if (typeof value === "object" && value !== null && "code" in value && "hint" in value)
+    return new CortexError(value as Problem);
+  if (value instanceof Error)
+    return value.name === "AbortError" || value.name === "TimeoutError"
+      ? value
+      : new ClientError("disconnected", value.message);
+  return new ClientError(
+    "protocol",
+    `the answer has status ${error?.status} and is no answer of this daemon`,
+  );
+}

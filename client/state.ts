@@ -1,0 +1,176 @@
+/**
+ * Watching the state. A watch outlives connections: each new one starts it again, and what may have been missed
+ * between them is told as a gap, never passed over. A reader that is slower than the changes gets a gap too, so
+ * that what waits for it stays bounded.
+ */
+import type { EventMessage } from "../src/wire/frames.ts";
+import type { Input } from "../src/wire/operations.ts";
+import type { ChangeView } from "../src/wire/state.ts";
+import type { Session } from "./connection.ts";
+import { ClientError } from "./errors.ts";
+
+export type WatchFilter = Omit<Input<"watch.start">, "watchId">;
+
+/** Changes after `from`, up to and with `to`, may be missing: read again what you keep of them. */
+export type Gap = { from: number; to: number };
+export type WatchEvent = ({ event: "change" } & ChangeView) | ({ event: "gap" } & Gap);
+
+/** Events that wait for a slow reader before they become one gap. */
+const waitingMax = 10_000;
+
+type Watch = {
+  readonly id: string;
+  readonly filter: WatchFilter;
+  /** The newest revision that was told. */
+  revision: number;
+  started: boolean;
+  readonly told: (event: WatchEvent) => void;
+  readonly failed: (error: Error) => void;
+};
+
+export class Watches {
+  readonly #session: Session;
+  readonly #watches = new Map<string, Watch>();
+  #count = 0;
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  /** Starts a watch; the function it gives back ends it. */
+  start(filter: WatchFilter, told: Watch["told"], failed: Watch["failed"]): () => void {
+    const watch: Watch = { id: `w${++this.#count}`, filter, revision: 0, started: false, told, failed };
+    this.#watches.set(watch.id, watch);
+    this.#session.start();
+    if (this.#session.state === "connected") this.#begin(watch);
+    return () => {
+      if (!this.#watches.delete(watch.id) || this.#session.state !== "connected") return;
+      // Nothing depends on the answer: events of a watch that is not in the map are not told.
+      this.#session.onConnection("watch.stop", { watchId: watch.id }, ignore, ignore);
+    };
+  }
+
+  welcomed(): void {
+    for (const watch of this.#watches.values()) this.#begin(watch);
+  }
+
+  closed(error: Error): void {
+    const watches = [...this.#watches.values()];
+    this.#watches.clear();
+    for (const watch of watches) watch.failed(error);
+  }
+
+  event(message: Extract<EventMessage, { watchId: string }>): void {
+    const watch = this.#watches.get(message.watchId);
+    if (watch === undefined) return;
+    const { watchId: _, ...event } = message;
+    const revision = event.event === "gap" ? event.to : event.revision;
+    if (revision > watch.revision) watch.revision = revision;
+    watch.told(event);
+  }
+
+  #begin(watch: Watch): void {
+    this.#session.onConnection(
+      "watch.start",
+      { ...watch.filter, watchId: watch.id },
+      ({ revision }) => {
+        const from = watch.revision;
+        const again = watch.started;
+        watch.started = true;
+        // Revisions never go back and are never given twice, so an equal one means that nothing was missed.
+        watch.revision = Math.max(revision, from);
+        if (again && revision > from) watch.told({ event: "gap", from, to: revision });
+      },
+      (error) => {
+        if (error instanceof ClientError && error.code === "disconnected") return;
+        if (this.#watches.delete(watch.id)) watch.failed(error);
+      },
+    );
+  }
+}
+
+/** A watch as something to iterate over; leaving the loop ends it. */
+export function iterate(
+  watches: Watches,
+  filter: WatchFilter,
+  signal?: AbortSignal,
+): AsyncIterableIterator<WatchEvent> {
+  let waiting: WatchEvent[] = [];
+  let head = 0;
+  let ended = false;
+  let failure: Error | null = null;
+  let wake: { resolve(): void } | null = null;
+
+  const woken = () => {
+    wake?.resolve();
+    wake = null;
+  };
+  const stop = watches.start(
+    filter,
+    (event) => {
+      waiting.push(event);
+      if (waiting.length - head > waitingMax) {
+        const dropped = waiting.slice(head);
+        waiting = [{ event: "gap", from: startOf(dropped[0] as WatchEvent), to: endOf(event) }];
+        head = 0;
+      }
+      woken();
+    },
+    (error) => {
+      failure = error;
+      woken();
+    },
+  );
+  const end = () => {
+    if (ended) return;
+    ended = true;
+    signal?.removeEventListener("abort", end);
+    stop();
+    woken();
+  };
+  if (signal?.aborted) end();
+  signal?.addEventListener("abort", end, { once: true });
+
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    async next() {
+      for (;;) {
+        if (ended) return { done: true, value: undefined };
+        const event = waiting[head];
+        if (event !== undefined) {
+          head++;
+          if (head === waiting.length) {
+            waiting = [];
+            head = 0;
+          }
+          return { done: false, value: event };
+        }
+        if (failure !== null) {
+          const error = failure;
+          end();
+          throw error;
+        }
+        await new Promise<void>((resolve) => {
+          const before = wake;
+          wake = {
+            resolve() {
+              before?.resolve();
+              resolve();
+            },
+          };
+        });
+      }
+    },
+    async return() {
+      end();
+      return { done: true, value: undefined };
+    },
+  };
+}
+
+/** A revision before the event: nothing up to it is missing. */
+const startOf = (event: WatchEvent) => (event.event === "gap" ? event.from : event.revision - 1);
+const endOf = (event: WatchEvent) => (event.event === "gap" ? event.to : event.revision);
+const ignore = () => {};

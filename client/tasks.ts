@@ -1,0 +1,137 @@
+/**
+ * Tasks, as a producer sees them: `Submitted` is what `submit` gives back, `TaskHandle` is one task by its id.
+ * Waiting for a result asks the daemon to wait, again and again until the task is final; nothing is polled.
+ */
+import type { CoreOperationName, Input, Output } from "../src/wire/operations.ts";
+import type { Task, TaskStanding, TaskSubmitted } from "../src/wire/tasks.ts";
+import type { CallOptions } from "./connection.ts";
+import { ClientError, TaskFailed } from "./errors.ts";
+import type { Environment } from "./transport.ts";
+
+/** All that the files of the primitives need of a client. */
+export type Caller = {
+  call<N extends CoreOperationName>(op: N, input: Input<N>, options?: CallOptions): Promise<Output<N>>;
+  readonly environment: Environment;
+};
+
+/** `timeoutMs` is for the whole wait, however many requests it takes. */
+export type ResultOptions = CallOptions;
+
+/** How long one request waits for a result before it is asked again. */
+const waitMs = 60_000;
+
+const final: Record<Task["state"], boolean> = {
+  scheduled: false,
+  queued: false,
+  running: false,
+  completed: true,
+  failed: true,
+  dead: true,
+  cancelled: true,
+};
+
+/** The task once it is in a final state. */
+export async function finished(caller: Caller, taskId: string, options: ResultOptions = {}): Promise<Task> {
+  const { signal, timeoutMs } = options;
+  const endAt = timeoutMs === undefined ? Number.POSITIVE_INFINITY : caller.environment.now() + timeoutMs;
+  for (;;) {
+    const leftMs = endAt - caller.environment.now();
+    if (leftMs <= 0) throw new ClientError("timeout", `task ${taskId} was not finished in ${timeoutMs} ms`);
+    const task = await caller.call(
+      "task.get",
+      { taskId, waitMs: Math.ceil(Math.min(leftMs, waitMs)) },
+      { signal, timeoutMs: timeoutMs === undefined ? undefined : leftMs },
+    );
+    if (final[task.state]) return task;
+  }
+}
+
+/** What the task's worker returned. */
+export async function resultOf<R>(caller: Caller, taskId: string, options?: ResultOptions): Promise<R> {
+  const task = await finished(caller, taskId, options);
+  if (task.state !== "completed") throw new TaskFailed(task);
+  return task.result as R;
+}
+
+/** One task by its id. */
+export class TaskHandle {
+  readonly #caller: Caller;
+  constructor(
+    caller: Caller,
+    readonly id: string,
+  ) {
+    this.#caller = caller;
+  }
+
+  get(options?: CallOptions): Promise<Task> {
+    return this.#caller.call("task.get", { taskId: this.id }, options);
+  }
+
+  cancel(reason?: string, options?: CallOptions): Promise<TaskStanding> {
+    const input: Input<"task.cancel"> = { taskId: this.id };
+    if (reason !== undefined) input.reason = reason;
+    return this.#caller.call("task.cancel", input, options);
+  }
+
+  /** Queues a failed, dead or cancelled task again. */
+  retry(options?: CallOptions): Promise<TaskStanding> {
+    return this.#caller.call("task.retry", { taskId: this.id }, options);
+  }
+
+  finished(options?: ResultOptions): Promise<Task> {
+    return finished(this.#caller, this.id, options);
+  }
+
+  /** Waits for the result; rejects with `TaskFailed` when the task ends without one. */
+  result<R = unknown>(options?: ResultOptions): Promise<R> {
+    return resultOf<R>(this.#caller, this.id, options);
+  }
+}
+
+/** Await it for what the daemon answered; ask it for the result. */
+export class Submitted implements PromiseLike<TaskSubmitted> {
+  readonly #caller: Caller;
+  readonly #answer: Promise<TaskSubmitted>;
+  constructor(caller: Caller, answer: Promise<TaskSubmitted>) {
+    this.#caller = caller;
+    this.#answer = answer;
+  }
+
+  // biome-ignore lint/suspicious/noThenProperty: it is awaitable on purpose
+  then<A = TaskSubmitted, B = never>(
+    fulfilled?: ((answer: TaskSubmitted) => A | PromiseLike<A>) | null,
+    rejected?: ((error: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    return this.#answer.then(fulfilled, rejected);
+  }
+
+  /** Waits for the result; rejects with `TaskFailed` when the task ends without one. */
+  async result<R = unknown>(options?: ResultOptions): Promise<R> {
+    const { id } = await this.#answer;
+    return resultOf<R>(this.#caller, id, options);
+  }
+}
+
+/** The same for an array of tasks, in its order. */
+export class SubmittedAll implements PromiseLike<TaskSubmitted[]> {
+  readonly #caller: Caller;
+  readonly #answer: Promise<TaskSubmitted[]>;
+  constructor(caller: Caller, answer: Promise<TaskSubmitted[]>) {
+    this.#caller = caller;
+    this.#answer = answer;
+  }
+
+  // biome-ignore lint/suspicious/noThenProperty: it is awaitable on purpose
+  then<A = TaskSubmitted[], B = never>(
+    fulfilled?: ((answer: TaskSubmitted[]) => A | PromiseLike<A>) | null,
+    rejected?: ((error: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    return this.#answer.then(fulfilled, rejected);
+  }
+
+  /** Waits for all results; rejects with the first task that ends without one. */
+  async results<R = unknown>(options?: ResultOptions): Promise<R[]> {
+    const tasks = await this.#answer;
+    return Promise.all(tasks.map(({ id }) => resultOf<R>(this.#caller, id, options)));
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * What the client needs from outside, as two small ports. A `Transport` opens connections that carry text frames
+ * in order; an `Environment` tells time, chance and timers. The defaults are the WebSocket and the clock of the
+ * machine; a simulator or the embedded coordinator brings its own. This is the one file of the client that touches
+ * a clock, chance, timers or a socket.
+ */
+
+export type Handlers = {
+  /** The connection stands; called once, before any message. */
+  open(): void;
+  message(text: string): void;
+  /** The connection is gone, or never stood; called once, and nothing after it. */
+  close(code: number, reason: string): void;
+};
+
+export type Connection = {
+  send(text: string): void;
+  /** Ends the connection. `handlers.close` may still follow. */
+  close(): void;
+  /** What was sent and has not left this process yet. */
+  readonly bufferedBytes: number;
+};
+
+/** Never calls a handler before `connect` has returned. */
+export type Transport = { connect(url: string, handlers: Handlers): Connection };
+
+export type Timer = unknown;
+
+export type Environment = {
+  /** Milliseconds that never go back; from where they count does not matter. */
+  now(): number;
+  /** From 0 up to, but not including, 1. */
+  random(): number;
+  setTimer(ms: number, callback: () => void): Timer;
+  clearTimer(timer: Timer): void;
+};
+
+/** Timers overflow at 2^31 ms and would then fire at once. */
+const timerMsMax = 2 ** 31 - 1;
+
+export const machine: Environment = {
+  now: () => performance.now(),
+  random: () => (crypto.getRandomValues(new Uint32Array(1))[0] as number) / 2 ** 32,
+  setTimer: (ms, callback) => setTimeout(callback, Math.min(ms, timerMsMax)),
+  clearTimer: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
+};
+
+export const webSocket: Transport = {
+  connect(url, handlers) {
+    const socket = new WebSocket(url);
+    let ended = false;
+    const end = (code: number, reason: string) => {
+      if (ended) return;
+      ended = true;
+      handlers.close(code, reason);
+    };
+    socket.onopen = () => handlers.open();
+    socket.onmessage = (event) => {
+      if (typeof event.data === "string") handlers.message(event.data);
+      else socket.close(1003, "text frames only");
+    };
+    // An error is always followed by a close, which is where it is told.
+    socket.onerror = () => {};
+    socket.onclose = (event) => end(event.code, event.reason);
+    return {
+      send: (text) => socket.send(text),
+      close: () => socket.close(),
+      get bufferedBytes() {
+        return socket.bufferedAmount;
+      },
+    };
+  },
+};

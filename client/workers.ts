@@ -1,0 +1,289 @@
+/**
+ * A worker, as its own process sees it: the registration, which every new connection repeats, and the leases it
+ * holds. A lease ends here only when the daemon says so: while there is no connection the work goes on, because a
+ * daemon that was down has taken nothing away, and the fencing token protects what it did take.
+ */
+import type { AbortReason, EventMessage } from "../src/wire/frames.ts";
+import type { Input } from "../src/wire/operations.ts";
+import type { Assignment, LeaseView, Task, TaskError, TaskStanding } from "../src/wire/tasks.ts";
+import type { WorkerRegistered } from "../src/wire/workers.ts";
+import { type CallOptions, randomId, type Session } from "./connection.ts";
+import { ClientError, CortexError } from "./errors.ts";
+import type { Caller } from "./tasks.ts";
+import type { Timer } from "./transport.ts";
+
+export type WorkerOptions = Omit<Input<"worker.register">, "instanceId" | "holding">;
+
+/** `closed`: this client was closed, and the lease runs out by itself. */
+export type LostReason = AbortReason | "lease-lost" | "closed";
+
+/** Why a signal is aborted. */
+export class Aborted extends Error {
+  override name = "AbortError";
+  constructor(
+    readonly taskId: string,
+    readonly reason: LostReason,
+    detail: string,
+  ) {
+    super(detail);
+  }
+}
+
+export type FailOptions = { final?: boolean | undefined; retryInMs?: number | undefined };
+
+/** A task this worker holds a lease of. */
+export class AssignedTask {
+  readonly task: Task;
+  lease: LeaseView;
+  readonly #registration: Registration;
+  #controller: AbortController | null = null;
+  #aborted: Aborted | null = null;
+  #progress: { value: unknown } | null = null;
+  #reporting = false;
+
+  constructor(registration: Registration, { task, lease }: Assignment) {
+    this.#registration = registration;
+    this.task = task;
+    this.lease = lease;
+  }
+
+  get id(): string {
+    return this.task.id;
+  }
+  get queue(): string {
+    return this.task.queue;
+  }
+  get type(): string {
+    return this.task.type;
+  }
+  get payload(): unknown {
+    return this.task.payload;
+  }
+
+  /** Aborts when the task is cancelled or timed out, or the lease is lost. */
+  get signal(): AbortSignal {
+    // Made when first asked for: most tasks are done before anyone looks.
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.#aborted !== null) this.#controller.abort(this.#aborted);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Whether the lease still stands, as far as this side knows. */
+  get held(): boolean {
+    return this.#registration.leases.get(this.id) === this;
+  }
+
+  /** Whether it still makes sense to work on it: the lease stands and nobody asked to stop. */
+  get workable(): boolean {
+    return this.#aborted === null && this.held;
+  }
+
+  complete(result?: unknown, options?: CallOptions): Promise<TaskStanding> {
+    const input: Input<"task.complete"> = this.#named();
+    if (result !== undefined) input.result = result;
+    return this.#settle("task.complete", input, options);
+  }
+
+  fail(error: string | TaskError, { final, retryInMs }: FailOptions = {}, options?: CallOptions) {
+    const input: Input<"task.fail"> = { ...this.#named(), error };
+    if (final !== undefined) input.final = final;
+    if (retryInMs !== undefined) input.retryInMs = retryInMs;
+    return this.#settle("task.fail", input, options);
+  }
+
+  /** Gives the task back unfinished; it stands where it stood. */
+  release(options?: CallOptions): Promise<TaskStanding> {
+    return this.#settle("task.release", this.#named(), options);
+  }
+
+  /** Moves the lease's deadline. Connected workers need it only to work in silence longer than the lease allows. */
+  async extend(leaseMs?: number, options?: CallOptions): Promise<LeaseView> {
+    const input: Input<"task.extend"> = this.#named();
+    if (leaseMs !== undefined) input.leaseMs = leaseMs;
+    try {
+      this.lease = await this.#registration.caller.call("task.extend", input, options);
+      return this.lease;
+    } catch (error) {
+      this.#registration.refused(this, error);
+      throw error;
+    }
+  }
+
+  /** Reports progress. One report is on its way at a time, and after it only the newest of those that came since. */
+  progress(value: unknown): void {
+    this.#progress = { value };
+    if (!this.#reporting) void this.#report();
+  }
+
+  /** Tells whoever works on it to stop; the lease itself is the registration's. */
+  abort(reason: LostReason, detail: string): void {
+    this.#aborted = new Aborted(this.id, reason, detail);
+    this.#controller?.abort(this.#aborted);
+  }
+
+  #named() {
+    return { taskId: this.id, workerId: this.lease.workerId, token: this.lease.token };
+  }
+
+  async #settle<N extends "task.complete" | "task.fail" | "task.release">(
+    op: N,
+    input: Input<N>,
+    options?: CallOptions,
+  ): Promise<TaskStanding> {
+    try {
+      const standing = (await this.#registration.caller.call(op, input, options)) as TaskStanding;
+      this.#registration.settled(this);
+      return standing;
+    } catch (error) {
+      this.#registration.refused(this, error);
+      throw error;
+    }
+  }
+
+  async #report(): Promise<void> {
+    this.#reporting = true;
+    while (this.#progress !== null && this.held) {
+      const { value } = this.#progress;
+      this.#progress = null;
+      try {
+        await this.#registration.caller.call("task.progress", { ...this.#named(), progress: value });
+      } catch (error) {
+        // Progress is for onlookers: that it could not be told is news, and never a reason to stop the work.
+        if (!this.#registration.refused(this, error) && !isClosed(error))
+          this.#registration.told.error(error);
+      }
+    }
+    this.#reporting = false;
+  }
+}
+
+export type RegistrationEvents = {
+  assigned(task: AssignedTask): void;
+  aborted(task: AssignedTask, reason: LostReason, detail: string): void;
+  registered(answer: WorkerRegistered): void;
+  /** The registration was refused; `retryInMs` is when it will be tried again, null: never. */
+  refused(error: Error, retryInMs: number | null): void;
+  error(error: unknown): void;
+};
+
+export class Registration {
+  readonly instanceId: string;
+  readonly leases = new Map<string, AssignedTask>();
+  /** The newest answer to a registration. */
+  answer: WorkerRegistered | null = null;
+  /** How many tasks the worker takes by push; 0: none any more. */
+  credit: number;
+  #timer: Timer = null;
+
+  constructor(
+    readonly options: WorkerOptions,
+    readonly caller: Caller,
+    readonly session: Session,
+    readonly told: RegistrationEvents,
+  ) {
+    this.instanceId = randomId(caller.environment);
+    this.credit = options.capacity ?? 1;
+  }
+
+  /** On each new connection, before anything that waits is repeated: says what it holds, and hears what it lost. */
+  welcomed(): void {
+    this.#clearTimer();
+    // A lease whose completion is on its way is named too: which of the two arrives first then does not matter.
+    const named = [...this.leases.values()].map((held) => ({ taskId: held.id, token: held.lease.token }));
+    this.session.onConnection(
+      "worker.register",
+      { ...this.options, instanceId: this.instanceId, holding: named },
+      (answer) => {
+        this.answer = answer;
+        const lost = new Set(answer.lost);
+        for (const { taskId, token } of named) {
+          const held = this.leases.get(taskId);
+          if (lost.has(taskId) && held?.lease.token === token)
+            this.lose(held, "lease-lost", "the lease ended while there was no connection");
+        }
+        for (const { task, lease } of answer.leases) {
+          const held = this.leases.get(task.id);
+          if (held?.lease.token === lease.token) held.lease = lease;
+        }
+        this.#sendCredit();
+        this.told.registered(answer);
+      },
+      (error) => this.#refused(error),
+    );
+  }
+
+  setCredit(credit: number): void {
+    this.credit = credit;
+    if (this.session.state === "connected" && this.answer !== null) this.#sendCredit();
+  }
+
+  assigned({ task, lease }: Assignment): void {
+    const before = this.leases.get(task.id);
+    if (before?.lease.token === lease.token) return;
+    if (before !== undefined) this.lose(before, "lease-lost", "the task was leased again");
+    const held = new AssignedTask(this, { task, lease });
+    this.leases.set(task.id, held);
+    this.told.assigned(held);
+  }
+
+  aborted(message: Extract<EventMessage, { event: "task.aborted" }>): void {
+    const held = this.leases.get(message.taskId);
+    if (held?.lease.token === message.token) this.lose(held, message.reason, message.detail);
+  }
+
+  settled(held: AssignedTask): void {
+    if (held.held) this.leases.delete(held.id);
+  }
+
+  /** True when the refusal says that the lease is void, which is then told. */
+  refused(held: AssignedTask, error: unknown): boolean {
+    if (!isLeaseLost(error)) return false;
+    if (held.held) this.lose(held, "lease-lost", error.message);
+    return true;
+  }
+
+  lose(held: AssignedTask, reason: LostReason, detail: string): void {
+    this.leases.delete(held.id);
+    held.abort(reason, detail);
+    this.told.aborted(held, reason, detail);
+  }
+
+  close(): void {
+    this.#clearTimer();
+    for (const held of [...this.leases.values()]) this.lose(held, "closed", "the client was closed");
+  }
+
+  #refused(error: Error): void {
+    // The next connection registers again by itself.
+    if (error instanceof ClientError) return;
+    const refusal = error as CortexError;
+    const retryInMs = refusal.retryable ? (refusal.retryAfterMs ?? 1000) : null;
+    if (refusal.code === "worker-id-in-use")
+      for (const held of [...this.leases.values()])
+        this.lose(held, "lease-lost", "another instance has the worker id");
+    this.told.refused(error, retryInMs);
+    if (retryInMs === null || this.session.state !== "connected") return;
+    this.#timer = this.caller.environment.setTimer(retryInMs, () => {
+      this.#timer = null;
+      this.welcomed();
+    });
+  }
+
+  #sendCredit(): void {
+    const input = { workerId: this.options.workerId, credit: this.credit };
+    this.session.onConnection("worker.credit", input, ignore, ignore);
+  }
+
+  #clearTimer(): void {
+    if (this.#timer !== null) this.caller.environment.clearTimer(this.#timer);
+    this.#timer = null;
+  }
+}
+
+/** The task is not ours any more, or there is no such task: either way, nothing that is left to do for it. */
+export const isLeaseLost = (error: unknown): error is CortexError =>
+  error instanceof CortexError && (error.code === "lease-lost" || error.code === "unknown-task");
+export const isClosed = (error: unknown): boolean => error instanceof ClientError && error.code === "closed";
+const ignore = () => {};

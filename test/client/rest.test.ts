@@ -1,0 +1,116 @@
+/** What the REST client promises: values come back as they were sent, and refusals as what they are. */
+import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
+import { ClientError, CortexError } from "../../client/index.ts";
+import { RestClient } from "../../client/rest.ts";
+import { problem } from "../../src/wire/errors.ts";
+import { Refused, type World, world } from "../http/world.ts";
+
+let server: World;
+let rest: RestClient;
+beforeAll(() => {
+  server = world({ token: "secret" });
+  rest = new RestClient({ url: server.url, token: "secret" });
+});
+beforeEach(() => {
+  server.calls.length = 0;
+  for (const operation of Object.keys(server.answer)) delete server.answer[operation as "task.get"];
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+const refusal = (promise: Promise<unknown>) => promise.catch((error: unknown) => error);
+
+test("rest - what looks like a date or a number stays what was sent", async () => {
+  const payload = { day: "2026-01-01", moment: "2026-01-01T10:00:00.000Z", text: "123", flag: "true" };
+  const { id } = await rest.submit({ type: "t", payload });
+  expect((await rest.task(id)).payload).toEqual(payload);
+});
+
+test("rest - an array is submitted as one, and answered in its order", async () => {
+  const tasks = await rest.submit([{ type: "a" }, { type: "b" }]);
+  expect(tasks.map(({ type }) => type)).toEqual(["a", "b"]);
+  expect(server.calls.filter(({ operation }) => operation === "task.submit").length).toBe(1);
+});
+
+test("rest - a name with a slash reaches its worker", async () => {
+  await rest.worker("a/b:c+d");
+  await rest.drain("a/b", false);
+  expect(server.calls.map(({ operation, input }) => [operation, input])).toEqual([
+    ["worker.get", { workerId: "a/b:c+d" }],
+    ["worker.drain", { workerId: "a/b", drain: false }],
+  ]);
+});
+
+test("rest - a refusal is a CortexError with every field", async () => {
+  server.answer["task.complete"] = () => {
+    throw new Refused(problem("lease-lost", "too late", { retryAfterMs: 5 }));
+  };
+  const error = await refusal(rest.complete({ taskId: "1-0", workerId: "w", token: 1 }));
+  expect(error).toBeInstanceOf(CortexError);
+  expect(error).toMatchObject({ code: "lease-lost", status: 409, detail: "too late", retryAfterMs: 5 });
+});
+
+test("rest - a wrong token is refused as such, and a dead port is no refusal", async () => {
+  const stranger = new RestClient({ url: server.url, token: "wrong" });
+  expect(await refusal(stranger.queues())).toMatchObject({ code: "unauthorized", status: 401 });
+  const port = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new globalThis.Response() });
+  const url = `http://127.0.0.1:${port.port}`;
+  await port.stop(true);
+  const error = await refusal(new RestClient({ url }).queues());
+  expect(error).toBeInstanceOf(ClientError);
+  expect(error).toMatchObject({ code: "disconnected" });
+});
+
+test("rest - a wait and its signal reach the daemon", async () => {
+  server.answer["task.get"] = () => new Promise(() => {});
+  const controller = new AbortController();
+  const waiting = refusal(rest.task("7-0", { waitMs: 20_000, signal: controller.signal }));
+  while (server.calls.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  expect(server.calls[0]?.input).toEqual({ taskId: "7-0", waitMs: 20_000 });
+  controller.abort();
+  expect(await waiting).toMatchObject({ name: "AbortError" });
+});
+
+test("rest - an idempotency key names the repeated request", async () => {
+  await rest.submit({ type: "t" }, { idempotencyKey: "k1" });
+  const [submit] = server.calls;
+  expect(submit?.caller.session).toContain("k1");
+});
+
+test("rest - every operation that has a method arrives with its input", async () => {
+  const held = { workerId: "w", token: 9 };
+  await rest.cancel("1-0", "twice");
+  await rest.retry("1-0");
+  await rest.release("1-0", held);
+  await rest.extend("1-0", { ...held, leaseMs: 5000 });
+  await rest.progress("1-0", { ...held, progress: 1 });
+  await rest.claim({ workerId: "w", count: 2 });
+  await rest.fail({ taskId: "1-0", ...held, error: "no" });
+  await rest.assign({ taskId: "1-0" });
+  await rest.tasks({ queue: "q", limit: 5 });
+  await rest.workers({ state: "idle" });
+  await rest.register({ workerId: "w" });
+  await rest.heartbeat({ workerId: "w" });
+  await rest.unregister({ workerId: "w" });
+  await rest.queues();
+  await rest.state();
+  expect(server.calls.map(({ operation, input }) => [operation, input])).toEqual([
+    ["task.cancel", { taskId: "1-0", reason: "twice" }],
+    ["task.retry", { taskId: "1-0" }],
+    ["task.release", { taskId: "1-0", ...held }],
+    ["task.extend", { taskId: "1-0", ...held, leaseMs: 5000 }],
+    ["task.progress", { taskId: "1-0", ...held, progress: 1 }],
+    ["task.claim", { workerId: "w", count: 2 }],
+    ["task.fail", { taskId: "1-0", ...held, error: "no" }],
+    ["task.assign", { taskId: "1-0" }],
+    ["task.list", { queue: "q", limit: 5 }],
+    ["worker.list", { state: "idle" }],
+    ["worker.register", { workerId: "w" }],
+    ["worker.heartbeat", { workerId: "w" }],
+    ["worker.unregister", { workerId: "w" }],
+    ["queue.list", {}],
+    ["state.get", {}],
+  ]);
+  expect((await rest.health()).status).toBe("ok");
+  expect((await rest.ready()).ready).toBe(true);
+  expect(await rest.metrics()).toHaveProperty("store");
+});

@@ -1,0 +1,133 @@
+/** What a watcher is promised: every change in order, and a gap wherever one may be missing. */
+import { expect, test } from "bun:test";
+import { CoordinationClient, type WatchEvent } from "../../client/index.ts";
+import { FakeDaemon, settle, World } from "./world.ts";
+
+async function connected() {
+  const world = new World();
+  const daemon = new FakeDaemon();
+  const client = new CoordinationClient({ transport: daemon, environment: world });
+  await client.connect();
+  return { world, daemon, client };
+}
+
+const change = (watchId: string, revision: number) => ({
+  event: "change",
+  watchId,
+  table: "tasks",
+  id: `${revision}-0`,
+  revision,
+  at: 0,
+  operation: "task.submit",
+  who: "x",
+  state: "queued",
+  before: null,
+});
+const idOf = (daemon: FakeDaemon) =>
+  (daemon.line.ops("watch.start").at(-1)!.input as { watchId: string }).watchId;
+const short = (event: WatchEvent) => (event.event === "gap" ? [event.from, event.to] : event.revision);
+
+test("state - a loop gets each change, and leaving it ends the watch", async () => {
+  const { daemon, client } = await connected();
+  const seen: unknown[] = [];
+  const loop = (async () => {
+    for await (const event of client.watch({ queue: "mail" })) {
+      seen.push(short(event));
+      if (seen.length === 3) break;
+    }
+  })();
+  await settle();
+  expect(daemon.line.ops("watch.start")[0]?.input).toMatchObject({ queue: "mail" });
+  const id = idOf(daemon);
+  daemon.line.say(change(id, 11), change("another", 12), change(id, 13));
+  await settle();
+  daemon.line.say(change(id, 14));
+  await loop;
+  await settle();
+  expect(seen).toEqual([11, 13, 14]);
+  expect(daemon.line.ops("watch.stop")[0]?.input).toEqual({ watchId: id });
+});
+
+test("state - a reconnect starts the watch again and tells the gap before what follows", async () => {
+  const { world, daemon, client } = await connected();
+  const events = client.watch();
+  await settle();
+  daemon.line.say(change(idOf(daemon), 12));
+  daemon.line.break();
+  daemon.script["watch.start"] = ({ input, seq }, line) => {
+    // The answer and the first change share a frame.
+    const { watchId } = input as { watchId: string };
+    queueMicrotask(() => line.say({ seq, ok: { watchId, revision: 20 } }, change(watchId, 21)));
+    return "silent";
+  };
+  await world.advance(100);
+  const seen = [await events.next(), await events.next(), await events.next()].map(({ value }) =>
+    short(value),
+  );
+  expect(seen).toEqual([12, [12, 20], 21]);
+});
+
+test("state - a reconnect that missed nothing tells no gap", async () => {
+  const { world, daemon, client } = await connected();
+  const events = client.watch();
+  await settle();
+  daemon.line.break();
+  await world.advance(100);
+  daemon.line.say(change(idOf(daemon), 11));
+  expect(short((await events.next()).value)).toBe(11);
+});
+
+test("state - a gap of the daemon is passed on", async () => {
+  const { daemon, client } = await connected();
+  const events = client.watch();
+  await settle();
+  daemon.line.say({ event: "gap", watchId: idOf(daemon), from: 11, to: 90 });
+  expect((await events.next()).value).toEqual({ event: "gap", from: 11, to: 90 });
+});
+
+test("state - a loop that is too slow gets one gap for what it missed", async () => {
+  const { daemon, client } = await connected();
+  const events = client.watch();
+  await settle();
+  const id = idOf(daemon);
+  for (let i = 0; i < 10_001; i++) daemon.line.say(change(id, 11 + i));
+  daemon.line.say(change(id, 20_000));
+  expect((await events.next()).value).toEqual({ event: "gap", from: 10, to: 10_011 });
+  expect(short((await events.next()).value)).toBe(20_000);
+});
+
+test("state - a refused watch ends its loop with the refusal", async () => {
+  const { daemon, client } = await connected();
+  daemon.script["watch.start"] = () => ({ error: "invalid-input" });
+  await expect(client.watch().next()).rejects.toMatchObject({ code: "invalid-input" });
+});
+
+test("state - a loop ends when its signal aborts, and throws when the client is closed", async () => {
+  const { client } = await connected();
+  const controller = new AbortController();
+  const ended = client.watch({}, { signal: controller.signal }).next();
+  controller.abort();
+  expect((await ended).done).toBe(true);
+  const thrown = client.watch().next();
+  client.close();
+  await expect(thrown).rejects.toMatchObject({ code: "closed" });
+});
+
+test("state - the change event watches from the first listener to the last", async () => {
+  const { daemon, client } = await connected();
+  const seen: number[] = [];
+  const gaps: unknown[] = [];
+  const listener = ({ revision }: { revision: number }) => seen.push(revision);
+  client.on("gap", (gap) => gaps.push([gap.from, gap.to]));
+  expect(daemon.line.ops("watch.start").length).toBe(0);
+  client.on("change", listener).on("change", listener);
+  await settle();
+  expect(daemon.line.ops("watch.start").length).toBe(1);
+  const id = idOf(daemon);
+  daemon.line.say(change(id, 11), { event: "gap", watchId: id, from: 11, to: 15 });
+  expect(seen).toEqual([11, 11]);
+  expect(gaps).toEqual([[11, 15]]);
+  client.off("change", listener);
+  await settle();
+  expect(daemon.line.ops("watch.stop").length).toBe(1);
+});
