@@ -1,9 +1,9 @@
 /** What stands between the engine and the rooms that use it (http, ws, and the embedded coordinator). */
-import type { Problem } from "../wire/errors.ts";
+import type { Result } from "../core/result.ts";
 
 /** Who calls, and how a repeated call is recognised. */
 export type Caller = {
-  /** Shown in the log and in change events: a session, a worker, a token's name. */
+  /** Shown in the log and in change events: a session, a worker, a token's name. A name without spaces. */
   who: string;
   /** The session whose `seq` numbers the operation; null: a repeated call is a new call. */
   session: string | null;
@@ -15,16 +15,20 @@ export type Caller = {
 };
 
 /** `ok` is the output as JSON text: it was written once, and is sent and kept as it is. */
-export type Answer = { ok: string } | { error: Problem };
+export type Answer = Result;
 
-/** Unasked news for one worker. */
-export type Push =
-  | { kind: "assigned"; taskId: string; token: number; text: string }
-  | { kind: "aborted"; taskId: string; token: number; text: string };
-
-/** What a connection offers the engine, so that pushes and answers leave in order, after their entry is durable. */
-export type Receiver = {
-  /** JSON text of one message. The engine calls this only for what may leave; `flush` follows in the same turn. */
-  send(message: string): void;
+/**
+ * Where answers, pushes and change events go. The engine calls it only with what may leave (the log holds what
+ * caused it), in the order in which it came about, and `flush` once after a run of them.
+ */
+export type Sink = {
+  /** `seq` is null for a request whose own could not be read. */
+  answer(seq: number | null, answer: Answer): void;
+  /** JSON text of one event message. */
+  push(text: string): void;
+  /** A change event of a watch, which a slow reader may miss. */
+  change(watchId: string, revision: number, text: string): void;
+  /** The worker was silent for so long that it is offline: its connection is of no use. */
+  silent(workerId: string): void;
   flush(): void;
 };

@@ -22,8 +22,8 @@ export type Port = {
   /** The metrics as JSON, and as Prometheus text. */
   metrics(): MetricsView;
   prometheus(): string;
-  /** The state's tables by name; a page of one; and all of them at one revision, a line of JSON a record. */
+  /** The state's tables by name; a page of one; and all of them at one revision, as lines of JSON. */
   tables(): readonly string[];
-  tablePage(table: string, cursor: string | null, limit: number): TablePage;
+  tablePage(table: string, cursor: string | null, limit: number): TablePage | Promise<TablePage>;
   stateStream(): AsyncIterable<string>;
 };

@@ -47,6 +47,8 @@ export const closeCodes = {
   tooSlow: 4008,
   /** The greeting did not come in time, or the token was wrong. */
   unauthorized: 4001,
+  /** Nothing was heard for so long that the worker on this connection is offline: connect and register again. */
+  silent: 4010,
   /** Another connection took this session over. */
   takenOver: 4009,
 } as const;

@@ -1,0 +1,142 @@
+/**
+ * The invariants of the whole state, checked from the tables alone against everything that is derived. It walks
+ * all there is: for the simulator, tests and `verify`, never for a running daemon. Returns what is wrong, in
+ * words; an empty list is a sound state.
+ */
+import { taskStates } from "../wire/tasks.ts";
+import { encodeEntry } from "./codec.ts";
+import type { Coordinator } from "./coordinator.ts";
+import { isFinal, specOrder, type TaskRecord } from "./tasks.ts";
+
+export function check(core: Coordinator): string[] {
+  const wrong: string[] = [];
+  const expect = (holds: boolean, message: string) => {
+    if (!holds) wrong.push(message);
+  };
+
+  const counts: Record<string, number> = Object.fromEntries(taskStates.map((state) => [state, 0]));
+  const queued = new Map<string, TaskRecord[]>();
+  const finished = new Map<string, TaskRecord[]>();
+  const running = new Map<string, Set<string>>();
+  const leases = new Set<string>();
+  let unfinished = 0;
+
+  for (const [id, record] of core.tasks.entries()) {
+    const { spec, state } = record;
+    counts[state] = (counts[state] ?? 0) + 1;
+    if (!isFinal(state)) unfinished += 1;
+    expect(spec.id === id, `task ${id} is kept under another id (${spec.id})`);
+    expect(record.revision <= core.store.revision, `task ${id} is newer than the store`);
+    expect(
+      record.attempt >= 0 && record.attempt <= spec.attempts,
+      `task ${id} has ${record.attempt} attempts`,
+    );
+    expect((state === "scheduled") === record.runAt > 0, `task ${id} is ${state} with runAt ${record.runAt}`);
+    expect(
+      isFinal(state) === record.finishedAt > 0,
+      `task ${id} is ${state} with finishedAt ${record.finishedAt}`,
+    );
+    if (state === "queued") push(queued, spec.queue, record);
+    if (isFinal(state)) push(finished, spec.queue, record);
+    if (state === "running") {
+      expect(record.workerId !== null && record.token > 0, `task ${id} runs without a lease`);
+      const lease = `${id}/${record.token}`;
+      expect(!leases.has(lease), `two leases ${lease}`);
+      leases.add(lease);
+      const worker = record.workerId as string;
+      expect(core.workers.has(worker), `task ${id} runs on ${worker}, which is not registered`);
+      const held = running.get(worker) ?? new Set();
+      running.set(worker, held.add(id));
+    }
+  }
+
+  for (const state of taskStates)
+    expect(
+      core.queues.counts[state] === counts[state],
+      `${core.queues.counts[state]} ${state}, ${counts[state]} kept`,
+    );
+  expect(core.limits.unfinished === unfinished, `unfinished ${core.limits.unfinished}, ${unfinished} kept`);
+
+  const inLanes = new Map<string, string[]>();
+  for (const lane of core.dispatch.lanes()) {
+    const specs = lane.lines.flatMap((line) => line.toArray());
+    expect((lane.head === undefined) === (specs.length === 0), `a lane of ${lane.queue} has lost its head`);
+    expect(
+      lane.head === undefined || specs.includes(lane.head),
+      `the head of a lane of ${lane.queue} is not in it`,
+    );
+    for (const line of lane.lines) {
+      expect(line.size === line.toArray().length, `a line of ${lane.queue} counts ${line.size}`);
+      expect(
+        line.first() === line.toArray()[0],
+        `a line of ${lane.queue} has another first than its order says`,
+      );
+    }
+    inLanes.set(lane.queue, [...(inLanes.get(lane.queue) ?? []), ...specs.map((spec) => spec.id)]);
+    for (const crew of core.dispatch.crews()) {
+      const fits = crew.fits(lane);
+      expect(lane.crews.includes(crew) === fits, `a lane of ${lane.queue} and crew ${crew.key} disagree`);
+      expect(
+        crew.lanes.has(lane) === (fits && lane.head !== undefined),
+        `crew ${crew.key} has a wrong idea of a lane of ${lane.queue}`,
+      );
+    }
+  }
+  for (const [queue, records] of queued) {
+    const ids = records.map((record) => record.spec.id).sort();
+    expect(
+      same(ids, (inLanes.get(queue) ?? []).sort()),
+      `queue ${queue}: its lanes do not hold its queued tasks`,
+    );
+    inLanes.delete(queue);
+  }
+  for (const [queue, ids] of inLanes)
+    expect(ids.length === 0, `queue ${queue}: lanes hold ${ids.length} tasks too many`);
+  for (const [queue, records] of finished) {
+    const ids = records
+      .sort((a, b) => a.revision - b.revision || specOrder(a.spec, b.spec))
+      .map((one) => one.spec.id);
+    const kept = core.queues.finishedOf(queue).map((one) => one.spec.id);
+    expect(same(ids, kept), `queue ${queue}: its order of finished tasks is wrong`);
+  }
+
+  for (const [id, record] of core.workers.entries()) {
+    const slot = core.dispatch.slot(id);
+    expect(slot !== undefined && slot.record === record, `worker ${id} has no slot, or an old one`);
+    if (slot === undefined) continue;
+    expect(
+      same([...slot.running].sort(), [...(running.get(id) ?? [])].sort()),
+      `worker ${id}: wrong set of leases`,
+    );
+    const room = slot.room > 0;
+    expect(slot.crew.pushable.has(slot) === (room && slot.attached), `worker ${id} stands wrong for pushes`);
+    expect(
+      slot.crew.unattached.has(slot) === (room && !slot.attached),
+      `worker ${id} stands wrong for assign`,
+    );
+  }
+  for (const slot of core.dispatch.slots())
+    expect(core.workers.has(slot.id), `slot ${slot.id} has no worker`);
+  return wrong;
+}
+
+/** The tables as text, in a fixed order: equal texts are equal states. */
+export function stateText(core: Coordinator): string {
+  const texts: string[] = [];
+  for (const table of core.store.tables())
+    for (const [key, after] of table.entries())
+      texts.push(
+        encodeEntry({ revision: 0, at: 0, clock: 0, operation: "", who: "" }, [
+          { table, key, before: undefined, after },
+        ]),
+      );
+  return texts.sort().join("");
+}
+
+function push<T>(map: Map<string, T[]>, key: string, value: T): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [value]);
+  else list.push(value);
+}
+
+const same = (a: string[], b: string[]) => a.length === b.length && a.every((one, i) => one === b[i]);

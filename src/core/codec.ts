@@ -1,0 +1,253 @@
+/**
+ * The codec: changes to the text of a log entry, and back. It writes records, never operations, so an old log
+ * opens under new code and replay has no logic. A task has two parts: what never changes ("task") is written
+ * once, how it stands ("task.run") with every change. Payloads and results are put in as the JSON text they
+ * were kept as. What a record does not name has its default, so a field may be added without a new format.
+ *
+ * The form of the lines is described in log/log.ts. Part names sort such that a row comes after the rows it
+ * refers to.
+ */
+import { assert } from "../lib/assert.ts";
+import type { TaskState } from "../wire/tasks.ts";
+import type { AnswerRecord } from "./answers.ts";
+import type { Change, Store, Table } from "./store.ts";
+import { defaultBackoff, noCapabilities, noLabels, type TaskRecord, type TaskSpec } from "./tasks.ts";
+import type { WorkerRecord } from "./workers.ts";
+
+/** The header of an entry. */
+export type EntryHeader = {
+  revision: number;
+  at: number;
+  clock: number;
+  operation: string;
+  who: string;
+};
+
+export function encodeEntry(header: EntryHeader, changes: readonly Change[]): string {
+  let text = `@${header.revision}\t${header.at}\t${header.clock}\t${header.operation}\t${header.who}\n`;
+  for (let i = 0; i < changes.length; i++) text += encodeChange(changes[i] as Change);
+  return text;
+}
+
+function encodeChange(change: Change): string {
+  const { key, before, after } = change;
+  switch (change.table.name) {
+    case "tasks": {
+      if (after === undefined) return `-task\t${key}\n-task.run\t${key}\n`;
+      const record = after as TaskRecord;
+      const run = `+task.run\t${key}\t${encodeRun(record)}\n`;
+      return before === undefined ? `+task\t${key}\t${encodeSpec(record.spec)}\n${run}` : run;
+    }
+    case "workers":
+      return after === undefined ? `-worker\t${key}\n` : `+worker\t${key}\t${JSON.stringify(after)}\n`;
+    case "answers":
+      return after === undefined
+        ? `-answer\t${key}\n`
+        : `+answer\t${key}\t${encodeAnswer(after as AnswerRecord)}\n`;
+    default:
+      throw new Error(`no codec for table ${change.table.name}`);
+  }
+}
+
+function encodeSpec(spec: TaskSpec): string {
+  let text = `{"queue":"${spec.queue}","type":"${spec.type}","createdAt":${spec.createdAt}`;
+  if (spec.priority !== 2) text += `,"priority":${spec.priority}`;
+  if (spec.attempts !== 3) text += `,"attempts":${spec.attempts}`;
+  if (spec.backoff !== defaultBackoff) text += `,"backoff":${JSON.stringify(spec.backoff)}`;
+  if (spec.leaseMs !== 30_000) text += `,"leaseMs":${spec.leaseMs}`;
+  if (spec.timeoutMs !== 0) text += `,"timeoutMs":${spec.timeoutMs}`;
+  if (spec.idempotencyKey !== null) text += `,"idempotencyKey":${JSON.stringify(spec.idempotencyKey)}`;
+  if (spec.kind !== null) text += `,"kind":"${spec.kind}"`;
+  if (spec.capabilities.length > 0) text += `,"capabilities":${JSON.stringify(spec.capabilities)}`;
+  if (spec.labels !== noLabels) text += `,"labels":${JSON.stringify(spec.labels)}`;
+  if (spec.readyAt !== spec.createdAt) text += `,"readyAt":${spec.readyAt}`;
+  return `${text}}\t${spec.payload}`;
+}
+
+/** Defaults of the format, not of the program: they are never changed. */
+function decodeSpec(id: string, text: string): TaskSpec {
+  const tab = text.indexOf("\t");
+  const from = JSON.parse(text.slice(0, tab));
+  const dash = id.indexOf("-");
+  return {
+    id,
+    revision: Number(id.slice(0, dash)),
+    number: Number(id.slice(dash + 1)),
+    queue: shared(from.queue),
+    type: shared(from.type),
+    payload: text.slice(tab + 1),
+    priority: from.priority ?? 2,
+    attempts: from.attempts ?? 3,
+    backoff: from.backoff ?? defaultBackoff,
+    leaseMs: from.leaseMs ?? 30_000,
+    timeoutMs: from.timeoutMs ?? 0,
+    idempotencyKey: from.idempotencyKey ?? null,
+    kind: from.kind ?? null,
+    capabilities: from.capabilities ?? noCapabilities,
+    labels: from.labels ?? noLabels,
+    createdAt: from.createdAt,
+    readyAt: from.readyAt ?? from.createdAt,
+  };
+}
+
+const none = "";
+
+function encodeRun(run: TaskRecord): string {
+  let text = `{"state":"${run.state}","revision":${run.revision}`;
+  if (run.attempt !== 0) text += `,"attempt":${run.attempt}`;
+  if (run.interruptions !== 0) text += `,"interruptions":${run.interruptions}`;
+  if (run.runAt !== 0) text += `,"runAt":${run.runAt}`;
+  if (run.workerId !== null)
+    text +=
+      `,"workerId":"${run.workerId}","token":${run.token},"leaseMs":${run.leaseMs},"deadline":${run.deadline}` +
+      `,"startedAt":${run.startedAt},"startedClock":${run.startedClock}`;
+  if (run.finishedAt !== 0) text += `,"finishedAt":${run.finishedAt}`;
+  if (run.error !== null) text += `,"error":${JSON.stringify(run.error)}`;
+  if (run.reason !== null) text += `,"reason":${JSON.stringify(run.reason)}`;
+  if (run.result === null && run.progress === null) return `${text}}`;
+  return `${text}}\t${run.result ?? none}\t${run.progress ?? none}`;
+}
+
+function decodeRun(spec: TaskSpec, text: string): TaskRecord {
+  const tab = text.indexOf("\t");
+  const from = JSON.parse(tab < 0 ? text : text.slice(0, tab));
+  const second = tab < 0 ? -1 : text.indexOf("\t", tab + 1);
+  return {
+    spec,
+    state: from.state as TaskState,
+    attempt: from.attempt ?? 0,
+    interruptions: from.interruptions ?? 0,
+    runAt: from.runAt ?? 0,
+    workerId: from.workerId ?? null,
+    token: from.token ?? 0,
+    leaseMs: from.leaseMs ?? 0,
+    deadline: from.deadline ?? 0,
+    startedAt: from.startedAt ?? 0,
+    startedClock: from.startedClock ?? 0,
+    finishedAt: from.finishedAt ?? 0,
+    progress: tab < 0 ? null : text.slice(second + 1) || null,
+    result: tab < 0 ? null : text.slice(tab + 1, second) || null,
+    error: from.error ?? null,
+    reason: from.reason ?? null,
+    revision: from.revision,
+  };
+}
+
+function encodeAnswer(answer: AnswerRecord): string {
+  return (
+    `{"session":"${answer.session}","seq":${answer.seq},"operation":"${answer.operation}",` +
+    `"fingerprint":${answer.fingerprint},"ackedThrough":${answer.ackedThrough},"at":${answer.at},` +
+    `"revision":${answer.revision}}\t${answer.text}`
+  );
+}
+
+function decodeAnswer(text: string): AnswerRecord {
+  const tab = text.indexOf("\t");
+  const from = JSON.parse(text.slice(0, tab));
+  return {
+    session: from.session,
+    seq: from.seq,
+    operation: from.operation,
+    fingerprint: from.fingerprint,
+    ackedThrough: from.ackedThrough,
+    at: from.at,
+    revision: from.revision,
+    text: text.slice(tab + 1),
+  };
+}
+
+function decodeWorker(text: string): WorkerRecord {
+  const from = JSON.parse(text);
+  return {
+    id: from.id,
+    instanceId: from.instanceId,
+    kind: from.kind,
+    queues: from.queues,
+    capabilities: from.capabilities,
+    labels: from.labels,
+    capacity: from.capacity,
+    state: from.state,
+    registeredAt: from.registeredAt,
+    offlineAt: from.offlineAt,
+    revision: from.revision,
+  };
+}
+
+/** Queue and type names come again and again: one string for each. Cleared when there are too many. */
+const names = new Map<string, string>();
+function shared(name: string): string {
+  const known = names.get(name);
+  if (known !== undefined) return known;
+  if (names.size > 10_000) names.clear();
+  names.set(name, name);
+  return name;
+}
+
+/** Fills a store from a log's rows and entries, oldest first. It has no logic: it puts and deletes records. */
+export class Loader {
+  readonly #tasks: Table<TaskRecord>;
+  readonly #workers: Table<WorkerRecord>;
+  readonly #answers: Table<AnswerRecord>;
+  /** Specs whose run has not come yet. */
+  readonly #specs = new Map<string, TaskSpec>();
+
+  constructor(store: Store) {
+    this.#tasks = store.table("tasks");
+    this.#workers = store.table("workers");
+    this.#answers = store.table("answers");
+  }
+
+  put(part: string, key: string, text: string): void {
+    switch (part) {
+      case "task": {
+        const known = this.#tasks.get(key);
+        // An image may hold the run already (a checkpoint was half written): the spec never changes.
+        if (known === undefined) this.#specs.set(key, decodeSpec(key, text));
+        return;
+      }
+      case "task.run": {
+        let spec = this.#tasks.get(key)?.spec;
+        if (spec === undefined) {
+          spec = this.#specs.get(key);
+          this.#specs.delete(key);
+        }
+        assert(spec !== undefined, `the log holds how task ${key} stands but not the task`);
+        this.#tasks.restore(key, decodeRun(spec, text));
+        return;
+      }
+      case "worker":
+        this.#workers.restore(key, decodeWorker(text));
+        return;
+      case "answer":
+        this.#answers.restore(key, decodeAnswer(text));
+        return;
+      default:
+        throw new Error(`the log holds a part "${part}" that this version does not know`);
+    }
+  }
+
+  delete(part: string, key: string): void {
+    if (part === "task") this.#specs.delete(key);
+    else if (part === "task.run") this.#tasks.restore(key, undefined);
+    else if (part === "worker") this.#workers.restore(key, undefined);
+    else if (part === "answer") this.#answers.restore(key, undefined);
+    else throw new Error(`the log deletes a part "${part}" that this version does not know`);
+  }
+
+  /** One whole entry, or several: headers are passed over, changes applied. */
+  entry(text: string): void {
+    for (let start = 0; start < text.length; ) {
+      const end = text.indexOf("\n", start);
+      const sign = text.charCodeAt(start);
+      if (sign !== 64 /* @ */) {
+        const tab = text.indexOf("\t", start);
+        const part = text.slice(start + 1, tab);
+        if (sign === 43 /* + */) {
+          const second = text.indexOf("\t", tab + 1);
+          this.put(part, text.slice(tab + 1, second), text.slice(second + 1, end));
+        } else this.delete(part, text.slice(tab + 1, end));
+      }
+      start = end + 1;
+    }
+  }
+}

@@ -1,0 +1,325 @@
+/**
+ * The coordinator: the whole state and every operation on it. It is pure: time, chance and callers come in from
+ * outside, nothing waits, and the same calls give the same state. `run` carries out one operation as one
+ * transaction; `tick` does what time has made due; `dispatchReady` brings ready tasks and workers together.
+ *
+ * Two clocks come in. `now` is wall time and serves delays, ages and what people see. `clock` is the lease
+ * clock: it stands still while the daemon is down or its loop is stopped, so that no lease ever ends because of
+ * us.
+ */
+import { unreachable } from "../lib/assert.ts";
+import { DeadlineHeap } from "../lib/heap.ts";
+import { limits } from "../wire/limits.ts";
+import type { CoreOperationName, Input } from "../wire/operations.ts";
+import { operations } from "../wire/operations.ts";
+import { Answers } from "./answers.ts";
+import { Dispatch, type Slot } from "./dispatch.ts";
+import { Limits } from "./limits.ts";
+import * as queues from "./queues.ts";
+import { type Result, refuse } from "./result.ts";
+import * as state from "./state.ts";
+import type { Store, Table } from "./store.ts";
+import type { TaskRecord, TaskSpec } from "./tasks.ts";
+import * as tasks from "./tasks.ts";
+import type { WorkerRecord } from "./workers.ts";
+import * as workers from "./workers.ts";
+
+/** What the core reads of the options; engine/config.ts says what each means. */
+export type CoreConfig = {
+  heartbeatMs: number;
+  silenceMs: number;
+  graceMs: number;
+  ageingMs: number;
+  interruptionsMax: number;
+  retentionMs: number;
+  retentionCount: number;
+  queuedTasksMax: number;
+  memoryBytesMax: number;
+};
+
+/** What the core counts; plain numbers that are handed in. */
+export type CoreMetrics = Record<
+  | "tasksSubmitted"
+  | "tasksLeased"
+  | "tasksCompleted"
+  | "tasksRetried"
+  | "tasksFailed"
+  | "tasksDead"
+  | "tasksCancelled"
+  | "tasksInterrupted"
+  | "operationsRepeated",
+  number
+>;
+
+/** Who caused a transaction, and how a repeated operation is told from a new one. */
+export type Cause = {
+  who: string;
+  session: string | null;
+  seq: number;
+  ackedThrough: number;
+  /** Of the input, where a reused idempotency key must be told; else 0. */
+  fingerprint: number;
+};
+
+export type CoreOptions = {
+  config: CoreConfig;
+  metrics: CoreMetrics;
+  /** Draws from [0, 1). */
+  random: () => number;
+  now: number;
+  clock: number;
+  /** Nothing ends before this moment of the lease clock: the grace after a restart. */
+  graceUntil: number;
+};
+
+/** Changes made in one transaction of `tick`, so that one tick never holds the loop for long. */
+const changesPerTick = 1000;
+
+export class Coordinator {
+  readonly tasks: Table<TaskRecord>;
+  readonly workers: Table<WorkerRecord>;
+  readonly answers: Answers;
+  readonly dispatch: Dispatch;
+  readonly queues: queues.Queues;
+  readonly limits: Limits;
+  readonly config: CoreConfig;
+  readonly metrics: CoreMetrics;
+  readonly random: () => number;
+  readonly graceUntil: number;
+  now: number;
+  clock: number;
+  /** The cause of the transaction that runs or ran last: for the log and the change feed. */
+  operation = "";
+  who = "";
+
+  /** What is due, by wall time. Entries are lazy: whoever pops one asks the state whether it still holds. */
+  readonly #ready = new DeadlineHeap<TaskSpec>();
+  readonly #retire = new DeadlineHeap<string>();
+  readonly #forget = new DeadlineHeap<string>();
+  readonly #oldAnswers = new DeadlineHeap<string>();
+  /** The newest progress of running tasks: volatile, written with the task's next change. */
+  readonly #progress = new Map<string, { token: number; text: string }>();
+  /** Tasks whose progress changed since the engine last asked. */
+  readonly progressed = new Set<string>();
+
+  /** Takes a store that may hold recovered tables, and builds every index from them. */
+  constructor(
+    readonly store: Store,
+    options: CoreOptions,
+  ) {
+    this.config = options.config;
+    this.metrics = options.metrics;
+    this.random = options.random;
+    this.now = options.now;
+    this.clock = options.clock;
+    this.graceUntil = options.graceUntil;
+    this.tasks = store.table("tasks");
+    this.workers = store.table("workers");
+    this.dispatch = new Dispatch(options.config.ageingMs, () => this.clock);
+    this.queues = new queues.Queues(this, this.dispatch, (queue, finishedAt) =>
+      this.#retire.push(finishedAt + this.config.retentionMs, queue),
+    );
+    this.limits = new Limits(this);
+    this.workers.index([{ change: (before, after) => this.#workerChanged(before, after) }], (a, b) =>
+      a.id < b.id ? -1 : 1,
+    );
+    this.tasks.index(
+      [this.queues, this.limits, { change: (before, after) => this.#taskChanged(before, after) }],
+      (a, b) => tasks.specOrder(a.spec, b.spec),
+    );
+    this.answers = new Answers(store, (session, at) =>
+      this.#oldAnswers.push(at + limits.answerAgeMsMax, session),
+    );
+  }
+
+  /** Time never goes back, whatever the clocks do. */
+  setTime(now: number, clock: number): void {
+    if (now > this.now) this.now = now;
+    if (clock > this.clock) this.clock = clock;
+  }
+
+  /** Carries out one operation whose input was validated. A refusal changes nothing. */
+  run<N extends CoreOperationName>(operation: N, input: Input<N>, cause: Cause): Result {
+    if (operations[operation].kind !== "mutation") return this.#apply(operation, input);
+    const { session, seq } = cause;
+    if (session !== null) {
+      const known = this.answers.find(session, seq);
+      if (known === "acknowledged")
+        return refuse("already-acknowledged", `session ${session} acknowledged the answer to ${seq}`);
+      if (known !== undefined) {
+        if (known.operation !== operation || known.fingerprint !== cause.fingerprint)
+          return refuse(
+            "idempotency-key-reused",
+            `it was used for ${known.operation} in entry ${known.revision}`,
+          );
+        this.metrics.operationsRepeated++;
+        return { ok: known.text };
+      }
+    }
+    return this.#transaction(operation, cause.who, () => {
+      const result = this.#apply(operation, input);
+      if (session !== null && this.store.changeCount > 0 && "ok" in result)
+        this.answers.keep({
+          session,
+          seq,
+          operation,
+          fingerprint: cause.fingerprint,
+          ackedThrough: cause.ackedThrough,
+          at: this.now,
+          revision: this.store.nextRevision,
+          text: result.ok,
+        });
+      return result;
+    });
+  }
+
+  #transaction<T>(operation: string, who: string, work: () => T): T {
+    this.operation = operation;
+    this.who = who;
+    return this.store.transaction(work);
+  }
+
+  #apply(operation: CoreOperationName, input: unknown): Result {
+    // Each handler takes the input of its own operation; the engine has validated it against that schema.
+    switch (operation) {
+      case "task.submit":
+        return tasks.submit(this, input as Input<"task.submit">);
+      case "task.complete":
+        return tasks.complete(this, input as Input<"task.complete">);
+      case "task.fail":
+        return tasks.fail(this, input as Input<"task.fail">);
+      case "task.release":
+        return tasks.release(this, input as Input<"task.release">);
+      case "task.extend":
+        return tasks.extend(this, input as Input<"task.extend">);
+      case "task.progress":
+        return tasks.progress(this, input as Input<"task.progress">);
+      case "task.claim":
+        return tasks.claim(this, input as Input<"task.claim">);
+      case "task.assign":
+        return tasks.assign(this, input as Input<"task.assign">);
+      case "task.cancel":
+        return tasks.cancel(this, input as Input<"task.cancel">);
+      case "task.retry":
+        return tasks.retry(this, input as Input<"task.retry">);
+      case "task.get":
+        return tasks.get(this, input as Input<"task.get">);
+      case "task.list":
+        return tasks.list(this, input as Input<"task.list">);
+      case "worker.register":
+        return workers.register(this, input as Input<"worker.register">);
+      case "worker.unregister":
+        return workers.unregister(this, input as Input<"worker.unregister">);
+      case "worker.heartbeat":
+        return workers.heartbeat(this, input as Input<"worker.heartbeat">);
+      case "worker.drain":
+        return workers.drain(this, input as Input<"worker.drain">);
+      case "worker.get":
+        return workers.get(this, input as Input<"worker.get">);
+      case "worker.list":
+        return workers.list(this, input as Input<"worker.list">);
+      case "queue.list":
+        return queues.list(this, input as Input<"queue.list">);
+      case "state.get":
+        return state.get(this, input as Input<"state.get">);
+      default:
+        return unreachable(operation);
+    }
+  }
+
+  // --- time -----------------------------------------------------------------------------------------------
+
+  /** Does what is due at `now` and `clock`. */
+  tick(): void {
+    this.#due(this.#ready, "task.ready", (spec) => {
+      const record = this.tasks.get(spec.id);
+      if (record?.state !== "scheduled" || record.runAt > this.now) return;
+      this.tasks.put(spec.id, { ...record, state: "queued", runAt: 0, revision: this.store.nextRevision });
+    });
+    this.#due(this.#retire, "task.retire", (queue) => {
+      const before = this.now - this.config.retentionMs;
+      if (this.queues.retireOld(this, queue, before, changesPerTick)) this.#retire.push(this.now, queue);
+    });
+    this.#due(this.#forget, "worker.forget", (id) => {
+      const slot = this.dispatch.slot(id);
+      if (slot === undefined || slot.record.state !== "offline") return;
+      if (slot.record.offlineAt + this.config.retentionMs > this.now) return;
+      if (slot.running.size > 0) this.#forget.push(this.now + this.config.silenceMs, id);
+      else this.workers.delete(id);
+    });
+    this.#due(this.#oldAnswers, "answer.expire", (session) => {
+      const oldest = this.answers.expire(session, this.now - limits.answerAgeMsMax);
+      if (oldest !== undefined) this.#oldAnswers.push(oldest + limits.answerAgeMsMax, session);
+    });
+    const { watches } = this.dispatch;
+    while (watches.nextAt <= this.clock)
+      this.#transaction("lease.expire", "cortexd", () => {
+        while (watches.nextAt <= this.clock && this.store.changeCount < changesPerTick) {
+          const at = watches.nextAt;
+          const slot = watches.pop() as Slot;
+          if (slot.watchedAt !== at || this.dispatch.slot(slot.id) !== slot) continue;
+          slot.watchedAt = Number.POSITIVE_INFINITY;
+          workers.inspect(this, slot);
+        }
+      });
+  }
+
+  #due<T>(heap: DeadlineHeap<T>, operation: string, each: (value: T) => void): void {
+    while (heap.nextAt <= this.now)
+      this.#transaction(operation, "cortexd", () => {
+        while (heap.nextAt <= this.now && this.store.changeCount < changesPerTick) each(heap.pop() as T);
+      });
+  }
+
+  /** In how many ms `tick` has something to do; Infinity: nothing is planned. */
+  nextDueMs(): number {
+    const wall = Math.min(
+      this.#ready.nextAt,
+      this.#retire.nextAt,
+      this.#forget.nextAt,
+      this.#oldAnswers.nextAt,
+    );
+    return Math.max(0, Math.min(wall - this.now, this.dispatch.watches.nextAt - this.clock));
+  }
+
+  /** Leases ready tasks to workers with room, as one transaction; answers how many. */
+  dispatchReady(max: number): number {
+    if (!this.dispatch.canMatch) return 0;
+    return this.#transaction("task.dispatch", "cortexd", () =>
+      this.dispatch.match(max, (spec, slot) => {
+        tasks.lease(this, this.tasks.get(spec.id) as TaskRecord, slot.id);
+      }),
+    );
+  }
+
+  // --- what is not state ----------------------------------------------------------------------------------
+
+  /** A worker was heard. */
+  heard(slot: Slot | undefined): void {
+    if (slot !== undefined) this.dispatch.beat(slot, this.clock, this.now);
+  }
+
+  noteProgress(record: TaskRecord, text: string): void {
+    this.#progress.set(record.spec.id, { token: record.token, text });
+    this.progressed.add(record.spec.id);
+  }
+
+  /** The newest progress of a task, as JSON text. */
+  progressOf(record: TaskRecord): string | null {
+    if (this.#progress.size === 0) return record.progress;
+    const newest = this.#progress.get(record.spec.id);
+    return newest !== undefined && newest.token === record.token ? newest.text : record.progress;
+  }
+
+  #taskChanged(before: TaskRecord | undefined, after: TaskRecord | undefined): void {
+    this.dispatch.changeTask(before, after);
+    if (after?.state === "scheduled") this.#ready.push(after.runAt, after.spec);
+    else if (this.#progress.size > 0 && before?.state === "running" && after?.state !== "running")
+      this.#progress.delete(before.spec.id);
+  }
+
+  #workerChanged(before: WorkerRecord | undefined, after: WorkerRecord | undefined): void {
+    this.dispatch.changeWorker(before, after);
+    if (after?.state === "offline") this.#forget.push(after.offlineAt + this.config.retentionMs, after.id);
+  }
+}

@@ -1,0 +1,440 @@
+/**
+ * Dispatch: which ready task goes to which worker. Ready tasks that ask the same (queue, kind, capabilities)
+ * wait in one lane; workers that offer the same (queues, kind, capabilities) form one crew. Only lanes and
+ * crews are matched, so a backlog is never scanned, and tasks whose requirements nobody meets block nobody.
+ *
+ * Lanes, crews and what workers hold are derived from the tables. Whether a worker has a socket, how much it
+ * will take and when it was last heard are not state: they are told from outside, die with the process, and
+ * decide only which leases are made, never what a log entry means.
+ */
+import { DeadlineHeap, IndexedHeap } from "../lib/heap.ts";
+import { Line } from "../lib/line.ts";
+import { type Refusal, refuse } from "./result.ts";
+import { specOrder, type TaskRecord, type TaskSpec } from "./tasks.ts";
+import type { WorkerRecord } from "./workers.ts";
+
+/** What a task asks of a worker. */
+export type Needs = { queue: string; kind: string | null; capabilities: readonly string[] };
+
+/** Attempts failed in a row after which a worker is not healthy. */
+const failuresInRowMax = 5;
+/** Aborts remembered for workers that learn of them by heartbeat, and for how long. */
+const abortsMax = 256;
+export const abortAgeMs = 300_000;
+
+const headBefore = (order: (a: TaskSpec, b: TaskSpec) => boolean, a: Lane, b: Lane) =>
+  order(a.head as TaskSpec, b.head as TaskSpec);
+
+export class Lane {
+  /** One line a priority, in the order of submission. */
+  readonly lines = [0, 1, 2, 3].map(() => new Line<TaskSpec>(specOrder));
+  /** The most urgent of the lines' first tasks. */
+  head: TaskSpec | undefined;
+  crews: Crew[] = [];
+
+  constructor(
+    readonly queue: string,
+    readonly kind: string | null,
+    readonly capabilities: readonly string[],
+  ) {}
+}
+
+export class Crew {
+  /** Fitting lanes that have a task. */
+  readonly lanes: IndexedHeap<Lane>;
+  /** Workers with a socket and room for a push. */
+  readonly pushable = new IndexedHeap<Slot>(lessLoaded);
+  /** Workers without a socket and with room: for assign alone. */
+  readonly unattached = new IndexedHeap<Slot>(lessLoaded);
+  /** Workers whose claim waits, first come first served. */
+  readonly claiming = new IndexedHeap<Slot>((a, b) => a.claimOrder < b.claimOrder);
+  size = 0;
+
+  constructor(
+    readonly key: string,
+    readonly queues: readonly string[],
+    readonly kind: string,
+    readonly capabilities: readonly string[],
+    order: (a: TaskSpec, b: TaskSpec) => boolean,
+  ) {
+    this.lanes = new IndexedHeap<Lane>((a, b) => headBefore(order, a, b));
+  }
+
+  fits(needs: Needs): boolean {
+    if (needs.kind !== null && needs.kind !== this.kind) return false;
+    if (!this.queues.includes("*") && !this.queues.includes(needs.queue)) return false;
+    for (const one of needs.capabilities) if (!this.capabilities.includes(one)) return false;
+    return true;
+  }
+}
+
+/** A registered worker with what is known of it beside its record. */
+export class Slot {
+  crew!: Crew;
+  /** The tasks it holds, by id. */
+  readonly running = new Set<string>();
+  attached = false;
+  credit = 0;
+  /** On the lease clock. */
+  lastBeat: number;
+  /** On the wall clock; 0: not since the daemon started. */
+  lastSeenAt = 0;
+  /** The earliest moment this worker is looked at for silence and expired leases. */
+  watchedAt = Number.POSITIVE_INFINITY;
+  failuresInRow = 0;
+  completedCount = 0;
+  failedCount = 0;
+  /** Grows with each lease made: of two equally loaded workers the one that waited longer is next. */
+  leaseOrder = 0;
+  claimOrder = 0;
+  readonly aborts: { taskId: string; token: number; at: number }[] = [];
+
+  constructor(
+    readonly id: string,
+    public record: WorkerRecord,
+    lastBeat: number,
+  ) {
+    this.lastBeat = lastBeat;
+  }
+
+  get healthy(): boolean {
+    return this.failuresInRow < failuresInRowMax;
+  }
+
+  get room(): number {
+    if (this.record.state !== "online") return 0;
+    const allowed = this.attached ? Math.min(this.record.capacity, this.credit) : this.record.capacity;
+    return allowed - this.running.size;
+  }
+}
+
+/** Healthy before failing, then least loaded, then the one that waited longest, then by id. */
+function lessLoaded(a: Slot, b: Slot): boolean {
+  if (a.healthy !== b.healthy) return a.healthy;
+  const loadA = a.running.size / a.record.capacity;
+  const loadB = b.running.size / b.record.capacity;
+  if (loadA !== loadB) return loadA < loadB;
+  if (a.leaseOrder !== b.leaseOrder) return a.leaseOrder < b.leaseOrder;
+  return a.id < b.id;
+}
+
+const crewKey = (record: WorkerRecord) =>
+  `${record.kind}\n${record.queues.join(",")}\n${record.capabilities.join(",")}`;
+
+export class Dispatch {
+  readonly #slots = new Map<string, Slot>();
+  readonly #crews = new Map<string, Crew>();
+  /** Crews that have a ready lane and a worker to push to. */
+  readonly #pushing = new Set<Crew>();
+  /** Crews that have a ready lane and a waiting claim. */
+  readonly #claiming = new Set<Crew>();
+  readonly #lanes = new Set<Lane>();
+  /** When to look at which worker, on the lease clock. */
+  readonly watches = new DeadlineHeap<Slot>();
+  #order = 0;
+
+  /** `ageingMs`: how long a task waits to be as urgent as one of the next higher priority; 0: never. */
+  constructor(
+    private readonly ageingMs: number,
+    private readonly clock: () => number,
+  ) {}
+
+  readonly #urgent = (a: TaskSpec, b: TaskSpec): boolean => {
+    if (this.ageingMs === 0) {
+      if (a.priority !== b.priority) return a.priority < b.priority;
+    } else {
+      const urgencyA = a.readyAt + a.priority * this.ageingMs;
+      const urgencyB = b.readyAt + b.priority * this.ageingMs;
+      if (urgencyA !== urgencyB) return urgencyA < urgencyB;
+    }
+    return specOrder(a, b) < 0;
+  };
+
+  // --- lanes ----------------------------------------------------------------------------------------------
+
+  openLane(needs: Needs): Lane {
+    const lane = new Lane(needs.queue, needs.kind, needs.capabilities);
+    for (const crew of this.#crews.values()) if (crew.fits(lane)) lane.crews.push(crew);
+    this.#lanes.add(lane);
+    return lane;
+  }
+
+  closeLane(lane: Lane): void {
+    this.#lanes.delete(lane);
+  }
+
+  enter(lane: Lane, spec: TaskSpec): void {
+    (lane.lines[spec.priority] as Line<TaskSpec>).add(spec);
+    if (lane.head !== undefined && !this.#urgent(spec, lane.head)) return;
+    lane.head = spec;
+    this.#laneMoved(lane);
+  }
+
+  leave(lane: Lane, spec: TaskSpec): void {
+    (lane.lines[spec.priority] as Line<TaskSpec>).remove(spec);
+    if (lane.head !== spec) return;
+    lane.head = undefined;
+    for (const line of lane.lines) {
+      const first = line.first();
+      if (first !== undefined && (lane.head === undefined || this.#urgent(first, lane.head)))
+        lane.head = first;
+    }
+    this.#laneMoved(lane);
+  }
+
+  #laneMoved(lane: Lane): void {
+    for (const crew of lane.crews) {
+      const had = crew.lanes.size;
+      if (lane.head === undefined) crew.lanes.delete(lane);
+      else crew.lanes.update(lane);
+      if (had === 0 || crew.lanes.size === 0) this.#crewMoved(crew);
+    }
+  }
+
+  #crewMoved(crew: Crew): void {
+    const ready = crew.lanes.size > 0;
+    if (ready && crew.pushable.size > 0) this.#pushing.add(crew);
+    else this.#pushing.delete(crew);
+    if (ready && crew.claiming.size > 0) this.#claiming.add(crew);
+    else this.#claiming.delete(crew);
+  }
+
+  // --- workers --------------------------------------------------------------------------------------------
+
+  slot(workerId: string): Slot | undefined {
+    return this.#slots.get(workerId);
+  }
+
+  slots(): Iterable<Slot> {
+    return this.#slots.values();
+  }
+
+  /** Index of the workers table. */
+  changeWorker(before: WorkerRecord | undefined, after: WorkerRecord | undefined): void {
+    const id = (after ?? (before as WorkerRecord)).id;
+    let slot = this.#slots.get(id);
+    if (after === undefined) {
+      if (slot === undefined) return;
+      this.#leaveCrew(slot);
+      this.#slots.delete(id);
+      return;
+    }
+    if (slot === undefined) {
+      slot = new Slot(id, after, this.clock());
+      this.#slots.set(id, slot);
+      this.#joinCrew(slot);
+    } else {
+      const moved = crewKey(slot.record) !== crewKey(after);
+      if (moved) this.#leaveCrew(slot);
+      slot.record = after;
+      if (moved) this.#joinCrew(slot);
+    }
+    this.#place(slot);
+    // A look costs little; leases may be older than the record seen here (recovery, an undo).
+    if (after.state !== "offline") this.watch(slot, this.clock());
+  }
+
+  #joinCrew(slot: Slot): void {
+    const key = crewKey(slot.record);
+    let crew = this.#crews.get(key);
+    if (crew === undefined) {
+      const { queues, kind, capabilities } = slot.record;
+      crew = new Crew(key, queues, kind, capabilities, this.#urgent);
+      this.#crews.set(key, crew);
+      for (const lane of this.#lanes) {
+        if (!crew.fits(lane)) continue;
+        lane.crews.push(crew);
+        if (lane.head !== undefined) crew.lanes.update(lane);
+      }
+    }
+    crew.size += 1;
+    slot.crew = crew;
+  }
+
+  #leaveCrew(slot: Slot): void {
+    const { crew } = slot;
+    crew.pushable.delete(slot);
+    crew.unattached.delete(slot);
+    crew.claiming.delete(slot);
+    crew.size -= 1;
+    if (crew.size === 0) {
+      this.#crews.delete(crew.key);
+      for (const lane of this.#lanes)
+        if (crew.fits(lane)) lane.crews = lane.crews.filter((one) => one !== crew);
+      this.#pushing.delete(crew);
+      this.#claiming.delete(crew);
+    } else this.#crewMoved(crew);
+  }
+
+  /** Index of the tasks table, for what workers hold. */
+  changeTask(before: TaskRecord | undefined, after: TaskRecord | undefined): void {
+    const had = before !== undefined && before.state === "running" ? before.workerId : null;
+    const has = after !== undefined && after.state === "running" ? after.workerId : null;
+    if (had !== null && had !== has) {
+      const slot = this.#slots.get(had);
+      if (slot !== undefined) {
+        slot.running.delete((before as TaskRecord).spec.id);
+        this.#place(slot);
+      }
+    }
+    if (has === null) return;
+    const slot = this.#slots.get(has);
+    if (slot === undefined) return;
+    const record = after as TaskRecord;
+    if (had !== has) {
+      slot.running.add(record.spec.id);
+      slot.leaseOrder = ++this.#order;
+      this.#place(slot);
+    }
+    this.watch(slot, record.deadline);
+    if (record.spec.timeoutMs > 0) this.watch(slot, record.startedClock + record.spec.timeoutMs);
+  }
+
+  /** Looks at the worker no later than `at` (lease clock). */
+  watch(slot: Slot, at: number): void {
+    if (at >= slot.watchedAt) return;
+    slot.watchedAt = at;
+    this.watches.push(at, slot);
+  }
+
+  /** A socket is there and takes `credit` tasks at once. */
+  attach(workerId: string, credit: number): void {
+    const slot = this.#slots.get(workerId);
+    if (slot === undefined) return;
+    slot.attached = true;
+    slot.credit = credit;
+    this.#place(slot);
+  }
+
+  detach(workerId: string): void {
+    const slot = this.#slots.get(workerId);
+    if (slot === undefined) return;
+    slot.attached = false;
+    slot.credit = 0;
+    this.#place(slot);
+  }
+
+  /** The worker was heard: its leases go on. */
+  beat(slot: Slot, clock: number, now: number): void {
+    slot.lastBeat = clock;
+    slot.lastSeenAt = now;
+  }
+
+  /** An attempt ended: what it says of the worker's health. */
+  outcome(workerId: string, good: boolean): void {
+    const slot = this.#slots.get(workerId);
+    if (slot === undefined) return;
+    if (good) slot.completedCount += 1;
+    else slot.failedCount += 1;
+    const healthy = slot.healthy;
+    slot.failuresInRow = good ? 0 : slot.failuresInRow + 1;
+    if (healthy !== slot.healthy) this.#place(slot);
+  }
+
+  /** For a worker that learns by heartbeat that an attempt was voided. */
+  noteAbort(record: TaskRecord, now: number): void {
+    const slot = this.#slots.get(record.workerId as string);
+    if (slot === undefined) return;
+    while (slot.aborts.length >= abortsMax || (slot.aborts[0]?.at ?? now) < now - abortAgeMs)
+      slot.aborts.shift();
+    slot.aborts.push({ taskId: record.spec.id, token: record.token, at: now });
+  }
+
+  /** Puts the worker where its room and its socket say. */
+  #place(slot: Slot): void {
+    const { crew } = slot;
+    const room = slot.room > 0;
+    if (room && slot.attached) crew.pushable.update(slot);
+    else crew.pushable.delete(slot);
+    if (room && !slot.attached) crew.unattached.update(slot);
+    else crew.unattached.delete(slot);
+    this.#crewMoved(crew);
+  }
+
+  // --- matching -------------------------------------------------------------------------------------------
+
+  /**
+   * Brings ready tasks and workers with a socket together: the most urgent task first, to the least loaded and
+   * healthiest of the workers it fits. `lease` must make the task running; at most `max` leases are made.
+   */
+  match(max: number, lease: (spec: TaskSpec, slot: Slot) => void): number {
+    let made = 0;
+    while (made < max && this.#pushing.size > 0) {
+      let lane: Lane | undefined;
+      for (const crew of this.#pushing) {
+        const top = crew.lanes.top as Lane;
+        if (lane === undefined || (top !== lane && headBefore(this.#urgent, top, lane))) lane = top;
+      }
+      let best: Slot | undefined;
+      for (const crew of (lane as Lane).crews) {
+        const slot = crew.pushable.top;
+        if (slot !== undefined && (best === undefined || lessLoaded(slot, best))) best = slot;
+      }
+      lease((lane as Lane).head as TaskSpec, best as Slot);
+      made += 1;
+    }
+    return made;
+  }
+
+  get canMatch(): boolean {
+    return this.#pushing.size > 0;
+  }
+
+  /** The most urgent ready task this worker fits. */
+  nextFor(slot: Slot): TaskSpec | undefined {
+    return slot.crew.lanes.top?.head;
+  }
+
+  /** A claim of this worker waits for a task. */
+  waitForClaim(slot: Slot): void {
+    slot.claimOrder = ++this.#order;
+    slot.crew.claiming.update(slot);
+    this.#crewMoved(slot.crew);
+  }
+
+  endClaim(slot: Slot): void {
+    slot.crew.claiming.delete(slot);
+    this.#crewMoved(slot.crew);
+  }
+
+  /** A worker whose waiting claim can be served now. */
+  nextClaiming(): Slot | undefined {
+    for (const crew of this.#claiming) return crew.claiming.top;
+    return undefined;
+  }
+
+  /** The worker for an assignment: the named one if it fits, else the least loaded that does, socket or not. */
+  choose(needs: Needs, workerId: string | undefined): { slot: Slot } | Refusal {
+    if (workerId !== undefined) {
+      const slot = this.#slots.get(workerId);
+      if (slot === undefined) return refuse("unknown-worker", `worker ${workerId} is not registered`);
+      const { state, capacity } = slot.record;
+      if (state !== "online") return refuse("worker-unavailable", `worker ${workerId} is ${state}`);
+      if (!slot.crew.fits(needs))
+        return refuse("worker-unavailable", `worker ${workerId} does not fit what the task requires`);
+      if (slot.running.size >= capacity)
+        return refuse(
+          "worker-unavailable",
+          `worker ${workerId} holds ${slot.running.size} tasks, its capacity`,
+        );
+      return { slot };
+    }
+    let best: Slot | undefined;
+    for (const crew of this.#crews.values()) {
+      if (!crew.fits(needs)) continue;
+      for (const slot of [crew.pushable.top, crew.unattached.top])
+        if (slot !== undefined && (best === undefined || lessLoaded(slot, best))) best = slot;
+    }
+    if (best === undefined) return refuse("no-worker", "no registered worker fits and has room");
+    return { slot: best };
+  }
+
+  /** For checks: every lane, and every crew. */
+  lanes(): Iterable<Lane> {
+    return this.#lanes;
+  }
+
+  crews(): Iterable<Crew> {
+    return this.#crews.values();
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * Limits on the state: how many unfinished tasks and how much memory. Derived from the tasks table record by
+ * record, so that asking is O(1). What they refuse is refused before anything changed, with `busy` and a time.
+ */
+import type { Coordinator } from "./coordinator.ts";
+import { type Refusal, refuse } from "./result.ts";
+import type { Index } from "./store.ts";
+import { isFinal, type TaskRecord } from "./tasks.ts";
+
+/** What a task costs beside its texts: two records, its id, its places in the table and in the orders (measured). */
+const taskBytes = 640;
+
+const sizeOf = (record: TaskRecord): number =>
+  taskBytes +
+  record.spec.payload.length +
+  (record.result?.length ?? 0) +
+  (record.progress?.length ?? 0) +
+  (record.error === null ? 0 : record.error.message.length + (record.error.stack?.length ?? 0));
+
+export class Limits implements Index<TaskRecord> {
+  /** An estimate of what the tasks take in memory. */
+  bytes = 0;
+  /** Tasks that have not ended. */
+  unfinished = 0;
+
+  constructor(private readonly core: Coordinator) {}
+
+  change(before: TaskRecord | undefined, after: TaskRecord | undefined): void {
+    if (before !== undefined) {
+      this.bytes -= sizeOf(before);
+      if (!isFinal(before.state)) this.unfinished -= 1;
+    }
+    if (after !== undefined) {
+      this.bytes += sizeOf(after);
+      if (!isFinal(after.state)) this.unfinished += 1;
+    }
+  }
+
+  /** Whether `count` more tasks are refused, and how. */
+  refuseSubmit(count: number): Refusal | null {
+    const { queuedTasksMax, memoryBytesMax } = this.core.config;
+    if (this.unfinished + count > queuedTasksMax)
+      return refuse("busy", `${this.unfinished} tasks have not ended; the limit is ${queuedTasksMax}`, {
+        retryAfterMs: 1000,
+      });
+    if (this.bytes >= memoryBytesMax)
+      return refuse(
+        "busy",
+        `the tasks take about ${this.bytes} bytes of memory; the limit is ${memoryBytesMax}`,
+        {
+          retryAfterMs: 1000,
+        },
+      );
+    return null;
+  }
+}

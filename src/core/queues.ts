@@ -1,0 +1,246 @@
+/**
+ * Queues: what is derived from the tasks table by queue. Counts, the lanes its ready tasks wait in, its finished
+ * tasks in the order they ended (for retention), its idempotency keys; and over all queues the order of
+ * submission, for lists. A queue is there once a task was submitted to it.
+ */
+import { Line } from "../lib/line.ts";
+import { limits } from "../wire/limits.ts";
+import type { Input } from "../wire/operations.ts";
+import { priorities, type taskStates } from "../wire/tasks.ts";
+import type { Coordinator } from "./coordinator.ts";
+import type { Dispatch, Lane, Needs } from "./dispatch.ts";
+import type { Result } from "./result.ts";
+import type { Index } from "./store.ts";
+import { isFinal, specOrder, type TaskRecord, type TaskSpec } from "./tasks.ts";
+
+type Counts = Record<(typeof taskStates)[number], number>;
+const noCounts = (): Counts => ({
+  scheduled: 0,
+  queued: 0,
+  running: 0,
+  completed: 0,
+  failed: 0,
+  dead: 0,
+  cancelled: 0,
+});
+
+const endOrder = (a: TaskRecord, b: TaskRecord) => a.revision - b.revision || specOrder(a.spec, b.spec);
+
+class Queue {
+  readonly counts = noCounts();
+  readonly queuedByPriority = [0, 0, 0, 0];
+  readonly finished = new Line<TaskRecord>(endOrder);
+  readonly keys = new Map<string, string>();
+  readonly lanes = new Map<string, Lane>();
+  /** The lane without requirements, which most tasks take. */
+  plain: Lane | undefined;
+  taskCount = 0;
+  /** A look at the oldest finished task's age is due. */
+  retireDue = false;
+
+  constructor(readonly name: string) {}
+}
+
+const laneKey = (needs: Needs) => `${needs.kind ?? ""}\n${needs.capabilities.join("\n")}`;
+const isPlain = (needs: Needs) => needs.kind === null && needs.capabilities.length === 0;
+
+export class Queues implements Index<TaskRecord> {
+  readonly #queues = new Map<string, Queue>();
+  #laneCount = 0;
+  readonly counts = noCounts();
+  /** Every task in the order of submission; those in #left are gone and not yet collected. */
+  #order: TaskSpec[] = [];
+  #orderDirty = false;
+  readonly #left = new Set<TaskSpec>();
+
+  /** `onRetireDue` is told when a queue's oldest finished task ended, so that its age is looked at in time. */
+  constructor(
+    private readonly core: Coordinator,
+    private readonly dispatch: Dispatch,
+    private readonly onRetireDue: (queue: string, finishedAt: number) => void,
+  ) {}
+
+  change(before: TaskRecord | undefined, after: TaskRecord | undefined): void {
+    const { spec } = (after ?? before) as TaskRecord;
+    let queue = this.#queues.get(spec.queue);
+    if (queue === undefined) {
+      queue = new Queue(spec.queue);
+      this.#queues.set(spec.queue, queue);
+    }
+    if (before !== undefined) this.#remove(queue, before);
+    else this.#born(queue, spec);
+    if (after !== undefined) this.#add(queue, after);
+    else this.#gone(queue, spec);
+  }
+
+  #add(queue: Queue, record: TaskRecord): void {
+    queue.counts[record.state] += 1;
+    this.counts[record.state] += 1;
+    if (record.state === "queued") {
+      queue.queuedByPriority[record.spec.priority] =
+        (queue.queuedByPriority[record.spec.priority] as number) + 1;
+      this.dispatch.enter(this.#laneOf(queue, record.spec), record.spec);
+    } else if (isFinal(record.state)) {
+      queue.finished.add(record);
+      if (!queue.retireDue) {
+        queue.retireDue = true;
+        this.onRetireDue(queue.name, record.finishedAt);
+      }
+    }
+  }
+
+  #remove(queue: Queue, record: TaskRecord): void {
+    queue.counts[record.state] -= 1;
+    this.counts[record.state] -= 1;
+    if (record.state === "queued") {
+      queue.queuedByPriority[record.spec.priority] =
+        (queue.queuedByPriority[record.spec.priority] as number) - 1;
+      this.dispatch.leave(this.#laneOf(queue, record.spec), record.spec);
+    } else if (isFinal(record.state)) queue.finished.remove(record);
+  }
+
+  #born(queue: Queue, spec: TaskSpec): void {
+    queue.taskCount += 1;
+    if (spec.idempotencyKey !== null) queue.keys.set(spec.idempotencyKey, spec.id);
+    if (this.#left.delete(spec)) return;
+    const last = this.#order.at(-1);
+    if (last !== undefined && specOrder(last, spec) > 0) this.#orderDirty = true;
+    this.#order.push(spec);
+  }
+
+  #gone(queue: Queue, spec: TaskSpec): void {
+    queue.taskCount -= 1;
+    if (spec.idempotencyKey !== null) queue.keys.delete(spec.idempotencyKey);
+    this.#left.add(spec);
+    if (this.#left.size > 4096 && this.#left.size * 2 > this.#order.length) {
+      this.#order = this.#order.filter((one) => !this.#left.has(one));
+      this.#left.clear();
+    }
+  }
+
+  #laneOf(queue: Queue, needs: Needs): Lane {
+    if (isPlain(needs)) {
+      if (queue.plain === undefined) {
+        queue.plain = this.dispatch.openLane(needs);
+        this.#laneCount += 1;
+      }
+      return queue.plain;
+    }
+    const key = laneKey(needs);
+    let lane = queue.lanes.get(key);
+    if (lane === undefined) {
+      lane = this.dispatch.openLane(needs);
+      queue.lanes.set(key, lane);
+      this.#laneCount += 1;
+    }
+    return lane;
+  }
+
+  /** Whether tasks with these needs may be queued: known needs always, new ones up to `lanesMax`. */
+  hasRoomFor(name: string, kind: string | null, capabilities: readonly string[]): boolean {
+    const needs = { queue: name, kind, capabilities };
+    const queue = this.#queues.get(name);
+    const known =
+      queue !== undefined && (isPlain(needs) ? queue.plain !== undefined : queue.lanes.has(laneKey(needs)));
+    if (known || this.#laneCount < limits.lanesMax) return true;
+    this.#dropEmptyLanes();
+    return this.#laneCount < limits.lanesMax;
+  }
+
+  #dropEmptyLanes(): void {
+    for (const queue of this.#queues.values()) {
+      if (queue.plain !== undefined && queue.plain.head === undefined) {
+        this.#drop(queue.plain);
+        queue.plain = undefined;
+      }
+      for (const [key, lane] of queue.lanes) {
+        if (lane.head !== undefined) continue;
+        this.#drop(lane);
+        queue.lanes.delete(key);
+      }
+      if (queue.taskCount === 0) this.#queues.delete(queue.name);
+    }
+  }
+
+  #drop(lane: Lane): void {
+    this.dispatch.closeLane(lane);
+    this.#laneCount -= 1;
+  }
+
+  /** The kept task of this queue that was submitted with the key. */
+  byKey(queue: string, key: string): TaskRecord | undefined {
+    const id = this.#queues.get(queue)?.keys.get(key);
+    return id === undefined ? undefined : this.core.tasks.get(id);
+  }
+
+  /** Inside a transaction: lets go of the queue's oldest finished tasks beyond the number that is kept. */
+  retire(core: Coordinator, name: string): void {
+    const queue = this.#queues.get(name) as Queue;
+    while (queue.finished.size > core.config.retentionCount)
+      core.tasks.delete((queue.finished.first() as TaskRecord).spec.id);
+  }
+
+  /** Inside a transaction: lets go of what ended before `before`, at most `max`; answers whether more is due. */
+  retireOld(core: Coordinator, name: string, before: number, max: number): boolean {
+    const queue = this.#queues.get(name);
+    if (queue === undefined) return false;
+    queue.retireDue = false;
+    let count = 0;
+    for (let old = queue.finished.first(); old !== undefined; old = queue.finished.first()) {
+      if (old.finishedAt > before) {
+        queue.retireDue = true;
+        this.onRetireDue(name, old.finishedAt);
+        return false;
+      }
+      if (count++ === max) {
+        queue.retireDue = true;
+        return true;
+      }
+      core.tasks.delete(old.spec.id);
+    }
+    return false;
+  }
+
+  /** Specs from the newest to the oldest, from before `cursor` on. */
+  *newestFirst(cursor: string | undefined): Iterable<TaskSpec> {
+    if (this.#orderDirty) {
+      this.#order.sort(specOrder);
+      this.#orderDirty = false;
+    }
+    const order = this.#order;
+    for (let i = (cursor === undefined ? order.length : this.#placeOf(cursor)) - 1; i >= 0; i--) {
+      const spec = order[i] as TaskSpec;
+      if (!this.#left.has(spec)) yield spec;
+    }
+  }
+
+  /** The first place whose task is not before `id`. */
+  #placeOf(id: string): number {
+    const [revision, number] = id.split("-").map(Number) as [number, number];
+    let low = 0;
+    let high = this.#order.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const spec = this.#order[middle] as TaskSpec;
+      if (spec.revision < revision || (spec.revision === revision && spec.number < number)) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** For checks. */
+  finishedOf(name: string): TaskRecord[] {
+    return this.#queues.get(name)?.finished.toArray() ?? [];
+  }
+
+  *texts(): Iterable<string> {
+    for (const queue of this.#queues.values()) {
+      const byPriority = priorities.map((name, i) => `"${name}":${queue.queuedByPriority[i]}`).join(",");
+      yield `{"name":"${queue.name}","counts":${JSON.stringify(queue.counts)},"queuedByPriority":{${byPriority}}}`;
+    }
+  }
+}
+
+export const list = (core: Coordinator, _input: Input<"queue.list">): Result => ({
+  ok: `{"queues":[${[...core.queues.texts()].sort().join(",")}]}`,
+});

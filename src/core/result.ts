@@ -1,0 +1,31 @@
+/**
+ * What an operation of the core gives back: its output as JSON text, or a problem. Text, because the answer is
+ * written once and then sent, kept for a repeated request and logged as it is.
+ */
+
+import { withinDepth } from "../lib/json.ts";
+import { type ErrorCode, type FieldError, type Problem, problem } from "../wire/errors.ts";
+import { limits } from "../wire/limits.ts";
+
+export type Refusal = { error: Problem };
+export type Result = { ok: string } | Refusal;
+
+export const refuse = (
+  code: ErrorCode,
+  detail: string,
+  more?: { retryAfterMs?: number; errors?: FieldError[] },
+): Refusal => ({ error: problem(code, detail, more) });
+
+/** A JSON value as text, or why it cannot be kept. `what` names it for the caller ("payload"). */
+export function textOf(value: unknown, what: string): { text: string } | Refusal {
+  if (value === undefined || value === null) return { text: "null" };
+  if (!withinDepth(value, limits.depthMax))
+    return refuse("payload-too-deep", `${what} nests deeper than ${limits.depthMax} levels`);
+  const text = JSON.stringify(value);
+  if (text.length > limits.payloadBytesMax)
+    return refuse(
+      "payload-too-large",
+      `${what} is ${text.length} bytes of JSON; at most ${limits.payloadBytesMax} are kept`,
+    );
+  return { text };
+}

@@ -1,0 +1,32 @@
+/** The state as a whole, as everyone sees it. */
+import type { Input } from "../wire/operations.ts";
+import type { workerStates } from "../wire/workers.ts";
+import type { Coordinator } from "./coordinator.ts";
+import type { Result } from "./result.ts";
+import { stateOf, workerText } from "./workers.ts";
+
+/** Workers by state. */
+export function workerCounts(core: Coordinator): Record<(typeof workerStates)[number], number> {
+  const counts = { idle: 0, busy: 0, draining: 0, offline: 0 };
+  for (const slot of core.dispatch.slots()) counts[stateOf(slot)] += 1;
+  return counts;
+}
+
+/** How many workers the overview shows; the others are on the pages of worker.list. */
+const workersShown = 100;
+
+export function get(core: Coordinator, _input: Input<"state.get">): Result {
+  const workers: string[] = [];
+  for (const slot of core.dispatch.slots()) {
+    if (workers.length === workersShown) break;
+    workers.push(workerText(core, slot));
+  }
+  const { revision } = core.store;
+  return {
+    ok:
+      // The answer leaves when its revision is durable, so it may say so.
+      `{"revision":${revision},"durableRevision":${revision},"namespace":"default",` +
+      `"counts":{"tasks":${JSON.stringify(core.queues.counts)},"workers":${JSON.stringify(workerCounts(core))}},` +
+      `"workers":[${workers.join(",")}],"queues":[${[...core.queues.texts()].sort().join(",")}]}`,
+  };
+}

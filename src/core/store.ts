@@ -1,0 +1,287 @@
+/**
+ * The store: tables of immutable records, transactions with exact rollback, indexes and a change feed. It knows
+ * nothing of tasks, of time or of the disk, and is usable alone (`createStore()`).
+ *
+ * A record is never mutated: a change puts a new one. So rollback is putting the old references back, a change
+ * can be encoded or shown later without a copy, and a reader's view is a walk that notes what changes meanwhile.
+ * Tables must not be changed outside a transaction, and an order must never be taken from a table's iteration:
+ * undoing a delete moves a key to the end of its Map.
+ */
+import { assert } from "../lib/assert.ts";
+
+/** One record put (`after`), replaced (both) or deleted (`after` undefined). */
+export type Change<R = unknown> = {
+  readonly table: Table<R>;
+  readonly key: string;
+  readonly before: R | undefined;
+  readonly after: R | undefined;
+};
+
+/** A committed transaction; `changes` in the order they were made. */
+export type Transaction = { readonly revision: number; readonly changes: readonly Change[] };
+
+/** Something derived from a table. It is told every change, and the inverse when one is rolled back. */
+export type Index<R> = {
+  change(before: R | undefined, after: R | undefined): void;
+};
+
+/** 64 Maps: one Map of 786,000 entries stalls for 124 ms when it doubles, 64 sharded ones for 5 ms at worst. */
+const shardCount = 64;
+
+/** Ids grow at their end, so the last characters spread them; the separator of `revision-number` is passed over. */
+function shardOf(key: string): number {
+  const n = key.length;
+  return (key.charCodeAt(n - 1) + 7 * key.charCodeAt(n - 3) + 29 * key.charCodeAt(n - 4)) & (shardCount - 1);
+}
+
+export class Table<R> {
+  readonly #shards: Map<string, R>[] = [];
+  readonly #indexes: Index<R>[] = [];
+  readonly #views = new Set<View<R>>();
+  #size = 0;
+
+  /** Made by Store.table alone. */
+  constructor(
+    readonly name: string,
+    private readonly store: Store,
+  ) {
+    for (let i = 0; i < shardCount; i++) this.#shards.push(new Map());
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get(key: string): R | undefined {
+    return (this.#shards[shardOf(key)] as Map<string, R>).get(key);
+  }
+
+  has(key: string): boolean {
+    return this.get(key) !== undefined;
+  }
+
+  /** Puts a new version of a record. Never change a record after putting it. */
+  put(key: string, record: R): void {
+    this.store.note(this as Table<unknown>, key, this.#set(key, record), record);
+  }
+
+  /** Deletes the record; deleting what is not there is a bug. */
+  delete(key: string): void {
+    const before = this.#set(key, undefined);
+    assert(before !== undefined, `${this.name}: delete of an absent key ${key}`);
+    this.store.note(this as Table<unknown>, key, before, undefined);
+  }
+
+  /** Adds indexes and shows them what is already there, in the given order (recovery comes this way). */
+  index(indexes: readonly Index<R>[], order?: (a: R, b: R) => number): void {
+    this.#indexes.push(...indexes);
+    if (this.#size === 0) return;
+    const records = order === undefined ? [...this.values()] : [...this.values()].sort(order);
+    for (const record of records) for (const index of indexes) index.change(undefined, record);
+  }
+
+  /** All records, in no particular order. For recovery and checks; never on a hot path. */
+  *values(): Iterable<R> {
+    for (const shard of this.#shards) yield* shard.values();
+  }
+
+  *entries(): Iterable<[string, R]> {
+    for (const shard of this.#shards) yield* shard.entries();
+  }
+
+  /**
+   * Up to `limit` records from behind `cursor` on, in an order that holds while the table changes, and the next
+   * cursor (null at the end). One call looks at a sixty-fourth of the table per shard it touches.
+   */
+  page(cursor: string | null, limit: number): { records: R[]; cursor: string | null } {
+    const slash = cursor === null ? -1 : cursor.indexOf("/");
+    const first = cursor === null ? 0 : Number(cursor.slice(0, slash));
+    let after = cursor === null ? null : cursor.slice(slash + 1);
+    const records: R[] = [];
+    for (let place = first; place < shardCount; place++) {
+      const shard = this.#shards[place] as Map<string, R>;
+      for (const key of [...shard.keys()].sort()) {
+        if (after !== null && key <= after) continue;
+        records.push(shard.get(key) as R);
+        if (records.length === limit) return { records, cursor: `${place}/${key}` };
+      }
+      after = null;
+    }
+    return { records, cursor: null };
+  }
+
+  /** The table as it is now, to be walked in slices while it goes on changing. Close it. */
+  view(): View<R> {
+    const view = new View<R>(this.#shards, () => this.#views.delete(view));
+    this.#views.add(view);
+    return view;
+  }
+
+  /** For the store alone: puts back, replays or loads a version without noting it in a transaction. */
+  restore(key: string, record: R | undefined): void {
+    this.#set(key, record);
+  }
+
+  #set(key: string, record: R | undefined): R | undefined {
+    const place = shardOf(key);
+    const shard = this.#shards[place] as Map<string, R>;
+    const before = shard.get(key);
+    if (record !== undefined) {
+      shard.set(key, record);
+      if (before === undefined) this.#size += 1;
+    } else if (before !== undefined) {
+      shard.delete(key);
+      this.#size -= 1;
+    }
+    if (this.#views.size > 0) for (const view of this.#views) view.note(place, key, before);
+    for (let i = 0; i < this.#indexes.length; i++) (this.#indexes[i] as Index<R>).change(before, record);
+    return before;
+  }
+}
+
+/**
+ * A table at one revision, walked in slices of a sixty-fourth. What changes in a part not yet walked is noted
+ * with its old reference; a part that was walked is an array of immutable records and needs nothing.
+ */
+export class View<R> {
+  #place = 0;
+  readonly #old: Map<string, R | undefined>[] = [];
+  #closed = false;
+
+  constructor(
+    private readonly shards: readonly Map<string, R>[],
+    private readonly onClose: () => void,
+  ) {
+    for (let i = 0; i < shards.length; i++) this.#old.push(new Map());
+  }
+
+  /** The next slice, or null at the end. */
+  next(): R[] | null {
+    assert(!this.#closed, "a closed view is not read");
+    if (this.#place === this.shards.length) return null;
+    const old = this.#old[this.#place] as Map<string, R | undefined>;
+    const slice: R[] = [];
+    for (const [key, record] of this.shards[this.#place] as Map<string, R>) {
+      if (!old.has(key)) slice.push(record);
+    }
+    for (const record of old.values()) if (record !== undefined) slice.push(record);
+    old.clear();
+    this.#place += 1;
+    return slice;
+  }
+
+  note(place: number, key: string, before: R | undefined): void {
+    if (place < this.#place) return;
+    const old = this.#old[place] as Map<string, R | undefined>;
+    if (!old.has(key)) old.set(key, before);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.onClose();
+  }
+}
+
+export class Store {
+  readonly #tables = new Map<string, Table<unknown>>();
+  readonly #listeners: ((transaction: Transaction) => void)[] = [];
+  #open: Change[] | null = null;
+  #revision = 0;
+
+  /** The revision of the last committed transaction. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /** The revision the open, or else the next, transaction will have; it is used up only if something changes. */
+  get nextRevision(): number {
+    return this.#revision + 1;
+  }
+
+  /** How many changes the open transaction has made so far. */
+  get changeCount(): number {
+    return this.#open === null ? 0 : this.#open.length;
+  }
+
+  /** Goes on above a revision. It never goes back. */
+  advanceTo(revision: number): void {
+    assert(revision >= this.#revision, "a revision never goes back");
+    this.#revision = revision;
+  }
+
+  /** Makes a table, or gives the one of that name. */
+  table<R>(name: string): Table<R> {
+    let table = this.#tables.get(name);
+    if (table === undefined) {
+      table = new Table<unknown>(name, this);
+      this.#tables.set(name, table);
+    }
+    return table as Table<R>;
+  }
+
+  tables(): Iterable<Table<unknown>> {
+    return this.#tables.values();
+  }
+
+  /**
+   * Runs `work` as one transaction: all of its puts and deletes, or, when it throws, none. Returns what it
+   * returns. Listeners hear of it after it is committed, and not at all if it changed nothing.
+   */
+  transaction<T>(work: () => T): T {
+    assert(this.#open === null, "a transaction is open already");
+    const changes: Change[] = [];
+    this.#open = changes;
+    let result: T;
+    try {
+      result = work();
+    } catch (error) {
+      this.#open = null;
+      this.#rollback(changes);
+      throw error;
+    }
+    this.#open = null;
+    if (changes.length > 0) {
+      this.#revision += 1;
+      const transaction = { revision: this.#revision, changes };
+      for (let i = 0; i < this.#listeners.length; i++) this.#listeners[i]?.(transaction);
+    }
+    return result;
+  }
+
+  /** Takes a committed transaction back: newest first, and only the newest that still stands. */
+  undo(transaction: Transaction): void {
+    assert(this.#open === null, "a transaction is open");
+    this.#rollback(transaction.changes);
+  }
+
+  /** Hears every committed transaction, in order. */
+  onCommit(listener: (transaction: Transaction) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** For Table alone. */
+  note(table: Table<unknown>, key: string, before: unknown, after: unknown): void {
+    if (this.#open === null) {
+      table.restore(key, before);
+      throw new Error(`${table.name}: a record is put or deleted only inside a transaction`);
+    }
+    this.#open.push({ table, key, before, after });
+  }
+
+  #rollback(changes: readonly Change[]): void {
+    for (let i = changes.length - 1; i >= 0; i--) {
+      const change = changes[i] as Change;
+      change.table.restore(change.key, change.before);
+    }
+  }
+}
+
+/**
+ * A store of its own, without log, tasks or network.
+ *
+ *     const store = createStore();
+ *     const users = store.table<{ name: string }>("users");
+ *     store.onCommit(({ revision, changes }) => console.log(revision, changes.length));
+ *     store.transaction(() => users.put("ada", { name: "Ada" }));
+ */
+export const createStore = (): Store => new Store();

@@ -1,0 +1,610 @@
+/**
+ * Tasks: their two records, their life cycle, and the operations on them. Every operation checks everything
+ * first and changes then, so that a refusal leaves no trace; errors come in a fixed order (unknown, lease,
+ * state, size).
+ *
+ *            submit ──delay──► scheduled ◄───────── fail, attempts left (backoff)
+ *               │                  │ due                     │
+ *               └───────────────► queued ──lease──► running ─┼─ complete ──► completed
+ *                                   ▲                  │     ├─ fail, final ► failed
+ *                                   ├──── release ─────┤     └─ fail, none left ► dead
+ *                                   ├── interruption ──┘───── too many ──────────► dead
+ *                                   └── retry ── failed, dead, cancelled
+ *            cancel: scheduled, queued, running ──► cancelled
+ *
+ * An interruption (the worker went silent) and a release charge no attempt, and the task stands in its queue
+ * where it stood: its place is a function of its spec alone.
+ */
+import { limits } from "../wire/limits.ts";
+import type { Input } from "../wire/operations.ts";
+import { type Backoff, priorities, type TaskError, type TaskState, type TaskSubmit } from "../wire/tasks.ts";
+import type { Coordinator } from "./coordinator.ts";
+import { type Refusal, type Result, refuse, textOf } from "./result.ts";
+
+/** What never changes in a task: written once. */
+export type TaskSpec = {
+  readonly id: string;
+  /** The entry that made it, and its number in that entry: with the priority, its place in the queue. */
+  readonly revision: number;
+  readonly number: number;
+  readonly queue: string;
+  readonly type: string;
+  /** JSON text: parsed once when it came, never again by the daemon. */
+  readonly payload: string;
+  /** Index into `priorities`: 0 is critical. */
+  readonly priority: number;
+  readonly attempts: number;
+  readonly backoff: Backoff;
+  readonly leaseMs: number;
+  /** 0: none. */
+  readonly timeoutMs: number;
+  readonly idempotencyKey: string | null;
+  readonly kind: string | null;
+  /** Sorted. */
+  readonly capabilities: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly createdAt: number;
+  /** When it was first meant to be ready: createdAt plus the delay. Ageing counts from here. */
+  readonly readyAt: number;
+};
+
+/** A task as it stands. */
+export type TaskRecord = {
+  readonly spec: TaskSpec;
+  readonly state: TaskState;
+  /** Attempts started, interrupted and released ones taken off again. */
+  readonly attempt: number;
+  readonly interruptions: number;
+  /** scheduled: the wall-clock moment it becomes ready; else 0. */
+  readonly runAt: number;
+  /** Of the newest lease, kept when it has ended; null and 0 before the first. */
+  readonly workerId: string | null;
+  readonly token: number;
+  /** Of the newest lease: the silence allowed, and its end on the lease clock. */
+  readonly leaseMs: number;
+  readonly deadline: number;
+  /** Of the newest attempt, on the wall and on the lease clock; 0 before the first. */
+  readonly startedAt: number;
+  readonly startedClock: number;
+  /** In a final state, the moment it was reached; else 0. */
+  readonly finishedAt: number;
+  /** JSON text, or null. */
+  readonly progress: string | null;
+  readonly result: string | null;
+  /** Of the newest failed attempt. */
+  readonly error: TaskError | null;
+  /** dead, cancelled: why, in words. */
+  readonly reason: string | null;
+  readonly revision: number;
+};
+
+export const noCapabilities: readonly string[] = Object.freeze([]);
+export const noLabels: Readonly<Record<string, string>> = Object.freeze({});
+export const defaultBackoff: Backoff = Object.freeze({
+  strategy: "exponential",
+  delayMs: 1000,
+  maxMs: 3_600_000,
+  jitter: 0.5,
+});
+export const taskDefaults = { queue: "default", attempts: 3, leaseMs: 30_000 } as const;
+
+const finalStates: ReadonlySet<TaskState> = new Set(["completed", "failed", "dead", "cancelled"]);
+export const isFinal = (state: TaskState): boolean => finalStates.has(state);
+
+/** The order of tasks of one priority in one queue: age since submit. */
+export const specOrder = (a: TaskSpec, b: TaskSpec): number => a.revision - b.revision || a.number - b.number;
+
+// --- submit -----------------------------------------------------------------------------------------------
+
+/** A submit that was checked: what will become a record. */
+type Draft = { submit: TaskSubmit; queue: string; capabilities: readonly string[]; payload: string };
+
+function draft(core: Coordinator, submit: TaskSubmit): Draft | Refusal {
+  const payload = textOf(submit.payload, "payload");
+  if ("error" in payload) return payload;
+  const queue = submit.queue ?? taskDefaults.queue;
+  const required = submit.capabilities;
+  const capabilities =
+    required === undefined || required.length === 0 ? noCapabilities : [...required].sort();
+  if (!core.queues.hasRoomFor(queue, submit.kind ?? null, capabilities))
+    return refuse(
+      "too-many-requirement-sets",
+      `tasks with ${limits.lanesMax} different combinations of queue, kind and capabilities are waiting`,
+    );
+  return { submit, queue, capabilities, payload: payload.text };
+}
+
+function specOf(core: Coordinator, from: Draft, revision: number, number: number): TaskSpec {
+  const { submit } = from;
+  return {
+    id: `${revision}-${number}`,
+    revision,
+    number,
+    queue: from.queue,
+    type: submit.type,
+    payload: from.payload,
+    priority: submit.priority === undefined ? 2 : priorities.indexOf(submit.priority),
+    attempts: submit.attempts ?? taskDefaults.attempts,
+    backoff: submit.backoff ?? defaultBackoff,
+    leaseMs: submit.leaseMs ?? taskDefaults.leaseMs,
+    timeoutMs: submit.timeoutMs ?? 0,
+    idempotencyKey: submit.idempotencyKey ?? null,
+    kind: submit.kind ?? null,
+    capabilities: from.capabilities,
+    labels: submit.labels ?? noLabels,
+    createdAt: core.now,
+    readyAt: core.now + (submit.delayMs ?? 0),
+  };
+}
+
+/** A task that was just submitted. */
+function newRecord(core: Coordinator, spec: TaskSpec, revision: number): TaskRecord {
+  const delayed = spec.readyAt > core.now;
+  return {
+    spec,
+    state: delayed ? "scheduled" : "queued",
+    attempt: 0,
+    interruptions: 0,
+    runAt: delayed ? spec.readyAt : 0,
+    workerId: null,
+    token: 0,
+    leaseMs: 0,
+    deadline: 0,
+    startedAt: 0,
+    startedClock: 0,
+    finishedAt: 0,
+    progress: null,
+    result: null,
+    error: null,
+    reason: null,
+    revision,
+  };
+}
+
+const submitted = (id: string, state: TaskState, duplicate: boolean) =>
+  `{"id":"${id}","state":"${state}","duplicate":${duplicate}}`;
+
+export function submit(core: Coordinator, input: Input<"task.submit">): Result {
+  const many = Array.isArray(input);
+  const count = many ? input.length : 1;
+  const busy = core.limits.refuseSubmit(count);
+  if (busy !== null) return busy;
+  const drafts: Draft[] = [];
+  for (let i = 0; i < count; i++) {
+    const checked = draft(core, many ? (input[i] as TaskSubmit) : input);
+    if ("error" in checked) return checked;
+    drafts.push(checked);
+  }
+  const revision = core.store.nextRevision;
+  let text = "";
+  for (let i = 0; i < count; i++) {
+    const from = drafts[i] as Draft;
+    const key = from.submit.idempotencyKey;
+    const earlier = key === undefined ? undefined : core.queues.byKey(from.queue, key);
+    if (i > 0) text += ",";
+    if (earlier !== undefined) {
+      text += submitted(earlier.spec.id, earlier.state, true);
+      continue;
+    }
+    const record = newRecord(core, specOf(core, from, revision, i), revision);
+    core.metrics.tasksSubmitted++;
+    core.tasks.put(record.spec.id, record);
+    text += submitted(record.spec.id, record.state, false);
+  }
+  return { ok: many ? `[${text}]` : text };
+}
+
+// --- leases -----------------------------------------------------------------------------------------------
+
+/** Gives a queued task to a worker. Inside a transaction; the caller has checked that it fits. */
+export function lease(core: Coordinator, record: TaskRecord, workerId: string): TaskRecord {
+  const revision = core.store.nextRevision;
+  const leased: TaskRecord = {
+    spec: record.spec,
+    state: "running",
+    attempt: record.attempt + 1,
+    interruptions: record.interruptions,
+    runAt: 0,
+    workerId,
+    token: revision,
+    leaseMs: record.spec.leaseMs,
+    deadline: core.clock + record.spec.leaseMs,
+    startedAt: core.now,
+    startedClock: core.clock,
+    finishedAt: 0,
+    progress: record.progress,
+    result: null,
+    error: record.error,
+    reason: null,
+    revision,
+  };
+  core.metrics.tasksLeased++;
+  core.tasks.put(record.spec.id, leased);
+  return leased;
+}
+
+/** When a lease ends, on the lease clock: at its deadline, or `leaseMs` after the worker was last heard. */
+export const leaseEnd = (core: Coordinator, record: TaskRecord): number =>
+  Math.max(
+    record.deadline,
+    (core.dispatch.slot(record.workerId as string)?.lastBeat ?? 0) + record.leaseMs,
+    core.graceUntil,
+  );
+
+/** When an attempt has run too long, on the lease clock. */
+export const timeoutEnd = (core: Coordinator, record: TaskRecord): number =>
+  record.spec.timeoutMs === 0
+    ? Number.POSITIVE_INFINITY
+    : Math.max(record.startedClock + record.spec.timeoutMs, core.graceUntil);
+
+/** Ends the attempt without a word on its outcome: queued where it stood, nothing charged. */
+export function giveBack(core: Coordinator, record: TaskRecord): TaskRecord {
+  const back: TaskRecord = {
+    ...record,
+    state: "queued",
+    attempt: record.attempt - 1,
+    progress: core.progressOf(record),
+    revision: core.store.nextRevision,
+  };
+  core.tasks.put(record.spec.id, back);
+  return back;
+}
+
+/** The worker went silent: given back, and counted; a task that silences its workers again and again is dead. */
+export function interrupt(core: Coordinator, record: TaskRecord): void {
+  const interruptions = record.interruptions + 1;
+  core.metrics.tasksInterrupted++;
+  if (interruptions < core.config.interruptionsMax) {
+    core.tasks.put(record.spec.id, {
+      ...record,
+      state: "queued",
+      attempt: record.attempt - 1,
+      interruptions,
+      progress: core.progressOf(record),
+      revision: core.store.nextRevision,
+    });
+    return;
+  }
+  core.metrics.tasksDead++;
+  finish(core, { ...record, interruptions }, "dead", {
+    result: null,
+    error: record.error,
+    reason: `interrupted ${interruptions} times: each time its worker went silent while running it`,
+  });
+}
+
+function finish(
+  core: Coordinator,
+  record: TaskRecord,
+  state: "completed" | "failed" | "dead" | "cancelled",
+  outcome: { result: string | null; error: TaskError | null; reason: string | null },
+): TaskRecord {
+  const revision = core.store.nextRevision;
+  const finished: TaskRecord = {
+    spec: record.spec,
+    state,
+    attempt: record.attempt,
+    interruptions: record.interruptions,
+    runAt: 0,
+    workerId: record.workerId,
+    token: record.token,
+    leaseMs: record.leaseMs,
+    deadline: record.deadline,
+    startedAt: record.startedAt,
+    startedClock: record.startedClock,
+    finishedAt: core.now,
+    progress: core.progressOf(record),
+    result: outcome.result,
+    error: outcome.error,
+    reason: outcome.reason,
+    revision,
+  };
+  core.tasks.put(record.spec.id, finished);
+  core.queues.retire(core, record.spec.queue);
+  return finished;
+}
+
+/** A failed attempt: tried again after the backoff, or final, or dead. */
+export function failAttempt(
+  core: Coordinator,
+  record: TaskRecord,
+  error: TaskError,
+  final: boolean,
+  retryInMs: number | undefined,
+): TaskRecord {
+  if (final) {
+    core.metrics.tasksFailed++;
+    return finish(core, record, "failed", { result: null, error, reason: null });
+  }
+  if (record.attempt >= record.spec.attempts) {
+    core.metrics.tasksDead++;
+    const reason = `failed ${record.attempt} of ${record.spec.attempts} attempts`;
+    return finish(core, record, "dead", { result: null, error, reason });
+  }
+  core.metrics.tasksRetried++;
+  const delay = retryInMs ?? backoffMs(record.spec.backoff, record.attempt, core.random());
+  const again: TaskRecord = {
+    ...record,
+    state: delay > 0 ? "scheduled" : "queued",
+    runAt: delay > 0 ? core.now + delay : 0,
+    progress: core.progressOf(record),
+    error,
+    revision: core.store.nextRevision,
+  };
+  core.tasks.put(record.spec.id, again);
+  return again;
+}
+
+/** The attempt ran longer than it may: it failed. */
+export function timeOut(core: Coordinator, record: TaskRecord): void {
+  core.dispatch.noteAbort(record, core.now);
+  const message = `the attempt ran longer than ${record.spec.timeoutMs} ms`;
+  failAttempt(core, record, { message, code: "timeout" }, false, undefined);
+}
+
+/** The delay before attempt `attempt + 1`; `chance` lies in [0, 1) and draws the jittered part. */
+export function backoffMs(backoff: Backoff, attempt: number, chance: number): number {
+  const max = backoff.maxMs ?? defaultBackoff.maxMs ?? 0;
+  const grown = backoff.strategy === "fixed" ? backoff.delayMs : backoff.delayMs * 2 ** (attempt - 1);
+  const delay = Math.min(grown, max);
+  const jitter = backoff.jitter ?? defaultBackoff.jitter ?? 0;
+  return Math.round(delay * (1 - jitter) + delay * jitter * chance);
+}
+
+// --- what a worker says -----------------------------------------------------------------------------------
+
+/** A record has an error of its own, so a refusal is told by what it lacks. */
+const isRefusal = (one: TaskRecord | Refusal): one is Refusal => !("spec" in one);
+
+type Held = { taskId: string; workerId: string; token: number };
+
+/** The running task the caller holds by its newest lease, or why not. */
+function held(core: Coordinator, input: Held): TaskRecord | Refusal {
+  const record = core.tasks.get(input.taskId);
+  if (record === undefined) return unknownTask(input.taskId);
+  if (record.state !== "running" || record.token !== input.token || record.workerId !== input.workerId)
+    return leaseLost(record, input);
+  core.heard(core.dispatch.slot(input.workerId));
+  return record;
+}
+
+const unknownTask = (taskId: string) => refuse("unknown-task", `there is no task ${taskId}`);
+
+function leaseLost(record: TaskRecord, input: Held) {
+  const now =
+    record.state === "running"
+      ? `it is leased to ${record.workerId} under token ${record.token}`
+      : `the task is ${record.state}${record.token === input.token ? "" : `, its last token was ${record.token}`}`;
+  return refuse(
+    "lease-lost",
+    `${input.workerId} does not hold task ${record.spec.id} under token ${input.token}: ${now}`,
+  );
+}
+
+export const standing = (record: TaskRecord): Result => ({
+  ok: `{"id":"${record.spec.id}","state":"${record.state}","revision":${record.revision}}`,
+});
+
+export function complete(core: Coordinator, input: Input<"task.complete">): Result {
+  const record = held(core, input);
+  if (isRefusal(record)) {
+    // The outcome of a finished attempt is kept, so that whoever recorded it may say it again.
+    const old = core.tasks.get(input.taskId);
+    const same = old?.state === "completed" && old.token === input.token && old.workerId === input.workerId;
+    return same ? standing(old) : record;
+  }
+  const result = textOf(input.result, "result");
+  if ("error" in result) return result;
+  core.metrics.tasksCompleted++;
+  core.dispatch.outcome(input.workerId, true);
+  return standing(finish(core, record, "completed", { result: result.text, error: null, reason: null }));
+}
+
+export function fail(core: Coordinator, input: Input<"task.fail">): Result {
+  const record = held(core, input);
+  if (isRefusal(record)) return record;
+  const error = typeof input.error === "string" ? { message: input.error } : input.error;
+  core.dispatch.outcome(input.workerId, false);
+  return standing(failAttempt(core, record, error, input.final === true, input.retryInMs));
+}
+
+export function release(core: Coordinator, input: Input<"task.release">): Result {
+  const record = held(core, input);
+  return isRefusal(record) ? record : standing(giveBack(core, record));
+}
+
+export function extend(core: Coordinator, input: Input<"task.extend">): Result {
+  const record = held(core, input);
+  if (isRefusal(record)) return record;
+  const leaseMs = input.leaseMs ?? record.spec.leaseMs;
+  const extended = { ...record, leaseMs, deadline: core.clock + leaseMs, revision: core.store.nextRevision };
+  core.tasks.put(record.spec.id, extended);
+  return { ok: leaseText(core, extended) };
+}
+
+/** Volatile: no entry. The newest progress is written with the task's next change. */
+export function progress(core: Coordinator, input: Input<"task.progress">): Result {
+  const record = held(core, input);
+  if (isRefusal(record)) return record;
+  const text = textOf(input.progress, "progress");
+  if ("error" in text) return text;
+  core.noteProgress(record, text.text);
+  return standing(record);
+}
+
+// --- what a producer or an operator says ------------------------------------------------------------------
+
+export function cancel(core: Coordinator, input: Input<"task.cancel">): Result {
+  const record = core.tasks.get(input.taskId);
+  if (record === undefined) return unknownTask(input.taskId);
+  if (record.state === "cancelled") return standing(record);
+  if (isFinal(record.state))
+    return refuse(
+      "wrong-state",
+      `task ${input.taskId} is ${record.state}; only a task that has not ended is cancelled`,
+    );
+  core.metrics.tasksCancelled++;
+  if (record.state === "running") core.dispatch.noteAbort(record, core.now);
+  const reason = input.reason ?? "cancelled on request";
+  return standing(finish(core, record, "cancelled", { result: null, error: record.error, reason }));
+}
+
+export function retry(core: Coordinator, input: Input<"task.retry">): Result {
+  const record = core.tasks.get(input.taskId);
+  if (record === undefined) return unknownTask(input.taskId);
+  if (record.state !== "failed" && record.state !== "dead" && record.state !== "cancelled")
+    return refuse(
+      "wrong-state",
+      `task ${input.taskId} is ${record.state}; a failed, dead or cancelled task is retried`,
+    );
+  const busy = core.limits.refuseSubmit(1);
+  if (busy !== null) return busy;
+  if (!core.queues.hasRoomFor(record.spec.queue, record.spec.kind, record.spec.capabilities))
+    return refuse("busy", "too many different requirement sets are waiting", { retryAfterMs: 1000 });
+  const again: TaskRecord = {
+    ...record,
+    state: "queued",
+    attempt: 0,
+    interruptions: 0,
+    finishedAt: 0,
+    progress: null,
+    reason: null,
+    revision: core.store.nextRevision,
+  };
+  core.tasks.put(record.spec.id, again);
+  return standing(again);
+}
+
+export function claim(core: Coordinator, input: Input<"task.claim">): Result {
+  const slot = core.dispatch.slot(input.workerId);
+  if (slot === undefined) return refuse("unknown-worker", `worker ${input.workerId} is not registered`);
+  if (slot.record.state !== "online")
+    return refuse("worker-unavailable", `worker ${input.workerId} is ${slot.record.state}`);
+  core.heard(slot);
+  const wanted = Math.min(input.count ?? 1, slot.record.capacity - slot.running.size);
+  if (wanted <= 0)
+    return refuse(
+      "worker-unavailable",
+      `worker ${input.workerId} holds ${slot.running.size} tasks, its capacity`,
+    );
+  let text = "";
+  for (let taken = 0; taken < wanted; taken++) {
+    const spec = core.dispatch.nextFor(slot);
+    if (spec === undefined) break;
+    const leased = lease(core, core.tasks.get(spec.id) as TaskRecord, slot.id);
+    text += `${taken === 0 ? "" : ","}${assignmentText(core, leased)}`;
+  }
+  return { ok: `{"assignments":[${text}]}` };
+}
+
+export function assign(core: Coordinator, input: Input<"task.assign">): Result {
+  if ((input.taskId === undefined) === (input.task === undefined))
+    return refuse("invalid-input", "name a task by taskId or give a new one as task, one of the two", {
+      errors: [{ pointer: "", detail: "exactly one of taskId and task is needed" }],
+    });
+  let record: TaskRecord | undefined;
+  let fresh: Draft | undefined;
+  if (input.taskId !== undefined) {
+    record = core.tasks.get(input.taskId);
+    if (record === undefined) return unknownTask(input.taskId);
+    if (record.state !== "queued" && record.state !== "scheduled")
+      return refuse(
+        "wrong-state",
+        `task ${input.taskId} is ${record.state}; a queued or scheduled task is assigned`,
+      );
+  } else {
+    const busy = core.limits.refuseSubmit(1);
+    if (busy !== null) return busy;
+    const checked = draft(core, input.task as TaskSubmit);
+    if ("error" in checked) return checked;
+    fresh = checked;
+  }
+  const needs = record?.spec ?? {
+    queue: (fresh as Draft).queue,
+    kind: fresh?.submit.kind ?? null,
+    capabilities: (fresh as Draft).capabilities,
+  };
+  const chosen = core.dispatch.choose(needs, input.workerId);
+  if ("error" in chosen) return chosen;
+  if (fresh !== undefined) {
+    const key = fresh.submit.idempotencyKey;
+    const earlier = key === undefined ? undefined : core.queues.byKey(fresh.queue, key);
+    if (earlier !== undefined)
+      return refuse(
+        "wrong-state",
+        `task ${earlier.spec.id} has the idempotency key ${key} already; assign it by its id`,
+      );
+    const revision = core.store.nextRevision;
+    record = newRecord(core, specOf(core, fresh, revision, 0), revision);
+  }
+  return { ok: assignmentText(core, lease(core, record as TaskRecord, chosen.slot.id)) };
+}
+
+// --- as everyone sees it ----------------------------------------------------------------------------------
+
+const jsonOrNull = (value: unknown): string =>
+  value === null || value === undefined ? "null" : JSON.stringify(value);
+
+/** The lease as JSON text. Its deadline is shown on the wall clock; it is kept on the lease clock. */
+export function leaseText(core: Coordinator, record: TaskRecord): string {
+  const deadlineAt = Math.round(core.now + Math.max(0, leaseEnd(core, record) - core.clock));
+  return `{"workerId":"${record.workerId}","token":${record.token},"deadlineAt":${deadlineAt}}`;
+}
+
+/** A task as JSON text; payload, progress and result are put in as they are. */
+export function taskText(core: Coordinator, record: TaskRecord): string {
+  const { spec } = record;
+  const running = record.state === "running";
+  return (
+    `{"id":"${spec.id}","queue":"${spec.queue}","type":"${spec.type}","payload":${spec.payload},` +
+    `"priority":"${priorities[spec.priority]}","state":"${record.state}","attempt":${record.attempt},` +
+    `"attempts":${spec.attempts},"interruptions":${record.interruptions},` +
+    `"backoff":${spec.backoff === defaultBackoff ? defaultBackoffText : JSON.stringify(spec.backoff)},` +
+    `"leaseMs":${spec.leaseMs},"timeoutMs":${spec.timeoutMs || null},` +
+    `"idempotencyKey":${jsonOrNull(spec.idempotencyKey)},"kind":${jsonOrNull(spec.kind)},` +
+    `"capabilities":${spec.capabilities.length === 0 ? "[]" : JSON.stringify(spec.capabilities)},` +
+    `"labels":${spec.labels === noLabels ? "{}" : JSON.stringify(spec.labels)},` +
+    `"createdAt":${spec.createdAt},"runAt":${record.runAt || null},"startedAt":${record.startedAt || null},` +
+    `"finishedAt":${record.finishedAt || null},"lease":${running ? leaseText(core, record) : null},` +
+    `"progress":${core.progressOf(record)},"result":${record.result},"error":${jsonOrNull(record.error)},` +
+    `"reason":${jsonOrNull(record.reason)},"revision":${record.revision}}`
+  );
+}
+
+const defaultBackoffText = JSON.stringify(defaultBackoff);
+
+export const assignmentText = (core: Coordinator, record: TaskRecord): string =>
+  `{"task":${taskText(core, record)},"lease":${leaseText(core, record)}}`;
+
+export function get(core: Coordinator, input: Input<"task.get">): Result {
+  const record = core.tasks.get(input.taskId);
+  return record === undefined ? unknownTask(input.taskId) : { ok: taskText(core, record) };
+}
+
+/** How many tasks one list request looks at before it answers with a short page and a cursor. */
+const looksPerPage = 20_000;
+
+export function list(core: Coordinator, input: Input<"task.list">): Result {
+  const limit = input.limit ?? 100;
+  let text = "";
+  let count = 0;
+  let cursor: string | null = null;
+  let looks = 0;
+  for (const spec of core.queues.newestFirst(input.cursor)) {
+    if (count === limit || looks++ === looksPerPage) {
+      // The cursor is the last task that was looked at: the next page starts behind it.
+      break;
+    }
+    cursor = spec.id;
+    const record = core.tasks.get(spec.id) as TaskRecord;
+    if (input.queue !== undefined && spec.queue !== input.queue) continue;
+    if (input.type !== undefined && spec.type !== input.type) continue;
+    if (input.state !== undefined && record.state !== input.state) continue;
+    if (input.workerId !== undefined && (record.state !== "running" || record.workerId !== input.workerId))
+      continue;
+    text += `${count === 0 ? "" : ","}${taskText(core, record)}`;
+    count += 1;
+  }
+  const more = (count === limit || looks > looksPerPage) && cursor !== null;
+  return { ok: `{"tasks":[${text}],"cursor":${more ? `"${cursor}"` : null}}` };
+}

@@ -1,0 +1,220 @@
+/**
+ * Workers: their record and the operations on them. A worker is `online` or `draining` until it is silent for
+ * too long or leaves; idle and busy are not kept, they are what its leases say. A worker that comes back (same
+ * id, same instance) takes its session over and names the leases it still works on; the others go back to their
+ * queue, nothing charged. A new instance under the id of one that died finds its leases interrupted; under the
+ * id of one that lives it is refused.
+ */
+
+import { limits } from "../wire/limits.ts";
+import type { Input } from "../wire/operations.ts";
+import type { WorkerState } from "../wire/workers.ts";
+import type { Coordinator } from "./coordinator.ts";
+import { abortAgeMs, type Slot } from "./dispatch.ts";
+import { type Result, refuse } from "./result.ts";
+import {
+  assignmentText,
+  giveBack,
+  interrupt,
+  leaseEnd,
+  noCapabilities,
+  noLabels,
+  timeOut,
+  timeoutEnd,
+} from "./tasks.ts";
+
+export type WorkerRecord = {
+  readonly id: string;
+  readonly instanceId: string;
+  readonly kind: string;
+  /** Sorted; `*` is every queue. */
+  readonly queues: readonly string[];
+  /** Sorted. */
+  readonly capabilities: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly capacity: number;
+  readonly state: "online" | "draining" | "offline";
+  readonly registeredAt: number;
+  /** 0 unless offline. */
+  readonly offlineAt: number;
+  readonly revision: number;
+};
+
+const allQueues: readonly string[] = Object.freeze(["*"]);
+
+/** Lives as far as we know: heard within the silence it is allowed. */
+const isLive = (core: Coordinator, slot: Slot) =>
+  slot.record.state !== "offline" && core.clock < slot.lastBeat + core.config.silenceMs;
+
+export function register(core: Coordinator, input: Input<"worker.register">): Result {
+  const { workerId } = input;
+  const instanceId = input.instanceId ?? workerId;
+  const slot = core.dispatch.slot(workerId);
+  const same = slot !== undefined && slot.record.instanceId === instanceId;
+  if (slot !== undefined && !same && isLive(core, slot))
+    return refuse("worker-id-in-use", `worker ${workerId} is live as instance ${slot.record.instanceId}`);
+  if (slot === undefined && core.workers.size >= limits.workersMax)
+    return refuse("busy", `${limits.workersMax} workers are registered`, { retryAfterMs: 60_000 });
+
+  core.workers.put(workerId, {
+    id: workerId,
+    instanceId,
+    kind: input.kind ?? "worker",
+    queues: input.queues === undefined ? allQueues : [...input.queues].sort(),
+    capabilities: input.capabilities === undefined ? noCapabilities : [...input.capabilities].sort(),
+    labels: input.labels ?? noLabels,
+    capacity: input.capacity ?? 1,
+    state: same && slot.record.state === "draining" ? "draining" : "online",
+    registeredAt: core.now,
+    offlineAt: 0,
+    revision: core.store.nextRevision,
+  });
+  const mine = core.dispatch.slot(workerId) as Slot;
+  core.heard(mine);
+
+  const named = new Map(input.holding?.map((one) => [one.taskId, one.token]));
+  let kept = "";
+  for (const taskId of [...mine.running].sort()) {
+    const record = core.tasks.get(taskId)!;
+    if (!same) interrupt(core, record);
+    else if (named.get(taskId) !== record.token) giveBack(core, record);
+    else {
+      named.delete(taskId);
+      kept += `${kept === "" ? "" : ","}${assignmentText(core, record)}`;
+    }
+  }
+  return {
+    ok:
+      `{"worker":${workerText(core, mine)},"heartbeatMs":${core.config.heartbeatMs},` +
+      `"silenceMs":${core.config.silenceMs},"leases":[${kept}],"lost":${JSON.stringify([...named.keys()])}}`,
+  };
+}
+
+const unknownWorker = (workerId: string) => refuse("unknown-worker", `worker ${workerId} is not registered`);
+
+export function unregister(core: Coordinator, input: Input<"worker.unregister">): Result {
+  const slot = core.dispatch.slot(input.workerId);
+  if (slot === undefined) return unknownWorker(input.workerId);
+  const released = [...slot.running].sort();
+  for (const taskId of released) giveBack(core, core.tasks.get(taskId)!);
+  core.workers.delete(slot.id);
+  return { ok: `{"workerId":"${slot.id}","released":${JSON.stringify(released)}}` };
+}
+
+/** Volatile: no entry. */
+export function heartbeat(core: Coordinator, input: Input<"worker.heartbeat">): Result {
+  const slot = core.dispatch.slot(input.workerId);
+  if (slot === undefined || slot.record.state === "offline")
+    return refuse(
+      "unknown-worker",
+      `worker ${input.workerId} is ${slot === undefined ? "not registered" : "offline"}`,
+    );
+  if (input.instanceId !== undefined && input.instanceId !== slot.record.instanceId)
+    return refuse("worker-id-in-use", `worker ${input.workerId} is instance ${slot.record.instanceId}`);
+  core.heard(slot);
+  let leases = "";
+  for (const taskId of slot.running) {
+    const record = core.tasks.get(taskId)!;
+    const deadlineAt = Math.round(core.now + leaseEnd(core, record) - core.clock);
+    leases += `${leases === "" ? "" : ","}{"taskId":"${taskId}","token":${record.token},"deadlineAt":${deadlineAt}}`;
+  }
+  const cancels = slot.aborts
+    .filter((one) => one.at > core.now - abortAgeMs && core.tasks.get(one.taskId)?.token === one.token)
+    .filter((one) => core.tasks.get(one.taskId)?.state !== "running")
+    .map((one) => `{"taskId":"${one.taskId}","token":${one.token}}`);
+  return { ok: `{"leases":[${leases}],"cancels":[${cancels.join(",")}]}` };
+}
+
+export function drain(core: Coordinator, input: Input<"worker.drain">): Result {
+  const slot = core.dispatch.slot(input.workerId);
+  if (slot === undefined) return unknownWorker(input.workerId);
+  if (slot.record.state === "offline")
+    return refuse(
+      "worker-unavailable",
+      `worker ${input.workerId} is offline and holds nothing that could drain`,
+    );
+  const state = input.drain === false ? "online" : "draining";
+  if (slot.record.state !== state)
+    core.workers.put(slot.id, { ...slot.record, state, revision: core.store.nextRevision });
+  return { ok: workerText(core, slot) };
+}
+
+/**
+ * Looks at a worker for silence, expired leases and attempts that ran too long. Inside a transaction. It looks
+ * at what this one worker holds, and only when its earliest deadline has passed.
+ */
+export function inspect(core: Coordinator, slot: Slot): void {
+  let next = Number.POSITIVE_INFINITY;
+  for (const taskId of [...slot.running].sort()) {
+    const record = core.tasks.get(taskId)!;
+    const silentAt = leaseEnd(core, record);
+    const tooLongAt = timeoutEnd(core, record);
+    if (tooLongAt <= core.clock) timeOut(core, record);
+    else if (silentAt <= core.clock) {
+      core.dispatch.noteAbort(record, core.now);
+      interrupt(core, record);
+    } else next = Math.min(next, silentAt, tooLongAt);
+  }
+  if (slot.record.state !== "offline") {
+    const silentAt = Math.max(slot.lastBeat + core.config.silenceMs, core.graceUntil);
+    if (silentAt <= core.clock)
+      core.workers.put(slot.id, {
+        ...slot.record,
+        state: "offline",
+        offlineAt: core.now,
+        revision: core.store.nextRevision,
+      });
+    else next = Math.min(next, silentAt);
+  }
+  if (next < Number.POSITIVE_INFINITY) core.dispatch.watch(slot, next);
+}
+
+// --- as everyone sees it ----------------------------------------------------------------------------------
+
+export function stateOf(slot: Slot): WorkerState {
+  if (slot.record.state !== "online") return slot.record.state;
+  return slot.running.size > 0 ? "busy" : "idle";
+}
+
+function reasonsOf(core: Coordinator, slot: Slot): string[] {
+  const reasons: string[] = [];
+  const silentMs = core.clock - slot.lastBeat;
+  if (slot.record.state === "offline") reasons.push("it is offline");
+  else if (silentMs > core.config.heartbeatMs * 2)
+    reasons.push(`it has been silent for ${Math.round(silentMs / 1000)} s`);
+  if (!slot.healthy) reasons.push(`its last ${slot.failuresInRow} attempts failed`);
+  return reasons;
+}
+
+export function workerText(core: Coordinator, slot: Slot): string {
+  const { record } = slot;
+  const reasons = reasonsOf(core, slot);
+  return (
+    `{"id":"${record.id}","instanceId":"${record.instanceId}","kind":"${record.kind}",` +
+    `"queues":${JSON.stringify(record.queues)},"capabilities":${JSON.stringify(record.capabilities)},` +
+    `"labels":${JSON.stringify(record.labels)},"capacity":${record.capacity},"state":"${stateOf(slot)}",` +
+    `"connected":${slot.attached},"running":${slot.running.size},"healthy":${reasons.length === 0},` +
+    `"reasons":${JSON.stringify(reasons)},"completedCount":${slot.completedCount},"failedCount":${slot.failedCount},` +
+    `"registeredAt":${record.registeredAt},"lastSeenAt":${slot.lastSeenAt || null},"revision":${record.revision}}`
+  );
+}
+
+export function get(core: Coordinator, input: Input<"worker.get">): Result {
+  const slot = core.dispatch.slot(input.workerId);
+  return slot === undefined ? unknownWorker(input.workerId) : { ok: workerText(core, slot) };
+}
+
+export function list(core: Coordinator, input: Input<"worker.list">): Result {
+  const limit = input.limit ?? 100;
+  const found: Slot[] = [];
+  for (const slot of core.dispatch.slots()) {
+    if (input.cursor !== undefined && slot.id <= input.cursor) continue;
+    if (input.kind !== undefined && slot.record.kind !== input.kind) continue;
+    if (input.state !== undefined && stateOf(slot) !== input.state) continue;
+    found.push(slot);
+  }
+  found.sort((a, b) => (a.id < b.id ? -1 : 1));
+  const page = found.slice(0, limit);
+  const cursor = found.length > limit ? `"${page.at(-1)?.id}"` : null;
+  return { ok: `{"workers":[${page.map((slot) => workerText(core, slot)).join(",")}],"cursor":${cursor}}` };
+}

@@ -1,0 +1,794 @@
+/**
+ * The loop: operations in, changes to the log, answers and news out. It owns the state, the order in which
+ * things leave, and time. Nothing leaves before the log holds what caused it: answers, pushes and change events
+ * wait in one outbox, in the order they came about, each with the revision it must wait for. While one batch is
+ * on its way to the disk, everything that happens gathers in the next (group commit).
+ *
+ * A full disk alone is survived: what is not durable is undone, newest first, whoever waited is told, and reads
+ * go on. Any other failure of the log ends the engine; memory may be ahead of the disk then.
+ */
+import { encodeEntry, Loader } from "../core/codec.ts";
+import { Coordinator } from "../core/coordinator.ts";
+import { refuse } from "../core/result.ts";
+import { workerCounts } from "../core/state.ts";
+import { createStore, type Store, type Transaction, type View } from "../core/store.ts";
+import { assignmentText, type TaskRecord, taskText } from "../core/tasks.ts";
+import { type WorkerRecord, workerText } from "../core/workers.ts";
+import { assert } from "../lib/assert.ts";
+import { DeadlineHeap } from "../lib/heap.ts";
+import type { Batch, Log, LogStatus, Recovered } from "../log/log.ts";
+import type { Lines } from "../telemetry/lines.ts";
+import { type Metrics, metricsJson, metricsText, type Readings } from "../telemetry/metrics.ts";
+import type { AbortReason } from "../wire/frames.ts";
+import { type CoreOperationName, type Input, operations } from "../wire/operations.ts";
+import { type HealthView, tableNames, type WatchStart } from "../wire/state.ts";
+import { type Clock, LeaseClock } from "./clock.ts";
+import type { EngineConfig } from "./config.ts";
+import type { Answer, Caller, Sink } from "./types.ts";
+import { validate } from "./validate.ts";
+import { ended, type Watch, Watches } from "./watch.ts";
+
+export type EngineOptions = {
+  log: Log;
+  clock: Clock;
+  config: EngineConfig;
+  telemetry: { metrics: Metrics; lines: Lines };
+  /** Draws from [0, 1), for jitter. */
+  random: () => number;
+  /** Called at most once, when the log is beyond use: the process must end. */
+  onFailure: (error: Error) => void;
+};
+
+/** What waits for its revision to be durable. */
+type Held =
+  | { kind: "answer"; revision: number; sink: Sink; seq: number | null; answer: Answer }
+  | { kind: "push"; revision: number; sink: Sink; text: string }
+  | { kind: "change"; revision: number; sink: Sink; watchId: string; text: string };
+
+/** A request that waits for something to happen: a task's end, or a task to claim. */
+type Waiter = {
+  operation: "task.get" | "task.claim";
+  input: Input<"task.get"> | Input<"task.claim">;
+  caller: Caller;
+  sink: Sink;
+  /** The task or the worker it waits for. */
+  key: string;
+  done: boolean;
+};
+
+/** Revisions reserved at a time, and how early the next million is asked for. */
+const reservedAtOnce = 1_000_000;
+const reserveEarly = 500_000;
+/** Revisions one turn may use beyond what requests ask for: dispatch and what is due. */
+const turnMargin = 20_000;
+/** Leases one dispatch entry makes at most, so that one entry never holds the loop for long. */
+const leasesPerEntry = 2000;
+/** The longest the loop sleeps: the lease clock counts no step above a second. */
+const sleepMsMax = 250;
+const probeMs = 1000;
+
+export class Engine {
+  readonly config: EngineConfig;
+  /** What is counted as it happens. */
+  readonly counters: Metrics;
+  readonly lines: Lines;
+  readonly store: Store = createStore();
+  core!: Coordinator;
+
+  readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #onFailure: (error: Error) => void;
+  #leases!: LeaseClock;
+  #startedAt = 0;
+  #state: "starting" | "running" | "read-only" | "stopping" | "failed" = "starting";
+
+  // The log: what goes next, what is on its way, and up to where it is durable.
+  #keepsText = true;
+  #text = "";
+  #textFirst = 0;
+  #undurable: { transaction: Transaction; bytes: number }[] = [];
+  #undurableBytes = 0;
+  #appending = false;
+  #durable = 0;
+  #ceiling = 0;
+  #reserving: Promise<void> | null = null;
+  #drained: (() => void)[] = [];
+
+  // What goes out.
+  #outbox: Held[] = [];
+  readonly #touched = new Set<Sink>();
+  readonly #workers = new Map<string, Sink>();
+  readonly #watches = new Watches();
+  readonly #taskWaiters = new Map<string, Set<Waiter>>();
+  readonly #claimWaiters = new Map<string, Set<Waiter>>();
+  readonly #waitEnds = new DeadlineHeap<Waiter>();
+  readonly #endedTasks: string[] = [];
+
+  readonly #turnListeners: ((now: number) => void)[] = [];
+  #turnOpen = false;
+  #cancelTimer: () => void = () => {};
+  #probeAt = Number.POSITIVE_INFINITY;
+
+  constructor(options: EngineOptions) {
+    this.#log = options.log;
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#onFailure = options.onFailure;
+    this.config = options.config;
+    this.counters = options.telemetry.metrics;
+    this.lines = options.telemetry.lines;
+  }
+
+  // --- a lifetime -----------------------------------------------------------------------------------------
+
+  /** Reads the log, builds the state and begins to serve. Rejects with a LogError if the log cannot be read. */
+  async start(onProgress: (done: number, total: number) => void = () => {}): Promise<Recovered> {
+    const loader = new Loader(this.store);
+    const recovered = await this.#log.open({
+      row: (part, key, text) => loader.put(part, key, text),
+      entry: (text) => loader.entry(text),
+      progress: onProgress,
+    });
+    for (const note of recovered.notes) this.lines.warn("log.mended", { note });
+    this.#keepsText = this.#log.status().strategy !== "memory";
+    // Every start goes on above every revision that ever left the process, whatever a crash took back.
+    this.store.advanceTo(recovered.ceiling);
+    // Nothing waits for the log yet, so all there is is durable.
+    this.#durable = recovered.ceiling;
+    this.#appended = recovered.revision;
+    this.#ceiling = recovered.ceiling;
+    await this.#reserve();
+
+    this.#leases = new LeaseClock(this.#clock, recovered.clock, (pausedMs) =>
+      this.lines.warn("loop.paused", { pausedMs }),
+    );
+    const clock = this.#leases.read();
+    this.core = new Coordinator(this.store, {
+      config: this.config,
+      metrics: this.counters,
+      random: this.#random,
+      now: Math.max(this.#clock.wall(), recovered.at),
+      clock,
+      graceUntil: recovered.revision === 0 ? 0 : clock + this.config.graceMs,
+    });
+    this.store.onCommit((transaction) => this.#committed(transaction));
+    this.#log.onFailure((error) => this.#fail(error));
+    this.#startedAt = this.#clock.monotonic();
+    this.#state = "running";
+    this.#turn();
+    return recovered;
+  }
+
+  /** Refuses new work, answers who waits, writes what is left and closes the log. Twice is fine. */
+  async stop(step: (name: string) => void = () => {}): Promise<void> {
+    if (this.#state === "stopping" || this.#state === "failed") return;
+    const readOnly = this.#state === "read-only";
+    this.#turn();
+    this.#state = "stopping";
+    this.#cancelTimer();
+    for (const waiters of [...this.#taskWaiters.values(), ...this.#claimWaiters.values()])
+      for (const waiter of [...waiters]) this.#endWait(waiter);
+    this.#pump();
+    step("answered who waited");
+    if (!readOnly) await this.#whenDrained();
+    step("wrote what was left");
+    await this.#log.stop();
+    step("closed the log");
+  }
+
+  #whenDrained(): Promise<void> {
+    if (this.#undurable.length === 0 && !this.#appending) return Promise.resolve();
+    return new Promise((resolve) => this.#drained.push(resolve));
+  }
+
+  #fail(error: Error): void {
+    if (this.#state === "failed") return;
+    this.#state = "failed";
+    this.#cancelTimer();
+    this.#outbox = [];
+    this.lines.error("log.failed", { error: error.message });
+    this.#onFailure(error);
+  }
+
+  // --- operations in --------------------------------------------------------------------------------------
+
+  /** As `request`, for those who have no sink of their own. */
+  call(operation: CoreOperationName, input: unknown, caller: Caller): Promise<Answer> {
+    return new Promise((resolve) => {
+      const sink: Sink = {
+        answer: (_seq, answer) => resolve(answer),
+        push() {},
+        change() {},
+        silent() {},
+        flush() {},
+      };
+      this.request(operation, input, caller, sink);
+    });
+  }
+
+  /** Carries out one operation; the answer goes to the sink once everything it tells of is durable. */
+  request(operation: CoreOperationName, input: unknown, caller: Caller, sink: Sink): void {
+    this.counters.operations++;
+    const refusal = this.#refusal(operation, input);
+    if (refusal !== null) {
+      this.#hold(sink, caller.seq, refusal);
+      return;
+    }
+    this.#openTurn();
+    const waits =
+      (operation === "task.get" || operation === "task.claim") && this.#wait(operation, input, caller, sink);
+    if (!waits) this.#hold(sink, caller.seq, this.#run(operation, input, caller));
+  }
+
+  #run(operation: CoreOperationName, input: unknown, caller: Caller): Answer {
+    const { session } = caller;
+    return this.core.run(operation, input as never, {
+      who: caller.who,
+      session,
+      seq: caller.seq,
+      ackedThrough: caller.ackedThrough,
+      // Within a session a seq is never reused for another input; a key from outside may be.
+      fingerprint: session?.startsWith("idempotency:") ? Bun.hash.crc32(JSON.stringify(input) ?? "") : 0,
+    });
+  }
+
+  #refusal(operation: CoreOperationName, input: unknown): Answer | null {
+    if (this.#state !== "running") {
+      if (this.#state !== "read-only")
+        return refuse("shutting-down", "the daemon is starting or stopping", { retryAfterMs: 1000 });
+      if (operations[operation].kind === "mutation")
+        return refuse("disk-full", "the data folder's disk is full", { retryAfterMs: probeMs });
+    }
+    const invalid = validate(operation, input);
+    if (invalid !== null) return { error: invalid };
+    if (operations[operation].kind !== "mutation") return null;
+    if (this.#undurableBytes >= this.config.undurableBytesMax)
+      return refuse("busy", `${this.#undurableBytes} bytes wait for the disk`, { retryAfterMs: 100 });
+    if (this.store.revision + turnMargin >= this.#ceiling)
+      return refuse("busy", "the log is reserving revisions", { retryAfterMs: 100 });
+    return null;
+  }
+
+  #hold(sink: Sink, seq: number | null, answer: Answer): void {
+    if ("error" in answer) this.counters.operationsRefused++;
+    this.#outbox.push({ kind: "answer", revision: this.store.revision, sink, seq, answer });
+    this.#openTurn();
+  }
+
+  // --- waiting requests -----------------------------------------------------------------------------------
+
+  /** Whether the request was parked: what it asks for is not there yet, and it said it would wait. */
+  #wait(operation: "task.get" | "task.claim", given: unknown, caller: Caller, sink: Sink): boolean {
+    const input = given as Waiter["input"];
+    const { waitMs } = input;
+    if (waitMs === undefined || waitMs === 0 || caller.signal?.aborted) return false;
+    const key = "taskId" in input ? input.taskId : input.workerId;
+    if ("taskId" in input) {
+      const record = this.core.tasks.get(key);
+      if (record === undefined || record.finishedAt > 0) return false;
+    } else {
+      const slot = this.core.dispatch.slot(key);
+      if (slot === undefined || slot.room <= 0 || this.core.dispatch.nextFor(slot) !== undefined)
+        return false;
+      if (caller.session !== null && this.core.answers.find(caller.session, caller.seq) !== undefined)
+        return false;
+      this.core.dispatch.waitForClaim(slot);
+    }
+    const waiter: Waiter = { operation, input, caller, sink, key, done: false };
+    const waiters = this.#waitersOf(operation);
+    const others = waiters.get(key);
+    if (others === undefined) waiters.set(key, new Set([waiter]));
+    else others.add(waiter);
+    this.#waitEnds.push(this.#clock.monotonic() + waitMs, waiter);
+    // Whoever went away is owed nothing, and above all no lease.
+    caller.signal?.addEventListener("abort", () => this.#forgetWait(waiter), { once: true });
+    return true;
+  }
+
+  #waitersOf(operation: Waiter["operation"]): Map<string, Set<Waiter>> {
+    return operation === "task.get" ? this.#taskWaiters : this.#claimWaiters;
+  }
+
+  #forgetWait(waiter: Waiter): void {
+    if (waiter.done) return;
+    waiter.done = true;
+    const waiters = this.#waitersOf(waiter.operation);
+    const others = waiters.get(waiter.key);
+    others?.delete(waiter);
+    if (others?.size === 0) {
+      waiters.delete(waiter.key);
+      const slot = waiter.operation === "task.claim" ? this.core.dispatch.slot(waiter.key) : undefined;
+      if (slot !== undefined) this.core.dispatch.endClaim(slot);
+    }
+  }
+
+  /** Answers a waiting request as things stand now. */
+  #endWait(waiter: Waiter): void {
+    if (waiter.done) return;
+    this.#forgetWait(waiter);
+    const claims = waiter.operation === "task.claim" && this.#state === "running";
+    const answer =
+      claims || waiter.operation === "task.get"
+        ? this.#run(waiter.operation, waiter.input, waiter.caller)
+        : { ok: '{"assignments":[]}' };
+    this.#hold(waiter.sink, waiter.caller.seq, answer);
+  }
+
+  #serveWaiters(): void {
+    if (this.#endedTasks.length > 0)
+      for (const taskId of this.#endedTasks.splice(0))
+        for (const waiter of [...(this.#taskWaiters.get(taskId) ?? [])]) this.#endWait(waiter);
+    for (
+      let slot = this.core.dispatch.nextClaiming();
+      slot !== undefined;
+      slot = this.core.dispatch.nextClaiming()
+    ) {
+      const [waiter] = this.#claimWaiters.get(slot.id) ?? [];
+      if (waiter === undefined) this.core.dispatch.endClaim(slot);
+      else this.#endWait(waiter);
+    }
+  }
+
+  // --- turns ----------------------------------------------------------------------------------------------
+
+  /** Reads the clocks once for everything that happens before the loop comes round. */
+  #openTurn(): void {
+    if (this.#turnOpen) return;
+    this.#turnOpen = true;
+    this.core?.setTime(this.#clock.wall(), this.#leases.read());
+    queueMicrotask(() => this.#closeTurn());
+  }
+
+  #closeTurn(): void {
+    this.#turnOpen = false;
+    if (this.#state === "failed" || this.#state === "starting") return;
+    if (this.#state === "running") {
+      this.#serveWaiters();
+      // The rest of a long match comes in the next turn, after the sockets were heard.
+      if (this.core.dispatchReady(leasesPerEntry) === leasesPerEntry)
+        this.#clock.after(0, () => this.#openTurn());
+      this.#tellProgress();
+    }
+    this.#pump();
+  }
+
+  /** The timer: what is due, and the next look. */
+  #turn(): void {
+    this.#cancelTimer();
+    if (this.#state === "failed" || this.#state === "stopping") return;
+    this.#openTurn();
+    const now = this.#clock.monotonic();
+    if (this.#state === "running") {
+      // A waiting claim is an open connection: its worker lives.
+      for (const worker of this.#claimWaiters.keys()) this.core.heard(this.core.dispatch.slot(worker));
+      this.core.tick();
+    } else if (now >= this.#probeAt) this.#probe();
+    for (const listener of this.#turnListeners) listener(now);
+    while (this.#waitEnds.nextAt <= now) this.#endWait(this.#waitEnds.pop() as Waiter);
+    const sleepMs = Math.min(this.core.nextDueMs(), this.#waitEnds.nextAt - now, sleepMsMax);
+    this.#cancelTimer = this.#clock.after(Math.max(1, Math.ceil(sleepMs)), () => this.#turn());
+  }
+
+  // --- out to the log -------------------------------------------------------------------------------------
+
+  #committed(transaction: Transaction): void {
+    const { revision, changes } = transaction;
+    const { operation, who, now, clock } = this.core;
+    let bytes = 0;
+    if (this.#keepsText) {
+      const text = encodeEntry({ revision, at: now, clock, operation, who }, changes);
+      bytes = text.length;
+      if (this.#text === "") this.#textFirst = revision;
+      this.#text += text;
+    }
+    this.counters.entriesLogged++;
+    this.counters.bytesLogged += bytes;
+    this.#undurable.push({ transaction, bytes });
+    this.#undurableBytes += bytes;
+    this.#news(transaction);
+  }
+
+  /** The last revision given to the log. */
+  #appended = 0;
+
+  /** Sends what has gathered to the log, if nothing is on its way, and lets out what may leave. */
+  #pump(): void {
+    if (!this.#keepsText) this.#settle(this.store.revision);
+    else {
+      this.#letOut();
+      if (!this.#appending && this.#text !== "") this.#append();
+    }
+    if (this.#ceiling - this.store.revision < reserveEarly && this.#state === "running") void this.#reserve();
+  }
+
+  #append(): void {
+    const batch: Batch = { first: this.#textFirst, last: this.store.revision, text: this.#text };
+    this.#text = "";
+    this.#appending = true;
+    this.counters.batchesLogged++;
+    this.#log.append(batch, this.#appended).then(
+      (appended) => {
+        this.#appending = false;
+        if (this.#state === "failed") return;
+        if (appended.kind === "durable") {
+          this.#appended = batch.last;
+          this.#settle(batch.last);
+          this.#pump();
+        } else if (appended.kind === "full") this.#undo();
+        else
+          this.#fail(
+            new Error(
+              `the log is at revision ${appended.last}, not at ${this.#appended}: another writer has it`,
+            ),
+          );
+      },
+      (error) => this.#fail(error as Error),
+    );
+  }
+
+  /** Everything up to `revision` is as safe as it will be. */
+  #settle(revision: number): void {
+    this.#durable = Math.max(this.#durable, revision);
+    let count = 0;
+    for (const { transaction, bytes } of this.#undurable) {
+      if (transaction.revision > revision) break;
+      this.#undurableBytes -= bytes;
+      count += 1;
+    }
+    if (count === this.#undurable.length) this.#undurable = [];
+    else this.#undurable.splice(0, count);
+    this.#letOut();
+    if (this.#undurable.length === 0) for (const resolve of this.#drained.splice(0)) resolve();
+  }
+
+  /** The disk is full: back to what is durable, newest first. Whoever waits is told; nobody saw what is undone. */
+  #undo(): void {
+    this.counters.diskFull++;
+    this.lines.error("log.full", { undone: this.#undurable.length });
+    for (const { transaction } of this.#undurable.reverse()) this.store.undo(transaction);
+    this.#undurable = [];
+    this.#undurableBytes = 0;
+    this.#text = "";
+    // What stands is durable; the revisions that were undone are never used again.
+    this.#durable = this.store.revision;
+    this.#endedTasks.length = 0;
+    if (this.#state === "running") this.#state = "read-only";
+    this.#probeAt = this.#clock.monotonic() + probeMs;
+    const refusal = refuse("disk-full", "the data folder's disk is full; nothing was changed", {
+      retryAfterMs: probeMs,
+    });
+    const held = this.#outbox;
+    this.#outbox = [];
+    for (const one of held)
+      if (one.kind === "answer") {
+        one.sink.answer(one.seq, refusal);
+        this.#touched.add(one.sink);
+      }
+    this.#flush();
+    for (const resolve of this.#drained.splice(0)) resolve();
+  }
+
+  #probe(): void {
+    this.#probeAt = Number.POSITIVE_INFINITY;
+    this.#log.probe().then(
+      (good) => {
+        if (this.#state !== "read-only") return;
+        if (good) {
+          this.#state = "running";
+          this.lines.info("log.writable");
+          this.#turn();
+        } else this.#probeAt = this.#clock.monotonic() + probeMs;
+      },
+      (error) => this.#fail(error as Error),
+    );
+  }
+
+  #reserve(): Promise<void> {
+    this.#reserving ??= this.#reserveNext().finally(() => {
+      this.#reserving = null;
+    });
+    return this.#reserving;
+  }
+
+  async #reserveNext(): Promise<void> {
+    const ceiling = this.store.revision + reservedAtOnce;
+    try {
+      await this.#log.reserve(ceiling);
+      this.#ceiling = ceiling;
+    } catch (error) {
+      if (this.#state === "starting") throw error;
+      this.#fail(error as Error);
+    }
+  }
+
+  // --- out to sockets -------------------------------------------------------------------------------------
+
+  /** What a transaction means to workers, watchers and whoever waits: read off its changes. */
+  #news(transaction: Transaction): void {
+    const { revision, changes } = transaction;
+    const { operation } = this.core;
+    for (let i = 0; i < changes.length; i++) {
+      const change = changes[i] as (typeof changes)[number];
+      if (change.table.name === "tasks") {
+        this.#newsOfTask(
+          revision,
+          change.before as TaskRecord | undefined,
+          change.after as TaskRecord | undefined,
+          operation,
+        );
+        if (this.#taskWaiters.has(change.key) && ended(change)) this.#endedTasks.push(change.key);
+      } else if (change.table.name === "workers") {
+        this.#newsOfWorker(
+          change.key,
+          change.before as WorkerRecord | undefined,
+          change.after as WorkerRecord | undefined,
+        );
+      }
+      if (this.#watches.size > 0) {
+        const cause = { revision, at: this.core.now, operation, who: this.core.who };
+        this.#watches.match(change, cause, (watch, text) => {
+          const { watchId } = watch.filter;
+          const event = `{"event":"change","watchId":"${watchId}",${text}}`;
+          this.#outbox.push({ kind: "change", revision, sink: watch.sink, watchId, text: event });
+        });
+      }
+    }
+    this.#openTurn();
+  }
+
+  #newsOfTask(
+    revision: number,
+    before: TaskRecord | undefined,
+    after: TaskRecord | undefined,
+    operation: string,
+  ): void {
+    const had = before?.state === "running";
+    const has = after?.state === "running";
+    if (has && (!had || before.token !== after.token) && operation !== "task.claim") {
+      const sink = this.#workers.get(after.workerId as string);
+      if (sink !== undefined) {
+        const text = `{"event":"task.assigned",${assignmentText(this.core, after).slice(1)}`;
+        this.#outbox.push({ kind: "push", revision, sink, text });
+      }
+    }
+    if (!had || (has && before.token === after.token)) return;
+    const reason = abortReason(operation, after);
+    const sink = reason === null ? undefined : this.#workers.get(before.workerId as string);
+    if (sink === undefined) return;
+    const detail = JSON.stringify(after?.reason ?? after?.error?.message ?? `the lease ended (${operation})`);
+    const text = `{"event":"task.aborted","taskId":"${before.spec.id}","workerId":"${before.workerId}","token":${before.token},"reason":"${reason}","detail":${detail}}`;
+    this.#outbox.push({ kind: "push", revision, sink, text });
+  }
+
+  #newsOfWorker(workerId: string, before: WorkerRecord | undefined, after: WorkerRecord | undefined): void {
+    if (after === undefined) this.lines.debug("worker.unregistered", { workerId });
+    else if (after.state === "offline" && before?.state !== "offline") {
+      this.lines.info("worker.offline", { workerId });
+      this.#workers.get(workerId)?.silent(workerId);
+    } else if (before === undefined || before.instanceId !== after.instanceId)
+      this.lines.debug("worker.registered", { workerId, instanceId: after.instanceId });
+  }
+
+  /** Progress is coalesced: one event a task and turn, at the revision it has. */
+  #tellProgress(): void {
+    if (this.core.progressed.size === 0) return;
+    if (this.#watches.size > 0)
+      for (const taskId of this.core.progressed) {
+        const after = this.core.tasks.get(taskId);
+        if (after === undefined) continue;
+        const { revision } = this.store;
+        const cause = {
+          revision,
+          at: this.core.now,
+          operation: "task.progress",
+          who: after.workerId as string,
+        };
+        const change = { table: this.core.tasks, key: taskId, before: after, after };
+        this.#watches.match(change as never, cause, (watch, text) => {
+          const { watchId } = watch.filter;
+          const event = `{"event":"change","watchId":"${watchId}",${text},"progress":${this.core.progressOf(after)}}`;
+          this.#outbox.push({ kind: "change", revision, sink: watch.sink, watchId, text: event });
+        });
+      }
+    this.core.progressed.clear();
+  }
+
+  #letOut(): void {
+    const outbox = this.#outbox;
+    let count = 0;
+    while (count < outbox.length) {
+      const held = outbox[count] as Held;
+      if (held.revision > this.#durable) break;
+      count += 1;
+      this.#touched.add(held.sink);
+      if (held.kind === "answer") held.sink.answer(held.seq, held.answer);
+      else if (held.kind === "push") held.sink.push(held.text);
+      else held.sink.change(held.watchId, held.revision, held.text);
+    }
+    if (count === outbox.length) this.#outbox = [];
+    else if (count > 0) outbox.splice(0, count);
+    this.#flush();
+  }
+
+  #flush(): void {
+    if (this.#touched.size === 0) return;
+    for (const sink of this.#touched) sink.flush();
+    this.#touched.clear();
+  }
+
+  // --- connections ----------------------------------------------------------------------------------------
+
+  /** Calls back at least four times a second, for what connections have to look at (monotonic ms). */
+  onTurn(listener: (now: number) => void): void {
+    this.#turnListeners.push(listener);
+  }
+
+  /** From now on the worker's tasks are pushed to this sink, `credit` of them at once. */
+  attach(workerId: string, sink: Sink, credit: number): void {
+    this.#workers.set(workerId, sink);
+    this.core.dispatch.attach(workerId, credit);
+    this.#openTurn();
+  }
+
+  /** The worker's sink is gone; a later one is left alone. */
+  detach(workerId: string, sink: Sink): void {
+    if (this.#workers.get(workerId) !== sink) return;
+    this.#workers.delete(workerId);
+    this.core.dispatch.detach(workerId);
+  }
+
+  /** Any frame of a worker's connection is a beat. */
+  heard(workerId: string): void {
+    this.#openTurn();
+    this.core.heard(this.core.dispatch.slot(workerId));
+  }
+
+  /** Answers a request that is no operation of the state, in its place among the others. */
+  answer(sink: Sink, seq: number | null, answer: Answer): void {
+    this.#hold(sink, seq, answer);
+  }
+
+  watch(sink: Sink, filter: WatchStart): Watch {
+    const watch = { sink, filter };
+    this.#watches.add(watch);
+    this.counters.watchesOpen++;
+    return watch;
+  }
+
+  unwatch(watch: Watch): void {
+    this.#watches.remove(watch);
+    this.counters.watchesOpen--;
+  }
+
+  // --- for those who look ---------------------------------------------------------------------------------
+
+  get revision(): number {
+    return this.store.revision;
+  }
+
+  get durableRevision(): number {
+    return this.#durable;
+  }
+
+  get logStatus(): LogStatus {
+    return this.#log.status();
+  }
+
+  health(): HealthView {
+    const status = this.#state === "read-only" ? "read-only" : this.#state === "running" ? "ok" : "stopping";
+    return {
+      status,
+      version: this.config.version,
+      preset: this.config.preset,
+      uptimeMs: Math.round(this.#clock.monotonic() - this.#startedAt),
+      revision: this.store.revision,
+      durableRevision: this.#durable,
+    };
+  }
+
+  ready(): { ready: boolean; reason: string } {
+    if (this.#state === "running") return { ready: true, reason: "" };
+    const reasons = {
+      starting: "the log is being read",
+      "read-only": "the disk is full",
+      stopping: "the daemon is stopping",
+      failed: "the log is beyond use",
+    };
+    return { ready: false, reason: reasons[this.#state] };
+  }
+
+  #readings(): Readings {
+    const workers = workerCounts(this.core);
+    const { counts } = this.core.queues;
+    const log = this.#log.status();
+    return {
+      uptimeMs: this.health().uptimeMs,
+      memoryBytes: process.memoryUsage.rss(),
+      tasksScheduled: counts.scheduled,
+      tasksQueued: counts.queued,
+      tasksRunning: counts.running,
+      workersIdle: workers.idle,
+      workersBusy: workers.busy,
+      workersDraining: workers.draining,
+      workersOffline: workers.offline,
+      revision: this.store.revision,
+      durableRevision: this.#durable,
+      undurableBytes: this.#undurableBytes,
+      logBytes: log.logBytes,
+      syncs: log.syncCount,
+    };
+  }
+
+  metrics() {
+    return metricsJson(this.counters, this.#readings());
+  }
+
+  prometheus(): string {
+    return metricsText(this.counters, this.#readings());
+  }
+
+  tables(): readonly string[] {
+    return tableNames;
+  }
+
+  /** A page of a table's records as JSON texts, in an order that holds while the table changes. */
+  async tablePage(table: string, cursor: string | null, limit: number) {
+    this.#openTurn();
+    const page = this.store.table<unknown>(table).page(cursor, limit);
+    const { revision } = this.store;
+    const rows = page.records.map((record) => this.#recordText(table, record));
+    await this.#whenDurable(revision);
+    return { rows, cursor: page.cursor, revision };
+  }
+
+  /** The whole state at one revision: a line with the revision, then a line a record. */
+  async *stateStream(): AsyncIterable<string> {
+    this.#openTurn();
+    const { revision } = this.store;
+    const views = this.tables().map(
+      (table) => [table, this.store.table<unknown>(table).view()] as [string, View<unknown>],
+    );
+    try {
+      yield `{"revision":${revision},"at":${this.core.now}}\n`;
+      await this.#whenDurable(revision);
+      for (const [table, view] of views)
+        for (let slice = view.next(); slice !== null; slice = view.next())
+          if (slice.length > 0)
+            yield slice
+              .map((record) => `{"table":"${table}","record":${this.#recordText(table, record)}}\n`)
+              .join("");
+    } finally {
+      for (const [, view] of views) view.close();
+    }
+  }
+
+  #recordText(table: string, record: unknown): string {
+    if (table === "tasks") return taskText(this.core, record as TaskRecord);
+    const slot = table === "workers" ? this.core.dispatch.slot((record as WorkerRecord).id) : undefined;
+    return slot === undefined ? JSON.stringify(record) : workerText(this.core, slot);
+  }
+
+  #whenDurable(revision: number): Promise<void> {
+    assert(revision <= this.store.revision, "a revision that was not made yet is not awaited");
+    if (revision <= this.#durable) return Promise.resolve();
+    return new Promise((resolve) => {
+      const sink: Sink = { answer: () => resolve(), push() {}, change() {}, silent() {}, flush() {} };
+      this.#outbox.push({ kind: "answer", revision, sink, seq: 0, answer: { ok: "null" } });
+      this.#openTurn();
+    });
+  }
+}
+
+/** Why an attempt ended that its own worker did not end; null: the worker knows. */
+function abortReason(operation: string, after: TaskRecord | undefined): AbortReason | null {
+  switch (operation) {
+    case "task.cancel":
+      return "cancelled";
+    case "lease.expire":
+      return after?.error?.code === "timeout" ? "timeout" : "lease-expired";
+    default:
+      // Completed, failed, released by the worker, or told in the answer to its registration.
+      return null;
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * Watches: who gets an event for which change. Each watch stands under the most selective thing it names (a
+ * task, a worker, a queue, or all), so that a change looks only at the watches it may concern.
+ */
+import type { Change } from "../core/store.ts";
+import { isFinal, type TaskRecord } from "../core/tasks.ts";
+import type { WorkerRecord } from "../core/workers.ts";
+import type { WatchStart } from "../wire/state.ts";
+import type { Sink } from "./types.ts";
+
+export type Watch = { readonly sink: Sink; readonly filter: WatchStart };
+
+type Cause = { revision: number; at: number; operation: string; who: string };
+
+const everything = "all";
+const keyOf = (filter: WatchStart): string => {
+  if (filter.taskId !== undefined) return `task ${filter.taskId}`;
+  if (filter.workerId !== undefined) return `worker ${filter.workerId}`;
+  if (filter.queue !== undefined) return `queue ${filter.queue}`;
+  return everything;
+};
+
+export class Watches {
+  readonly #byKey = new Map<string, Set<Watch>>();
+  size = 0;
+
+  add(watch: Watch): void {
+    const key = keyOf(watch.filter);
+    const same = this.#byKey.get(key);
+    if (same === undefined) this.#byKey.set(key, new Set([watch]));
+    else same.add(watch);
+    this.size += 1;
+  }
+
+  remove(watch: Watch): void {
+    const key = keyOf(watch.filter);
+    const same = this.#byKey.get(key);
+    if (same?.delete(watch)) this.size -= 1;
+    if (same?.size === 0) this.#byKey.delete(key);
+  }
+
+  /** Calls back for every watch the change concerns, with the event's text without its watch id. */
+  match(change: Change, cause: Cause, each: (watch: Watch, text: string) => void): void {
+    const { name } = change.table;
+    if (name === "tasks")
+      this.#task(
+        change.before as TaskRecord | undefined,
+        change.after as TaskRecord | undefined,
+        cause,
+        each,
+      );
+    else if (name === "workers")
+      this.#worker(
+        change.before as WorkerRecord | undefined,
+        change.after as WorkerRecord | undefined,
+        cause,
+        each,
+      );
+  }
+
+  #task(
+    before: TaskRecord | undefined,
+    after: TaskRecord | undefined,
+    cause: Cause,
+    each: (watch: Watch, text: string) => void,
+  ): void {
+    const { spec } = (after ?? before) as TaskRecord;
+    const had = before?.state === "running" ? before.workerId : null;
+    const has = after?.state === "running" ? after.workerId : null;
+    // Whoever watches a worker sees its task come and go.
+    const workers = had === null || had === has ? [has] : [had, has];
+    let text: string | null = null;
+    const see = (watch: Watch) => {
+      const { filter } = watch;
+      if (filter.tables !== undefined && !filter.tables.includes("tasks")) return;
+      if (filter.queue !== undefined && filter.queue !== spec.queue) return;
+      if (filter.taskId !== undefined && filter.taskId !== spec.id) return;
+      if (filter.workerId !== undefined && !workers.includes(filter.workerId)) return;
+      text ??=
+        `"table":"tasks","id":"${spec.id}",${causeText(cause)},"state":${quoted(after?.state)},` +
+        `"before":${quoted(before?.state)},"queue":"${spec.queue}","type":"${spec.type}","workerId":${quoted(has ?? had)}`;
+      each(watch, text);
+    };
+    this.#under(`task ${spec.id}`, see);
+    this.#under(`queue ${spec.queue}`, see);
+    for (const worker of workers) if (worker !== null) this.#under(`worker ${worker}`, see);
+    this.#under(everything, see);
+  }
+
+  #worker(
+    before: WorkerRecord | undefined,
+    after: WorkerRecord | undefined,
+    cause: Cause,
+    each: (watch: Watch, text: string) => void,
+  ): void {
+    const { id } = (after ?? before) as WorkerRecord;
+    const see = (watch: Watch) => {
+      const { filter } = watch;
+      if (filter.tables !== undefined && !filter.tables.includes("workers")) return;
+      if (filter.taskId !== undefined || filter.queue !== undefined) return;
+      each(
+        watch,
+        `"table":"workers","id":"${id}",${causeText(cause)},"state":${quoted(after?.state)},"before":${quoted(before?.state)}`,
+      );
+    };
+    this.#under(`worker ${id}`, see);
+    this.#under(everything, see);
+  }
+
+  #under(key: string, see: (watch: Watch) => void): void {
+    const watches = this.#byKey.get(key);
+    if (watches !== undefined) for (const watch of watches) see(watch);
+  }
+}
+
+const quoted = (text: string | null | undefined) =>
+  text === null || text === undefined ? "null" : `"${text}"`;
+const causeText = (cause: Cause) =>
+  `"revision":${cause.revision},"at":${cause.at},"operation":"${cause.operation}","who":"${cause.who}"`;
+
+/** Whether a change of the tasks table brought a task to its end. */
+export const ended = (change: Change): boolean => {
+  const after = change.after as TaskRecord | undefined;
+  return after === undefined || isFinal(after.state);
+};

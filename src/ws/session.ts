@@ -1,0 +1,361 @@
+/**
+ * One connection's side of the protocol (docs/PROTOCOL.md): frames in, operations to the engine, answers and
+ * events out, coalesced into one frame a flush. It knows no socket: it is given a connection that sends text, so
+ * the simulator runs it over a virtual network. A malformed message gets an error and the connection lives.
+ *
+ * A slow reader never slows the writer: over its watch budget change events are dropped and told as one gap;
+ * over the socket's budget the connection is closed, because answers and pushes may not be dropped.
+ */
+import type { Engine } from "../engine/engine.ts";
+import type { Answer, Caller, Sink } from "../engine/types.ts";
+import { validate } from "../engine/validate.ts";
+import type { Watch } from "../engine/watch.ts";
+import { type ErrorCode, problem } from "../wire/errors.ts";
+import { closeCodes, protocolVersion } from "../wire/frames.ts";
+import { limits } from "../wire/limits.ts";
+import {
+  type CoreOperationName,
+  type Input,
+  isOperation,
+  type OperationName,
+  operations,
+} from "../wire/operations.ts";
+import type { Welcome } from "../wire/state.ts";
+
+export type Connection = {
+  send(text: string): void;
+  close(code: number, reason: string): void;
+  /** What was sent and has not left this process yet. */
+  bufferedBytes(): number;
+};
+
+/** What all connections of a daemon share. */
+export type Sessions = {
+  engine: Engine;
+  /** Whether a token given in the greeting lets its bearer in. */
+  admitsToken(token: string | undefined): boolean;
+  /** A new session's id, for clients that bring none. */
+  newId(): string;
+  readonly byId: Map<string, Session>;
+};
+
+/** A frame is sent when it has grown to this, so that a client can parse one while the next is made. */
+const frameUnits = 1024 * 1024;
+const requestKeys = new Set(["op", "seq", "input", "ackedThrough"]);
+
+export class Session implements Sink {
+  readonly #engine: Engine;
+  /** "": not greeted yet. */
+  #id = "";
+  #ackedThrough = 0;
+  #open = true;
+  #frame = "";
+  /** Workers registered on this connection. */
+  readonly #workers = new Set<string>();
+  /** Registrations whose answer is on its way, by seq. */
+  readonly #registering = new Map<number, Input<"worker.register">>();
+  readonly #watches = new Map<string, Watch>();
+  /** Watches that missed events, and the revisions they missed. */
+  readonly #gaps = new Map<string, { from: number; to: number }>();
+  /** Ends the waits of this connection when it goes. */
+  #waits: AbortController | null = null;
+
+  constructor(
+    private readonly sessions: Sessions,
+    private readonly connection: Connection,
+    /** The upgrade request bore a valid token, or none is needed. */
+    private readonly admitted: boolean,
+  ) {
+    this.#engine = sessions.engine;
+  }
+
+  get greeted(): boolean {
+    return this.#id !== "";
+  }
+
+  // --- in -------------------------------------------------------------------------------------------------
+
+  receive(text: string): void {
+    if (!this.#open) return;
+    this.#engine.counters.framesIn++;
+    for (const workerId of this.#workers) this.#engine.heard(workerId);
+    if (text.length > limits.frameBytesMax) {
+      this.#refuse(
+        null,
+        "payload-too-large",
+        `the frame has ${text.length} bytes; at most ${limits.frameBytesMax} are taken`,
+      );
+      return;
+    }
+    let frame: unknown;
+    try {
+      frame = JSON.parse(text);
+    } catch (error) {
+      this.#refuse(null, "malformed-frame", `the frame is not JSON: ${(error as Error).message}`);
+      return;
+    }
+    if (!Array.isArray(frame)) this.#message(frame);
+    else if (frame.length > limits.operationsPerFrameMax)
+      this.#refuse(
+        null,
+        "malformed-frame",
+        `the frame has ${frame.length} messages; at most ${limits.operationsPerFrameMax} are taken`,
+      );
+    else for (let i = 0; i < frame.length && this.#open; i++) this.#message(frame[i]);
+  }
+
+  #message(message: unknown): void {
+    if (message === null || typeof message !== "object" || Array.isArray(message)) {
+      this.#refuse(null, "malformed-frame", "a message is an object with op, seq and input");
+      return;
+    }
+    const { op, seq, input, ackedThrough } = message as Record<string, unknown>;
+    if (!isCount(seq) || seq === 0) {
+      this.#refuse(null, "malformed-frame", "seq must be a whole number from 1 on");
+      return;
+    }
+    for (const key in message)
+      if (!requestKeys.has(key)) {
+        this.#refuse(
+          seq,
+          "malformed-frame",
+          `a message has op, seq, input and ackedThrough, not ${JSON.stringify(key)}`,
+        );
+        return;
+      }
+    if (ackedThrough !== undefined) {
+      if (!isCount(ackedThrough)) {
+        this.#refuse(seq, "malformed-frame", "ackedThrough must be a whole number");
+        return;
+      }
+      if (ackedThrough > this.#ackedThrough) this.#ackedThrough = ackedThrough;
+    }
+    if (!isOperation(op)) {
+      this.#refuse(seq, "unknown-operation", `there is no operation ${JSON.stringify(op ?? null)}`);
+      return;
+    }
+    if (op !== "session.hello" && this.#id === "") {
+      this.#refuse(seq, "greeting-expected", `${op} came before session.hello`);
+      return;
+    }
+    if (operations[op].kind === "session") this.#sessionOperation(op, seq, input ?? {});
+    else this.#coreOperation(op as CoreOperationName, seq, input ?? {});
+  }
+
+  #coreOperation(op: CoreOperationName, seq: number, input: unknown): void {
+    const caller: Caller = { who: this.#id, session: this.#id, seq, ackedThrough: this.#ackedThrough };
+    if ((op === "task.get" || op === "task.claim") && (input as { waitMs?: number }).waitMs) {
+      this.#waits ??= new AbortController();
+      caller.signal = this.#waits.signal;
+    } else if (op === "worker.register") this.#registering.set(seq, input as Input<"worker.register">);
+    this.#engine.request(op, input, caller, this);
+  }
+
+  #sessionOperation(op: OperationName, seq: number, input: unknown): void {
+    const invalid = validate(op, input);
+    if (invalid !== null) {
+      this.#engine.answer(this, seq, { error: invalid });
+      return;
+    }
+    switch (op) {
+      case "session.hello":
+        this.#hello(seq, input as Input<"session.hello">);
+        return;
+      case "session.ping":
+        this.#accept(seq, { revision: this.#engine.revision });
+        return;
+      case "worker.credit": {
+        const { workerId, credit } = input as Input<"worker.credit">;
+        if (!this.#workers.has(workerId)) {
+          this.#refuse(seq, "unknown-worker", `worker ${workerId} is not registered on this connection`);
+          return;
+        }
+        this.#engine.attach(workerId, this, credit);
+        this.#accept(seq, { workerId });
+        return;
+      }
+      case "watch.start": {
+        const filter = input as Input<"watch.start">;
+        this.#endWatch(filter.watchId);
+        this.#watches.set(filter.watchId, this.#engine.watch(this, filter));
+        this.#accept(seq, { watchId: filter.watchId, revision: this.#engine.revision });
+        return;
+      }
+      case "watch.stop": {
+        const { watchId } = input as Input<"watch.stop">;
+        this.#endWatch(watchId);
+        this.#accept(seq, { watchId });
+        return;
+      }
+      default:
+        throw new Error(`${op} is not an operation of a session`);
+    }
+  }
+
+  #hello(seq: number, input: Input<"session.hello">): void {
+    const { engine } = this.sessions;
+    if (!this.admitted && !this.sessions.admitsToken(input.token)) {
+      this.#refuse(seq, "unauthorized", "the greeting bore no valid token");
+      this.#closeSoon(closeCodes.unauthorized, "unauthorized");
+      return;
+    }
+    if (input.protocol !== protocolVersion) {
+      this.#refuse(
+        seq,
+        "unsupported-protocol",
+        `version ${input.protocol} was asked for; this daemon speaks ${protocolVersion}`,
+      );
+      return;
+    }
+    if (input.namespace !== undefined && input.namespace !== "default") {
+      this.#refuse(seq, "unknown-namespace", `there is no namespace ${input.namespace}`);
+      return;
+    }
+    const id = input.session ?? (this.#id || this.sessions.newId());
+    const other = this.sessions.byId.get(id);
+    if (other !== undefined && other !== this)
+      other.#end(closeCodes.takenOver, "another connection took the session over");
+    if (this.#id !== id) this.sessions.byId.delete(this.#id);
+    this.#id = id;
+    this.sessions.byId.set(id, this);
+    const welcome: Welcome = {
+      protocol: protocolVersion,
+      server: `cortexd/${engine.config.version}`,
+      session: id,
+      namespace: "default",
+      revision: engine.revision,
+      heartbeatMs: engine.config.heartbeatMs,
+      limits: {
+        frameBytesMax: limits.frameBytesMax,
+        operationsPerFrameMax: limits.operationsPerFrameMax,
+        payloadBytesMax: limits.payloadBytesMax,
+      },
+    };
+    this.#accept(seq, welcome);
+  }
+
+  #accept(seq: number, output: unknown): void {
+    this.#engine.answer(this, seq, { ok: JSON.stringify(output) });
+  }
+
+  #refuse(seq: number | null, code: ErrorCode, detail: string): void {
+    this.#engine.answer(this, seq, { error: problem(code, detail) });
+  }
+
+  // --- out ------------------------------------------------------------------------------------------------
+
+  answer(seq: number | null, answer: Answer): void {
+    if (!this.#open) return;
+    if (seq !== null && this.#registering.size > 0) this.#registered(seq, answer);
+    this.#write(
+      "ok" in answer
+        ? `{"seq":${seq},"ok":${answer.ok}}`
+        : `{"seq":${seq},"error":${JSON.stringify(answer.error)}}`,
+    );
+  }
+
+  /** The registration is durable: from here on the worker's tasks are pushed to this connection. */
+  #registered(seq: number, answer: Answer): void {
+    const input = this.#registering.get(seq);
+    if (input === undefined) return;
+    this.#registering.delete(seq);
+    if ("error" in answer) return;
+    this.#workers.add(input.workerId);
+    this.#engine.attach(input.workerId, this, input.capacity ?? 1);
+  }
+
+  push(text: string): void {
+    if (this.#open) this.#write(text);
+  }
+
+  change(watchId: string, revision: number, text: string): void {
+    if (!this.#open || !this.#watches.has(watchId)) return;
+    const gap = this.#gaps.get(watchId);
+    if (this.#waiting() + text.length > limits.watchBufferBytesMax) {
+      if (gap === undefined) {
+        this.#engine.counters.watchGaps++;
+        this.#gaps.set(watchId, { from: revision, to: revision });
+      } else gap.to = revision;
+      return;
+    }
+    if (gap !== undefined) this.#tellGaps();
+    this.#write(text);
+  }
+
+  silent(_workerId: string): void {
+    this.#end(closeCodes.silent, "nothing was heard for too long");
+  }
+
+  flush(): void {
+    if (this.#frame === "" || !this.#open) return;
+    const frame = `[${this.#frame}]`;
+    this.#frame = "";
+    this.#engine.counters.framesOut++;
+    this.connection.send(frame);
+    if (this.connection.bufferedBytes() > limits.socketBufferBytesMax) {
+      this.#engine.counters.socketsTooSlow++;
+      this.#engine.lines.warn("socket.slow", { session: this.#id });
+      this.#end(closeCodes.tooSlow, "the socket is not read");
+    }
+  }
+
+  /** The socket has taken what waited: whoever missed something is told so now. */
+  drained(): void {
+    if (!this.#open || this.#gaps.size === 0) return;
+    this.#tellGaps();
+    this.flush();
+  }
+
+  #tellGaps(): void {
+    for (const [watchId, { from, to }] of this.#gaps)
+      this.#write(`{"event":"gap","watchId":"${watchId}","from":${from},"to":${to}}`);
+    this.#gaps.clear();
+  }
+
+  #waiting(): number {
+    return this.#frame.length + this.connection.bufferedBytes();
+  }
+
+  #write(text: string): void {
+    this.#frame += this.#frame === "" ? text : `,${text}`;
+    if (this.#frame.length > frameUnits) this.flush();
+  }
+
+  // --- the end --------------------------------------------------------------------------------------------
+
+  /** The connection is gone. Its workers keep their leases and have as long as a lease lasts to come back. */
+  closed(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    if (this.sessions.byId.get(this.#id) === this) this.sessions.byId.delete(this.#id);
+    for (const workerId of this.#workers) this.#engine.detach(workerId, this);
+    for (const watch of this.#watches.values()) this.#engine.unwatch(watch);
+    this.#waits?.abort();
+  }
+
+  /** Closes the connection from this side. */
+  #end(code: number, reason: string): void {
+    this.closed();
+    this.connection.close(code, reason);
+  }
+
+  /** Closes after what was answered has left. */
+  #closeSoon(code: number, reason: string): void {
+    queueMicrotask(() => queueMicrotask(() => this.#end(code, reason)));
+  }
+
+  end(code: number, reason: string): void {
+    this.flush();
+    this.#end(code, reason);
+  }
+
+  #endWatch(watchId: string): void {
+    const watch = this.#watches.get(watchId);
+    if (watch === undefined) return;
+    this.#engine.unwatch(watch);
+    this.#watches.delete(watchId);
+    this.#gaps.delete(watchId);
+  }
+}
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
