@@ -11,7 +11,7 @@ import { Elysia } from "elysia";
 import { type ErrorCode, errorTable, problem } from "../wire/errors.ts";
 import { ProblemBody } from "../wire/http.ts";
 import { commonErrors, mutationErrors, type OperationName, operations } from "../wire/operations.ts";
-import { namePattern } from "../wire/schema.ts";
+import { labelPattern } from "../wire/schema.ts";
 import * as state from "../wire/state.ts";
 import * as tasks from "../wire/tasks.ts";
 import * as workers from "../wire/workers.ts";
@@ -179,8 +179,8 @@ function successes(operationId: string, written: Json): Json {
   }
   if (operationId === "stateGet") {
     mended["200"].content["application/x-ndjson"] = {
-      schema: { type: "string", description: "A line of JSON a record." },
-      example: '{"table":"tasks","row":{"id":"1042-0"}}\n',
+      schema: { type: "string", description: "The revision, then a line of JSON a record." },
+      example: '{"revision":1042,"at":1767225600000}\n{"table":"tasks","record":{"id":"1042-0"}}\n',
     };
   }
   return mended;
@@ -245,7 +245,7 @@ function mendSchema(written: Json, own?: string): Json {
     const [[pattern, schema]] = Object.entries<Json>(patternProperties) as [[string, Json]];
     mended.type = "object";
     mended.additionalProperties = mendSchema(schema);
-    if (pattern === namePattern)
+    if (pattern === labelPattern)
       mended.description = `${mended.description ?? ""} Its fields are names.`.trim();
   }
   return anyOf === undefined ? mended : mendUnion(mended, anyOf);

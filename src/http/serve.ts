@@ -4,6 +4,7 @@
  * it makes an object with some fifteen bound methods for every message, and guesses at the type of its text.
  */
 import type { Server, WebSocketHandler } from "bun";
+import { stopServer } from "../lib/server.ts";
 import { limits } from "../wire/limits.ts";
 import type { App } from "./app.ts";
 import { refuse } from "./problems.ts";
@@ -27,8 +28,6 @@ export type HttpServer = {
 
 /** A connection on which nothing moves for so long is closed; a request that waits on purpose asks for more. */
 const idleSeconds = 30;
-/** Bun's own stop has been seen to hang; it gets this long after everything was cut. */
-const cutMs = 500;
 
 export function serveHttp<Data>(options: HttpOptions<Data>): HttpServer {
   const { app, websocket, upgrade, report } = options;
@@ -53,19 +52,11 @@ export function serveHttp<Data>(options: HttpOptions<Data>): HttpServer {
   // So that the routes find the server that holds their connection.
   app.server = server as unknown as typeof app.server;
   let stopping: Promise<void> | null = null;
-  const stop = async (graceMs: number) => {
-    const done = server.stop().then(() => true);
-    if (await within(graceMs, done)) return;
-    await within(
-      cutMs,
-      server.stop(true).then(() => true),
-    );
-  };
   return {
     port: server.port!,
     url: `http://${options.host.includes(":") ? `[${options.host}]` : options.host}:${server.port}`,
     stop(graceMs) {
-      stopping ??= stop(graceMs);
+      stopping ??= stopServer(server, graceMs);
       return stopping;
     },
   };
@@ -77,15 +68,4 @@ function isUpgrade(request: Request): boolean {
     /^[^?#]*\/ws(\?|$)/.test(request.url) &&
     new URL(request.url).pathname === "/ws"
   );
-}
-
-/** Whether it came true in time. */
-async function within(ms: number, done: Promise<boolean>): Promise<boolean> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms);
-  });
-  const result = await Promise.race([done, late]);
-  clearTimeout(timer);
-  return result;
 }

@@ -37,12 +37,17 @@ export const state = (port: Port) => {
   );
 };
 
-function tablePage(port: Port, table: string, cursor: string | null, limit: number): StateOrTable {
+async function tablePage(
+  port: Port,
+  table: string,
+  cursor: string | null,
+  limit: number,
+): Promise<StateOrTable> {
   if (!port.tables().includes(table)) {
     const detail = `must be one of ${port.tables().join(", ")}`;
     throw new Refusal("invalid-input", `/table: ${detail}`, { errors: [{ pointer: "/table", detail }] });
   }
-  const page = port.tablePage(table, cursor, limit);
+  const page = await port.tablePage(table, cursor, limit);
   const { rows, ...rest } = page;
   return jsonText(`${JSON.stringify({ table, ...rest }).slice(0, -1)},"rows":[${rows.join(",")}]}`);
 }

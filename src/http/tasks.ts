@@ -59,11 +59,11 @@ export const tasks = (port: Port) => {
         detail: doc("task.cancel"),
       },
     )
-    .post("/:id/retry", ({ params, request }) => run("task.retry", { taskId: params.id }, { request }), {
-      params: told(TaskPath),
-      response: answers("task.retry"),
-      detail: doc("task.retry"),
-    })
+    .post(
+      "/:id/retry",
+      ({ params, body, request }) => run("task.retry", within(body, { taskId: params.id }), { request }),
+      { params: told(TaskPath), response: answers("task.retry"), detail: doc("task.retry") },
+    )
     .post(
       "/:id/extend",
       ({ params, body, request }) => run("task.extend", within(body, { taskId: params.id }), { request }),

@@ -8,15 +8,19 @@
 import { Kind, type TSchema } from "@sinclair/typebox";
 import { nearest } from "../lib/nearest.ts";
 import type { FieldError } from "./errors.ts";
-import { namePattern, waitPattern } from "./schema.ts";
+import { limits } from "./limits.ts";
+import { labelPattern, namePattern, waitPattern } from "./schema.ts";
 
 /** As many as a person will mend in one go; a thousand wrong tasks are not worth a thousand lines. */
 export const fieldErrorsMax = 20;
 
+const nameInWords =
+  "must start with a letter, a digit or _, go on with letters, digits and . _ : @ / + -, and not be __proto__, constructor or prototype";
+
 /** Patterns in words; one that is not listed here is shown as it is. */
 const patterns: Record<string, string> = {
-  [namePattern]:
-    "must start with a letter, a digit or _, go on with letters, digits and . _ : @ / + -, and not be __proto__, constructor or prototype",
+  [namePattern]: nameInWords,
+  [labelPattern]: `${nameInWords}, in at most ${limits.nameLengthMax} characters`,
   "^[0-9]{1,16}-[0-9]{1,4}$": "must be a task's id, such as 1042-0",
   [waitPattern]: "must be a time such as 500ms, 30s or 2m",
 };

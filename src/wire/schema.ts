@@ -33,16 +33,15 @@ export const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Ty
 export const Closed = <T extends TProperties>(properties: T, options: { description?: string } = {}) =>
   Type.Object(properties, { additionalProperties: false, ...options });
 
+/** Of a record's keys only the pattern is looked at, so the length stands in it. */
+export const labelPattern = namePattern.replace("*$", `{0,${limits.nameLengthMax - 1}}$`);
+
 export const Labels = (description: string) =>
-  Type.Record(
-    Type.String({ pattern: namePattern, maxLength: limits.nameLengthMax }),
-    Type.String({ maxLength: limits.nameLengthMax }),
-    {
-      additionalProperties: false,
-      maxProperties: limits.labelsMax,
-      description,
-    },
-  );
+  Type.Record(Type.String({ pattern: labelPattern }), Type.String({ maxLength: limits.nameLengthMax }), {
+    additionalProperties: false,
+    maxProperties: limits.labelsMax,
+    description,
+  });
 
 export const Names = (description: string) =>
   Type.Array(Name("One name."), { maxItems: limits.labelsMax, uniqueItems: true, description });

@@ -114,6 +114,11 @@ describe("http errors", () => {
     expect(refused.errors?.[0]?.pointer).toBe("/taskId");
   });
 
+  test("http errors - a body where none is taken is not ignored", async () => {
+    const refused = await refusal(await w.send("POST", "/api/tasks/1-0/retry", { attempts: 5 }));
+    expect(refused.detail).toBe("/attempts: unknown field");
+  });
+
   test("http errors - an unknown path is 404, with or without a body", async () => {
     expect((await refusal(await w.fetch("/api/nothing"))).code).toBe("not-found");
     expect((await refusal(await post("/api/nothing", "{}"))).code).toBe("not-found");

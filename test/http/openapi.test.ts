@@ -94,8 +94,8 @@ describe("openapi", () => {
   });
 
   for (const { path, method, operation } of listed) {
-    const title = `openapi - ${method.toUpperCase()} ${path}`;
-    test(`${title} has a summary, a tag of the list, and an example wherever something is sent or answered`, () => {
+    const route = `${method.toUpperCase()} ${path}`;
+    test(`openapi - ${route} has a summary, a tag of the list, and an example wherever something is sent or answered`, () => {
       expect(operation.summary).toMatch(/\.$/);
       const tags = document.tags.map((tag: Json) => tag.name);
       expect(operation.tags.every((tag: string) => tags.includes(tag))).toBe(true);
@@ -112,7 +112,7 @@ describe("openapi", () => {
       }
     });
 
-    test(`${title} lists its refusals, each a problem with its status`, () => {
+    test(`openapi - ${route} lists its refusals, each a problem with its status`, () => {
       const codes = Object.entries<Json>(operation.responses)
         .filter(([status]) => Number(status) >= 400 && !(path === "/ready" && status === "503"))
         .flatMap(([status, response]) => {

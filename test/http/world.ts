@@ -39,7 +39,14 @@ export class Refused extends Error {
 
 const operationId = (operation: string) => operation.replace(/\.(.)/, (_, letter) => letter.toUpperCase());
 
-export function world(options: { token?: string; allowOrigins?: string[] } = {}): World {
+type Options = {
+  token?: string;
+  allowOrigins?: string[];
+  /** Stands in the small port's place. */
+  port?: Port;
+};
+
+export function world(options: Options = {}): World {
   const calls: Call[] = [];
   const answer: World["answer"] = {};
   const reported: unknown[] = [];
@@ -73,7 +80,7 @@ export function world(options: { token?: string; allowOrigins?: string[] } = {})
     return responseSamples[operationId(operation)]!.ok;
   };
 
-  const port: Port = {
+  const port: Port = options.port ?? {
     async call(operation, input, caller) {
       const call = { operation, input, caller };
       calls.push(call);
@@ -91,14 +98,14 @@ export function world(options: { token?: string; allowOrigins?: string[] } = {})
     metrics: () => responseSamples.metrics!.ok as ReturnType<Port["metrics"]>,
     prometheus: () => responseSamples.prometheus!.ok as string,
     tables: () => ["tasks", "workers"],
-    tablePage: (_table, cursor, limit) => {
+    tablePage: async (_table, cursor, limit) => {
       const all = [...tasks.values()].map((task) => JSON.stringify(task));
       const from = Number(cursor ?? 0);
       const next = from + limit < all.length ? String(from + limit) : null;
       return { rows: all.slice(from, from + limit), cursor: next, revision: 1042 };
     },
     async *stateStream() {
-      for (const task of tasks.values()) yield JSON.stringify({ table: "tasks", row: task });
+      for (const task of tasks.values()) yield JSON.stringify({ table: "tasks", record: task });
     },
   };
 

@@ -92,6 +92,12 @@ describe("explain", () => {
     expect(error?.pointer).toBe("/labels/__proto__");
   });
 
+  test("explain - a label's name is bounded like any name", () => {
+    const labels = (length: number) => ({ type: "a", labels: { ["x".repeat(length)]: "y" } });
+    expect(explain(submit, labels(limits.nameLengthMax))).toEqual([]);
+    expect(explain(submit, labels(limits.nameLengthMax + 1))[0]?.detail).toContain("at most 128 characters");
+  });
+
   test("explain - a thousand wrong tasks give a bounded answer", () => {
     const wrong = Array.from({ length: 1000 }, () => ({ kind: 1, type: 2 }));
     expect(explain(submit, wrong)).toHaveLength(fieldErrorsMax);

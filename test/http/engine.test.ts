@@ -1,0 +1,189 @@
+/** The routes over the real engine: one mail from submit to result, over plain HTTP. */
+import { afterAll, describe, expect, test } from "bun:test";
+import { systemClock } from "../../src/engine/clock.ts";
+import { Engine } from "../../src/engine/engine.ts";
+import { MemoryLog } from "../../src/log/memory.ts";
+import { quietTelemetry } from "../../src/telemetry/telemetry.ts";
+import type { Problem } from "../../src/wire/errors.ts";
+import { explain } from "../../src/wire/explain.ts";
+import { MetricsView, TableView } from "../../src/wire/http.ts";
+import { limits } from "../../src/wire/limits.ts";
+import { type OperationName, type Output, operations } from "../../src/wire/operations.ts";
+import { world } from "./world.ts";
+
+const engine = new Engine({
+  log: new MemoryLog(1000),
+  clock: systemClock,
+  config: {
+    preset: "development",
+    version: "0.1.0",
+    heartbeatMs: 5000,
+    silenceMs: 15_000,
+    graceMs: 0,
+    ageingMs: 0,
+    interruptionsMax: 5,
+    retentionMs: 3600_000,
+    retentionCount: 100_000,
+    queuedTasksMax: 100_000,
+    memoryBytesMax: 1e9,
+    undurableBytesMax: 64 * 1024 * 1024,
+  },
+  telemetry: quietTelemetry(),
+  random: () => 0.5,
+  onFailure: (error) => {
+    throw error;
+  },
+});
+await engine.start();
+const w = world({ port: engine });
+afterAll(async () => {
+  await w[Symbol.asyncDispose]();
+  await engine.stop();
+});
+
+/** The answer, which must be what the operation promises. */
+async function said<N extends OperationName>(operation: N, response: Response): Promise<Output<N>> {
+  const body = (await response.json()) as Output<N>;
+  expect({ operation, body, wrong: explain(operations[operation].output, body) }).toMatchObject({
+    wrong: [],
+  });
+  return body;
+}
+const refused = async (response: Response) => (await response.json()) as Problem;
+const register = (workerId: string) => w.send("POST", "/api/workers/register", { workerId, capacity: 2 });
+
+describe("http engine", () => {
+  test("http engine - a task is submitted, claimed, extended, progressed and completed", async () => {
+    await said("worker.register", await register("worker-1"));
+    const submitted = await w.send("POST", "/api/tasks", {
+      queue: "mail",
+      type: "send",
+      payload: { to: "a" },
+    });
+    expect(submitted.status).toBe(201);
+    const task = await said("task.get", submitted);
+    const claimed = await said(
+      "task.claim",
+      await w.send("POST", "/api/tasks/claim?wait=5s", { workerId: "worker-1" }),
+    );
+    expect(claimed.assignments.map((assignment) => assignment.task.id)).toEqual([task.id]);
+    const { token } = claimed.assignments[0]!.lease;
+    const held = { workerId: "worker-1", token };
+    await said(
+      "task.extend",
+      await w.send("POST", `/api/tasks/${task.id}/extend`, { ...held, leaseMs: 60_000 }),
+    );
+    await said(
+      "task.progress",
+      await w.send("POST", `/api/tasks/${task.id}/progress`, { ...held, progress: 40 }),
+    );
+    const beat = await said(
+      "worker.heartbeat",
+      await w.send("POST", "/api/workers/heartbeat", { workerId: "worker-1" }),
+    );
+    expect(beat.leases.map((lease) => lease.taskId)).toEqual([task.id]);
+    const waiting = w.fetch(`/api/tasks/${task.id}?wait=30s`);
+    const body = { ...held, taskId: task.id, result: { sent: true } };
+    await said("task.complete", await w.send("POST", "/api/tasks/complete", body));
+    const ended = await said("task.get", await waiting);
+    expect([ended.state, ended.result, ended.progress]).toEqual(["completed", { sent: true }, 40]);
+  });
+
+  test("http engine - assign makes a task and its lease, release gives it back, cancel ends it", async () => {
+    await register("worker-2");
+    const assigned = await said(
+      "task.assign",
+      await w.send("POST", "/api/tasks/assign", { task: { queue: "q2", type: "t" }, workerId: "worker-2" }),
+    );
+    expect(assigned.lease.workerId).toBe("worker-2");
+    const { id } = assigned.task;
+    const held = { workerId: "worker-2", token: assigned.lease.token };
+    await said("task.release", await w.send("POST", `/api/tasks/${id}/release`, held));
+    expect((await refused(await w.send("POST", "/api/tasks/complete", { ...held, taskId: id }))).code).toBe(
+      "lease-lost",
+    );
+    await said("task.cancel", await w.fetch(`/api/tasks/${id}?reason=enough`, { method: "DELETE" }));
+    expect((await said("task.get", await w.fetch(`/api/tasks/${id}`))).reason).toContain("enough");
+    await said("task.retry", await w.fetch(`/api/tasks/${id}/retry`, { method: "POST" }));
+  });
+
+  test("http engine - fail with a final error ends a task, a failed one waits to be tried again", async () => {
+    await register("worker-3");
+    const fail = async (final: boolean) => {
+      const assigned = await said(
+        "task.assign",
+        await w.send("POST", "/api/tasks/assign", { task: { queue: "q3", type: "t" }, workerId: "worker-3" }),
+      );
+      const lease = { taskId: assigned.task.id, workerId: "worker-3", token: assigned.lease.token };
+      return said("task.fail", await w.send("POST", "/api/tasks/fail", { ...lease, error: "no", final }));
+    };
+    expect((await fail(true)).state).toBe("failed");
+    expect((await fail(false)).state).toBe("scheduled");
+  });
+
+  test("http engine - workers are listed, drained, and leave", async () => {
+    await register("rack/4");
+    await said("worker.get", await w.fetch("/api/workers/rack%2F4"));
+    const drained = await said(
+      "worker.drain",
+      await w.fetch("/api/workers/rack%2F4/drain", { method: "POST" }),
+    );
+    expect(drained.state).toBe("draining");
+    const page = await said("worker.list", await w.fetch("/api/workers?limit=2"));
+    expect(page.workers).toHaveLength(2);
+    await said("worker.unregister", await w.send("POST", "/api/workers/unregister", { workerId: "rack/4" }));
+  });
+
+  test("http engine - lists, queues and the state fit their promises", async () => {
+    const first = await said("task.list", await w.fetch("/api/tasks?limit=1"));
+    expect(first.tasks).toHaveLength(1);
+    await said("task.list", await w.fetch(`/api/tasks?limit=1&cursor=${first.cursor}`));
+    await said("queue.list", await w.fetch("/api/queues"));
+    await said("state.get", await w.fetch("/api/state"));
+    for (const table of engine.tables()) {
+      const page = await (await w.fetch(`/api/state?table=${table}&limit=2`)).json();
+      expect([table, explain(TableView, page)]).toEqual([table, []]);
+    }
+    expect(explain(MetricsView, await (await w.fetch("/api/metrics")).json())).toEqual([]);
+    expect(await (await w.fetch("/metrics")).text()).toMatch(/^# (HELP|TYPE) cortex/);
+  });
+
+  test("http engine - the stream holds every record that the pages hold", async () => {
+    const lines = (await (await w.fetch("/api/state?format=ndjson")).text()).trimEnd().split("\n");
+    const [head, ...records] = lines.map((line) => JSON.parse(line));
+    expect(head.revision).toBe(engine.revision);
+    const { tasks } = (await said(
+      "task.list",
+      await w.fetch("/api/tasks?limit=1000"),
+    )) as Output<"task.list">;
+    const streamed = records.filter((line) => line.table === "tasks").map((line) => line.record.id);
+    expect(streamed.sort()).toEqual(tasks.map((task) => task.id).sort());
+  });
+
+  test("http engine - a request repeated under its Idempotency-Key happens once", async () => {
+    const headers = { "idempotency-key": "order-7" };
+    const submit = (type: string) => w.send("POST", "/api/tasks", { queue: "once", type }, headers);
+    const [first, second] = [await submit("a"), await submit("a")];
+    expect(await second.json()).toEqual(await first.json());
+    expect((await refused(await submit("b"))).code).toBe("idempotency-key-reused");
+    expect((await said("task.list", await w.fetch("/api/tasks?queue=once"))).tasks).toHaveLength(1);
+  });
+
+  test("http engine - a payload too deep or too large is refused by name, with a key or without", async () => {
+    const deep = `{"type":"a","payload":${"[".repeat(200_000)}${"]".repeat(200_000)}}`;
+    const large = JSON.stringify({ type: "a", payload: "x".repeat(limits.payloadBytesMax) });
+    const json = { "content-type": "application/json" };
+    for (const headers of [json, { ...json, "idempotency-key": "deep" }]) {
+      const codes = [];
+      for (const body of [deep, large]) {
+        codes.push((await refused(await w.fetch("/api/tasks", { method: "POST", headers, body }))).code);
+      }
+      expect([headers, codes]).toEqual([headers, ["payload-too-deep", "payload-too-large"]]);
+    }
+  });
+
+  test("http engine - unknown ids are 404 by name", async () => {
+    expect((await refused(await w.fetch("/api/tasks/1-0"))).code).toBe("unknown-task");
+    expect((await refused(await w.fetch("/api/workers/nobody"))).code).toBe("unknown-worker");
+  });
+});

@@ -1,0 +1,73 @@
+/** Swagger UI as a person meets it: a real browser, no internet, a task submitted by Try it out. */
+import { afterAll, describe, expect, test } from "bun:test";
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type BrowserContext, chromium } from "playwright-core";
+import { world } from "./world.ts";
+
+const executable = Bun.which("chromium") ?? Bun.which("chromium-browser") ?? Bun.which("google-chrome");
+const missing =
+  executable === null || !existsSync(executable) ? " (skipped: no chromium on this machine)" : "";
+const artifacts = join(import.meta.dir, "../../artifacts");
+
+const flags = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+let browser: BrowserContext | null = null;
+const profile = mkdtempSync(join(tmpdir(), "cortexd-browser-"));
+afterAll(async () => {
+  await browser?.close();
+  rmSync(profile, { recursive: true, force: true });
+});
+
+describe("http swagger", () => {
+  test.skipIf(missing !== "")(
+    `http swagger - Try it out submits a task, with nothing loaded from elsewhere${missing}`,
+    async () => {
+      await using w = world();
+      browser = await chromium.launchPersistentContext(profile, {
+        executablePath: executable!,
+        headless: true,
+        args: flags,
+        viewport: { width: 1280, height: 1400 },
+      });
+      const page = await browser.newPage();
+      const complaints: string[] = [];
+      const requested: string[] = [];
+      page.on("console", (message) => {
+        if (["error", "warning"].includes(message.type())) complaints.push(message.text());
+      });
+      page.on("pageerror", (error) => complaints.push(String(error)));
+      page.on("request", (request) => requested.push(request.url()));
+
+      await page.goto(`${w.url}/swagger`);
+      const operation = page.locator("#operations-tasks-taskSubmit");
+      await operation.waitFor();
+      expect(await page.locator(".opblock").count()).toBe(24);
+      await operation.locator(".opblock-summary").click();
+      await operation.getByRole("button", { name: "Try it out" }).click();
+      await operation.getByRole("button", { name: "Execute" }).click();
+      const answered = operation.locator(".live-responses-table tbody .response-col_status").first();
+      await answered.waitFor();
+      mkdirSync(artifacts, { recursive: true });
+      await operation.locator(".live-responses-table").scrollIntoViewIfNeeded();
+      await page.screenshot({ path: join(artifacts, "swagger.png") });
+
+      expect(await answered.textContent()).toContain("201");
+      expect(w.calls.find((call) => call.operation === "task.submit")?.input).toMatchObject({ type: "send" });
+      expect(complaints).toEqual([]);
+      expect(requested.length).toBeGreaterThan(5);
+      const elsewhere = requested.filter((url) => !url.startsWith(`${w.url}/`) && !url.startsWith("data:"));
+      expect(elsewhere).toEqual([]);
+    },
+    60_000,
+  );
+});
