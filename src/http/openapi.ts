@@ -90,7 +90,7 @@ export async function openApiDocument(port: Port, version: string): Promise<Json
   for (const [name, schema] of Object.entries(named)) schemas[name] = mendSchema(plain(schema), name);
   return {
     openapi: written.openapi,
-    info: { ...written.info, license: { name: "MIT", url: "https://opensource.org/license/mit" } },
+    info: written.info,
     servers: [{ url: "/" }],
     tags: written.tags,
     paths,
