@@ -16,10 +16,12 @@ import { assignmentText, type TaskRecord, taskText } from "../core/tasks.ts";
 import { type WorkerRecord, workerText } from "../core/workers.ts";
 import { assert } from "../lib/assert.ts";
 import { DeadlineHeap } from "../lib/heap.ts";
+import { withinDepth } from "../lib/json.ts";
 import type { Batch, Log, LogStatus, Recovered } from "../log/log.ts";
 import type { Lines } from "../telemetry/lines.ts";
 import { type Metrics, metricsJson, metricsText, type Readings } from "../telemetry/metrics.ts";
 import type { AbortReason } from "../wire/frames.ts";
+import { limits } from "../wire/limits.ts";
 import { type CoreOperationName, type Input, operations } from "../wire/operations.ts";
 import { type HealthView, tableNames, type WatchStart } from "../wire/state.ts";
 import { type Clock, LeaseClock } from "./clock.ts";
@@ -229,7 +231,7 @@ export class Engine {
       seq: caller.seq,
       ackedThrough: caller.ackedThrough,
       // Within a session a seq is never reused for another input; a key from outside may be.
-      fingerprint: session?.startsWith("idempotency:") ? Bun.hash.crc32(JSON.stringify(input) ?? "") : 0,
+      fingerprint: session?.startsWith("idempotency:") ? fingerprint(input) : 0,
     });
   }
 
@@ -779,6 +781,10 @@ export class Engine {
     });
   }
 }
+
+/** Writing a value of great depth holds the loop for seconds, then throws; the core refuses it anyway. */
+const fingerprint = (input: unknown) =>
+  withinDepth(input, 2 * limits.depthMax) ? Bun.hash.crc32(JSON.stringify(input) ?? "") : 0;
 
 /** Why an attempt ended that its own worker did not end; null: the worker knows. */
 function abortReason(operation: string, after: TaskRecord | undefined): AbortReason | null {
