@@ -132,19 +132,22 @@ describe("tidy - what stands in one place alone", () => {
       pattern: /\bDate\.now\b|\bperformance\.now\b|\bprocess\.hrtime\b|\bBun\.nanoseconds\b|new Date\(\)/,
       sample: "const now = Date.now();",
       in: ["src"],
-      except: ["src/engine/clock.ts", "src/dashboard"],
+      // The log's thread has a loop and a clock of its own; its parts are handed time like everything else.
+      except: ["src/engine/clock.ts", "src/log/worker.ts", "src/dashboard"],
     },
     {
       claim: "below the engine nothing is left to chance",
       pattern: /\bMath\.random\b|\brandomUUID\b|\bgetRandomValues\b|\brandomBytes\b/,
       sample: "const jitter = Math.random();",
       in: ["src/lib", "src/wire", "src/telemetry", "src/core", "src/log"],
+      // The ballast is filled with chance, or a file system would compress it to nothing.
+      except: ["src/log/folder.ts"],
     },
     {
       claim: "the core waits for nothing",
       pattern: /\basync\b|\bawait\b|\bsetTimeout\b|\bsetInterval\b|\bPromise\b|\bprocess\./,
       sample: "await log.append(batch);",
-      in: ["src/lib", "src/wire", "src/core"],
+      in: ["src/wire", "src/core"],
     },
     {
       claim: "nobody writes to the terminal but the commands",
@@ -183,9 +186,15 @@ describe("tidy - what stands in one place alone", () => {
       comments: true,
     },
     {
-      claim: "the type checker is not silenced",
-      pattern: /@ts-ignore|@ts-nocheck|\bas any\b|: any\b/,
+      claim: "nothing is of any type",
+      pattern: /\bas any\b|: any\b|<any>/,
       sample: "const x = y as any;",
+      in: ["src", "client"],
+    },
+    {
+      claim: "the type checker is not silenced",
+      pattern: /@ts-ignore|@ts-nocheck/,
+      sample: "// @ts-ignore",
       in: ["src", "client"],
       comments: true,
     },

@@ -11,6 +11,7 @@ export type LineFormat = (typeof lineFormats)[number];
 /** Event names are `noun.verb`, as operations are. */
 export const events = {
   "serve.starting": "cortexd starts",
+  "serve.noted": "Something in the configuration is worth a look",
   "serve.ready": "cortexd takes requests",
   "serve.stopping": "cortexd stops",
   "serve.step": "A step of stopping is done",

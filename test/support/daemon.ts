@@ -34,6 +34,9 @@ export function temporaryFolder(): string {
 export type Line = { event: EventName; level: string; [field: string]: unknown };
 
 type Options = {
+  /** What stands before the options. Default: `serve`, on free ports. */
+  command?: string[];
+  cwd?: string;
   preset?: PresetName;
   /** Default: a new temporary folder. */
   data?: string;
@@ -73,10 +76,12 @@ const bare = { PATH: process.env.PATH ?? "", HOME: process.env.HOME ?? "" };
 /** Starts `cortexd serve` and resolves when it takes requests; rejects with its output if it ends before. */
 export async function spawnDaemon(options: Options = {}): Promise<Daemon> {
   const data = options.data ?? temporaryFolder();
-  const args = ["serve", "--port", "0", "--ws-port", "0", "--data", data, "--log-format", "json"];
+  const args = options.command ?? ["serve", "--port", "0", "--ws-port", "0", "--data", data];
+  args.push("--log-format", "json");
   if (options.preset) args.push("--preset", options.preset);
   const child = Bun.spawn([...(options.under ?? []), ...cortexd, ...args, ...(options.args ?? [])], {
     env: { ...bare, ...options.environment },
+    cwd: options.cwd ?? data,
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
@@ -169,4 +174,9 @@ export async function runCortexd(
   ]);
   running.delete(child);
   return { code: child.exitCode, output, errors };
+}
+
+/** Resolves once the condition holds: for what can only be looked at, never for what can be awaited. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await Bun.sleep(10);
 }

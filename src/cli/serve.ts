@@ -1,0 +1,159 @@
+/**
+ * `cortexd serve`: reads the configuration, starts the parts in their order, says where everything is, and stops the
+ * parts in the opposite order when asked. It decides nothing about tasks; each part's own work stays in its room.
+ * An expected failure ends with its exit code and what to do about it; only a bug ends with a stack.
+ */
+import { readFileSync } from "node:fs";
+import { totalmem } from "node:os";
+import { resolve } from "node:path";
+import { type Config, engineConfig, isLoopback, loadConfig, lossText, type Values } from "../config.ts";
+import { systemClock as clock } from "../engine/clock.ts";
+import { Engine } from "../engine/engine.ts";
+import { type LogOptions, openLog } from "../log/open.ts";
+import type { Lines } from "../telemetry/lines.ts";
+import { createTelemetry } from "../telemetry/telemetry.ts";
+import type { Output } from "../wire/operations.ts";
+import { type Doors, openDoors } from "./doors.ts";
+import { endingAsked } from "./ending.ts";
+import { Exit, exitTable } from "./exit.ts";
+import { version } from "./help.ts";
+import { createProgress, print, type Standing, summary } from "./terminal.ts";
+
+export async function serve(argv: string[]): Promise<void> {
+  const config = configured(argv);
+  const { values } = config;
+  // A reader of our lines that went away is no reason to end.
+  process.stdout.on("error", () => {});
+  const telemetry = createTelemetry({
+    level: values.logLevel,
+    format: values.logFormat,
+    now: clock.wall,
+    write: (line) => process.stdout.write(line),
+  });
+  const { lines } = telemetry;
+  endOnBugs(lines);
+  const asked = endingAsked(lines, clock.monotonic);
+  for (const note of config.notes) lines.warn("serve.noted", { note });
+
+  const data = values.log === "memory" ? null : resolve(values.data);
+  lines.info("serve.starting", { version, preset: values.preset, data, pid: process.pid });
+
+  const failure = Promise.withResolvers<never>();
+  const engine = new Engine({
+    log: openLog(logOptions(values)),
+    clock,
+    config: engineConfig(values, version),
+    random: Math.random,
+    telemetry,
+    onFailure: failure.reject,
+  });
+  const started = await Promise.race([recover(engine, values, lines), failure.promise, asked]);
+  // Nothing was acknowledged yet, so there is nothing to wait for.
+  if (typeof started === "string") return lines.info("serve.stopped", { asked: started });
+
+  const doors = await openDoors(engine, values, lines);
+  const standing = await standingOf(engine, doors, data);
+  lines.info("serve.ready", {
+    ...{ version, preset: values.preset, port: doors.port, wsPort: doors.wsPort, data, pid: process.pid },
+    ...{ revision: standing.revision, mayLose: lossText(values) },
+  });
+  if (values.logFormat === "text") process.stdout.write(summary(config, standing));
+
+  const by = await Promise.race([asked, failure.promise]);
+  lines.info("serve.stopping", { by });
+  await Promise.race([stop(engine, doors, lines), failure.promise]);
+  lines.info("serve.stopped");
+}
+
+async function standingOf(engine: Engine, { port, wsPort }: Doors, data: string | null): Promise<Standing> {
+  const caller = { who: "cortexd", session: null, seq: 0, ackedThrough: 0 };
+  const answer = await engine.call("state.get", {}, caller);
+  if ("error" in answer) throw new Error(answer.error.detail);
+  const { revision, counts } = JSON.parse(answer.ok) as Output<"state.get">;
+  return { version, port, wsPort, data, revision, counts };
+}
+
+/** Stops taking connections, answers who waits, writes what is left, closes: each step with the time it took. */
+async function stop(engine: Engine, doors: Doors, lines: Lines): Promise<void> {
+  let before = clock.monotonic();
+  const step = (name: string) => {
+    const now = clock.monotonic();
+    lines.info("serve.step", { step: name, tookMs: Math.round(now - before) });
+    before = now;
+  };
+  doors.shut();
+  step("takes no more connections");
+  await engine.stop(step);
+  await doors.close();
+  step("closed the connections");
+}
+
+function logOptions(values: Values): LogOptions {
+  const { log: strategy, sync, syncIntervalMs, snapshotIntervalMs, historyMs, historyBytesMax } = values;
+  // A memory log has nothing to continue from, and revisions must grow over restarts all the same.
+  if (strategy === "memory") return { strategy, startRevision: clock.wall() * 1000 };
+  const options = {
+    ...{ folder: resolve(values.data), syncIntervalMs, snapshotIntervalMs, historyMs, historyBytesMax },
+    recoverTo: values.recoverTo ?? undefined,
+  };
+  return strategy === "snapshot" ? { strategy, ...options } : { strategy, sync, ...options };
+}
+
+async function recover(engine: Engine, values: Values, lines: Lines): Promise<void> {
+  const isTerminal = process.stdout.isTTY && values.logFormat === "text";
+  const progress = createProgress(lines, isTerminal, clock.monotonic);
+  const before = clock.monotonic();
+  try {
+    const { revision } = await engine.start(progress.report);
+    progress.end();
+    lines.info("log.recovered", { revision, tookMs: Math.round(clock.monotonic() - before) });
+  } catch (error) {
+    progress.end();
+    throw error;
+  }
+}
+
+/** The configuration from all its sources; whatever is wrong with it is told at once. */
+function configured(argv: string[]): Config {
+  const result = loadConfig({
+    argv,
+    environment: process.env,
+    readFile: (path) => readFileSync(path, "utf8"),
+    machine: { memoryBytes: memoryBytes() },
+  });
+  if ("problems" in result) {
+    const many = result.problems.length > 1 ? `${result.problems.length} mistakes` : "a mistake";
+    throw new Exit(
+      "usage",
+      `${many} in the configuration:\n${result.problems.map((one) => `  ${one}`).join("\n")}`,
+      "`cortexd help` lists the options.",
+    );
+  }
+  const { values, from } = result.config;
+  if (values.token === null && !isLoopback(values.host)) {
+    throw new Exit(
+      "usage",
+      `${from.host.name} is ${values.host}, which other machines can reach, and there is no token: anyone could come in.`,
+      "Give `--token-file FILE` (or `--token TOKEN`), or listen on this machine alone: `--host 127.0.0.1`.",
+    );
+  }
+  return result.config;
+}
+
+/** What this process may use: a container's limit where there is one. */
+function memoryBytes(): number {
+  const limit = process.constrainedMemory();
+  return limit > 0 && limit < totalmem() ? limit : totalmem();
+}
+
+/** After a bug memory may be ahead of the disk, and only recovery can be trusted: the process ends. */
+function endOnBugs(lines: Lines): void {
+  const end = (error: unknown) => {
+    lines.error("bug.found", {
+      detail: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
+    void print("").then(() => process.exit(exitTable.bug.code));
+  };
+  process.on("uncaughtException", end);
+  process.on("unhandledRejection", end);
+}
