@@ -11,7 +11,7 @@ import { ClientError } from "./errors.ts";
 
 export type WatchFilter = Omit<Input<"watch.start">, "watchId">;
 
-/** Changes after `from`, up to and with `to`, may be missing: read again what you keep of them. */
+/** Changes of the revisions `from` to `to`, both included, may be missing: read again what you keep of them. */
 export type Gap = { from: number; to: number };
 export type WatchEvent = ({ event: "change" } & ChangeView) | ({ event: "gap" } & Gap);
 
@@ -79,7 +79,7 @@ export class Watches {
         watch.started = true;
         // Revisions never go back and are never given twice, so an equal one means that nothing was missed.
         watch.revision = Math.max(revision, from);
-        if (again && revision > from) watch.told({ event: "gap", from, to: revision });
+        if (again && revision > from) watch.told({ event: "gap", from: from + 1, to: revision });
       },
       (error) => {
         if (error instanceof ClientError && error.code === "disconnected") return;
@@ -170,7 +170,6 @@ export function iterate(
   };
 }
 
-/** A revision before the event: nothing up to it is missing. */
-const startOf = (event: WatchEvent) => (event.event === "gap" ? event.from : event.revision - 1);
+const startOf = (event: WatchEvent) => (event.event === "gap" ? event.from : event.revision);
 const endOf = (event: WatchEvent) => (event.event === "gap" ? event.to : event.revision);
 const ignore = () => {};

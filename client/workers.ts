@@ -207,7 +207,8 @@ export class Registration {
           const held = this.leases.get(task.id);
           if (held?.lease.token === lease.token) held.lease = lease;
         }
-        this.#sendCredit();
+        // A registration gives as much credit as capacity.
+        if (this.credit !== (this.options.capacity ?? 1)) this.#sendCredit();
         this.told.registered(answer);
       },
       (error) => this.#refused(error),

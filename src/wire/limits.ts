@@ -22,11 +22,13 @@ export const limits = {
   tasksPerClaimMax: 1000,
   /** A queue, type, kind, capability, label, worker or session name. */
   nameLengthMax: 128,
+  /** An idempotency key. */
   idempotencyKeyLengthMax: 256,
   /** Labels or capabilities on one task or worker. */
   labelsMax: 32,
-  /** An error message, code or stack that a worker reports; longer ones are refused. */
+  /** An error message that a worker reports; a longer one is refused. */
   errorMessageLengthMax: 4096,
+  /** An error's stack; a longer one is refused. */
   errorStackLengthMax: 16 * 1024,
   /** Attempts a task may ask for. */
   attemptsMax: 1000,
@@ -34,6 +36,7 @@ export const limits = {
   capacityMax: 10_000,
   /** The longest delay, lease or time-out: 366 days, in ms. */
   durationMsMax: 366 * 24 * 3600 * 1000,
+  /** The shortest lease or time-out, in ms. */
   leaseMsMin: 100,
   /** The longest a request may wait for a result or a task, in ms. */
   waitMsMax: 300_000,

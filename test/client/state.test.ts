@@ -64,7 +64,7 @@ test("state - a reconnect starts the watch again and tells the gap before what f
   const seen = [await events.next(), await events.next(), await events.next()].map(({ value }) =>
     short(value),
   );
-  expect(seen).toEqual([12, [12, 20], 21]);
+  expect(seen).toEqual([12, [13, 20], 21]);
 });
 
 test("state - a reconnect that missed nothing tells no gap", async () => {
@@ -92,7 +92,7 @@ test("state - a loop that is too slow gets one gap for what it missed", async ()
   const id = idOf(daemon);
   for (let i = 0; i < 10_001; i++) daemon.line.say(change(id, 11 + i));
   daemon.line.say(change(id, 20_000));
-  expect((await events.next()).value).toEqual({ event: "gap", from: 10, to: 10_011 });
+  expect((await events.next()).value).toEqual({ event: "gap", from: 11, to: 10_011 });
   expect(short((await events.next()).value)).toBe(20_000);
 });
 

@@ -58,7 +58,22 @@ test("workers - connect resolves once the worker is registered, with what it off
   daemon.line.say({ seq: register?.seq, ...lost() });
   await settle();
   expect(ready).toBe(true);
-  expect(daemon.line.ops("worker.credit")[0]?.input).toEqual({ workerId: "w", credit: 3 });
+});
+
+test("workers - credit is said when it changes, and again on a new connection while it is not the capacity", async () => {
+  const { world, daemon, client } = await aWorker({ capacity: 3 });
+  const said = () =>
+    daemon.line.ops("worker.credit").map(({ input }) => (input as { credit: number }).credit);
+  expect(said()).toEqual([]);
+  client.credit(0);
+  await settle();
+  expect(said()).toEqual([0]);
+  daemon.line.break();
+  await world.advance(100);
+  expect(said()).toEqual([0]);
+  client.credit(3);
+  await settle();
+  expect(said()).toEqual([0, 3]);
 });
 
 test("workers - a task that comes in the frame of the registration is not missed", async () => {
@@ -148,7 +163,6 @@ test("workers - a reconnect registers the same instance with what it holds, befo
     "session.hello",
     "worker.register",
     "task.complete",
-    "worker.credit",
   ]);
   expect(tasks[0]!.signal.aborted).toBe(false);
   expect(aborted).toEqual([]);

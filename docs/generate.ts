@@ -1,0 +1,198 @@
+/**
+ * Writes the parts of PROTOCOL.md that stand in the source already: operations, objects, errors, limits and close
+ * codes, each between two markers. The prose around them is written by hand. `bun docs/generate.ts` brings the
+ * file up to date; a test compares.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { OptionalKind, type TSchema } from "@sinclair/typebox";
+import { errorTable } from "../src/wire/errors.ts";
+import { closeCodes } from "../src/wire/frames.ts";
+import { limits } from "../src/wire/limits.ts";
+import { commonErrors, mutationErrors, operationNames, operations } from "../src/wire/operations.ts";
+import { namePattern } from "../src/wire/schema.ts";
+import * as state from "../src/wire/state.ts";
+import * as tasks from "../src/wire/tasks.ts";
+import * as workers from "../src/wire/workers.ts";
+
+const root = join(import.meta.dir, "..");
+export const protocolFile = join(root, "docs/PROTOCOL.md");
+
+/** Objects that several operations use: described once. */
+const objects: Record<string, TSchema> = {
+  TaskSubmit: tasks.TaskSubmit,
+  TaskSubmitted: tasks.TaskSubmitted,
+  Task: tasks.Task,
+  TaskStanding: tasks.TaskStanding,
+  TaskError: tasks.TaskError,
+  Backoff: tasks.Backoff,
+  Lease: tasks.LeaseView,
+  Assignment: tasks.Assignment,
+  Worker: workers.Worker,
+  Queue: state.Queue,
+  State: state.State,
+  Change: state.ChangeView,
+};
+/** What one name says better than its pattern. */
+const words: [TSchema | string, string][] = [
+  [tasks.TaskId, "task id"],
+  [tasks.TaskStateSchema, "task state"],
+  [tasks.PrioritySchema, "priority"],
+];
+
+/** Descriptions differ from place to place; the shape is what is compared. */
+const shapeOf = (schema: TSchema): string =>
+  JSON.stringify(schema, (key, value) => (key === "description" || key === "examples" ? undefined : value));
+const named = new Map(Object.entries(objects).map(([name, schema]) => [shapeOf(schema), name]));
+const worded = new Map(words.map(([schema, word]) => [shapeOf(schema as TSchema), word]));
+
+const range = (schema: TSchema) => {
+  const { minimum, maximum } = schema;
+  if (minimum === undefined && maximum === undefined) return "";
+  return maximum === undefined ? ` ≥ ${minimum}` : ` ${minimum}…${maximum}`;
+};
+
+function typeOf(schema: TSchema): string {
+  const shape = shapeOf(schema);
+  const object = named.get(shape);
+  if (object !== undefined) return `[${object}](#${object.toLowerCase()})`;
+  const word = worded.get(shape);
+  if (word !== undefined) return word;
+  if (schema.anyOf !== undefined) return [...new Set((schema.anyOf as TSchema[]).map(typeOf))].join(" or ");
+  if (schema.const !== undefined) return `\`${JSON.stringify(schema.const)}\``;
+  switch (schema.type) {
+    case "array": {
+      const most = schema.maxItems === undefined ? "" : `, at most ${schema.maxItems}`;
+      return `list of ${typeOf(schema.items)}${schema.minItems ? `, at least ${schema.minItems}` : ""}${most}`;
+    }
+    case "string":
+      if (schema.pattern === namePattern) return "name";
+      return schema.maxLength === undefined ? "text" : `text, at most ${schema.maxLength} characters`;
+    case "integer":
+      return `integer${range(schema)}`;
+    case "number":
+      return `number${range(schema)}`;
+    case "boolean":
+      return "true or false";
+    case "null":
+      return "null";
+    case "object":
+      return schema.patternProperties === undefined ? "object" : "object of texts by name";
+    default:
+      return "any JSON value";
+  }
+}
+
+const cell = (text: string) => text.replaceAll("|", "\\|").replaceAll("\n", " ");
+
+/** A row a field; the fields of an object that has no name of its own follow it. */
+function fieldsOf(schema: TSchema, prefix = ""): string[] {
+  return Object.entries((schema.properties ?? {}) as Record<string, TSchema>).flatMap(([name, field]) => {
+    const path = `${prefix}${name}`;
+    const need = OptionalKind in field ? "optional" : "always";
+    // What may be null says what it is beside the null.
+    const said = field.description ?? (field.anyOf as TSchema[] | undefined)?.[0]?.description ?? "";
+    const row = `| \`${path}\` | ${cell(typeOf(field))} | ${need} | ${cell(said)} |`;
+    const within = field.type === "array" ? (field.items as TSchema) : field;
+    if (within.properties === undefined || named.has(shapeOf(within))) return [row];
+    return [row, ...fieldsOf(within, field.type === "array" ? `${path}[].` : `${path}.`)];
+  });
+}
+
+function tableOf(schema: TSchema): string {
+  const rows = fieldsOf(schema);
+  return ["| field | type | | |", "|---|---|---|---|", ...rows].join("\n");
+}
+
+/** A schema that is an object without a name is a table; any other is its type. */
+function bodyOf(title: string, schema: TSchema): string {
+  const isTable = schema.properties !== undefined && !named.has(shapeOf(schema));
+  if (isTable && Object.keys(schema.properties).length === 0) return `**${title}**: \`{}\``;
+  return isTable ? `**${title}**\n\n${tableOf(schema)}` : `**${title}**: ${typeOf(schema)}`;
+}
+
+function operationsText(): string {
+  const parts = operationNames.map((name) => {
+    const { kind, input, output, errors, summary, example } = operations[name];
+    const own = errors.length === 0 ? "only the common ones" : errors.map((code) => `\`${code}\``).join(", ");
+    return [
+      `### \`${name}\``,
+      `${summary} *(${kind})*`,
+      bodyOf("Input", input),
+      bodyOf("Output", output),
+      `**Errors**: ${own}`,
+      `\`\`\`json\n[${JSON.stringify({ op: name, seq: 7, input: example })}]\n\`\`\``,
+    ].join("\n\n");
+  });
+  return parts.join("\n\n");
+}
+
+const objectsText = () =>
+  Object.entries(objects)
+    .map(([name, schema]) => `### ${name}\n\n${tableOf(schema)}`)
+    .join("\n\n");
+
+const errorsText = () =>
+  [
+    "| code | status | may be repeated | what it says | what to do |",
+    "|---|---|---|---|---|",
+    ...Object.entries(errorTable).map(
+      ([code, { status, retryable, title, hint }]) =>
+        `| \`${code}\` | ${status} | ${retryable ? "yes" : "no"} | ${cell(title)}. | ${cell(hint)} |`,
+    ),
+    "",
+    `Any operation: ${commonErrors.map((code) => `\`${code}\``).join(", ")}. ` +
+      `Any mutation beside them: ${mutationErrors.map((code) => `\`${code}\``).join(", ")}.`,
+  ].join("\n");
+
+/** The comment above each field of an object in a source file. */
+function commentsIn(file: string, object: string): Map<string, string> {
+  const text = readFileSync(join(root, file), "utf8");
+  const start = text.indexOf(`export const ${object} = {`);
+  const body = text.slice(start, text.indexOf("\n}", start));
+  const comments = new Map<string, string>();
+  let comment = "";
+  for (const [, said, name] of body.matchAll(/\/\*\*\s*([\s\S]*?)\s*\*\/|^ {2}(\w+):/gm)) {
+    if (said !== undefined) comment = said.replace(/\s*\n\s*\*\s*/g, " ");
+    else if (name !== undefined) {
+      comments.set(name, comment);
+      comment = "";
+    }
+  }
+  return comments;
+}
+
+function valuesText(file: string, object: string, values: Record<string, number>, title: string): string {
+  const comments = commentsIn(file, object);
+  return [
+    `| ${title} | | |`,
+    "|---|---|---|",
+    ...Object.entries(values).map(
+      ([name, value]) => `| \`${name}\` | ${value} | ${cell(comments.get(name) ?? "")} |`,
+    ),
+  ].join("\n");
+}
+
+const parts: Record<string, () => string> = {
+  operations: operationsText,
+  objects: objectsText,
+  errors: errorsText,
+  limits: () => valuesText("src/wire/limits.ts", "limits", limits, "limit"),
+  "close codes": () => valuesText("src/wire/frames.ts", "closeCodes", closeCodes, "code"),
+};
+
+/** The document with every generated part as the source has it now. */
+export function render(document: string): string {
+  let text = document;
+  for (const [name, part] of Object.entries(parts)) {
+    const from = `<!-- generated: ${name} -->`;
+    const to = `<!-- end: ${name} -->`;
+    const start = text.indexOf(from);
+    const end = text.indexOf(to);
+    if (start === -1 || end < start) throw new Error(`docs/PROTOCOL.md has no place for: ${name}`);
+    text = `${text.slice(0, start + from.length)}\n\n${part()}\n\n${text.slice(end)}`;
+  }
+  return text;
+}
+
+if (import.meta.main) writeFileSync(protocolFile, render(readFileSync(protocolFile, "utf8")));

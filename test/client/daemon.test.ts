@@ -1,0 +1,292 @@
+/**
+ * The client against the real engine and the real sockets on loopback, over a transport that can be made deaf and
+ * cut, as a network does. What it proves is that both sides mean the same by the protocol.
+ */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import {
+  type ClientOptions,
+  type Connection,
+  CoordinationClient,
+  type Handlers,
+  TaskFailed,
+  type Transport,
+  type WatchEvent,
+  webSocket,
+  worker,
+} from "../../client/index.ts";
+import { systemClock } from "../../src/engine/clock.ts";
+import { Engine } from "../../src/engine/engine.ts";
+import { createGuard } from "../../src/lib/guard.ts";
+import { MemoryLog } from "../../src/log/memory.ts";
+import { quietTelemetry } from "../../src/telemetry/telemetry.ts";
+import { createSockets, type Sockets } from "../../src/ws/socket.ts";
+
+let engine: Engine;
+let sockets: Sockets;
+let url: string;
+let port: ReturnType<Sockets["listen"]>;
+const clients = new Set<CoordinationClient>();
+
+beforeAll(async () => {
+  engine = new Engine({
+    log: new MemoryLog(1000),
+    clock: systemClock,
+    random: Math.random,
+    telemetry: quietTelemetry(),
+    onFailure: (error) => {
+      throw error;
+    },
+    config: {
+      preset: "test",
+      version: "0.0.0",
+      heartbeatMs: 200,
+      silenceMs: 2000,
+      graceMs: 1000,
+      ageingMs: 0,
+      interruptionsMax: 5,
+      retentionMs: 3_600_000,
+      retentionCount: 1000,
+      queuedTasksMax: 100_000,
+      memoryBytesMax: 2 ** 34,
+      undurableBytesMax: 2 ** 26,
+    },
+  });
+  await engine.start();
+  const guard = createGuard({ token: "secret", ports: () => [port.port as number], allowOrigins: [] });
+  let ids = 0;
+  sockets = createSockets(engine, guard, () => `made-${++ids}`);
+  port = sockets.listen("127.0.0.1", 0);
+  url = `ws://127.0.0.1:${port.port}`;
+});
+afterAll(async () => {
+  for (const client of clients) client.close();
+  sockets.close();
+  await engine.stop();
+  await port.stop(true);
+});
+
+class Wire implements Transport {
+  deaf = false;
+  #connection: Connection | null = null;
+  #handlers: Handlers | null = null;
+
+  connect(to: string, handlers: Handlers): Connection {
+    this.deaf = false;
+    this.#handlers = handlers;
+    this.#connection = webSocket.connect(to, {
+      open: () => handlers.open(),
+      message: (text) => this.deaf || handlers.message(text),
+      close: (code, reason) => handlers.close(code, reason),
+    });
+    return this.#connection;
+  }
+
+  cut() {
+    this.#connection?.close();
+    this.#handlers?.close(1006, "cut");
+  }
+}
+
+const open = (options: ClientOptions = {}) => {
+  const client = new CoordinationClient({ url, token: "secret", ...options });
+  clients.add(client);
+  return client;
+};
+const until = async (condition: () => boolean) => {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+};
+
+test("daemon - a task is submitted, run by a worker, and its result comes back", async () => {
+  const run = await worker<{ n: number }, number>("double", (task) => task.payload.n * 2, {
+    url,
+    token: "secret",
+    concurrency: 4,
+  });
+  const client = open();
+  const results = await Promise.all(
+    Array.from({ length: 50 }, (_, n) =>
+      client.submit({ queue: "double", type: "t", payload: { n } }).result<number>(),
+    ),
+  );
+  expect(results).toEqual(Array.from({ length: 50 }, (_, n) => 2 * n));
+  await run.stop();
+  expect((await client.workers()).workers.map(({ id }) => id)).not.toContain(run.workerId);
+});
+
+test("daemon - a wrong token rejects connect", async () => {
+  await expect(open({ token: "wrong" }).connect()).rejects.toMatchObject({ code: "unauthorized" });
+});
+
+test("daemon - submits whose answers were lost are repeated, and each is one task", async () => {
+  const wire = new Wire();
+  const client = open({ transport: wire });
+  await client.connect();
+  const before = engine.counters.tasksSubmitted;
+  wire.deaf = true;
+  const answers = Array.from({ length: 20 }, () => client.submit({ queue: "once", type: "t" }));
+  await until(() => engine.counters.tasksSubmitted === before + 20);
+  wire.cut();
+  const ids = (await Promise.all(answers)).map(({ id }) => id);
+  expect(new Set(ids).size).toBe(20);
+  expect(engine.counters.tasksSubmitted).toBe(before + 20);
+  expect((await client.tasks({ queue: "once" })).tasks.length).toBe(20);
+});
+
+test("daemon - a read repeated behind acknowledged mutations is answered", async () => {
+  const wire = new Wire();
+  const client = open({ transport: wire });
+  const { id } = await client.submit({ queue: "behind", type: "t" });
+  const result = client.task(id).finished();
+  for (let i = 0; i < 3; i++) await client.submit({ queue: "behind", type: "t" });
+  wire.cut();
+  for (let i = 0; i < 3; i++) await client.submit({ queue: "behind", type: "t" });
+  await client.task(id).cancel("enough");
+  expect(await result).toMatchObject({ state: "cancelled", reason: "enough" });
+});
+
+test("daemon - a worker keeps its lease over a reconnect, and completes under the same token", async () => {
+  const wire = new Wire();
+  const client = open({ transport: wire, workerId: "w-keeps", queues: ["keeps"] });
+  const held = Promise.withResolvers<void>();
+  client.on("task_assigned", () => held.resolve());
+  await client.connect();
+  const producer = open();
+  const submitted = producer.submit({ queue: "keeps", type: "t" });
+  await held.promise;
+  const again = Promise.withResolvers<void>();
+  client.on("connected", () => again.resolve());
+  const { token } = client.held[0]!.lease;
+  wire.cut();
+  await again.promise;
+  expect(client.held[0]?.lease.token).toBe(token);
+  await client.complete((await submitted).id, "same");
+  expect(await submitted.result<string>()).toBe("same");
+  expect((await producer.task((await submitted).id).get()).interruptions).toBe(0);
+});
+
+test("daemon - a lease that the worker does not name goes back, and one that ended is lost", async () => {
+  const wire = new Wire();
+  const client = open({ transport: wire, workerId: "w-loses", queues: ["loses"], capacity: 1 });
+  const aborted = Promise.withResolvers<string>();
+  const first = Promise.withResolvers<AbortSignal>();
+  client.on("task_assigned", (task) => first.resolve(task.signal));
+  client.on("task_aborted", ({ reason }) => aborted.resolve(reason));
+  await client.connect();
+  const producer = open();
+  const { id } = await producer.submit({ queue: "loses", type: "t" });
+  const signal = await first.promise;
+  wire.deaf = true;
+  await producer.task(id).cancel();
+  wire.cut();
+  expect(await aborted.promise).toBe("lease-lost");
+  expect(signal.aborted).toBe(true);
+  expect(client.held).toEqual([]);
+});
+
+test("daemon - cancelling aborts the running handler with the reason", async () => {
+  const reason = Promise.withResolvers<unknown>();
+  const started = Promise.withResolvers<void>();
+  const run = await worker(
+    "cancels",
+    (_task, { signal }) =>
+      new Promise((_, reject) => {
+        started.resolve();
+        signal.addEventListener("abort", () => {
+          reason.resolve(signal.reason);
+          reject(signal.reason);
+        });
+      }),
+    { url, token: "secret" },
+  );
+  const client = open();
+  const submitted = client.submit({ queue: "cancels", type: "t" });
+  await started.promise;
+  await client.task((await submitted).id).cancel("ordered twice");
+  expect(await reason.promise).toMatchObject({ reason: "cancelled" });
+  const failure = await submitted.result().catch((error: unknown) => error);
+  expect(failure).toBeInstanceOf(TaskFailed);
+  expect(failure).toMatchObject({ state: "cancelled", reason: "ordered twice" });
+  await run.stop();
+});
+
+test("daemon - a final error is not tried again, another one is", async () => {
+  let tries = 0;
+  const run = await worker(
+    "fails",
+    (task) => {
+      if (task.type === "final") throw Object.assign(new Error("never"), { final: true, code: "E_NEVER" });
+      if (++tries < 3) throw Object.assign(new Error("later"), { retryInMs: 1 });
+      return tries;
+    },
+    { url, token: "secret" },
+  );
+  const client = open();
+  const failure = await client
+    .submit({ queue: "fails", type: "final" })
+    .result()
+    .catch((error: unknown) => error);
+  expect(failure).toMatchObject({ state: "failed", error: { message: "never", code: "E_NEVER" } });
+  expect(await client.submit({ queue: "fails", type: "twice" }).result<number>()).toBe(3);
+  await run.stop();
+});
+
+test("daemon - stop gives back what is running, uncharged, and another worker takes it", async () => {
+  const started = Promise.withResolvers<void>();
+  const options = { url, token: "secret" };
+  const first = await worker(
+    "stops",
+    (_task, { signal }) =>
+      new Promise((_, reject) => {
+        started.resolve();
+        signal.addEventListener("abort", () => reject(signal.reason));
+      }),
+    options,
+  );
+  const client = open();
+  const submitted = client.submit({ queue: "stops", type: "t", attempts: 1 });
+  await started.promise;
+  await first.stop({ graceMs: 0 });
+  const second = await worker("stops", () => "second", options);
+  expect(await submitted.result<string>()).toBe("second");
+  expect((await client.task((await submitted).id).get()).attempt).toBe(1);
+  await second.stop();
+});
+
+test("daemon - a watch tells a task's whole life, and a gap after a cut", async () => {
+  const wire = new Wire();
+  const watcher = open({ transport: wire });
+  const events = watcher.watch({ queue: "watched", tables: ["tasks"] });
+  // The watch has begun once its connection answers what was asked after it.
+  await watcher.connect();
+  await watcher.getState();
+  const client = open();
+  const run = await worker("watched", () => null, { url, token: "secret" });
+  await client.submit({ queue: "watched", type: "t" }).result();
+  const states: unknown[] = [];
+  while (states.at(-1) !== "completed") {
+    const { value } = (await events.next()) as { value: WatchEvent };
+    states.push(value.event === "gap" ? "gap" : value.state);
+  }
+  expect(states).toEqual(["queued", "running", "completed"]);
+  wire.cut();
+  await client.submit({ queue: "elsewhere", type: "t" });
+  const { value } = (await events.next()) as { value: WatchEvent };
+  expect(value.event).toBe("gap");
+  await run.stop();
+});
+
+test("daemon - an idle connection stays, because pings are answered", async () => {
+  const client = open();
+  const told: string[] = [];
+  client.on("disconnected", ({ detail }) => told.push(detail));
+  await client.connect();
+  const { framesIn } = engine.counters;
+  await until(() => engine.counters.framesIn >= framesIn + 8);
+  expect(told).toEqual([]);
+});
+
+test("daemon - a second instance under a live id is refused", async () => {
+  const client = open({ workerId: "w-twice" });
+  await client.connect();
+  await expect(open({ workerId: "w-twice" }).connect()).rejects.toMatchObject({ code: "worker-id-in-use" });
+});
