@@ -478,3 +478,36 @@ test("connection - calls made before connect wait for it", async () => {
   const client = new CoordinationClient({ transport: daemon, environment: new World() });
   expect((await client.submit(task)).id).toBe("1-0");
 });
+
+test("connection - a new connection hears again what was acknowledged, though nothing has come since", async () => {
+  const { world, daemon, client } = await connected();
+  await client.submit(task); // 2
+  daemon.script["task.submit"] = () => "silent";
+  void client.submit(task); // 3 says: through 2
+  await settle();
+  expect(daemon.line.work.at(-1)).toMatchObject({ seq: 3, ackedThrough: 2 });
+  daemon.line.break();
+  await world.advance(100);
+  expect(daemon.line.work).toMatchObject([{ seq: 3, ackedThrough: 2 }]);
+});
+
+test("connection - what is bound to a connection is made anew on the next, not repeated", async () => {
+  const world = new World();
+  const daemon = new FakeDaemon();
+  for (const op of ["worker.register", "watch.start", "session.ping"]) daemon.script[op] = () => "silent";
+  const client = new CoordinationClient({ transport: daemon, environment: world, workerId: "w" });
+  client.on("change", () => {});
+  void client.connect();
+  await world.advance(1500);
+  const first = daemon.line.received.map(({ op }) => op);
+  expect(first).toEqual(["session.hello", "worker.register", "watch.start", "session.ping"]);
+  const seqs = daemon.line.received.map(({ seq }) => seq);
+  daemon.line.break();
+  await world.advance(100);
+  expect(daemon.line.received.map(({ op }) => op)).toEqual([
+    "session.hello",
+    "worker.register",
+    "watch.start",
+  ]);
+  for (const { seq } of daemon.line.received) expect(seqs).not.toContain(seq);
+});
