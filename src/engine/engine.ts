@@ -110,6 +110,7 @@ export class Engine {
   readonly #turnListeners: ((now: number) => void)[] = [];
   #turnOpen = false;
   #cancelTimer: () => void = () => {};
+  #wakeAt = 0;
   #probeAt = Number.POSITIVE_INFINITY;
 
   constructor(options: EngineOptions) {
@@ -353,6 +354,23 @@ export class Engine {
       this.#tellProgress();
     }
     this.#pump();
+    if (this.#state === "stopping") return;
+    // Something may have become due sooner than the timer was set for.
+    const dueAt = this.#dueAt();
+    if (dueAt < this.#wakeAt) this.#arm(dueAt);
+  }
+
+  /** When the timer must fire next, on the monotonic clock. */
+  #dueAt(): number {
+    const now = this.#clock.monotonic();
+    const due = this.#state === "running" ? this.core.nextDueMs() : sleepMsMax;
+    return now + Math.max(1, Math.min(Math.ceil(due), this.#waitEnds.nextAt - now, sleepMsMax));
+  }
+
+  #arm(at: number): void {
+    this.#cancelTimer();
+    this.#wakeAt = at;
+    this.#cancelTimer = this.#clock.after(at - this.#clock.monotonic(), () => this.#turn());
   }
 
   /** The timer: what is due, and the next look. */
@@ -368,8 +386,7 @@ export class Engine {
     } else if (now >= this.#probeAt) this.#probe();
     for (const listener of this.#turnListeners) listener(now);
     while (this.#waitEnds.nextAt <= now) this.#endWait(this.#waitEnds.pop() as Waiter);
-    const sleepMs = Math.min(this.core.nextDueMs(), this.#waitEnds.nextAt - now, sleepMsMax);
-    this.#cancelTimer = this.#clock.after(Math.max(1, Math.ceil(sleepMs)), () => this.#turn());
+    this.#arm(this.#dueAt());
   }
 
   // --- out to the log -------------------------------------------------------------------------------------
@@ -752,8 +769,8 @@ export class Engine {
       (table) => [table, this.store.table<unknown>(table).view()] as [string, View<unknown>],
     );
     try {
-      yield `{"revision":${revision},"at":${this.core.now}}\n`;
       await this.#whenDurable(revision);
+      yield `{"revision":${revision},"at":${this.core.now}}\n`;
       for (const [table, view] of views)
         for (let slice = view.next(); slice !== null; slice = view.next())
           if (slice.length > 0)

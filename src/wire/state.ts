@@ -130,7 +130,8 @@ export const ChangeView = Closed({
   queue: Type.Optional(Type.String()),
   type: Type.Optional(Type.String()),
   workerId: Type.Optional(Nullable(Type.String())),
+  progress: Type.Optional(Json("The task's newest progress, where that is what changed.")),
 });
 export type ChangeView = Static<typeof ChangeView>;
 export const Ping = Closed({});
-export const Pong = Closed({ revision: Revision("The newest revision.") });
+export const Pong = Closed({ revision: Revision("The newest durable revision.") });

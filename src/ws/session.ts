@@ -162,7 +162,9 @@ export class Session implements Sink {
         this.#hello(seq, input as Input<"session.hello">);
         return;
       case "session.ping":
-        this.#accept(seq, { revision: this.#engine.revision });
+        // At once, ahead of what waits for the disk: a slow disk must not look like a dead daemon.
+        this.answer(seq, { ok: `{"revision":${this.#engine.durableRevision}}` });
+        this.flush();
         return;
       case "worker.credit": {
         const { workerId, credit } = input as Input<"worker.credit">;

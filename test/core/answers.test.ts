@@ -1,0 +1,85 @@
+import { expect, test } from "bun:test";
+import { limits } from "../../src/wire/limits.ts";
+import { World } from "../support/world.ts";
+
+const cause = (seq: number, ackedThrough = 0) => ({ session: "s", seq, ackedThrough });
+const code = (result: object) => ("error" in result ? (result.error as { code: string }).code : null);
+
+test("answers - a repeated operation gets the first answer and changes nothing", () => {
+  const world = new World();
+  const first = world.run("task.submit", { type: "t" }, cause(1));
+  const count = world.transactions.length;
+  expect(world.run("task.submit", { type: "t" }, cause(1))).toEqual(first);
+  expect(world.transactions.length).toBe(count);
+  expect(world.core.tasks.size).toBe(1);
+});
+
+test("answers - a claim that is repeated gets the same lease, not a second task", () => {
+  const world = new World();
+  world.worker("w", { claims: true, capacity: 5 });
+  world.submit({ type: "t" });
+  world.submit({ type: "t" });
+  const first = world.run("task.claim", { workerId: "w" }, cause(1));
+  expect(world.run("task.claim", { workerId: "w" }, cause(1))).toEqual(first);
+  expect(world.holds("w").length).toBe(1);
+});
+
+test("answers - another operation or another input under a used key is refused", () => {
+  const world = new World();
+  world.run("task.submit", { type: "t" }, { ...cause(1), fingerprint: 7 });
+  expect(code(world.run("task.submit", { type: "u" }, { ...cause(1), fingerprint: 8 }))).toBe(
+    "idempotency-key-reused",
+  );
+  expect(code(world.run("task.cancel", { taskId: "1-0" }, { ...cause(1), fingerprint: 7 }))).toBe(
+    "idempotency-key-reused",
+  );
+});
+
+test("answers - acknowledged ones go, and their requests are refused and not carried out again", () => {
+  const world = new World();
+  for (let seq = 1; seq <= 5; seq++) world.run("task.submit", { type: "t" }, cause(seq));
+  expect(world.core.answers.table.size).toBe(5);
+  world.run("task.submit", { type: "t" }, cause(6, 4));
+  expect(world.core.answers.table.size).toBe(2);
+  for (const seq of [1, 4])
+    expect(code(world.run("task.submit", { type: "t" }, cause(seq)))).toBe("already-acknowledged");
+  expect("ok" in world.run("task.submit", { type: "t" }, cause(5))).toBe(true);
+  expect(world.core.tasks.size).toBe(6);
+});
+
+test("answers - the newest stays although acknowledged, so that a late duplicate is known", () => {
+  const world = new World();
+  world.run("task.submit", { type: "t" }, cause(1));
+  world.run("task.submit", { type: "t" }, cause(2, 1));
+  world.run("task.get", { taskId: "1-0" }, cause(3, 2));
+  expect(code(world.run("task.submit", { type: "t" }, cause(1)))).toBe("already-acknowledged");
+  expect(world.core.tasks.size).toBe(2);
+});
+
+test("answers - a refused operation keeps none: repeated, it is tried again", () => {
+  const world = new World({ queuedTasksMax: 1 });
+  const id = world.submit({ type: "t" });
+  expect(code(world.run("task.submit", { type: "t" }, cause(1)))).toBe("busy");
+  world.ok("task.cancel", { taskId: id });
+  expect("ok" in world.run("task.submit", { type: "t" }, cause(1))).toBe(true);
+});
+
+test("answers - are forgotten after ten minutes, whoever never acknowledged them", () => {
+  const world = new World();
+  world.run("task.submit", { type: "t" }, cause(1));
+  world.advance(limits.answerAgeMsMax / 2);
+  world.run("task.submit", { type: "t" }, cause(2));
+  world.advance(limits.answerAgeMsMax / 2);
+  expect([...world.core.answers.table.values()].map((answer) => answer.seq)).toEqual([2]);
+  world.advance(limits.answerAgeMsMax / 2);
+  expect(world.core.answers.table.size).toBe(0);
+});
+
+test("answers - a session keeps a bounded number", () => {
+  const world = new World();
+  for (let seq = 1; seq <= limits.answersPerSessionMax + 50; seq++) {
+    const result = world.run("task.submit", { type: "t" }, cause(seq));
+    if ("error" in result) throw new Error(result.error.detail);
+  }
+  expect(world.core.answers.table.size).toBe(limits.answersPerSessionMax);
+});
