@@ -33,7 +33,7 @@ export type RecoverySink = {
   row(part: string, key: string, text: string): void;
   /** One whole entry, header and changes. */
   entry(text: string): void;
-  /** For the terminal: how far recovery is, in rows and entries. */
+  /** For the terminal: how far recovery is, in rows and batches. */
   progress(done: number, total: number): void;
 };
 

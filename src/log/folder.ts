@@ -1,0 +1,218 @@
+/**
+ * The data folder around the database: the lock that one process holds, the mark's two slots and the ballast. Plain
+ * files and the kernel, nothing of SQLite but the fallback lock. A lock is held by the kernel, never by a file's
+ * existence, so that it goes with its process however that ends.
+ */
+
+import { dlopen, FFIType } from "bun:ffi";
+import { Database } from "bun:sqlite";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  statfsSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { markTextLength } from "./format.ts";
+import { LogError } from "./log.ts";
+
+/** A slot each on its own page: a torn write of one cannot reach the other. */
+const slotDistance = 4096;
+export const ballastBytes = 8 * 1024 * 1024;
+
+/** Creates the folder; refuses one that cannot be written. */
+export function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+    closeSync(openSync(join(folder, "lock"), "a+"));
+  } catch (error) {
+    throw notWritable(folder, (error as Error).message);
+  }
+}
+
+export function notWritable(folder: string, why: string): LogError {
+  return new LogError(
+    "data-folder-not-writable",
+    `${folder} cannot be written: ${why}`,
+    "Give this user the right to write it, or name another folder with --data.",
+  );
+}
+
+/** Takes the folder's lock; the result lets it go. */
+export function lockFolder(folder: string): () => void {
+  const path = join(folder, "lock");
+  const flock = loadFlock();
+  if (flock === null) return lockBySqlite(folder, path);
+  const file = openSync(path, "a+");
+  const exclusive = 2;
+  const nonBlocking = 4;
+  if (flock(file, exclusive | nonBlocking) !== 0) {
+    const holder = readFileSync(path, "utf8").trim();
+    closeSync(file);
+    throw inUse(folder, holder === "" ? "another process" : `process ${holder}`);
+  }
+  ftruncateSync(file, 0);
+  writeSync(file, `${process.pid}\n`);
+  return () => closeSync(file);
+}
+
+function inUse(folder: string, holder: string): LogError {
+  return new LogError(
+    "data-folder-in-use",
+    `${folder} is in use by ${holder}`,
+    "Stop it first, or give each coordinator a folder of its own with --data.",
+  );
+}
+
+type Flock = (file: number, operation: number) => number;
+
+/** Null where the C library has none or cannot be found: Windows, an unusual libc. */
+function loadFlock(): Flock | null {
+  const libraries = {
+    linux: ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`],
+    darwin: ["libSystem.B.dylib"],
+  };
+  for (const library of libraries[process.platform as keyof typeof libraries] ?? []) {
+    try {
+      const { symbols } = dlopen(library, {
+        flock: { args: [FFIType.i32, FFIType.i32], returns: FFIType.i32 },
+      });
+      return symbols.flock;
+    } catch {
+      // The next name.
+    }
+  }
+  return null;
+}
+
+/** The lock file is then a database of its own, so that the one beside it stays open to readers. */
+export function lockBySqlite(folder: string, path: string): () => void {
+  const database = new Database(path, { create: true, readwrite: true, strict: true });
+  try {
+    database.run("PRAGMA locking_mode=EXCLUSIVE");
+    database.run("BEGIN EXCLUSIVE");
+  } catch (error) {
+    database.close();
+    if ((error as { code?: string }).code === "SQLITE_BUSY") throw inUse(folder, "another process");
+    throw error;
+  }
+  return () => database.close();
+}
+
+/** The mark's file. */
+export class MarkFile {
+  readonly #folder: string;
+  readonly #path: string;
+  #file: number | null = null;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+    this.#path = join(folder, "mark");
+  }
+
+  read(): string[] {
+    if (!existsSync(this.#path)) return [];
+    const bytes = readFileSync(this.#path);
+    return [0, 1].map((slot) => {
+      const text = bytes
+        .subarray(slot * slotDistance, slot * slotDistance + markTextLength)
+        .toString("latin1");
+      return text.replace(/\0+$/, "");
+    });
+  }
+
+  write(slot: 0 | 1, text: string): void {
+    if (this.#file === null) {
+      const isNew = !existsSync(this.#path);
+      this.#file = openSync(this.#path, constants.O_RDWR | constants.O_CREAT, 0o644);
+      if (isNew) {
+        writeWhole(this.#file, Buffer.alloc(2 * slotDistance), 0);
+        fsyncSync(this.#file);
+        syncFolder(this.#folder);
+      }
+    }
+    writeWhole(this.#file, Buffer.from(text, "latin1"), slot * slotDistance);
+    fsyncSync(this.#file);
+  }
+
+  close(): void {
+    if (this.#file !== null) closeSync(this.#file);
+    this.#file = null;
+  }
+}
+
+function writeWhole(file: number, bytes: Buffer, position: number): void {
+  for (let done = 0; done < bytes.length; ) {
+    done += writeSync(file, bytes, done, bytes.length - done, position + done);
+  }
+}
+
+/** So that a new file's name outlives a crash too. Windows cannot open folders, and needs no such thing. */
+export function syncFolder(folder: string): void {
+  if (process.platform === "win32") return;
+  const file = openSync(folder, "r");
+  fsyncSync(file);
+  closeSync(file);
+}
+
+/** What the file system lets this user have; 0 when it does not say. */
+export function freeBytes(folder: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  } catch {
+    return 0;
+  }
+}
+
+/**
+ * Room held back: on a full disk deletes and checkpoints need some too. Taken only where three times as much is
+ * free, so that taking it again does not fill the disk again.
+ */
+export class Ballast {
+  readonly #folder: string;
+  readonly #path: string;
+  #isThere: boolean;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+    this.#path = join(folder, "ballast");
+    this.#isThere = existsSync(this.#path);
+  }
+
+  get isThere(): boolean {
+    return this.#isThere;
+  }
+
+  take(): void {
+    if (this.#isThere) return;
+    try {
+      if (freeBytes(this.#folder) < 3 * ballastBytes) return;
+      const file = openSync(this.#path, "w");
+      // Not zeros alone: a file system that compresses or skips them would hold nothing back.
+      const block = Buffer.from(crypto.getRandomValues(new Uint8Array(64 * 1024)));
+      for (let at = 0; at < ballastBytes; at += block.length) writeWhole(file, block, at);
+      fsyncSync(file);
+      closeSync(file);
+      this.#isThere = true;
+    } catch {
+      this.free();
+    }
+  }
+
+  free(): void {
+    try {
+      unlinkSync(this.#path);
+    } catch {
+      // It was not there.
+    }
+    this.#isThere = false;
+  }
+}

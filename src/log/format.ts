@@ -1,0 +1,214 @@
+/**
+ * The log's formats, as pure functions: how a batch is split into entries and changes, how it is checked and
+ * chained to the one before, and the texts of the mark and the meta row. Everything recovery refuses is refused
+ * here before it is written, so that no batch the log acknowledged can keep it from starting again. Nothing here
+ * reads a clock, a file or a record's meaning.
+ */
+import { assert } from "../lib/assert.ts";
+import type { Batch } from "./log.ts";
+
+/** The version of what lies in the data folder. A newer one is refused, an older one migrated after a copy. */
+export const formatVersion = 1;
+
+/** The hash before the first batch. */
+export const firstHash = "0000000000000000";
+
+export type Header = { revision: number; at: number; clock: number };
+
+/** A record put, or deleted (text null). `id` is the part, a tab and the key. */
+export type Change = { id: string; text: string | null };
+
+/** One batch as it is kept. */
+export type LogRow = {
+  first: number;
+  last: number;
+  text: string;
+  /** Eight hex digits an entry: which entry is damaged, where the hash only says that one of the batch is. */
+  checks: string;
+  /** Of this batch's text, seeded with the hash of the batch before it. */
+  hash: string;
+};
+
+/** One row of an image, put or (text null) deleted. */
+export type RowChange = { part: string; key: string; text: string | null; check: number };
+
+const hex = (value: number | bigint, digits: number) => value.toString(16).padStart(digits, "0");
+
+const checkOf = (text: string) => hex(Bun.hash.crc32(text), 8);
+
+/** xxHash64, because Bun's xxHash3 reads only the lower half of its seed: half a chain is no chain. */
+export function chainHash(previous: string, text: string): string {
+  return hex(Bun.hash.xxHash64(text, BigInt(`0x${previous}`)), 16);
+}
+
+/** Over part, key and text, so that a row under another row's key is found too. */
+export function rowCheck(part: string, key: string, text: string): number {
+  return Bun.hash.crc32(text, Bun.hash.crc32(key, Bun.hash.crc32(part)));
+}
+
+export function rowChange({ id, text }: Change): RowChange {
+  const tab = id.indexOf("\t");
+  const part = id.slice(0, tab);
+  const key = id.slice(tab + 1);
+  return { part, key, text, check: text === null ? 0 : rowCheck(part, key, text) };
+}
+
+/** Entries begin at the lines that start with "@". */
+export function splitEntries(text: string): string[] {
+  const entries: string[] = [];
+  let start = 0;
+  while (start < text.length) {
+    const next = text.indexOf("\n@", start);
+    const end = next < 0 ? text.length : next + 1;
+    entries.push(text.slice(start, end));
+    start = end;
+  }
+  return entries;
+}
+
+export function readHeader(entry: string): Header {
+  const [revision, at, clock] = entry.slice(1, entry.indexOf("\n")).split("\t", 3);
+  return { revision: Number(revision), at: Number(at), clock: Number(clock) };
+}
+
+/** The changes of one entry or of a whole batch, in their order. */
+export function readChanges(text: string): Change[] {
+  const changes: Change[] = [];
+  let start = 0;
+  while (start < text.length) {
+    const end = text.indexOf("\n", start);
+    assert(end >= 0, "every line of a batch ends");
+    const sign = text[start];
+    if (sign === "+") {
+      const keyAt = text.indexOf("\t", start) + 1;
+      const textAt = text.indexOf("\t", keyAt) + 1;
+      assert(keyAt > 0 && textAt > 0 && textAt <= end, "a put has a part, a key and a text");
+      changes.push({ id: text.slice(start + 1, textAt - 1), text: text.slice(textAt, end) });
+    } else if (sign === "-") {
+      const id = text.slice(start + 1, end);
+      const tab = id.indexOf("\t");
+      assert(tab >= 0 && id.indexOf("\t", tab + 1) < 0, "a delete has a part and a key");
+      changes.push({ id, text: null });
+    } else assert(sign === "@", "a line is a header, a put or a delete");
+    start = end + 1;
+  }
+  return changes;
+}
+
+export function encodeBatch(previousHash: string, batch: Batch): LogRow {
+  const { first, last, text } = batch;
+  let checks = "";
+  for (const entry of splitEntries(text)) checks += checkOf(entry);
+  const row = { first, last, text, checks, hash: chainHash(previousHash, text) };
+  const problem = rowProblem(previousHash, row);
+  assert(problem === null, `the batch ${first}–${last} is malformed: ${problem}`);
+  // What is not well-formed would come back changed: storages keep UTF-8.
+  assert(text.isWellFormed(), `the batch ${first}–${last} is not well-formed Unicode`);
+  return row;
+}
+
+/** What is wrong with a batch as it was read, or null. */
+export function rowProblem(previousHash: string, row: LogRow): string | null {
+  const entries = splitEntries(row.text);
+  let revision = row.first - 1;
+  for (const [index, entry] of entries.entries()) {
+    const after = revision === row.first - 1 ? "the batch's start" : `entry ${revision}`;
+    if (row.checks.slice(index * 8, index * 8 + 8) !== checkOf(entry)) {
+      return `the entry after ${after} has a wrong checksum`;
+    }
+    const header = readHeader(entry);
+    if (entry[0] !== "@" || !entry.endsWith("\n") || !Number.isSafeInteger(header.revision)) {
+      return `the entry after ${after} has no proper header`;
+    }
+    if (header.revision <= revision) return `entry ${header.revision} stands after entry ${revision}`;
+    if (index === 0 && header.revision !== row.first) return `the first entry is ${header.revision}`;
+    revision = header.revision;
+  }
+  if (revision !== row.last) return `the last entry is ${revision}, not ${row.last}`;
+  if (row.checks.length !== entries.length * 8) return "entries are missing";
+  if (row.hash !== chainHash(previousHash, row.text)) return "it does not chain to what stands before it";
+  return null;
+}
+
+/** The high-water mark: what a finished sync is known to cover, and the revisions that may have left. */
+export type Mark = { revision: number; hash: string; ceiling: number; sequence: number };
+
+/** Every slot's text has this length, so that writing one never changes the size of its file. */
+export const markTextLength = 128;
+
+export function encodeMark(mark: Mark): string {
+  const body = `cortex-mark ${formatVersion} ${mark.sequence} ${mark.revision} ${mark.hash} ${mark.ceiling}`;
+  return `${`${body} ${checkOf(body)}`.padEnd(markTextLength - 1)}\n`;
+}
+
+export function decodeMark(text: string): Mark | null {
+  const body = text.trimEnd();
+  const cut = body.lastIndexOf(" ");
+  if (text.length !== markTextLength || cut < 0 || checkOf(body.slice(0, cut)) !== body.slice(cut + 1))
+    return null;
+  const [name, , sequence, revision, hash, ceiling] = body.split(" ");
+  if (name !== "cortex-mark" || hash === undefined) return null;
+  return { revision: Number(revision), hash, ceiling: Number(ceiling), sequence: Number(sequence) };
+}
+
+/** The newest slot that is whole; null when neither is. */
+export function newestMark(slots: readonly string[]): Mark | null {
+  let newest: Mark | null = null;
+  for (const slot of slots) {
+    const mark = decodeMark(slot);
+    if (mark !== null && (newest === null || mark.sequence > newest.sequence)) newest = mark;
+  }
+  return newest;
+}
+
+/**
+ * Where the images stand. An image with `folding` above `to` is the state at `to` in which some keys already
+ * have their value as of `folding`; replaying the entries after `to`, at least up to `folding`, makes it whole.
+ */
+export type Meta = {
+  format: number;
+  /** The rows of the image are as of imageTo, some already as of imageFolding. */
+  imageTo: number;
+  imageFolding: number;
+  /** The log's first row follows this revision; so is the base, where it is kept. */
+  baseTo: number;
+  baseFolding: number;
+  /** A snapshot keeps no entries and so no base. */
+  hasBase: boolean;
+  /** The chain's hash, wall and lease clock at baseTo. */
+  hash: string;
+  at: number;
+  clock: number;
+};
+
+export const firstMeta: Meta = {
+  format: formatVersion,
+  imageTo: 0,
+  imageFolding: 0,
+  baseTo: 0,
+  baseFolding: 0,
+  hasBase: true,
+  hash: firstHash,
+  at: 0,
+  clock: 0,
+};
+
+export function encodeMeta(meta: Meta): string {
+  const body = JSON.stringify(meta);
+  return `${checkOf(body)} ${body}`;
+}
+
+/** The format alone, which every version can read of every other; null when even that cannot be read. */
+export function formatOf(text: string): number | null {
+  try {
+    const format: unknown = JSON.parse(text.slice(text.indexOf(" ") + 1)).format;
+    return typeof format === "number" ? format : null;
+  } catch {
+    return null;
+  }
+}
+
+export function decodeMeta(text: string): Meta | null {
+  const body = text.slice(9);
+  return checkOf(body) === text.slice(0, 8) ? (JSON.parse(body) as Meta) : null;
+}

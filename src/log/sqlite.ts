@@ -1,0 +1,300 @@
+/**
+ * The storage port over one SQLite file in a data folder: `cortex.db`, beside it `mark`, `lock` and `ballast`. It is
+ * the one place that speaks SQL. Every call works synchronously and answers with a settled promise, so it belongs on
+ * a thread of its own. Errors are told apart here: a full disk is a result, a damaged or unwritable folder a
+ * LogError, anything else is thrown as it came and ends the log.
+ */
+import { Database, type SQLQueryBindings, type Statement } from "bun:sqlite";
+import { rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { Ballast, freeBytes, lockFolder, MarkFile, makeFolder, notWritable, syncFolder } from "./folder.ts";
+import type { LogRow, RowChange } from "./format.ts";
+import { LogError } from "./log.ts";
+import type { Image, Row, Storage, Write } from "./storage.ts";
+
+/** A write-ahead file past this is checkpointed when nothing waits, past that in any case. */
+const idleWalBytes = 1024 * 1024;
+const busyWalBytes = 64 * 1024 * 1024;
+const idleTidiesPerBallast = 200;
+
+/**
+ * Text keys without a rowid: measured against 16 KiB pages, the default 4 KiB costs half as much when rows scattered
+ * over an image change. `pulse` is there to be changed: SQLite syncs nothing for a commit that changes nothing.
+ */
+const schema = `
+  CREATE TABLE meta (id INTEGER PRIMARY KEY CHECK (id = 1), text TEXT NOT NULL, pulse INTEGER NOT NULL) STRICT;
+  CREATE TABLE log (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, text TEXT NOT NULL,
+    checks TEXT NOT NULL, hash TEXT NOT NULL) STRICT;
+  CREATE TABLE image (part TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, "check" INTEGER NOT NULL,
+    PRIMARY KEY (part, key)) WITHOUT ROWID, STRICT;
+  CREATE TABLE base (part TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, "check" INTEGER NOT NULL,
+    PRIMARY KEY (part, key)) WITHOUT ROWID, STRICT;`;
+
+export class SqliteStorage implements Storage {
+  readonly name: string;
+  readonly #path: string;
+  readonly #mark: MarkFile;
+  #ballast: Ballast | null = null;
+  #unlock: (() => void) | null = null;
+  #db: Database | null = null;
+  #statements = new Map<string, Statement>();
+  #synchronous: "FULL" | "NORMAL" | null = null;
+  /** A write or sync failed: what the handle says since then is worth nothing. */
+  #isBroken = false;
+  #tidiesSinceBallast = 0;
+
+  constructor(folder: string) {
+    this.name = folder;
+    this.#path = join(folder, "cortex.db");
+    this.#mark = new MarkFile(folder);
+  }
+
+  async open(): Promise<void> {
+    makeFolder(this.name);
+    this.#unlock = lockFolder(this.name);
+    const ballast = new Ballast(this.name);
+    this.#ballast = ballast;
+    try {
+      this.#connect();
+    } catch (error) {
+      // Opening needs some room too, the shared-memory file included.
+      if (!isFull(error) && codeOf(error) !== "SQLITE_IOERR_SHMSIZE") throw this.#named(error);
+      this.#disconnect();
+      ballast.free();
+      try {
+        this.#connect();
+      } catch (again) {
+        throw this.#named(again);
+      }
+    }
+    ballast.take();
+  }
+
+  #connect(): void {
+    const db = new Database(this.#path, { create: true, readwrite: true, strict: true });
+    this.#db = db;
+    db.run("PRAGMA busy_timeout=5000");
+    db.run("PRAGMA journal_mode=WAL");
+    db.run("PRAGMA wal_autocheckpoint=0");
+    db.run("PRAGMA cache_size=-65536");
+    db.run("PRAGMA temp_store=MEMORY");
+    this.#setSynchronous("FULL");
+    // Only an empty file is given tables: one of another format is looked at, not touched.
+    if (this.#read("SELECT count(*) FROM sqlite_schema")[0]![0] !== 0) return;
+    db.run(`BEGIN IMMEDIATE; ${schema} COMMIT;`);
+    syncFolder(this.name);
+  }
+
+  #disconnect(): void {
+    for (const statement of this.#statements.values()) statement.finalize();
+    this.#statements.clear();
+    this.#db?.close();
+    this.#db = null;
+    this.#synchronous = null;
+  }
+
+  async readMeta(): Promise<string | null> {
+    return (this.#read("SELECT text FROM meta")[0]?.[0] as string | undefined) ?? null;
+  }
+
+  async count(): Promise<{ rows: number; log: number }> {
+    const [counts] = this.#read("SELECT (SELECT count(*) FROM image), (SELECT count(*) FROM log)");
+    return { rows: counts![0] as number, log: counts![1] as number };
+  }
+
+  async readRows(
+    image: Image,
+    after: { part: string; key: string } | null,
+    countMax: number,
+  ): Promise<Row[]> {
+    const columns = `SELECT part, key, text, "check" FROM ${image}`;
+    const rows =
+      after === null
+        ? this.#read(`${columns} ORDER BY part, key LIMIT ?`, countMax)
+        : this.#read(
+            `${columns} WHERE (part, key) > (?, ?) ORDER BY part, key LIMIT ?`,
+            after.part,
+            after.key,
+            countMax,
+          );
+    return rows as unknown as Row[];
+  }
+
+  async readLog(after: number, bytesMax: number): Promise<LogRow[]> {
+    const sql = "SELECT first, last, text, checks, hash FROM log WHERE first > ? ORDER BY first";
+    const page: LogRow[] = [];
+    let bytes = 0;
+    try {
+      for (const row of this.#statement(sql).iterate(after)) {
+        page.push(row as LogRow);
+        bytes += (row as LogRow).text.length;
+        if (bytes >= bytesMax) break;
+      }
+    } catch (error) {
+      throw this.#named(error);
+    }
+    return page;
+  }
+
+  async commit(write: Write, sync: boolean): Promise<"done" | "full"> {
+    const db = this.#open();
+    try {
+      this.#setSynchronous(sync ? "FULL" : "NORMAL");
+      this.#run("BEGIN IMMEDIATE");
+      this.#apply(write, sync);
+      this.#run("COMMIT");
+      return "done";
+    } catch (error) {
+      const full = isFull(error);
+      // A full disk may have ended the transaction already. After anything else the handle is not used again.
+      if (full && db.inTransaction) this.#run("ROLLBACK");
+      if (full) return "full";
+      this.#isBroken = true;
+      throw this.#named(error);
+    }
+  }
+
+  #apply(write: Write, sync: boolean): void {
+    const { copy, log } = write;
+    if (copy !== undefined) {
+      this.#run(`DELETE FROM ${copy.to}`);
+      if (copy.from !== "nothing") this.#run(`INSERT INTO ${copy.to} SELECT * FROM ${copy.from}`);
+    }
+    if (write.dropAbove !== undefined) this.#run("DELETE FROM log WHERE first > ?", write.dropAbove);
+    if (write.dropThrough !== undefined) this.#run("DELETE FROM log WHERE first <= ?", write.dropThrough);
+    if (log !== undefined) {
+      const sql = "INSERT OR REPLACE INTO log (first, last, text, checks, hash) VALUES (?, ?, ?, ?, ?)";
+      this.#run(sql, log.first, log.last, log.text, log.checks, log.hash);
+    }
+    if (write.image !== undefined) this.#change("image", write.image);
+    if (write.base !== undefined) this.#change("base", write.base);
+    if (write.meta !== undefined) {
+      const sql =
+        "INSERT INTO meta (id, text, pulse) VALUES (1, ?, 0) ON CONFLICT (id) DO UPDATE SET text = excluded.text, pulse = pulse + 1";
+      this.#run(sql, write.meta);
+    } else if (sync && log === undefined) this.#run("UPDATE meta SET pulse = pulse + 1");
+  }
+
+  #change(image: Image, rows: readonly RowChange[]): void {
+    const put = this.#statement(
+      `INSERT INTO ${image} (part, key, text, "check") VALUES (?, ?, ?, ?)
+       ON CONFLICT (part, key) DO UPDATE SET text = excluded.text, "check" = excluded."check"`,
+    );
+    const remove = this.#statement(`DELETE FROM ${image} WHERE part = ? AND key = ?`);
+    for (const { part, key, text, check } of rows) {
+      if (text === null) remove.run(part, key);
+      else put.run(part, key, text, check);
+    }
+  }
+
+  async readMark(): Promise<string[]> {
+    return this.#mark.read();
+  }
+
+  async writeMark(slot: 0 | 1, text: string): Promise<void> {
+    this.#mark.write(slot, text);
+  }
+
+  async makeRoom(): Promise<void> {
+    this.#ballast?.free();
+    this.#tidiesSinceBallast = 0;
+    // A checkpoint that cannot finish would only eat the room.
+    if (freeBytes(this.name) > this.#walBytes()) this.#checkpoint();
+  }
+
+  async tidy(idle: boolean): Promise<void> {
+    if (this.#walBytes() > (idle ? idleWalBytes : busyWalBytes)) this.#checkpoint();
+    if (!idle || this.#ballast?.isThere !== false) return;
+    if (++this.#tidiesSinceBallast % idleTidiesPerBallast === 0) this.#ballast.take();
+  }
+
+  /** TRUNCATE, so that the file's size tells how much waits to be checkpointed. */
+  #checkpoint(): void {
+    try {
+      this.#read("PRAGMA wal_checkpoint(TRUNCATE)");
+    } catch (error) {
+      // Without room it is tried again later, and so while somebody else reads.
+      if (!isFull(error) && codeOf(error) !== "SQLITE_BUSY" && codeOf(error) !== "SQLITE_LOCKED") throw error;
+    }
+  }
+
+  #walBytes(): number {
+    return statSync(`${this.#path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+  }
+
+  async copyTo(name: string): Promise<void> {
+    const path = join(this.name, name);
+    rmSync(path, { force: true });
+    this.#open().run("VACUUM INTO ?", [path]);
+    syncFolder(this.name);
+  }
+
+  async close(): Promise<void> {
+    // Closing would checkpoint what may not be there. The folder stays locked until the process ends, as it must.
+    if (this.#isBroken) return;
+    try {
+      this.#disconnect();
+      this.#mark.close();
+    } catch {
+      // What was acknowledged is on disk, and after a failure nothing more can be done.
+    }
+    this.#unlock?.();
+    this.#unlock = null;
+  }
+
+  #open(): Database {
+    if (this.#db === null) throw new Error(`${this.name} is not open`);
+    return this.#db;
+  }
+
+  #statement(sql: string): Statement {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#open().prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  #run(sql: string, ...values: SQLQueryBindings[]): void {
+    this.#statement(sql).run(...values);
+  }
+
+  #read(sql: string, ...values: SQLQueryBindings[]): unknown[][] {
+    try {
+      return this.#statement(sql).values(...values) as unknown[][];
+    } catch (error) {
+      throw this.#named(error);
+    }
+  }
+
+  #setSynchronous(level: "FULL" | "NORMAL"): void {
+    if (this.#synchronous === level) return;
+    this.#open().run(`PRAGMA synchronous=${level}`);
+    this.#synchronous = level;
+  }
+
+  /** The errors that say something about the folder rather than about this moment. */
+  #named(error: unknown): unknown {
+    const code = codeOf(error);
+    const message = (error as Error).message;
+    if (/^SQLITE_(NOTADB|CORRUPT|FORMAT|SCHEMA|ERROR|MISMATCH)/.test(code)) {
+      return new LogError(
+        "data-folder-damaged",
+        `${this.#path} is damaged: ${message}`,
+        "Restore a backup. `cortexd verify` lists every damage.",
+      );
+    }
+    if (/^SQLITE_(READONLY|CANTOPEN|PERM|AUTH)/.test(code)) return notWritable(this.name, message);
+    return error;
+  }
+}
+
+function codeOf(error: unknown): string {
+  return String((error as { code?: unknown }).code ?? "");
+}
+
+function isFull(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === "SQLITE_FULL" || code === "ENOSPC";
+}

@@ -1,0 +1,56 @@
+/** What a log must give back, kept plainly: every entry, and the state they add up to. */
+import { readChanges, readHeader } from "../../src/log/format.ts";
+import type { Batch, RecoverySink } from "../../src/log/log.ts";
+
+export type State = Map<string, string>;
+
+export type ModelEntry = { revision: number; text: string };
+
+export function entryText(
+  revision: number,
+  at: number,
+  changes: readonly [id: string, text: string | null][],
+): string {
+  const lines = changes.map(([id, text]) => (text === null ? `-${id}\n` : `+${id}\t${text}\n`));
+  return `@${revision}\t${at}\t${revision * 2}\ttest.change\ttester\n${lines.join("")}`;
+}
+
+/** A batch of one entry that puts one row. */
+export function put(revision: number, key: string, text: string): Batch {
+  return { first: revision, last: revision, text: entryText(revision, 1, [[`tasks\t${key}`, text]]) };
+}
+
+export function applyText(state: State, text: string): void {
+  for (const change of readChanges(text)) {
+    if (change.text === null) state.delete(change.id);
+    else state.set(change.id, change.text);
+  }
+}
+
+export function stateAt(entries: readonly ModelEntry[], revision: number): State {
+  const state: State = new Map();
+  for (const entry of entries) if (entry.revision <= revision) applyText(state, entry.text);
+  return state;
+}
+
+export const sorted = (state: State) => [...state].sort(([a], [b]) => (a < b ? -1 : 1));
+
+/** Rebuilds the state from what recovery hands over. */
+export class Rebuilt implements RecoverySink {
+  readonly state: State = new Map();
+  readonly entries: number[] = [];
+  rowCount = 0;
+  progressed: [number, number][] = [];
+
+  row(part: string, key: string, text: string): void {
+    this.rowCount++;
+    this.state.set(`${part}\t${key}`, text);
+  }
+  entry(text: string): void {
+    this.entries.push(readHeader(text).revision);
+    applyText(this.state, text);
+  }
+  progress(done: number, total: number): void {
+    this.progressed.push([done, total]);
+  }
+}
