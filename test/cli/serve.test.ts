@@ -304,6 +304,23 @@ describe("serve - how it ends", () => {
     expect(await daemon.exited).toBe(exitTable.ok.code);
   });
 
+  const proc = existsSync("/proc/self/stat");
+  test.skipIf(!proc)(
+    `serve - the end of npx, which passes nothing on, ends it${proc ? "" : " (no /proc here)"}`,
+    async () => {
+      const daemon = await start({
+        under: ["sh", "-c", 'sh -c "$NPX_SHELL" shell "$@"; exit $?', "npx"],
+        environment: { NPX_SHELL: 'sh -c "$RUNNER" runner "$@"; exit $?', RUNNER: '"$@"; exit $?' },
+      });
+      const parentOf = (pid: number) =>
+        Number(/^PPid:\s*([0-9]+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]);
+      process.kill(parentOf(parentOf(daemon.pid)), "SIGTERM");
+      expect(await daemon.line("serve.stopping")).toMatchObject({ by: "the end of npx" });
+      await daemon.line("serve.stopped");
+      await daemon.exited;
+    },
+  );
+
   test.skipIf(!strace)(`serve - a second signal ends it at once${noStrace}`, async () => {
     const daemon = await start();
     // A disk that takes its time holds the graceful end up.
