@@ -147,6 +147,25 @@ describe("serve - start", () => {
     }
   });
 
+  const pages: [string, string][] = [
+    ["/swagger", "text/html"],
+    ["/swagger/json", "application/json"],
+    ["/swagger/ui.js", "javascript"],
+    ["/swagger/ui.css", "text/css"],
+  ];
+  test("serve - Swagger comes from inside, with nothing beside the program", async () => {
+    const daemon = await start({ preset: "development" });
+    for (const [path, type] of pages) {
+      const response = await fetch(daemon.url + path);
+      expect([path, response.status, response.headers.get("content-type")]).toEqual([
+        path,
+        200,
+        expect.stringContaining(type),
+      ]);
+      expect((await response.text()).length).toBeGreaterThan(200);
+    }
+  });
+
   // From the source it is Bun that reads them, for every program; the executable is ours.
   if (process.env.CORTEX_TEST_EXECUTABLE) {
     test("serve - the executable ignores a stranger's .env and bunfig.toml in its folder", async () => {

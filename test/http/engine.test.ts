@@ -1,45 +1,25 @@
-/** The routes over the real engine: one mail from submit to result, over plain HTTP. */
+/** The routes over a real daemon, from the source or the executable: one mail from submit to result, over plain HTTP. */
 import { afterAll, describe, expect, test } from "bun:test";
-import { systemClock } from "../../src/engine/clock.ts";
-import { Engine } from "../../src/engine/engine.ts";
-import { MemoryLog } from "../../src/log/memory.ts";
-import { quietTelemetry } from "../../src/telemetry/telemetry.ts";
 import type { Problem } from "../../src/wire/errors.ts";
 import { explain } from "../../src/wire/explain.ts";
 import { MetricsView, TableView } from "../../src/wire/http.ts";
 import { limits } from "../../src/wire/limits.ts";
 import { type OperationName, type Output, operations } from "../../src/wire/operations.ts";
-import { world } from "./world.ts";
+import { tableNames } from "../../src/wire/state.ts";
+import { spawnDaemon } from "../support/daemon.ts";
 
-const engine = new Engine({
-  log: new MemoryLog(1000),
-  clock: systemClock,
-  config: {
-    preset: "development",
-    version: "0.1.0",
-    heartbeatMs: 5000,
-    silenceMs: 15_000,
-    graceMs: 0,
-    ageingMs: 0,
-    interruptionsMax: 5,
-    retentionMs: 3600_000,
-    retentionCount: 100_000,
-    queuedTasksMax: 100_000,
-    memoryBytesMax: 1e9,
-    undurableBytesMax: 64 * 1024 * 1024,
-  },
-  telemetry: quietTelemetry(),
-  random: () => 0.5,
-  onFailure: (error) => {
-    throw error;
-  },
-});
-await engine.start();
-const w = world({ port: engine });
-afterAll(async () => {
-  await w[Symbol.asyncDispose]();
-  await engine.stop();
-});
+const daemon = await spawnDaemon({ preset: "development" });
+afterAll(() => daemon.kill());
+
+const w = {
+  fetch: (path: string, init?: RequestInit) => fetch(daemon.url + path, init),
+  send: (method: string, path: string, body: unknown, headers: Record<string, string> = {}) =>
+    w.fetch(path, {
+      method,
+      headers: { "content-type": "application/json", ...headers },
+      body: JSON.stringify(body),
+    }),
+};
 
 /** The answer, which must be what the operation promises. */
 async function said<N extends OperationName>(operation: N, response: Response): Promise<Output<N>> {
@@ -140,7 +120,7 @@ describe("http engine", () => {
     await said("task.list", await w.fetch(`/api/tasks?limit=1&cursor=${first.cursor}`));
     await said("queue.list", await w.fetch("/api/queues"));
     await said("state.get", await w.fetch("/api/state"));
-    for (const table of engine.tables()) {
+    for (const table of tableNames) {
       const page = await (await w.fetch(`/api/state?table=${table}&limit=2`)).json();
       expect([table, explain(TableView, page)]).toEqual([table, []]);
     }
@@ -151,7 +131,8 @@ describe("http engine", () => {
   test("http engine - the stream holds every record that the pages hold", async () => {
     const lines = (await (await w.fetch("/api/state?format=ndjson")).text()).trimEnd().split("\n");
     const [head, ...records] = lines.map((line) => JSON.parse(line));
-    expect(head.revision).toBe(engine.revision);
+    const state = await said("state.get", await w.fetch("/api/state"));
+    expect(head.revision).toBe(state.revision);
     const { tasks } = (await said(
       "task.list",
       await w.fetch("/api/tasks?limit=1000"),
