@@ -1,0 +1,58 @@
+/**
+ * `bun run bench`: runs the benchmarks and prints what they found. `--smoke` is one quick round of each, `--json` prints
+ * one JSON object, `--only NAME` (more than once, or parted by commas) runs some of them, `--rounds N` more or fewer
+ * rounds, `--profile DIR` lets the daemon write CPU profiles there. Data folders lie in TMPDIR: it should be the disk
+ * that is meant. Ends with 1 when anything failed or a figure is zero.
+ */
+import { parseArgs } from "node:util";
+import { type Benchmark, measure, type Result, type Scale } from "./benchmark.ts";
+import { memory } from "./memory.ts";
+import { recovery } from "./recovery.ts";
+import { machine, report } from "./report.ts";
+import { tasks } from "./tasks.ts";
+
+const benchmarks: Benchmark[] = [...tasks, memory, recovery];
+
+const { values } = parseArgs({
+  args: Bun.argv.slice(2),
+  options: {
+    smoke: { type: "boolean", default: false },
+    json: { type: "boolean", default: false },
+    only: { type: "string", multiple: true, default: [] },
+    rounds: { type: "string" },
+    profile: { type: "string" },
+  },
+});
+
+const only = values.only.flatMap((names) => names.split(","));
+for (const name of only)
+  if (!benchmarks.some((one) => one.name === name))
+    throw new Error(
+      `there is no benchmark ${name}; there are ${benchmarks.map((one) => one.name).join(", ")}`,
+    );
+
+const scale: Scale = {
+  smoke: values.smoke,
+  rounds: Number(values.rounds ?? (values.smoke ? 1 : 3)),
+  warmMs: values.smoke ? 100 : 700,
+  runMs: values.smoke ? 800 : 2000,
+  profile: values.profile ?? null,
+};
+if (!(Number.isInteger(scale.rounds) && scale.rounds > 0))
+  throw new Error("--rounds is a whole number from 1 on");
+
+const results: Result[] = [];
+for (const benchmark of benchmarks) {
+  if (only.length > 0 && !only.includes(benchmark.name)) continue;
+  results.push(
+    await measure(benchmark, scale, (side, round) =>
+      process.stderr.write(`${benchmark.name}: round ${round + 1} of ${scale.rounds}, ${side}\n`),
+    ),
+  );
+}
+process.stdout.write(
+  values.json
+    ? `${JSON.stringify({ at: new Date().toISOString(), machine: machine(), ...scale, results }, null, 2)}\n`
+    : `\n${report(results, scale)}`,
+);
+process.exit(0);

@@ -1,0 +1,242 @@
+/**
+ * The benchmarks of tasks: how many a second come in, how many go through their whole life, and how soon one that is
+ * submitted at rest reaches its handler. Each proves by the daemon's own counters that what was answered was there
+ * and was synced.
+ */
+import type { Daemon } from "../test/support/daemon.ts";
+import type { Benchmark, Figures, Scale } from "./benchmark.ts";
+import { countingSyncs, load, loaded, metricsOf, type Server, withBaseline, withDaemon } from "./children.ts";
+import type { Length, Load, Outcome } from "./load.ts";
+
+const rate = { unit: "tasks/s", better: "more" } as const;
+/** How well commits are shared. */
+const perSync = { unit: "tasks", better: "more" } as const;
+
+const perSecond = ({ count, startedAt, endedAt }: Pick<Outcome, "count" | "startedAt" | "endedAt">) =>
+  (1000 * count) / (endedAt - startedAt);
+
+function expectCount(what: string, found: number, expected: number): void {
+  if (found !== expected) throw new Error(`the daemon counts ${found} tasks ${what}, not ${expected}`);
+}
+
+const timed = ({ warmMs, runMs }: Scale): Length => ({ warmMs, runMs });
+
+/** A benchmark in which one load submits as fast as it is answered. */
+function submitting(
+  name: string,
+  says: string,
+  loadOf: (daemon: Daemon, length: Length) => Load,
+  against: string,
+  baseline: { kind: "echo" | "route"; loadOf: (server: Server, length: Length) => Load },
+): Benchmark {
+  return {
+    name,
+    says,
+    against,
+    figures: { rate, perSync },
+    sides: {
+      baseline: (scale) =>
+        withBaseline(baseline.kind, async (server) => ({
+          rate: perSecond(await loaded(baseline.loadOf(server, timed(scale)))),
+        })),
+      cortexd: (scale) =>
+        withDaemon(scale, async (daemon) => {
+          let outcome: Outcome | undefined;
+          const syncs = await countingSyncs(daemon, async () => {
+            outcome = await loaded(loadOf(daemon, timed(scale)));
+          });
+          const { total } = outcome as Outcome;
+          expectCount("submitted", (await metricsOf(daemon)).daemon.tasksSubmitted, total);
+          return { rate: perSecond(outcome as Outcome), perSync: total / syncs };
+        }),
+    },
+  };
+}
+
+const frames = (
+  url: string,
+  operation: "submit" | "complete",
+  perFrame: number,
+  inFlight: number,
+  length: Length,
+  echo: boolean,
+): Load => ({ kind: "frames", url, operation, perFrame, inFlight, length, echo });
+
+const submitFrames = submitting(
+  "submit-frames",
+  "One connection submits in frames of 100 operations, 4 frames in flight.",
+  ({ wsUrl }, length) => frames(wsUrl, "submit", 100, 4, length, false),
+  "the same frames through a bare WebSocket echo.",
+  { kind: "echo", loadOf: ({ url }, length) => frames(url, "submit", 100, 4, length, true) },
+);
+
+const submitSingle = submitting(
+  "submit-single",
+  "One connection submits in frames of one operation, 64 in flight.",
+  ({ wsUrl }, length) => frames(wsUrl, "submit", 1, 64, length, false),
+  "the same frames through a bare WebSocket echo.",
+  { kind: "echo", loadOf: ({ url }, length) => frames(url, "submit", 1, 64, length, true) },
+);
+
+const submitClient = submitting(
+  "submit-client",
+  "400 concurrent callers of the public client, each awaiting its submit.",
+  ({ wsUrl }, length) => ({ kind: "callers", url: wsUrl, callers: 400, length }),
+  "bare frames of 100 of the same operations, 4 in flight, through an echo.",
+  { kind: "echo", loadOf: ({ url }, length) => frames(url, "submit", 100, 4, length, true) },
+);
+
+const submitRest = submitting(
+  "submit-rest",
+  "POST /api/tasks over 64 kept connections.",
+  ({ port }, length) => ({ kind: "requests", port, connections: 64, length }),
+  "the same requests to an empty Elysia route that validates them.",
+  { kind: "route", loadOf: ({ port }, length) => ({ kind: "requests", port, connections: 64, length }) },
+);
+
+/** What workers do, from the first beginning to the last answer. */
+function together(outcomes: readonly Outcome[], startedAt: number): Outcome {
+  return {
+    count: outcomes.reduce((sum, { count }) => sum + count, 0),
+    startedAt,
+    endedAt: Math.max(...outcomes.map(({ endedAt }) => endedAt)),
+    total: outcomes.reduce((sum, { total }) => sum + total, 0),
+    times: [],
+  };
+}
+
+async function completed(daemon: Daemon, count: number): Promise<void> {
+  while ((await metricsOf(daemon)).daemon.tasksCompleted < count) await Bun.sleep(20);
+}
+
+const capacity = 1000;
+
+/** The whole life of so many tasks: submitted before the workers come, or while they work. */
+async function lives(
+  daemon: Daemon,
+  count: number,
+  workers: number,
+  how: { bare: boolean; queuedBefore: boolean },
+): Promise<Figures> {
+  const submit = frames(daemon.wsUrl, "submit", 100, 4, { count }, false);
+  if (how.queuedBefore) await loaded(submit);
+  const loads = await Promise.all(
+    Array.from({ length: workers }, (_, i) =>
+      load({ kind: "worker", url: daemon.wsUrl, workerId: `worker-${i + 1}`, capacity, bare: how.bare }),
+    ),
+  );
+  let outcome: Outcome | undefined;
+  const syncs = await countingSyncs(daemon, async () => {
+    for (const one of loads) one.start();
+    const submitted = how.queuedBefore ? null : await loaded(submit);
+    await completed(daemon, count);
+    for (const one of loads) one.stop();
+    const outcomes = await Promise.all(loads.map((one) => one.outcome()));
+    const startedAt = submitted?.startedAt ?? Math.min(...outcomes.map((one) => one.startedAt));
+    outcome = together(outcomes, startedAt);
+  });
+  expectCount("completed, as many as the workers were told", count, (outcome as Outcome).total);
+  return { rate: perSecond(outcome as Outcome), perSync: count / syncs };
+}
+
+const drain: Benchmark = {
+  name: "drain",
+  says: "One worker process is pushed, completes and is acknowledged a queue that is full before it comes (bare frames).",
+  against: "frames of 100 completions through a bare WebSocket echo, 10 in flight.",
+  figures: { rate, perSync },
+  sides: {
+    baseline: (scale) =>
+      withBaseline("echo", async ({ url }) => ({
+        rate: perSecond(await loaded(frames(url, "complete", 100, capacity / 100, timed(scale), true))),
+      })),
+    cortexd: (scale) =>
+      withDaemon(scale, (daemon) =>
+        lives(daemon, scale.smoke ? 20_000 : 300_000, 1, { bare: true, queuedBefore: true }),
+      ),
+  },
+};
+
+const fleet = 4;
+
+const drainClient: Benchmark = {
+  ...drain,
+  name: "drain-client",
+  says: "The same by one worker process that uses the public client.",
+  sides: {
+    ...drain.sides,
+    cortexd: (scale) =>
+      withDaemon(scale, (daemon) =>
+        lives(daemon, scale.smoke ? 20_000 : 300_000, 1, { bare: false, queuedBefore: true }),
+      ),
+  },
+};
+
+const pipeline: Benchmark = {
+  name: "pipeline",
+  says: `A producer and ${fleet} worker processes with the public client, from the first submit to the last acknowledgement.`,
+  against: `${fleet + 1} processes sending frames of 100 through one bare WebSocket echo, the producer's share counted.`,
+  figures: { rate, perSync },
+  sides: {
+    baseline: (scale) =>
+      withBaseline("echo", async ({ url }) => {
+        const loads = await Promise.all(
+          Array.from({ length: fleet + 1 }, (_, i) =>
+            load(frames(url, i === 0 ? "submit" : "complete", 100, 4, timed(scale), true)),
+          ),
+        );
+        for (const one of loads) one.start();
+        const outcomes = await Promise.all(loads.map((one) => one.outcome()));
+        // A task is two operations: one of the producer's and one of a worker's.
+        return { rate: outcomes.reduce((sum, one) => sum + perSecond(one), 0) / 2 };
+      }),
+    cortexd: (scale) =>
+      withDaemon(scale, (daemon) =>
+        lives(daemon, scale.smoke ? 20_000 : 200_000, fleet, { bare: false, queuedBefore: false }),
+      ),
+  },
+};
+
+const quantile = (times: readonly number[], q: number) =>
+  [...times].sort((a, b) => a - b)[Math.floor(q * (times.length - 1))] as number;
+
+const samplesOf = ({ smoke }: Scale) => (smoke ? 100 : 1000);
+/** The first ones find cold code. */
+const latencies = ({ times }: Outcome): Figures => {
+  const warm = times.slice(Math.floor(times.length / 5));
+  return { p50: quantile(warm, 0.5), p99: quantile(warm, 0.99) };
+};
+
+const latency: Benchmark = {
+  name: "latency",
+  says: "From a submit until its handler starts, at rest, through the public client.",
+  against: "a frame that is echoed once a thread has committed it as one synced SQLite row.",
+  figures: { p50: { unit: "ms", better: "less" }, p99: { unit: "ms", better: "less" } },
+  sides: {
+    baseline: (scale) =>
+      withBaseline("commit", async ({ url }) =>
+        latencies(await loaded({ kind: "echoed", url, samples: samplesOf(scale) })),
+      ),
+    cortexd: (scale) =>
+      withDaemon(scale, async (daemon) => {
+        let figures: Figures = {};
+        const samples = samplesOf(scale);
+        const syncs = await countingSyncs(daemon, async () => {
+          figures = latencies(await loaded({ kind: "start", url: daemon.wsUrl, samples }));
+        });
+        // A submit and a completion each, and nothing that they could share a sync with.
+        if (syncs < 2 * samples) throw new Error(`${samples} lives took ${syncs} syncs`);
+        return figures;
+      }),
+  },
+};
+
+export const tasks: Benchmark[] = [
+  submitFrames,
+  submitSingle,
+  submitClient,
+  submitRest,
+  drain,
+  drainClient,
+  pipeline,
+  latency,
+];
