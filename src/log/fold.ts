@@ -12,6 +12,10 @@
  * generation is written only once the mark covers it, and what the mark covers is never cut silently), and nobody
  * reads the image as a state before the entries up to `folding` are applied (`folding` is kept beside `to`, so that
  * recovering to an earlier revision starts from the base instead).
+ *
+ * `folding` never goes back. After a crash the next generation may end below a half-written one (other options, a
+ * shorter history); when it is whole, some keys are still as of the old `folding`, so the image is not whole yet:
+ * such a key is changed in (to, folding] or has the same value at both, and the argument above holds unchanged.
  */
 import { type Change, type RowChange, rowChange } from "./format.ts";
 

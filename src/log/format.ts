@@ -71,6 +71,11 @@ export function readHeader(entry: string): Header {
   return { revision: Number(revision), at: Number(at), clock: Number(clock) };
 }
 
+/** The header of a batch's last entry. */
+export function lastHeader(text: string): Header {
+  return readHeader(text.slice(text.lastIndexOf("\n@") + 1));
+}
+
 /** The changes of one entry or of a whole batch, in their order. */
 export function readChanges(text: string): Change[] {
   const changes: Change[] = [];
@@ -112,17 +117,17 @@ export function rowProblem(previousHash: string, row: LogRow): string | null {
   const entries = splitEntries(row.text);
   let revision = row.first - 1;
   for (const [index, entry] of entries.entries()) {
-    const after = revision === row.first - 1 ? "the batch's start" : `entry ${revision}`;
+    const after = index === 0 ? "the batch's start" : `entry ${revision}`;
     if (row.checks.slice(index * 8, index * 8 + 8) !== checkOf(entry)) {
       return `the entry after ${after} has a wrong checksum`;
     }
-    const header = readHeader(entry);
-    if (entry[0] !== "@" || !entry.endsWith("\n") || !Number.isSafeInteger(header.revision)) {
+    const found = Number(entry.slice(1, entry.indexOf("\t")));
+    if (entry[0] !== "@" || !entry.endsWith("\n") || !Number.isSafeInteger(found)) {
       return `the entry after ${after} has no proper header`;
     }
-    if (header.revision <= revision) return `entry ${header.revision} stands after entry ${revision}`;
-    if (index === 0 && header.revision !== row.first) return `the first entry is ${header.revision}`;
-    revision = header.revision;
+    if (found <= revision) return `entry ${found} stands after entry ${revision}`;
+    if (index === 0 && found !== row.first) return `the first entry is ${found}`;
+    revision = found;
   }
   if (revision !== row.last) return `the last entry is ${revision}, not ${row.last}`;
   if (row.checks.length !== entries.length * 8) return "entries are missing";

@@ -16,6 +16,7 @@ import {
   formatOf,
   formatVersion,
   type LogRow,
+  lastHeader,
   type Mark,
   type Meta,
   newestMark,
@@ -185,7 +186,7 @@ class Chain {
     if (wrongMark !== null) return wrongMark;
     this.last = row.last;
     this.hash = row.hash;
-    const header = readHeader(row.text.slice(row.text.lastIndexOf("\n@") + 1));
+    const header = lastHeader(row.text);
     this.at = header.at;
     this.clock = header.clock;
     return null;
@@ -301,10 +302,12 @@ export type Inspection = {
 
 export async function inspect(storage: Storage): Promise<Inspection> {
   const problems: string[] = [];
-  const metaText = await storage.readMeta();
-  const meta = metaText === null ? null : decodeMeta(metaText);
+  const metaText = (await storage.readMeta()) ?? "";
+  const format = formatOf(metaText) ?? formatVersion;
+  const meta = format === formatVersion ? decodeMeta(metaText) : null;
   if (meta === null) {
-    problems.push("the meta row is missing or has a wrong checksum");
+    const isOther = format !== formatVersion;
+    problems.push(isOther ? `the format is ${format}` : "the meta row is missing or has a wrong checksum");
     return { problems, imageIntact: false, baseIntact: false, logTo: 0, recoverTo: null };
   }
   const mark = newestMark(await storage.readMark());
@@ -324,7 +327,12 @@ export async function inspect(storage: Storage): Promise<Inspection> {
   try {
     let problem: string | null = null;
     for await (const page of logPages(storage)) {
-      for (const row of page) if (problem === null) problem = chain.problem(row);
+      for (const row of page) {
+        problem ??= chain.problem(row);
+        if (problem === null && row.last === mark?.revision && row.hash !== mark.hash) {
+          problems.push(`revision ${row.last} has another hash than the mark's`);
+        }
+      }
       if (problem !== null) break;
     }
     if (problem !== null) problems.push(problem);

@@ -13,10 +13,10 @@ import {
   encodeBatch,
   encodeMark,
   encodeMeta,
+  lastHeader,
   type Mark,
   type Meta,
   readChanges,
-  readHeader,
   rowChange,
 } from "./format.ts";
 import {
@@ -218,7 +218,7 @@ export class LogWriter implements Log {
       this.#addedBytes += row.text.length;
       if (mode === "always") this.#synced = row.last;
     }
-    const header = readHeader(row.text.slice(row.text.lastIndexOf("\n@") + 1));
+    const header = lastHeader(row.text);
     this.#last = row.last;
     this.#hash = row.hash;
     this.#at = header.at;
@@ -413,12 +413,13 @@ export class LogWriter implements Log {
     if (image !== null) {
       const { upto } = image.generation;
       write.image = image.rows;
-      meta = { ...meta, imageTo: image.complete ? upto : meta.imageTo, imageFolding: upto };
+      const imageFolding = Math.max(meta.imageFolding, upto);
+      meta = { ...meta, imageTo: image.complete ? upto : meta.imageTo, imageFolding };
     }
     if (base !== null) {
       const { upto, hash, at, clock } = base.generation;
       write.base = base.rows;
-      meta = { ...meta, baseFolding: upto };
+      meta = { ...meta, baseFolding: Math.max(meta.baseFolding, upto) };
       if (base.complete) {
         meta = { ...meta, baseTo: upto, hash, at, clock };
         write.dropThrough = upto;
@@ -471,7 +472,7 @@ export class LogWriter implements Log {
       const page = await this.#storage.readLog(generation.upto, basePageBytes);
       if (page.length === 0) return this.#sealBase();
       for (const row of page) {
-        const header = readHeader(row.text.slice(row.text.lastIndexOf("\n@") + 1));
+        const header = lastHeader(row.text);
         const isDue =
           this.#logBytes - generation.bytes > historyBytesMax * historyLow ||
           header.at < this.#at - historyMs * historyLow;

@@ -24,6 +24,7 @@ type Step =
   | { kind: "reserve"; by: number }
   | { kind: "crash"; kept: number; torn: boolean }
   | { kind: "crashIn"; calls: number; after: 0 | 1; kept: number; torn: boolean }
+  | { kind: "recoverTo"; back: number }
   | { kind: "stop" };
 
 const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
@@ -63,6 +64,7 @@ const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
       torn: fc.boolean(),
     }),
   },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("recoverTo" as const), back: fc.nat(12) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("stop" as const) }) },
 );
 
@@ -85,9 +87,9 @@ class World {
 
   constructor(readonly options: Partial<WriterOptions>) {}
 
-  async start(): Promise<void> {
+  async start(recoverTo?: number): Promise<void> {
     this.starts++;
-    this.writer = new LogWriter(this.disk, this.options);
+    this.writer = new LogWriter(this.disk, { ...this.options, recoverTo });
     const rebuilt = new Rebuilt();
     const found = await this.writer.open(rebuilt);
     expect(found.revision).toBeGreaterThanOrEqual(this.safe);
@@ -150,6 +152,8 @@ class World {
         break;
       case "crash":
         return this.crash(step.kept, step.torn);
+      case "recoverTo":
+        return this.recoverTo(step.back);
       case "crashIn":
         this.disk.crashAt = this.disk.callCount + step.calls;
         this.disk.crashAfter = step.after;
@@ -169,6 +173,23 @@ class World {
       }
     }
     this.safe = Math.max(this.safe, this.writer.status().syncedRevision);
+  }
+
+  /** Kills the process, and starts again from an earlier revision if what is kept reaches back to it. */
+  async recoverTo(back: number): Promise<void> {
+    await this.crash(this.disk.unsyncedCount, false);
+    const revision = this.entries.at(-1 - back)?.revision ?? 0;
+    const { imageTo, imageFolding, hasBase, baseFolding } = decodeMeta(this.disk.now.meta!)!;
+    this.disk.crash(this.disk.unsyncedCount, false);
+    if (revision < Math.max(imageTo, imageFolding) && !(hasBase && revision >= baseFolding)) {
+      const writer = new LogWriter(this.disk, { ...this.options, recoverTo: revision });
+      const error = await writer.open(new Rebuilt()).catch((error: LogError) => error);
+      expect(error).toMatchObject({ code: "data-folder-damaged" });
+      return this.start();
+    }
+    this.safe = revision;
+    await this.start(revision);
+    expect(this.last).toBe(revision);
   }
 
   async tell(steps: readonly Step[]): Promise<void> {
@@ -318,6 +339,37 @@ describe("folding", () => {
     expect(logBytes).toBe([...disk.now.log.values()].reduce((sum, row) => sum + row.text.length, 0));
     expect(Math.min(...disk.now.log.keys())).toBe(oldestRevision + 1);
     expect(disk.now.base.get("tasks\t1")![2]).toBe(`v${oldestRevision - ((oldestRevision - 1) % 20)}`);
+  });
+
+  test("fold - a base half written beyond where the next start folds it to is never taken for whole", async () => {
+    const world = new World({ ...small, mode: "always", historyBytesMax: 0 });
+    await world.start();
+    const append = (key: number): Step => ({
+      kind: "append",
+      entries: [{ gap: 1, changes: [[key, true]] }],
+      ageMs: 0,
+    });
+    for (let key = 0; key < 12; key++) await world.run(append(key));
+    const baseMeta = () => decodeMeta(world.disk.now.meta!)!;
+    while (baseMeta().baseFolding === 0) await world.run({ kind: "tick", ms: 50 });
+    expect(baseMeta()).toMatchObject({ baseTo: 0, baseFolding: 12 });
+    // The next start keeps more history, so its base ends earlier than the one begun.
+    Object.assign(world.options, { historyBytesMax: 500 });
+    await world.crash(world.disk.unsyncedCount, false);
+    for (let i = 0; i < 50; i++) {
+      await world.run({ kind: "tick", ms: 50 });
+      world.checkBase();
+    }
+    expect(baseMeta().baseTo).toBeGreaterThan(0);
+    expect(baseMeta().baseTo).toBeLessThan(12);
+    expect(baseMeta().baseFolding).toBe(12);
+    for (let key = 0; key < 12; key++) await world.run(append(key));
+    for (let i = 0; i < 50; i++) {
+      await world.run({ kind: "tick", ms: 50 });
+      world.checkBase();
+    }
+    expect(baseMeta().baseTo).toBeGreaterThanOrEqual(12);
+    expect(baseMeta().baseFolding).toBe(baseMeta().baseTo);
   });
 
   test("fold - history older than its age moves into the base", async () => {
@@ -647,6 +699,14 @@ describe("damage", () => {
     const rotten = await make();
     rot(rotten, 11, (text) => text.slice(0, -3));
     expect((await refusal(rotten)).code).toBe("data-folder-damaged");
+  });
+
+  test("recovery - a damaged last batch that the mark covers is refused and left as it is", async () => {
+    const disk = await history();
+    rot(disk, 10, (text) => text.slice(0, -3));
+    const error = await refusal(disk);
+    expect(error.message).toContain("log row 10–10");
+    expect(disk.now.log.has(10)).toBe(true);
   });
 
   test("recovery - one rotten mark slot costs nothing, two are refused, and recovering goes far above", async () => {
