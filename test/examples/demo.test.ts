@@ -18,12 +18,8 @@ const executable = process.env.CORTEX_TEST_EXECUTABLE;
 /** Where the demonstrations of these tests put what they write, to see that they take it away. */
 const temporary = mkdtempSync(join(tmpdir(), "cortexd-test-"));
 const running = new Set<Bun.Subprocess>();
-const end = () => {
-  for (const child of running) child.kill("SIGTERM");
-};
-process.on("exit", end);
 afterAll(() => {
-  end();
+  for (const child of running) child.kill("SIGTERM");
   rmSync(temporary, { recursive: true, force: true });
 });
 
