@@ -127,6 +127,8 @@ export class Session {
   /** When the ping was sent that nothing has answered yet. */
   #pingedAt = never;
   #beatDueAt = 0;
+  /** How long this side may say nothing, where its leases ask for less than the heartbeat. */
+  #silenceMs = Number.POSITIVE_INFINITY;
   /** Greeting, heartbeat or reconnect: a session waits for one of them at a time. */
   #timer: Timer = null;
   #holdTimer: Timer = null;
@@ -323,12 +325,20 @@ export class Session {
 
   // ---------------------------------------------------------------------------------------------- staying alive
 
+  /** From now on says something at least this often (Infinity: as often as the daemon asks). */
+  speakEvery(ms: number): void {
+    const sooner = ms < this.#silenceMs;
+    this.#silenceMs = ms;
+    if (sooner && this.state === "connected") this.#scheduleBeat(this.#environment.now());
+  }
+
   #scheduleBeat(now: number): void {
     const every = (this.welcome as Welcome).heartbeatMs;
     const answerBy = this.#pingedAt === never ? this.#heardAt + every : this.#pingedAt + 2.5 * every;
-    const dueAt = Math.min(this.#sentAt + every, answerBy);
+    const speak = Math.min(every, this.#silenceMs);
+    const dueAt = Math.min(this.#sentAt + speak, answerBy);
     // While the socket takes nothing, a ping cannot leave: look again soon, but not at once.
-    this.#beatDueAt = Math.max(dueAt, now + every / 4);
+    this.#beatDueAt = Math.max(dueAt, now + speak / 4);
     this.#setTimer(this.#beatDueAt - now, () => this.#beat());
   }
 
@@ -342,7 +352,10 @@ export class Session {
       this.#lost("the daemon did not answer a ping");
       return;
     }
-    if (now - this.#sentAt >= every || (this.#pingedAt === never && now - this.#heardAt >= every)) {
+    if (
+      now - this.#sentAt >= Math.min(every, this.#silenceMs) ||
+      (this.#pingedAt === never && now - this.#heardAt >= every)
+    ) {
       if (this.#pingedAt === never) this.#pingedAt = now;
       this.onConnection("session.ping", {}, ignore, ignore);
       this.#flush();

@@ -104,6 +104,7 @@ export class AssignedTask {
     if (leaseMs !== undefined) input.leaseMs = leaseMs;
     try {
       this.lease = await this.#registration.caller.call("task.extend", input, options);
+      if (leaseMs !== undefined) this.#registration.allowSilence(leaseMs);
       return this.lease;
     } catch (error) {
       this.#registration.refused(this, error);
@@ -168,6 +169,9 @@ export type RegistrationEvents = {
   error(error: unknown): void;
 };
 
+/** Words said within the silence that a lease allows: two may be late. */
+const beatsPerLease = 3;
+
 export class Registration {
   readonly instanceId: string;
   readonly leases = new Map<string, AssignedTask>();
@@ -176,6 +180,8 @@ export class Registration {
   /** How many tasks the worker takes by push; 0: none any more. */
   credit: number;
   #timer: Timer = null;
+  /** How often the leases held ask for a word. */
+  #speakMs = Number.POSITIVE_INFINITY;
 
   constructor(
     readonly options: WorkerOptions,
@@ -226,6 +232,7 @@ export class Registration {
     if (before !== undefined) this.lose(before, "lease-lost", "the task was leased again");
     const held = new AssignedTask(this, { task, lease });
     this.leases.set(task.id, held);
+    this.allowSilence(task.leaseMs);
     this.told.assigned(held);
   }
 
@@ -235,7 +242,22 @@ export class Registration {
   }
 
   settled(held: AssignedTask): void {
-    if (held.held) this.leases.delete(held.id);
+    if (held.held) this.#forget(held);
+  }
+
+  /** A lease that allows little silence makes the session speak often enough to keep it. */
+  allowSilence(leaseMs: number): void {
+    const everyMs = leaseMs / beatsPerLease;
+    if (everyMs >= this.#speakMs) return;
+    this.#speakMs = everyMs;
+    this.session.speakEvery(everyMs);
+  }
+
+  #forget(held: AssignedTask): void {
+    this.leases.delete(held.id);
+    if (this.leases.size > 0 || this.#speakMs === Number.POSITIVE_INFINITY) return;
+    this.#speakMs = Number.POSITIVE_INFINITY;
+    this.session.speakEvery(this.#speakMs);
   }
 
   /** True when the refusal says that the lease is void, which is then told. */
@@ -246,7 +268,7 @@ export class Registration {
   }
 
   lose(held: AssignedTask, reason: LostReason, detail: string): void {
-    this.leases.delete(held.id);
+    this.#forget(held);
     held.abort(reason, detail);
     this.told.aborted(held, reason, detail);
   }

@@ -76,6 +76,21 @@ test("workers - credit is said when it changes, and again on a new connection wh
   expect(said()).toEqual([0, 3]);
 });
 
+test("workers - a lease that allows little silence is kept by speaking more often, and only while it is held", async () => {
+  const { world, daemon, tasks } = await aWorker();
+  const pings = () => daemon.line.ops("session.ping").length;
+  daemon.line.say(assigned("1-0", 5, { leaseMs: 600 }));
+  await settle();
+  const before = pings();
+  for (let i = 0; i < 10; i++) await world.advance(100);
+  expect(pings() - before).toBeGreaterThanOrEqual(4);
+  void tasks[0]!.complete(1);
+  await settle();
+  const after = pings();
+  for (let i = 0; i < 10; i++) await world.advance(100);
+  expect(pings() - after).toBeLessThanOrEqual(2);
+});
+
 test("workers - a task that comes in the frame of the registration is not missed", async () => {
   const world = new World();
   const daemon = new FakeDaemon();

@@ -19,10 +19,12 @@ export const cortexd: string[] = process.env.CORTEX_TEST_EXECUTABLE
 
 const running = new Set<Subprocess>();
 const folders = new Set<string>();
-process.on("exit", () => {
+
+/** Ends what still runs and removes the folders; test/support/setup.ts calls it when all tests are done. */
+export function cleanUp(): void {
   for (const child of running) child.kill("SIGKILL");
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
-});
+}
 
 /** A new empty folder, gone when the tests end. */
 export function temporaryFolder(): string {
