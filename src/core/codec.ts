@@ -1,17 +1,24 @@
 /**
  * The codec: changes to the text of a log entry, and back. It writes records, never operations, so an old log
  * opens under new code and replay has no logic. A task has two parts: what never changes ("task") is written
- * once, how it stands ("task.run") with every change. Payloads and results are put in as the JSON text they
+ * once, how it stands ("task.run") with every change; without the latter it stands as it was submitted, so a
+ * submit writes one line and a waiting task is one row. Payloads and results are put in as the JSON text they
  * were kept as. What a record does not name has its default, so a field may be added without a new format.
  *
  * The form of the lines is described in log/log.ts. Part names sort such that a row comes after the rows it
  * refers to.
  */
-import { assert } from "../lib/assert.ts";
 import type { TaskState } from "../wire/tasks.ts";
 import type { AnswerRecord } from "./answers.ts";
 import type { Change, Store, Table } from "./store.ts";
-import { defaultBackoff, noCapabilities, noLabels, type TaskRecord, type TaskSpec } from "./tasks.ts";
+import {
+  defaultBackoff,
+  newRecord,
+  noCapabilities,
+  noLabels,
+  type TaskRecord,
+  type TaskSpec,
+} from "./tasks.ts";
 import type { WorkerRecord } from "./workers.ts";
 
 /** The header of an entry. */
@@ -35,8 +42,10 @@ function encodeChange(change: Change): string {
     case "tasks": {
       if (after === undefined) return `-task\t${key}\n-task.run\t${key}\n`;
       const record = after as TaskRecord;
-      const run = `+task.run\t${key}\t${encodeRun(record)}\n`;
-      return before === undefined ? `+task\t${key}\t${encodeSpec(record.spec)}\n${run}` : run;
+      const spec = before === undefined ? `+task\t${key}\t${encodeSpec(record.spec)}\n` : "";
+      return before === undefined && isAsSubmitted(record)
+        ? spec
+        : `${spec}+task.run\t${key}\t${encodeRun(record)}\n`;
     }
     case "workers":
       return after === undefined ? `-worker\t${key}\n` : `+worker\t${key}\t${JSON.stringify(after)}\n`;
@@ -48,6 +57,9 @@ function encodeChange(change: Change): string {
       throw new Error(`no codec for table ${change.table.name}`);
   }
 }
+
+/** A new task is as newRecord made it unless it was leased in the same entry. */
+const isAsSubmitted = (record: TaskRecord) => record.token === 0 && record.revision === record.spec.revision;
 
 function encodeSpec(spec: TaskSpec): string {
   let text = `{"queue":"${spec.queue}","type":"${spec.type}","createdAt":${spec.createdAt}`;
@@ -188,8 +200,8 @@ export class Loader {
   readonly #tasks: Table<TaskRecord>;
   readonly #workers: Table<WorkerRecord>;
   readonly #answers: Table<AnswerRecord>;
-  /** Specs whose run has not come yet. */
-  readonly #specs = new Map<string, TaskSpec>();
+  /** Runs in an image that has let go of the task already; the entries after it delete them too. */
+  readonly #orphans = new Set<string>();
 
   constructor(store: Store) {
     this.#tasks = store.table("tasks");
@@ -199,20 +211,15 @@ export class Loader {
 
   put(part: string, key: string, text: string): void {
     switch (part) {
-      case "task": {
-        const known = this.#tasks.get(key);
-        // An image may hold the run already (a checkpoint was half written): the spec never changes.
-        if (known === undefined) this.#specs.set(key, decodeSpec(key, text));
+      case "task":
+        // The spec never changes; an image that is newer than the entry that made the task may hold its run too.
+        if (!this.#tasks.has(key)) this.#tasks.restore(key, newRecord(decodeSpec(key, text)));
+        if (this.#orphans.size > 0) this.#orphans.delete(key);
         return;
-      }
       case "task.run": {
-        let spec = this.#tasks.get(key)?.spec;
-        if (spec === undefined) {
-          spec = this.#specs.get(key);
-          this.#specs.delete(key);
-        }
-        assert(spec !== undefined, `the log holds how task ${key} stands but not the task`);
-        this.#tasks.restore(key, decodeRun(spec, text));
+        const known = this.#tasks.get(key);
+        if (known === undefined) this.#orphans.add(key);
+        else this.#tasks.restore(key, decodeRun(known.spec, text));
         return;
       }
       case "worker":
@@ -227,9 +234,10 @@ export class Loader {
   }
 
   delete(part: string, key: string): void {
-    if (part === "task") this.#specs.delete(key);
-    else if (part === "task.run") this.#tasks.restore(key, undefined);
-    else if (part === "worker") this.#workers.restore(key, undefined);
+    if (part === "task" || part === "task.run") {
+      this.#tasks.restore(key, undefined);
+      if (this.#orphans.size > 0) this.#orphans.delete(key);
+    } else if (part === "worker") this.#workers.restore(key, undefined);
     else if (part === "answer") this.#answers.restore(key, undefined);
     else throw new Error(`the log deletes a part "${part}" that this version does not know`);
   }
@@ -249,5 +257,10 @@ export class Loader {
       }
       start = end + 1;
     }
+  }
+
+  /** Everything was given. */
+  end(): void {
+    for (const key of this.#orphans) throw new Error(`the log holds how task ${key} stands but not the task`);
   }
 }

@@ -137,9 +137,9 @@ function specOf(core: Coordinator, from: Draft, revision: number, number: number
   };
 }
 
-/** A task that was just submitted. */
-function newRecord(core: Coordinator, spec: TaskSpec, revision: number): TaskRecord {
-  const delayed = spec.readyAt > core.now;
+/** A task that was just submitted: a function of its spec alone, so that the log need not write it. */
+export function newRecord(spec: TaskSpec): TaskRecord {
+  const delayed = spec.readyAt > spec.createdAt;
   return {
     spec,
     state: delayed ? "scheduled" : "queued",
@@ -157,7 +157,7 @@ function newRecord(core: Coordinator, spec: TaskSpec, revision: number): TaskRec
     result: null,
     error: null,
     reason: null,
-    revision,
+    revision: spec.revision,
   };
 }
 
@@ -186,7 +186,7 @@ export function submit(core: Coordinator, input: Input<"task.submit">): Result {
       text += submitted(earlier.spec.id, earlier.state, true);
       continue;
     }
-    const record = newRecord(core, specOf(core, from, revision, i), revision);
+    const record = newRecord(specOf(core, from, revision, i));
     core.metrics.tasksSubmitted++;
     core.tasks.put(record.spec.id, record);
     text += submitted(record.spec.id, record.state, false);
@@ -534,8 +534,7 @@ export function assign(core: Coordinator, input: Input<"task.assign">): Result {
         "wrong-state",
         `task ${earlier.spec.id} has the idempotency key ${key} already; assign it by its id`,
       );
-    const revision = core.store.nextRevision;
-    record = newRecord(core, specOf(core, fresh, revision, 0), revision);
+    record = newRecord(specOf(core, fresh, core.store.nextRevision, 0));
   }
   return { ok: assignmentText(core, lease(core, record as TaskRecord, chosen.slot.id)) };
 }

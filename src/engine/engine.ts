@@ -133,6 +133,7 @@ export class Engine {
       entry: (text) => loader.entry(text),
       progress: onProgress,
     });
+    loader.end();
     for (const note of recovered.notes) this.lines.warn("log.mended", { note });
     this.#keepsText = this.#log.status().strategy !== "memory";
     // Every start goes on above every revision that ever left the process, whatever a crash took back.
