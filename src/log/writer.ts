@@ -82,6 +82,8 @@ export class LogWriter implements Log {
   #turn: Promise<unknown> = Promise.resolve();
   #listener: ((error: Error) => void) | null = null;
   #error: Error | null = null;
+  /** Revisions that were undone after "full" may have been told, as those of an unchanged state. */
+  #wasFull = false;
 
   #meta!: Meta;
   #mark!: Mark;
@@ -210,7 +212,7 @@ export class LogWriter implements Log {
       const steps = this.#earnedSteps(changes.length);
       const meta = this.#fill(write, steps);
       if ((await this.#commit(write, mode === "always")) === "full") {
-        this.#state = "full";
+        this.#becomeFull();
         return "full";
       }
       this.#settle(steps, meta);
@@ -309,7 +311,7 @@ export class LogWriter implements Log {
           (this.#options.mode === "snapshot" ? await this.#snapshot() : await this.#sync());
         // With a disk still full the unsynced rest may be lost; then what was reserved stays reserved.
         if (isSafe) {
-          const ceiling = Math.max(this.#ceilingAtOpen, this.#last);
+          const ceiling = this.#wasFull ? this.#mark.ceiling : Math.max(this.#ceilingAtOpen, this.#last);
           await this.#writeMark({ revision: this.#last, hash: this.#hash, ceiling });
           await this.#writeMark({});
         }
@@ -347,6 +349,11 @@ export class LogWriter implements Log {
     return result;
   }
 
+  #becomeFull(): void {
+    this.#state = "full";
+    this.#wasFull = true;
+  }
+
   /** Alternates the slots, so that the one before stays whole while this one is written. */
   async #writeMark(change: Partial<Mark>): Promise<void> {
     const mark = { ...this.#mark, ...change, sequence: this.#mark.sequence + 1 };
@@ -359,7 +366,7 @@ export class LogWriter implements Log {
     this.#syncAt = this.#now;
     if (this.#synced === this.#last && this.#state === "open") return true;
     if ((await this.#commit({}, true)) === "full") {
-      this.#state = "full";
+      this.#becomeFull();
       return false;
     }
     this.#synced = this.#last;
@@ -445,7 +452,7 @@ export class LogWriter implements Log {
     const write: Write = {};
     const meta = this.#fill(write, steps);
     if ((await this.#commit(write, false)) === "full") {
-      this.#state = "full";
+      this.#becomeFull();
       return false;
     }
     this.#settle(steps, meta);
@@ -514,7 +521,7 @@ export class LogWriter implements Log {
     const copy = this.#meta.hasBase ? ({ to: "base", from: "nothing" } as const) : undefined;
     const write: Write = { copy, dropThrough: to, image, meta: encodeMeta(meta) };
     if ((await this.#commit(write, true)) === "full") {
-      this.#state = "full";
+      this.#becomeFull();
       return false;
     }
     this.#meta = meta;

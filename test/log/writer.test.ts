@@ -487,6 +487,19 @@ describe("a disk that is full or fails", () => {
     });
   }
 
+  test("ceiling - a stop after a full disk releases nothing: revisions that were undone may have been told", async () => {
+    const disk = new FakeDisk();
+    const { writer } = await opened(disk);
+    await writer.reserve(1_000_000);
+    await writer.append(put(1, "a", "1"), 0);
+    disk.isFull = true;
+    expect(await writer.append(put(2, "a", "2"), 1)).toEqual({ kind: "full" });
+    disk.isFull = false;
+    expect(await writer.probe()).toBe(true);
+    await writer.stop();
+    expect((await opened(disk)).found).toMatchObject({ revision: 1, ceiling: 1_000_000 });
+  });
+
   test("log - full in the middle of a fold leaves the fold to be done later", async () => {
     const disk = new FakeDisk();
     const { writer } = await opened(disk);
