@@ -1,0 +1,324 @@
+/**
+ * Canaries: planted bugs, each the sort that a review passes over, that the simulator must catch within a few dozen
+ * seeds. They are planted from outside, around the log and the disk or into the classes for as long as a run lasts;
+ * the program has no hooks for them.
+ */
+import { Answers } from "../../src/core/answers.ts";
+import type { Cause } from "../../src/core/coordinator.ts";
+import { Coordinator } from "../../src/core/coordinator.ts";
+import { Crew, Dispatch } from "../../src/core/dispatch.ts";
+import { Queues } from "../../src/core/queues.ts";
+import { Store, Table } from "../../src/core/store.ts";
+import type { TaskRecord } from "../../src/core/tasks.ts";
+import { LeaseClock } from "../../src/engine/clock.ts";
+import { Engine } from "../../src/engine/engine.ts";
+import { decodeMark, decodeMeta, encodeMark, encodeMeta, type Mark } from "../../src/log/format.ts";
+import type { Log } from "../../src/log/log.ts";
+import type { Plants, PresetName } from "./daemon.ts";
+import { type Run, run } from "./run.ts";
+
+export type Canary = {
+  name: string;
+  /** What the simulator has to say when it catches it. */
+  says: RegExp;
+  /** Where the bug can do harm; left out: wherever the seed says. */
+  preset?: PresetName;
+  plants?: Plants;
+  /** Patches the program; gives back what takes the patch away. */
+  patch?(): () => void;
+};
+
+/** Within how many seeds each must be caught. */
+export const seedsMax = 60;
+
+/** Replaces a method; what it gives back puts the old one back. */
+// biome-ignore lint/suspicious/noExplicitAny: a planted bug goes under the types
+function replace(target: any, name: string, make: (old: any) => unknown): () => void {
+  const own = Object.getOwnPropertyDescriptor(target, name);
+  const old = target[name];
+  Object.defineProperty(target, name, { value: make(old), configurable: true, writable: true });
+  return () => {
+    if (own === undefined) delete target[name];
+    else Object.defineProperty(target, name, own);
+  };
+}
+
+/** The same log with some methods of its own. */
+function altered(log: Log, change: Partial<Log>): Log {
+  return {
+    open: change.open ?? ((sink) => log.open(sink)),
+    append: change.append ?? ((batch, after) => log.append(batch, after)),
+    reserve: (ceiling) => log.reserve(ceiling),
+    probe: () => log.probe(),
+    status: () => log.status(),
+    onFailure: (listener) => log.onFailure(listener),
+    stop: () => log.stop(),
+  };
+}
+
+type Named = { taskId: string; workerId: string; token: number };
+
+export const canaries: Canary[] = [
+  {
+    name: "one reply in a hundred is acknowledged before it is synced",
+    says: /left/,
+    preset: "durable",
+    plants: {
+      log: (log, { random }) =>
+        altered(log, {
+          async append(batch, after) {
+            const appended = log.append(batch, after);
+            if (!random.chance(0.01)) return appended;
+            appended.catch(() => {});
+            return { kind: "durable" };
+          },
+        }),
+    },
+  },
+  {
+    name: "the mark runs ahead of the sync",
+    says: /does not start again/,
+    preset: "high-availability",
+    plants: {
+      storage: (storage) => {
+        let newest = { last: 0, hash: "" };
+        return {
+          ...storage,
+          commit(write, sync) {
+            if (write.log !== undefined) newest = write.log;
+            return storage.commit(write, sync);
+          },
+          writeMark(slot, text) {
+            const mark = decodeMark(text) as Mark;
+            const { last: revision, hash } = newest;
+            return storage.writeMark(
+              slot,
+              revision > mark.revision ? encodeMark({ ...mark, revision, hash }) : text,
+            );
+          },
+        };
+      },
+    },
+  },
+  {
+    name: "tokens begin anew with each start",
+    says: /was told outside|was given before/,
+    preset: "development",
+    plants: { memoryStart: () => 1 },
+  },
+  {
+    name: "revisions that a crash took back are given again",
+    says: /was told outside/,
+    preset: "production",
+    plants: {
+      log: (log) =>
+        altered(log, {
+          async open(sink) {
+            const recovered = await log.open(sink);
+            return { ...recovered, ceiling: recovered.revision };
+          },
+        }),
+    },
+  },
+  {
+    name: "leases end by the wall clock",
+    says: /was taken from|went offline|timed out|was replaced|lost its lease/,
+    patch: () =>
+      replace(
+        LeaseClock.prototype,
+        "read",
+        () =>
+          function (this: { clock: { wall(): number }; newest?: number }) {
+            this.newest = Math.max(this.newest ?? 0, this.clock.wall() - 1_750_000_000_000);
+            return this.newest;
+          },
+      ),
+  },
+  {
+    name: "a wake-up is lost: no dispatch after a completion",
+    says: /do not meet/,
+    patch: () =>
+      replace(
+        Coordinator.prototype,
+        "dispatchReady",
+        (old) =>
+          function (this: Coordinator, max: number) {
+            return this.operation === "task.complete" ? 0 : old.call(this, max);
+          },
+      ),
+  },
+  {
+    name: "a rollback forgets an index",
+    says: /not sound/,
+    patch: () => {
+      let restoring = false;
+      const undo = [
+        replace(
+          Table.prototype,
+          "restore",
+          (old) =>
+            function (this: Table<unknown>, key: string, record: unknown) {
+              restoring = true;
+              try {
+                old.call(this, key, record);
+              } finally {
+                restoring = false;
+              }
+            },
+        ),
+        replace(
+          Dispatch.prototype,
+          "changeTask",
+          (old) =>
+            function (this: Dispatch, before: TaskRecord | undefined, after: TaskRecord | undefined) {
+              if (!restoring) old.call(this, before, after);
+            },
+        ),
+      ];
+      return () => {
+        for (const one of undo) one();
+      };
+    },
+  },
+  {
+    name: "a lease is not voided on cancel: its worker may still complete",
+    says: /no life cycle knows|was accepted under token/,
+    patch: () =>
+      replace(
+        Coordinator.prototype,
+        "run",
+        (old) =>
+          function (this: Coordinator, operation: string, input: Named, cause: Cause) {
+            const record = operation === "task.complete" ? this.tasks.get(input.taskId) : undefined;
+            if (record?.state !== "cancelled" || record.token !== input.token)
+              return old.call(this, operation, input, cause);
+            this.operation = operation;
+            return this.store.transaction(() => {
+              const revision = this.store.nextRevision;
+              this.tasks.put(input.taskId, { ...record, state: "completed", revision });
+              return { ok: `{"id":"${input.taskId}","state":"completed","revision":${revision}}` };
+            });
+          },
+      ),
+  },
+  {
+    name: "a stale token may complete",
+    says: /was accepted under token|no life cycle knows/,
+    patch: () =>
+      replace(
+        Coordinator.prototype,
+        "run",
+        (old) =>
+          function (this: Coordinator, operation: string, input: Named, cause: Cause) {
+            const record = operation === "task.complete" ? this.tasks.get(input.taskId) : undefined;
+            if (record?.state !== "running") return old.call(this, operation, input, cause);
+            // The task completes under whatever lease it has now.
+            const { token, workerId } = record;
+            return old.call(this, operation, { ...input, token, workerId }, cause);
+          },
+      ),
+  },
+  {
+    name: "a repeated operation runs twice",
+    says: /a second time|made two tasks|begun twice|in another/,
+    patch: () => replace(Answers.prototype, "find", () => () => undefined),
+  },
+  {
+    name: "what a full disk refused is not undone",
+    says: /should be|was .* and changed from|not sound/,
+    patch: () => replace(Store.prototype, "undo", () => () => {}),
+  },
+  {
+    name: "a fold counts as whole before its last row",
+    says: /does not start again|should be|not sound|no entry ended/,
+    preset: "high-availability",
+    plants: {
+      storage: (storage) => ({
+        ...storage,
+        commit(write, sync) {
+          const meta = write.meta === undefined ? null : decodeMeta(write.meta);
+          if (meta === null) return storage.commit(write, sync);
+          const early = encodeMeta({ ...meta, imageTo: meta.imageFolding });
+          return storage.commit({ ...write, meta: early }, sync);
+        },
+      }),
+    },
+  },
+  {
+    name: "an interruption charges an attempt",
+    says: /counts \d+ attempts/,
+    patch: () =>
+      replace(
+        Table.prototype,
+        "put",
+        (old) =>
+          function (this: Table<unknown>, key: string, record: TaskRecord) {
+            const before = this.name === "tasks" ? (this.get(key) as TaskRecord | undefined) : undefined;
+            const interrupted =
+              before?.state === "running" &&
+              record.state === "queued" &&
+              record.interruptions > before.interruptions;
+            old.call(this, key, interrupted ? { ...record, attempt: before.attempt } : record);
+          },
+      ),
+  },
+  {
+    name: "capabilities are not looked at",
+    says: /does not fit|not sound/,
+    patch: () =>
+      replace(
+        Crew.prototype,
+        "fits",
+        () =>
+          function (this: Crew, needs: { queue: string; kind: string | null }) {
+            return (
+              (needs.kind === null || needs.kind === this.kind) &&
+              (this.queues.includes("*") || this.queues.includes(needs.queue))
+            );
+          },
+      ),
+  },
+  {
+    name: "a failed attempt is tried again at once",
+    says: /and is queued|early/,
+    patch: () =>
+      replace(
+        Table.prototype,
+        "put",
+        (old) =>
+          function (this: Table<unknown>, key: string, record: TaskRecord) {
+            const again = this.name === "tasks" && record.state === "scheduled" && record.attempt > 0;
+            old.call(this, key, again ? { ...record, state: "queued", runAt: 0 } : record);
+          },
+      ),
+  },
+  {
+    name: "an idempotency key is forgotten",
+    says: /under the idempotency key/,
+    patch: () => replace(Queues.prototype, "byKey", () => () => undefined),
+  },
+  {
+    name: "a worker's beat is not heard",
+    says: /was taken from|went offline/,
+    patch: () => replace(Engine.prototype, "heard", () => () => {}),
+  },
+];
+
+/** Runs seeds with the bug planted until one catches it. */
+export function hunt(canary: Canary): { seed: number; failure: Error | null } {
+  for (let seed = 1; seed <= seedsMax; seed++) {
+    const remove = canary.patch?.();
+    let result: Run;
+    try {
+      result = run({
+        seed,
+        ...(canary.preset === undefined ? {} : { preset: canary.preset }),
+        ...(canary.plants === undefined ? {} : { plants: canary.plants }),
+      });
+    } finally {
+      remove?.();
+    }
+    if (result.failure !== null) return { seed, failure: result.failure };
+  }
+  return { seed: seedsMax, failure: null };
+}

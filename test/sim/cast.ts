@@ -1,0 +1,746 @@
+/**
+ * Who lives in the simulated world beside the daemon: producers, workers of every sort, operators, watchers, and one
+ * who says what is no longer true. They use the real client and its worker, or HTTP requests, and decide by chance.
+ * What they were told is kept, and held against the daemon at the end.
+ */
+import { CoordinationClient } from "../../client/client.ts";
+import { ClientError, CortexError, TaskFailed } from "../../client/errors.ts";
+import type { WatchEvent } from "../../client/state.ts";
+import type { Environment } from "../../client/transport.ts";
+import { type Context, RunningWorker } from "../../client/worker.ts";
+import { Aborted, type AssignedTask } from "../../client/workers.ts";
+import type { Caller } from "../../src/engine/types.ts";
+import type { ErrorCode } from "../../src/wire/errors.ts";
+import type { CoreOperationName, Input, Output } from "../../src/wire/operations.ts";
+import type { Assignment, Task, TaskStanding, TaskSubmit, TaskSubmitted } from "../../src/wire/tasks.ts";
+import type { Daemon } from "./daemon.ts";
+import type { Network } from "./network.ts";
+import { Process, Violation, type World } from "./world.ts";
+
+/** What became of a submit as its sender knows: an answer that never came leaves it open for ever. */
+type Sent = { outcome: "open" | "taken" | "refused"; id: string | null; key: boolean };
+
+export type CastOptions = {
+  producers: number;
+  restProducers: number;
+  helpers: number;
+  clientWorkers: number;
+  restWorkers: number;
+  watchers: number;
+  /** Mean pause between two deeds of a producer, in ms. */
+  paceMs: number;
+  queues: number;
+};
+
+type Watched = { seen: Set<string>; gaps: { from: number; to: number }[]; first: number; last: number };
+type Held = { taskId: string; workerId: string; token: number };
+
+/** Its stack goes to the daemon and into the trace, and would tell where the run was started from. */
+const failing = (message: string, more: object = {}) =>
+  Object.assign(new Error(message), { stack: "a stack" }, more);
+
+/** What a client may meet without anything being wrong. */
+const expectedCodes: readonly ErrorCode[] = [
+  ...(["lease-lost", "unknown-task", "wrong-state", "busy", "disk-full", "shutting-down"] as const),
+  ...(["worker-unavailable", "no-worker", "unknown-worker", "worker-id-in-use"] as const),
+];
+
+export class Cast {
+  /** From here on nobody begins anything new, and handlers come to an end. */
+  ending = false;
+  readonly sent = new Map<string, Sent>();
+  /** Acknowledged completions. */
+  readonly completed: (Held & { revision: number })[] = [];
+  /** Promises of the client that have not settled. */
+  readonly open = new Map<number, { what: string; process: Process }>();
+  readonly clients = new Set<{ client: CoordinationClient; process: Process }>();
+  readonly processes = new Set<Process>();
+  readonly watched: Watched[] = [];
+  #openCount = 0;
+  #tags = 0;
+  #ids: string[] = [];
+  #leases: Held[] = [];
+  readonly #begun = new Set<string>();
+  readonly #endings: (() => void)[] = [];
+
+  constructor(
+    readonly world: World,
+    readonly daemon: Daemon,
+    readonly network: Network,
+    readonly options: CastOptions,
+  ) {}
+
+  start(): void {
+    const { options } = this;
+    const many = (count: number, name: string, play: (process: Process) => Promise<void>) => {
+      for (let i = 0; i < count; i++) this.#play(`${name}-${i}`, play);
+    };
+    many(options.producers, "producer", (process) => this.#producer(process));
+    many(options.restProducers, "http", (process) => this.#restProducer(process));
+    many(options.clientWorkers, "client", (process) => this.#clientWorker(process));
+    many(options.restWorkers, "rest", (process) => this.#restWorker(process));
+    many(options.watchers, "watcher", (process) => this.#watcher(process));
+    many(1, "operator", (process) => this.#operator(process));
+    many(1, "ghost", (process) => this.#ghost(process));
+    for (let i = 0; i < options.helpers; i++) this.#employ(`helper-${i}`);
+  }
+
+  /** The end begins: what hangs goes on, and there is a worker for everything. */
+  end(): void {
+    this.ending = true;
+    for (const end of this.#endings.splice(0)) end();
+    for (const kind of ["worker", "gpu"]) {
+      const process = this.#process(`last-${kind}`);
+      this.#go(process, "last worker", async () => {
+        const worker = new RunningWorker("*", (task, context) => this.#handle(process, task, context), {
+          ...this.#clientOptions(process),
+          workerId: `last-${kind}`,
+          kind,
+          capabilities: ["x", "y"],
+          concurrency: 20,
+        });
+        this.#keep(worker.client, process);
+        await this.#track(process, "connect", worker.client.connect());
+      });
+    }
+  }
+
+  // --- the means ------------------------------------------------------------------------------------------
+
+  #process(name: string): Process {
+    const process = new Process(this.world, name);
+    this.processes.add(process);
+    return process;
+  }
+
+  #play(name: string, play: (process: Process) => Promise<void>): void {
+    const process = this.#process(name);
+    this.#go(process, name, () => play(process));
+  }
+
+  /** Does something on its own; only what may happen to anyone may go wrong in it. */
+  #go(process: Process, what: string, deed: () => Promise<unknown>): void {
+    deed().catch((error) => this.#met(process, what, error));
+  }
+
+  #met(process: Process, what: string, error: unknown): void {
+    if (error instanceof ClientError) {
+      this.world.count(`client.${error.code}`);
+      if (error.code !== "protocol") return;
+    } else if (error instanceof CortexError) {
+      this.world.count(`refused.${error.code}`);
+      if (expectedCodes.includes(error.code)) return;
+    } else if (error instanceof TaskFailed || error instanceof Aborted) return;
+    this.world.fail(new Violation(`${process.name}, ${what}: ${(error as Error)?.stack ?? error}`));
+  }
+
+  /** A promise that must settle while its process lives. */
+  #track<T>(process: Process, what: string, promise: PromiseLike<T>): Promise<T> {
+    const number = ++this.#openCount;
+    this.open.set(number, { what: `${process.name}: ${what}`, process });
+    return Promise.resolve(promise).finally(() => this.open.delete(number));
+  }
+
+  #environment(process: Process): Environment {
+    return {
+      now: () => this.world.now,
+      random: () => this.world.random.next(),
+      setTimer: (ms, callback) => process.after(ms, callback),
+      clearTimer: (timer) => {
+        (timer as { call: unknown }).call = null;
+      },
+    };
+  }
+
+  #clientOptions(process: Process) {
+    return {
+      url: "sim",
+      transport: this.network.transport(process),
+      environment: this.#environment(process),
+      backoffMs: 50,
+      backoffMaxMs: 2000,
+      greetingMs: 3000,
+    };
+  }
+
+  #keep(client: CoordinationClient, process: Process): void {
+    this.clients.add({ client, process });
+    client.on("error", (error) => this.#met(process, "error event", error));
+    client.on("disconnected", () => this.world.count("client.reconnects"));
+  }
+
+  #client(process: Process, more: ConstructorParameters<typeof CoordinationClient>[0] = {}) {
+    const client = new CoordinationClient({ ...this.#clientOptions(process), ...more });
+    this.#keep(client, process);
+    return client;
+  }
+
+  async #pause(process: Process, ms: number): Promise<void> {
+    await process.sleep(this.world.random.between(0.1, 2 * ms));
+  }
+
+  /** Resolves when the end begins. */
+  #theEnd(): Promise<void> {
+    return this.ending ? Promise.resolve() : new Promise((resolve) => this.#endings.push(resolve));
+  }
+
+  /** One HTTP request: an answer, or null when none came. */
+  async #http<N extends CoreOperationName>(
+    process: Process,
+    operation: N,
+    input: Input<N>,
+    key: string | null,
+  ): Promise<{ ok: Output<N> } | { error: ErrorCode } | null> {
+    const { world, network, daemon } = this;
+    const { random } = world;
+    const controller = new AbortController();
+    const caller: Caller = {
+      who: (input as { workerId?: string }).workerId ?? "http",
+      session: key === null ? null : `idempotency:${key}`,
+      seq: key === null ? 0 : 1,
+      ackedThrough: 0,
+      signal: controller.signal,
+    };
+    const waitMs = (input as { waitMs?: number }).waitMs ?? 0;
+    return new Promise((resolve) => {
+      const late = process.after(4000 + waitMs, () => {
+        resolve(null);
+        // Whether the daemon learns that nobody waits any more is a matter of luck.
+        if (random.chance(0.7)) world.after(network.delay(process), () => controller.abort());
+      });
+      world.after(network.delay(process), () =>
+        daemon.http(operation, input, caller, (answer) => {
+          if (random.chance(0.03)) return;
+          world.after(network.delay(process), () =>
+            process.run(() => {
+              late.call = null;
+              resolve("ok" in answer ? { ok: JSON.parse(answer.ok) } : { error: answer.error.code });
+            }),
+          );
+        }),
+      );
+    });
+  }
+
+  /** A request that is sent again under its key until it is answered, as a careful script does it. */
+  async #httpSafely<N extends CoreOperationName>(process: Process, operation: N, input: Input<N>) {
+    const key = `${process.name}-${++this.#tags}`;
+    for (let tries = 0; ; tries++) {
+      const answer = await this.#http(process, operation, input, key);
+      if (answer !== null) return { answer, tries };
+      this.world.count("http.retried");
+      await process.sleep(this.world.random.between(50, 1500));
+      if (tries > 40) return { answer: null, tries };
+    }
+  }
+
+  // --- producers ------------------------------------------------------------------------------------------
+
+  #task(): TaskSubmit {
+    const { random } = this.world;
+    const tag = `${++this.#tags}`;
+    const task: TaskSubmit = {
+      queue: `q${random.int(1, this.options.queues)}`,
+      type: "work",
+      payload: { tag, padding: "x".repeat(Math.floor(random.skewed(0, 300))) },
+      leaseMs: random.chance(0.1) ? random.int(200, 900) : random.int(1500, 6000),
+      backoff: {
+        strategy: random.pick(["fixed", "exponential"] as const),
+        delayMs: random.int(0, 1500),
+        maxMs: 4000,
+        jitter: random.pick([0, 0.5, 1]),
+      },
+    };
+    if (random.chance(0.5)) task.priority = random.pick(["critical", "high", "normal", "low"] as const);
+    if (random.chance(0.6)) task.attempts = random.int(1, 4);
+    if (random.chance(0.12)) task.timeoutMs = random.int(300, 4000);
+    if (random.chance(0.15)) task.delayMs = Math.ceil(random.skewed(50, 8000));
+    if (random.chance(0.15)) task.idempotencyKey = `key-${random.int(1, 6)}`;
+    if (random.chance(0.1)) task.kind = random.pick(["worker", "gpu"]);
+    if (random.chance(0.15)) task.capabilities = random.pick([["x"], ["y"], ["x", "y"]]);
+    this.sent.set(tag, { outcome: "open", id: null, key: task.idempotencyKey !== undefined });
+    return task;
+  }
+
+  #sentOf(task: TaskSubmit): Sent {
+    return this.sent.get((task.payload as { tag: string }).tag) as Sent;
+  }
+
+  #taken(tasks: TaskSubmit[], answers: TaskSubmitted[]): void {
+    for (const [i, answer] of answers.entries()) {
+      const sent = this.#sentOf(tasks[i] as TaskSubmit);
+      sent.outcome = "taken";
+      sent.id = answer.id;
+      if (answer.duplicate) this.world.count("submit.duplicate");
+      this.#ids.push(answer.id);
+    }
+  }
+
+  async #submit(process: Process, client: CoordinationClient): Promise<void> {
+    const { random } = this.world;
+    const options = random.chance(0.05) ? { timeoutMs: random.int(1, 500) } : {};
+    const many = random.chance(0.15);
+    const tasks = many ? Array.from({ length: random.int(1, 6) }, () => this.#task()) : [this.#task()];
+    try {
+      if (many) this.#taken(tasks, await this.#track(process, "submit", client.submit(tasks, options)));
+      else {
+        const submitted = client.submit(tasks[0] as TaskSubmit, options);
+        this.#taken(tasks, [await this.#track(process, "submit", submitted)]);
+        if (random.chance(0.4)) await this.#track(process, "result", submitted.result());
+      }
+    } catch (error) {
+      if (error instanceof CortexError)
+        for (const task of tasks) {
+          const sent = this.#sentOf(task);
+          if (sent.outcome === "open") sent.outcome = "refused";
+        }
+      throw error;
+    }
+  }
+
+  #someId(): string | undefined {
+    const ids = this.#ids;
+    // Mostly a young one: the old have ended.
+    const back = Math.floor(this.world.random.skewed(0, ids.length));
+    return ids[ids.length - 1 - back];
+  }
+
+  async #producer(process: Process): Promise<void> {
+    const client = this.#client(process);
+    const { random } = this.world;
+    while (!this.ending) {
+      await this.#pause(process, this.options.paceMs);
+      if (this.ending) return;
+      const deed = random.next();
+      const id = this.#someId();
+      if (deed < 0.7 || id === undefined) this.#go(process, "submit", () => this.#submit(process, client));
+      else {
+        const task = client.task(id);
+        const act = async () => {
+          if (deed < 0.78) await this.#track(process, "cancel", task.cancel());
+          else if (deed < 0.84) await this.#track(process, "retry", task.retry());
+          else if (deed < 0.9) await this.#track(process, "get", task.get());
+          else if (deed < 0.95)
+            await this.#track(process, "wait", task.finished(random.chance(0.5) ? {} : { timeoutMs: 3000 }));
+          else if (deed < 0.97)
+            await this.#track(process, "list", client.tasks({ limit: random.int(1, 20) }));
+          else await this.#track(process, "state", client.getState());
+        };
+        this.#go(process, "deed", act);
+      }
+    }
+  }
+
+  async #restProducer(process: Process): Promise<void> {
+    const { random } = this.world;
+    while (!this.ending) {
+      await this.#pause(process, this.options.paceMs * 2);
+      if (this.ending) return;
+      const id = this.#someId();
+      if (random.chance(0.75) || id === undefined) {
+        const task = this.#task();
+        const safely = random.chance(0.8);
+        this.#go(process, "post", async () => {
+          const { answer, tries } = safely
+            ? await this.#track(process, "post", this.#httpSafely(process, "task.submit", task))
+            : { answer: await this.#http(process, "task.submit", task, null), tries: 0 };
+          if (answer === null) return;
+          if ("ok" in answer) this.#taken([task], [answer.ok as TaskSubmitted]);
+          else if (tries === 0) this.#sentOf(task).outcome = "refused";
+        });
+      } else if (random.chance(0.5)) {
+        this.#go(process, "delete", () => this.#httpSafely(process, "task.cancel", { taskId: id }));
+      } else {
+        const input = { taskId: id, waitMs: random.int(0, 5000) };
+        this.#go(process, "get", () => this.#http(process, "task.get", input, null));
+      }
+    }
+  }
+
+  // --- workers --------------------------------------------------------------------------------------------
+
+  /** What a worker can do and for whom; the same over its restarts. */
+  #skills(name: string) {
+    const { random } = this.world;
+    const queues = random.chance(0.5) ? ["*"] : [`q${random.int(1, this.options.queues)}`, "q1"];
+    return {
+      workerId: name,
+      kind: random.chance(0.2) ? "gpu" : "worker",
+      queues: [...new Set(queues)],
+      capabilities: random.pick([[], ["x"], ["y"], ["x", "y"]]),
+    };
+  }
+
+  #began(held: Held): void {
+    const key = `${held.taskId} ${held.token}`;
+    if (this.#begun.has(key))
+      this.world.fail(new Violation(`task ${held.taskId} was begun twice under token ${held.token}`));
+    this.#begun.add(key);
+    this.#leases.push(held);
+  }
+
+  /** What a handler does with a task: mostly its work, in some time. */
+  async #handle(process: Process, task: Task, context: Context): Promise<unknown> {
+    const { random } = this.world;
+    this.#began({ taskId: task.id, workerId: context.lease.workerId, token: context.lease.token });
+    const obeys = random.chance(0.8);
+    const stopped = new Promise<never>((_, reject) => {
+      const stop = () => obeys && reject(context.signal.reason);
+      if (context.signal.aborted) stop();
+      else
+        context.signal.addEventListener("abort", () => {
+          this.world.count("handler.aborted");
+          stop();
+        });
+    });
+    const work = async (): Promise<unknown> => {
+      const luck = this.ending ? 0 : random.next();
+      const end = this.#theEnd();
+      if (luck < 0.55) await Promise.race([process.sleep(random.skewed(0.5, 2500)), end]);
+      else if (luck < 0.65) {
+        await process.sleep(random.skewed(1, 800));
+        throw failing("it did not work");
+      } else if (luck < 0.69) {
+        throw failing("it never will", { final: true });
+      } else if (luck < 0.75) {
+        throw failing("later", { retryInMs: random.int(0, 3000) });
+      } else if (luck < 0.85) {
+        for (let i = 0; i < 6; i++) {
+          await Promise.race([process.sleep(random.between(100, 2000)), end]);
+          context.progress({ step: i });
+        }
+      } else if (luck < 0.92) await end;
+      else {
+        await process.sleep(random.skewed(1, 500));
+        await context.extend(random.chance(0.5) ? random.int(100, 8000) : undefined);
+        await Promise.race([process.sleep(random.skewed(1, 3000)), end]);
+      }
+      return { tag: (task.payload as { tag: string }).tag };
+    };
+    return Promise.race([work(), stopped]);
+  }
+
+  /** A worker as most people write it. It dies now and then, and another instance takes its place. */
+  #employ(name: string, skills = this.#skills(name)): void {
+    const process = this.#process(name);
+    const { random } = this.world;
+    const { queues, ...rest } = skills;
+    this.#go(process, "helper", async () => {
+      while (!this.ending) {
+        const worker = new RunningWorker(queues, (task, context) => this.#handle(process, task, context), {
+          ...this.#clientOptions(process),
+          ...rest,
+          concurrency: random.int(1, 3),
+        });
+        worker.done.catch(() => {});
+        this.#keep(worker.client, process);
+        try {
+          await this.#track(process, "connect", worker.client.connect());
+        } catch (error) {
+          this.#met(process, "connect", error);
+          await process.sleep(random.between(200, 2000));
+          continue;
+        }
+        if (random.chance(0.7)) return;
+        await Promise.race([process.sleep(random.between(1000, 20_000)), this.#theEnd()]);
+        if (this.ending) return;
+        this.world.count("worker.stopped");
+        await this.#track(process, "stop", worker.stop({ graceMs: random.int(0, 3000) }));
+        await process.sleep(random.between(0, 3000));
+      }
+    });
+    const dies = () => {
+      if (this.ending || !process.alive) return;
+      if (random.chance(0.4)) {
+        this.world.count("worker.crashed");
+        this.world.trace("crash", name);
+        process.kill();
+        for (const link of [...this.network.links])
+          if (link.client === process) link.break("soon", random.chance(0.5) ? "soon" : "late");
+        this.world.after(random.skewed(10, 8000), () => {
+          if (!this.ending) this.#employ(name, skills);
+        });
+      } else if (random.chance(0.5)) {
+        this.world.count("worker.paused");
+        process.pause();
+        this.world.after(random.skewed(100, 12_000), () => process.resume());
+        this.world.after(random.between(5000, 30_000), dies);
+      } else this.world.after(random.between(5000, 30_000), dies);
+    };
+    this.world.after(random.between(2000, 40_000), dies);
+  }
+
+  /** A worker that uses the client by hand. */
+  async #clientWorker(process: Process): Promise<void> {
+    const { random } = this.world;
+    const capacity = random.int(1, 4);
+    const client = this.#client(process, { ...this.#skills(process.name), capacity });
+    client.on("task_assigned", (held) => this.#go(process, "task", () => this.#work(process, held)));
+    await this.#track(process, "connect", client.connect());
+    while (!this.ending) {
+      await this.#pause(process, 4000);
+      if (random.chance(0.2)) client.credit(random.int(0, capacity));
+    }
+    client.credit(capacity);
+  }
+
+  async #work(process: Process, held: AssignedTask): Promise<void> {
+    const { random } = this.world;
+    const name = { taskId: held.id, workerId: held.lease.workerId, token: held.lease.token };
+    this.#began(name);
+    await Promise.race([process.sleep(random.skewed(1, 3000)), this.#theEnd()]);
+    const luck = this.ending ? 1 : random.next();
+    if (luck < 0.1)
+      await this.#track(process, "extend", held.extend()).catch((error) =>
+        this.#met(process, "extend", error),
+      );
+    if (luck < 0.15) held.progress({ at: luck });
+    if (luck < 0.25) await this.#settle(process, held, () => held.release());
+    else if (luck < 0.4) await this.#settle(process, held, () => held.fail("no", { final: luck < 0.28 }));
+    else if (luck < 0.45) await this.#theEnd().then(() => this.#complete(process, held, name));
+    else {
+      await this.#complete(process, held, name);
+      // Twice does no harm.
+      if (luck < 0.6) await this.#complete(process, held, name);
+    }
+  }
+
+  async #complete(process: Process, held: AssignedTask, name: Held): Promise<void> {
+    const standing = await this.#settle(process, held, () => held.complete({ by: name.workerId }));
+    if (standing !== null) this.completed.push({ ...name, revision: standing.revision });
+  }
+
+  /** Says how it ended until the daemon has room to hear it. */
+  async #settle(process: Process, held: AssignedTask, say: () => Promise<TaskStanding>) {
+    for (;;) {
+      try {
+        return await this.#track(process, "settle", say());
+      } catch (error) {
+        this.#met(process, "settle", error);
+        const again = error instanceof CortexError && error.retryable;
+        if (!again || !held.held) return null;
+        await process.sleep(this.world.random.between(100, 1000));
+      }
+    }
+  }
+
+  /** A worker without a socket: claims, beats, reports, all over HTTP. */
+  async #restWorker(process: Process): Promise<void> {
+    const { random } = this.world;
+    const skills = this.#skills(process.name);
+    const { workerId } = skills;
+    const capacity = random.int(1, 3);
+    const held = new Map<string, Held>();
+    let registered = false;
+    for (;;) {
+      if (!registered) {
+        const holding = [...held.values()].map(({ taskId, token }) => ({ taskId, token }));
+        const { answer } = await this.#httpSafely(process, "worker.register", {
+          ...skills,
+          capacity,
+          holding,
+        });
+        registered = answer !== null && "ok" in answer;
+        if (!registered) await process.sleep(500);
+        else if (answer !== null && "ok" in answer) for (const id of answer.ok.lost) held.delete(id);
+        continue;
+      }
+      const luck = random.next();
+      if (held.size < capacity && luck < 0.6) {
+        const input = {
+          workerId,
+          count: random.int(1, 2),
+          waitMs: random.chance(0.5) ? random.int(1, 3000) : 0,
+        };
+        const { answer } = await this.#httpSafely(process, "task.claim", input);
+        if (answer === null) continue;
+        if ("ok" in answer) for (const one of answer.ok.assignments) this.#claimed(held, one);
+        else if (answer.error === "unknown-worker") registered = false;
+        else if (answer.error === "worker-unavailable") {
+          // Offline or draining: coming back is registering again.
+          if (random.chance(0.5)) registered = false;
+          await process.sleep(500);
+        }
+      } else if (luck < 0.75) {
+        const answer = await this.#http(process, "worker.heartbeat", { workerId }, null);
+        if (answer !== null && "ok" in answer) {
+          const told = new Map(answer.ok.leases.map((one) => [one.taskId, one.token]));
+          for (const one of held.values()) if (told.get(one.taskId) !== one.token) held.delete(one.taskId);
+          // A task that an operator assigned is heard of here.
+          for (const [taskId, token] of told)
+            if (!held.has(taskId)) held.set(taskId, { taskId, workerId, token });
+        } else if (answer !== null) registered = answer.error !== "unknown-worker";
+      } else if (luck < 0.78 && !this.ending) {
+        await process.sleep(random.skewed(100, 10_000));
+      } else if (luck < 0.79 && !this.ending) {
+        await this.#httpSafely(process, "worker.unregister", { workerId });
+        held.clear();
+        registered = false;
+      }
+      for (const name of [...held.values()]) {
+        if (!this.ending && random.chance(0.4)) continue;
+        await this.#reportRest(process, held, name);
+      }
+      await this.#pause(process, this.ending ? 100 : 300);
+    }
+  }
+
+  #claimed(held: Map<string, Held>, { task, lease }: Assignment): void {
+    const name = { taskId: task.id, workerId: lease.workerId, token: lease.token };
+    held.set(task.id, name);
+    this.#leases.push(name);
+  }
+
+  async #reportRest(process: Process, held: Map<string, Held>, name: Held): Promise<void> {
+    const luck = this.ending ? 1 : this.world.random.next();
+    if (luck < 0.1) await this.#http(process, "task.progress", { ...name, progress: luck }, null);
+    else if (luck < 0.2) await this.#httpSafely(process, "task.extend", name);
+    else {
+      const { answer } =
+        luck < 0.3
+          ? await this.#httpSafely(process, "task.fail", { ...name, error: "no", final: luck < 0.23 })
+          : luck < 0.4
+            ? await this.#httpSafely(process, "task.release", name)
+            : await this.#httpSafely(process, "task.complete", { ...name, result: luck });
+      if (answer === null) return;
+      if ("ok" in answer || answer.error === "lease-lost" || answer.error === "unknown-task")
+        held.delete(name.taskId);
+      if ("ok" in answer && answer.ok.state === "completed" && luck >= 0.4)
+        this.completed.push({ ...name, revision: (answer.ok as TaskStanding).revision });
+    }
+  }
+
+  // --- others ---------------------------------------------------------------------------------------------
+
+  async #operator(process: Process): Promise<void> {
+    const client = this.#client(process);
+    const { random } = this.world;
+    const drained: string[] = [];
+    while (!this.ending) {
+      await this.#pause(process, 1500);
+      if (this.ending) break;
+      const act = async () => {
+        const luck = random.next();
+        const workers = (await this.#track(process, "workers", client.workers())).workers;
+        if (this.ending) return;
+        const workerId = workers.length > 0 ? random.pick(workers).id : "nobody";
+        if (luck < 0.2) {
+          drained.push(workerId);
+          await this.#track(process, "drain", client.drain(workerId));
+        } else if (luck < 0.5) {
+          const back = drained.pop();
+          if (back !== undefined) await this.#track(process, "undrain", client.drain(back, false));
+        } else if (luck < 0.6) await this.#track(process, "queues", client.queues());
+        else if (luck < 0.7) await this.#track(process, "state", client.getState());
+        else {
+          const id = this.#someId();
+          const input: Input<"task.assign"> =
+            id === undefined || random.chance(0.3) ? { task: this.#task() } : { taskId: id };
+          if (random.chance(0.5)) input.workerId = workerId;
+          await this.#track(process, "assign", client.call("task.assign", input));
+        }
+      };
+      this.#go(process, "deed", act);
+    }
+    for (const workerId of drained) this.#go(process, "undrain", () => client.drain(workerId, false));
+  }
+
+  /** Says what is no longer true: reports under leases that are over. */
+  async #ghost(process: Process): Promise<void> {
+    const client = this.#client(process);
+    const { random } = this.world;
+    while (!this.ending) {
+      await this.#pause(process, 1200);
+      if (this.#leases.length === 0 || this.ending) continue;
+      const name = random.pick(this.#leases);
+      if (this.daemon.model.token(name.taskId) === name.token) continue;
+      this.world.count("ghost.spoke");
+      const deed = random.pick([
+        "task.complete",
+        "task.release",
+        "task.extend",
+        "task.progress",
+        "task.fail",
+      ] as const);
+      this.#go(process, deed, async () => {
+        if (deed === "task.fail") await client.call(deed, { ...name, error: "boo" });
+        else if (deed === "task.progress") await client.call(deed, { ...name, progress: "boo" });
+        else await client.call(deed, name);
+      });
+    }
+  }
+
+  async #watcher(process: Process): Promise<void> {
+    const client = this.#client(process);
+    const watched: Watched = { seen: new Set(), gaps: [], first: 0, last: 0 };
+    this.watched.push(watched);
+    for await (const event of client.watch({})) {
+      this.#saw(watched, event);
+      this.world.count(`watch.${event.event}`);
+    }
+  }
+
+  #saw(watched: Watched, event: WatchEvent): void {
+    const revision = event.event === "gap" ? event.from : event.revision;
+    if (revision < watched.last)
+      this.world.fail(new Violation(`a watcher was told of ${revision} after ${watched.last}`));
+    if (watched.first === 0) watched.first = revision;
+    watched.last = event.event === "gap" ? event.to : event.revision;
+    if (event.event === "gap") watched.gaps.push({ from: event.from, to: event.to });
+    else watched.seen.add(`${event.revision} ${event.table} ${event.id}`);
+  }
+
+  // --- at the end -----------------------------------------------------------------------------------------
+
+  /** What is still under way. */
+  get unsettled(): string[] {
+    return [...this.open.values()].filter(({ process }) => process.alive).map(({ what }) => what);
+  }
+
+  /** Holds what everyone was told against what the daemon has. */
+  verify(): void {
+    const { model } = this.daemon;
+    for (const [tag, { outcome, id, key }] of this.sent) {
+      const made = model.byTag.get(tag);
+      if (outcome === "refused" && made !== undefined)
+        throw new Violation(`the submit of ${tag} was refused, and there is task ${made}`);
+      if (outcome !== "taken" || id === null) continue;
+      const revision = Number(id.split("-")[0]);
+      if (model.isVoided(revision) || model.removed.has(id)) continue;
+      if (!model.tasks.has(id)) throw new Violation(`task ${id} was acknowledged and is lost`);
+      if (!key && made?.[0] !== id)
+        throw new Violation(`the submit of ${tag} was told ${id} and made ${made}`);
+    }
+    for (const { taskId, token, revision } of this.completed) {
+      if (model.isVoided(revision) || model.removed.has(taskId)) continue;
+      const state = model.state(taskId);
+      if (state !== "completed" || model.token(taskId) !== token)
+        throw new Violation(
+          `the completion of task ${taskId} under ${token} was acknowledged, and it is ${state}`,
+        );
+    }
+    for (const { seen, gaps, first, last } of this.watched)
+      for (const { revision, table, key } of model.commits) {
+        if (revision <= first || revision > last || (table !== "tasks" && table !== "workers")) continue;
+        if (seen.has(`${revision} ${table} ${key}`)) continue;
+        if (!gaps.some((gap) => revision >= gap.from && revision <= gap.to))
+          throw new Violation(
+            `a watcher was not told of ${key} of ${table} at revision ${revision}, nor of a gap`,
+          );
+      }
+  }
+
+  /** Every worker holds what the daemon says it holds. */
+  verifyLeases(): void {
+    const { life, model } = this.daemon;
+    if (life === null) return;
+    for (const { client, process } of this.clients) {
+      if (!process.alive || client.workerId === null || client.state === "closed") continue;
+      for (const held of client.held)
+        if (model.state(held.id) !== "running" || model.token(held.id) !== held.lease.token)
+          throw new Violation(
+            `${client.workerId} still holds task ${held.id}, which is ${model.state(held.id)}`,
+          );
+    }
+  }
+}

@@ -1,0 +1,22 @@
+/** What must have happened over some hundred seeds: a simulation in which nothing goes wrong proves nothing. */
+const needed = [
+  ...[
+    "kill.process",
+    "kill.power",
+    "daemon.restarted",
+    "daemon.paused",
+    "daemon.stopped",
+    "daemon.startFailed",
+    "daemon.otherPreset",
+  ],
+  ...["disk.full", "disk.failed", "disk.lost", "disk.torn", "entry.undone", "entry.lost", "log.mended"],
+  ...["lease.made", "lease.expired", "lease.timeout", "worker.offline", "worker.replaced", "worker.crashed"],
+  ...["worker.paused", "worker.stopped", "handler.aborted", "ghost.spoke", "client.reconnects"],
+  ...["task.submitted", "task.completed", "task.failed", "task.dead", "task.cancelled", "task.retired"],
+  ...["submit.duplicate", "repeated.same", "request.duplicated", "http.retried", "watch.change", "watch.gap"],
+  ...["answer.ok", "answer.lease-lost", "answer.busy", "answer.disk-full", "answer.wrong-state"],
+  ...["refusal.compared", "transaction.rolledBack", "trouble.partition", "trouble.halfOpen", "trouble.wall"],
+];
+
+export const missing = (counts: Record<string, number>): string[] =>
+  needed.filter((name) => (counts[name] ?? 0) === 0);

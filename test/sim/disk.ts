@@ -1,0 +1,231 @@
+/**
+ * The virtual disk under the log's pure parts. It keeps the promises of src/log/storage.ts to the letter and not a
+ * bit more: every call completes late, never inline; a power cut keeps a prefix of the unsynced commits and may tear
+ * the next one and the mark slot being written; it fills up, and it fails. It outlives the processes that use it,
+ * and knows what it has synced, so that nobody else has to be believed.
+ */
+import { decodeMeta, type LogRow, type RowChange } from "../../src/log/format.ts";
+import type { Image, Row, Storage, Write } from "../../src/log/storage.ts";
+import type { Process, World } from "./world.ts";
+
+type Contents = {
+  meta: string | null;
+  log: Map<number, LogRow>;
+  image: Map<string, Row>;
+  base: Map<string, Row>;
+  /** The last revision it holds. */
+  last: number;
+};
+
+const empty = (): Contents => ({ meta: null, log: new Map(), image: new Map(), base: new Map(), last: 0 });
+const copyOf = (from: Contents): Contents => ({
+  ...from,
+  log: new Map(from.log),
+  image: new Map(from.image),
+  base: new Map(from.base),
+});
+const idOf = (part: string, key: string) => `${part}\t${key}`;
+
+function apply(contents: Contents, write: Write): void {
+  const { copy } = write;
+  if (copy !== undefined)
+    contents[copy.to] = copy.from === "nothing" ? new Map() : new Map(contents[copy.from]);
+  if (write.dropAbove !== undefined || write.dropThrough !== undefined)
+    for (const first of [...contents.log.keys()]) {
+      if (write.dropAbove !== undefined && first > write.dropAbove) contents.log.delete(first);
+      if (write.dropThrough !== undefined && first <= write.dropThrough) contents.log.delete(first);
+    }
+  if (write.log !== undefined) contents.log.set(write.log.first, write.log);
+  const change = (image: Image, rows: readonly RowChange[] = []) => {
+    for (const { part, key, text, check } of rows)
+      if (text === null) contents[image].delete(idOf(part, key));
+      else contents[image].set(idOf(part, key), [part, key, text, check]);
+  };
+  change("image", write.image);
+  change("base", write.base);
+  if (write.meta !== undefined) contents.meta = write.meta;
+  contents.last = Math.max(
+    contents.last,
+    write.log?.last ?? 0,
+    write.meta === undefined ? 0 : (decodeMeta(write.meta)?.imageTo ?? 0),
+  );
+}
+
+/** A call on its way: what it does when it takes place. */
+type Call = { process: Process; take: () => void; mark: { slot: 0 | 1; text: string } | null };
+
+export class Disk {
+  /** What a process reads, and what is left of that after a power cut. */
+  #cache = empty();
+  #synced = empty();
+  #unsynced: Write[] = [];
+  #mark: string[] = [];
+  #call: Call | null = null;
+  /** Commits find no room. */
+  isFull = false;
+  /** The next commit fails, and the storage is beyond use. */
+  failsNext = false;
+  /** How long calls take at most now. */
+  slowestMs = 4;
+  /** Called at each step of each call, so that a crash may come right there. */
+  onCall: () => void = () => {};
+  /** How often a call changed something. */
+  changeCount = 0;
+
+  constructor(readonly world: World) {}
+
+  /** The last revision that outlives a power cut, and the end of the process. */
+  get syncedRevision(): number {
+    return this.#synced.last;
+  }
+  get writtenRevision(): number {
+    return this.#cache.last;
+  }
+
+  /** The process ends. The call on its way may have happened; with the power gone, so may the unsynced commits. */
+  crash(power: boolean): void {
+    const { random } = this.world;
+    const call = this.#call;
+    this.#call = null;
+    if (call?.mark != null) {
+      const { slot, text } = call.mark;
+      const old = this.#mark[slot] ?? "";
+      const cut = random.int(0, text.length);
+      const torn = text.slice(0, cut) + old.slice(cut);
+      if (this.#mark.length === 0) this.#mark = ["", ""];
+      this.#mark[slot] = random.pick([old, text, power ? torn : text]);
+    } else if (call !== null && random.chance(0.5)) {
+      try {
+        call.take();
+      } catch {
+        // A call that was to fail: nobody is left to hear of it.
+      }
+    }
+    if (power) this.#cutPower();
+  }
+
+  #cutPower(): void {
+    const { random } = this.world;
+    const kept = random.int(0, this.#unsynced.length);
+    for (const write of this.#unsynced.slice(0, kept)) apply(this.#synced, write);
+    const row = this.#unsynced[kept]?.log;
+    this.world.count("disk.lost", this.#unsynced.length - kept);
+    if (row !== undefined && random.chance(0.4)) {
+      this.world.count("disk.torn");
+      const at = random.int(0, row.text.length - 1);
+      const text = random.chance(0.5)
+        ? row.text.slice(0, at)
+        : `${row.text.slice(0, at)}\0${row.text.slice(at + 1)}`;
+      this.#synced.log.set(row.first, { ...row, text });
+    }
+    this.#unsynced = [];
+    this.#cache = copyOf(this.#synced);
+  }
+
+  storage(process: Process): Storage {
+    const read = <T>(result: () => T) => this.#later(process, result, null, 0.3);
+    return {
+      name: "the disk",
+      open: () => read(() => undefined),
+      readMeta: () => read(() => this.#cache.meta),
+      count: () => read(() => ({ rows: this.#cache.image.size, log: this.#cache.log.size })),
+      readRows: (image, after, countMax) =>
+        read(() => {
+          const start = after === null ? "" : idOf(after.part, after.key);
+          const ids = [...this.#cache[image].keys()].filter((id) => id > start).sort();
+          return ids.slice(0, countMax).map((id) => this.#cache[image].get(id) as Row);
+        }),
+      readLog: (after, bytesMax) =>
+        read(() => {
+          const page: LogRow[] = [];
+          let bytes = 0;
+          for (const first of [...this.#cache.log.keys()].sort((a, b) => a - b)) {
+            if (first <= after || bytes >= bytesMax) continue;
+            const row = this.#cache.log.get(first) as LogRow;
+            page.push(row);
+            bytes += row.text.length;
+          }
+          return page;
+        }),
+      commit: (write, sync) => this.#commit(process, write, sync),
+      readMark: () => read(() => [...this.#mark]),
+      writeMark: (slot, text) =>
+        this.#later(
+          process,
+          () => {
+            if (this.#mark.length === 0) this.#mark = ["", ""];
+            this.#mark[slot] = text;
+          },
+          { slot, text },
+          1,
+        ),
+      makeRoom: () => read(() => undefined),
+      tidy: async () => {},
+      copyTo: () => read(() => undefined),
+      close: async () => {},
+    };
+  }
+
+  #commit(process: Process, write: Write, sync: boolean): Promise<"done" | "full"> {
+    if (this.failsNext) {
+      this.failsNext = false;
+      this.world.count("disk.failed");
+      return this.#later(
+        process,
+        () => {
+          // Some of what was not synced is on the disk now, the rest never will be.
+          if (this.world.random.chance(0.5)) this.#unsynced.push(write);
+          this.#cutPower();
+          throw new Error("the disk failed");
+        },
+        null,
+        1,
+      );
+    }
+    return this.#later(
+      process,
+      () => {
+        if (this.isFull) {
+          this.world.count("disk.full");
+          return "full";
+        }
+        apply(this.#cache, write);
+        this.#unsynced.push(write);
+        if (sync) {
+          for (const one of this.#unsynced) apply(this.#synced, one);
+          this.#unsynced = [];
+        }
+        return "done";
+      },
+      null,
+      sync ? 1 : 0.3,
+    );
+  }
+
+  #later<T>(process: Process, take: () => T, mark: Call["mark"], share: number): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (!process.alive) return;
+      this.onCall();
+      if (!process.alive) return;
+      if (this.#call !== null) this.world.fail(new Error("the log asks the storage for two things at once"));
+      const call: Call = { process, take, mark };
+      this.#call = call;
+      this.changeCount++;
+      this.world.after(this.world.random.skewed(0.05, this.slowestMs * share), () => {
+        if (this.#call !== call) return;
+        this.onCall();
+        if (this.#call !== call) return;
+        this.#call = null;
+        // The disk works on while the process is stopped; it hears of it later.
+        let result: T;
+        try {
+          result = take();
+        } catch (error) {
+          process.run(() => reject(error));
+          return;
+        }
+        process.run(() => resolve(result));
+      });
+    });
+  }
+}

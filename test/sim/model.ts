@@ -1,0 +1,849 @@
+/**
+ * What the docs promise, held against what happens. The model is written from the promises (DESIGN, PROTOCOL, the
+ * table of operations), not from the code: it keeps its own small account of every task, of the operations that were
+ * answered, and of the records that were committed, and throws a Violation at the first thing that no promise allows.
+ *
+ * It sees four things: operations as they are carried out (`running`, `ran`), transactions as they are committed,
+ * undone or lost in a crash (`committed`, `undone`, `recovered`), and everything that leaves the daemon (`left`).
+ */
+import { check } from "../../src/core/check.ts";
+import { encodeEntry } from "../../src/core/codec.ts";
+import type { Cause, Coordinator } from "../../src/core/coordinator.ts";
+import type { Result } from "../../src/core/result.ts";
+import type { Change, Store, Transaction } from "../../src/core/store.ts";
+import type { TaskRecord } from "../../src/core/tasks.ts";
+import type { WorkerRecord } from "../../src/core/workers.ts";
+import type { Recovered } from "../../src/log/log.ts";
+import { limits } from "../../src/wire/limits.ts";
+import { type CoreOperationName, operations } from "../../src/wire/operations.ts";
+import { priorities, type TaskState, type TaskSubmit } from "../../src/wire/tasks.ts";
+import { Violation, type World } from "./world.ts";
+
+export type Promises = {
+  graceMs: number;
+  silenceMs: number;
+  ageingMs: number;
+  interruptionsMax: number;
+  retentionMs: number;
+  retentionCount: number;
+};
+
+type Lease = {
+  workerId: string;
+  token: number;
+  leaseMs: number;
+  /** By uptime: when it was made or last extended, and when the attempt began. */
+  grantedAt: number;
+  startedAt: number;
+};
+
+/** A task as it stood from a revision on. */
+type Version = {
+  revision: number;
+  state: TaskState;
+  /** Attempts that ended badly and count. */
+  charged: number;
+  interruptions: number;
+  /** On the wall clock: it must not start earlier. */
+  notBefore: number;
+  lease: Lease | null;
+  /** Of the newest lease, also when it is over. */
+  token: number;
+  result: string | null;
+  finishedAt: number;
+};
+
+type Task = { id: string; number: number; createdRevision: number; submit: TaskSubmit; versions: Version[] };
+
+const top = (task: Task): Version => task.versions[task.versions.length - 1] as Version;
+const finals: readonly TaskState[] = ["completed", "failed", "dead", "cancelled"];
+const isFinal = (state: TaskState) => finals.includes(state);
+const defaultBackoff = { strategy: "exponential", delayMs: 1000, jitter: 0.5 } as const;
+
+/** The lease clock shows whole ms. */
+const roundingMs = 2;
+
+/** Of the operations that change a task; which fields there are depends on the operation, and was validated. */
+type AnyInput = {
+  taskId: string;
+  workerId: string;
+  token: number;
+  result?: unknown;
+  final?: boolean;
+  retryInMs?: number;
+  leaseMs?: number;
+  holding?: { taskId: string; token: number }[];
+  task?: TaskSubmit;
+};
+
+type Operation = { op: string; input: unknown; cause: Cause };
+
+/** Something that must be pushed to a worker's connection once it is durable. */
+type Due = { revision: number; sink: object; key: string };
+
+export class Model {
+  readonly tasks = new Map<string, Task>();
+  /** Ids of the tasks made from the submit with this tag. */
+  readonly byTag = new Map<string, string[]>();
+  /** Tags whose task a crash took back, as the preset allows. */
+  readonly lost = new Set<string>();
+  readonly removed = new Set<string>();
+  /** Every commit that stands: what a watcher must be told. */
+  readonly commits: { revision: number; table: string; key: string }[] = [];
+  /** Revisions that were given up: from (not included) and to (included). */
+  readonly voided: { above: number; through: number }[] = [];
+  /** The highest revision that anyone outside was told of. */
+  told = 0;
+  /** The daemon's wall clock never goes back for what it decides, while it lives. */
+  #wall = 0;
+  /** Entries up to here that are not durable were taken back: naming their revisions tells nothing. */
+  undoneThrough = 0;
+  #lastToken = 0;
+  #running: Operation | null = null;
+  #answers = new Map<string, { text: string; revision: number; at: number }>();
+  #acked = new Map<string, number>();
+  #heard = new Map<string, number>();
+  #due: Due[] = [];
+
+  /** The log's rows as of #baseAt, the entries after it. */
+  #base = new Map<string, string>();
+  /** The same with the entries applied. */
+  #rows = new Map<string, string>();
+  #baseAt = 0;
+  /** Removals that a crash may take back. */
+  #removals: { revision: number; task: Task }[] = [];
+  #entries: { revision: number; text: string }[] = [];
+
+  constructor(
+    readonly world: World,
+    readonly promises: Promises,
+    /** How long the daemon has been up and running, in ms, over all its lives. */
+    readonly uptime: () => number,
+    /** By the same clock, since its last start; Infinity on its first. */
+    readonly sinceRestart: () => number,
+  ) {}
+
+  expect(holds: boolean, promise: string): void {
+    if (!holds) throw new Violation(promise);
+  }
+
+  // --- operations -----------------------------------------------------------------------------------------
+
+  running(op: string, input: unknown, cause: Cause): void {
+    this.#running = { op, input, cause };
+    this.#wall = Math.max(this.#wall, this.world.wall());
+  }
+
+  /** The operation was carried out; `changed`: it made an entry; `repeated`: it was recognised. */
+  ran(result: Result, revision: number, changed: boolean, repeated: boolean): void {
+    const { op, input, cause } = this.#running as Operation;
+    this.#running = null;
+    const isMutation = operations[op as CoreOperationName].kind === "mutation";
+    if ("error" in result) this.expect(!changed, `${op} was refused and yet made an entry`);
+    if (!isMutation) this.expect(!changed, `${op} made an entry`);
+    if (isMutation && cause.session !== null) this.#answered(op, cause, result, revision, changed);
+    if ("ok" in result && !repeated) {
+      const { workerId } = (input ?? {}) as { workerId?: string };
+      const heard = changed ? says : saysVolatile;
+      if (workerId !== undefined && heard.includes(op)) this.heard(workerId);
+      if (op === "task.progress") this.#heldBy(op, input as never);
+      if (op === "worker.heartbeat") this.#beatAnswered(workerId as string, result.ok);
+    }
+  }
+
+  #answered(op: string, cause: Cause, result: Result, revision: number, changed: boolean): void {
+    const session = cause.session as string;
+    const key = `${session}/${cause.seq}`;
+    const acked = Math.max(this.#acked.get(session) ?? 0, cause.ackedThrough);
+    this.#acked.set(session, acked);
+    const known = this.#answers.get(key);
+    if (known !== undefined && this.#wall - known.at < limits.answerAgeMsMax) {
+      this.expect(!changed, `${op} ${key} was repeated and had an effect a second time`);
+      if ("ok" in result) {
+        this.expect(result.ok === known.text, `${op} ${key} was repeated and got another answer`);
+        this.world.count("repeated.same");
+      } else {
+        const { code } = result.error;
+        this.expect(
+          (code === "already-acknowledged" && cause.seq <= acked) || code === "idempotency-key-reused",
+          `${op} ${key} was answered with success, and when repeated refused: ${code}`,
+        );
+        this.world.count("repeated.refused");
+      }
+    } else if (changed && "ok" in result) {
+      this.#answers.set(key, { text: result.ok, revision, at: this.#wall });
+    }
+  }
+
+  wasAnswered(key: string): boolean {
+    return this.#answers.has(key);
+  }
+
+  /** The worker said something: its leases go on from here. */
+  heard(workerId: string): void {
+    this.#heard.set(workerId, this.uptime());
+  }
+
+  /** A heartbeat's answer names exactly the leases that stand. */
+  #beatAnswered(workerId: string, text: string): void {
+    const { leases } = JSON.parse(text) as { leases: { taskId: string; token: number }[] };
+    const told = leases.map(({ taskId, token }) => `${taskId}/${token}`).sort();
+    const held: string[] = [];
+    for (const task of this.tasks.values()) {
+      const { lease } = top(task);
+      if (lease?.workerId === workerId) held.push(`${task.id}/${lease.token}`);
+    }
+    this.expect(
+      told.join() === held.sort().join(),
+      `a heartbeat of ${workerId} told ${told}, it holds ${held}`,
+    );
+  }
+
+  #heldBy(op: string, input: { taskId: string; workerId: string; token: number }): Version {
+    const task = this.tasks.get(input.taskId);
+    const lease = task === undefined ? null : top(task).lease;
+    if (lease === null || lease.token !== input.token || lease.workerId !== input.workerId)
+      throw new Violation(
+        `${op} of task ${input.taskId} by ${input.workerId} was accepted under token ${input.token}; its lease is ${JSON.stringify(lease)}`,
+      );
+    return top(task as Task);
+  }
+
+  // --- transactions ---------------------------------------------------------------------------------------
+
+  committed(core: Coordinator, transaction: Transaction): void {
+    const { revision, changes } = transaction;
+    const { operation } = core;
+    this.#wall = Math.max(this.#wall, this.world.wall());
+    this.expect(revision > this.told, `revision ${revision} is given again: ${this.told} was told outside`);
+    this.expect(revision > this.#lastRevision, `revision ${revision} came after ${this.#lastRevision}`);
+    this.#lastRevision = revision;
+    const header = { revision, at: 0, clock: 0, operation: "", who: "" };
+    const text = encodeEntry(header, changes);
+    this.#entries.push({ revision, text });
+    applyText(this.#rows, text);
+    this.world.trace(operation, text);
+    const leased = new Set<string>();
+    for (const change of changes) {
+      this.commits.push({ revision, table: change.table.name, key: change.key });
+      if (change.table.name === "tasks")
+        this.#task(core, revision, operation, change as Change<TaskRecord>, leased);
+      else if (change.table.name === "workers") this.#worker(operation, change as Change<WorkerRecord>);
+    }
+  }
+
+  #lastRevision = 0;
+
+  #worker(operation: string, { key, before, after }: Change<WorkerRecord>): void {
+    if (after === undefined || operation !== "worker.register") {
+      if (after?.state === "offline" && before?.state !== "offline") {
+        const silent = this.uptime() - (this.#heard.get(key) ?? 0);
+        const { silenceMs } = this.promises;
+        this.expect(
+          silent >= silenceMs - roundingMs && this.sinceRestart() >= this.promises.graceMs - roundingMs,
+          `worker ${key} went offline ${silent.toFixed(1)} ms after it was heard; ${silenceMs} ms are allowed`,
+        );
+        this.world.count("worker.offline");
+      }
+      return;
+    }
+    const input = this.#running?.input as { workerId: string; instanceId?: string; queues?: string[] };
+    this.expect(
+      this.#running?.op === "worker.register" && input.workerId === key,
+      `worker ${key} was registered by nobody`,
+    );
+    if (before === undefined || before.instanceId === after.instanceId) return;
+    this.world.count("worker.replaced");
+    if (before.state === "offline") return;
+    const silent = this.uptime() - (this.#heard.get(key) ?? 0);
+    this.expect(
+      silent >= this.promises.silenceMs - roundingMs,
+      `worker ${key} was replaced by another instance ${silent.toFixed(1)} ms after it was heard`,
+    );
+  }
+
+  #task(
+    core: Coordinator,
+    revision: number,
+    operation: string,
+    { key, before, after }: Change<TaskRecord>,
+    leased: Set<string>,
+  ): void {
+    const task = this.tasks.get(key);
+    if (after === undefined) {
+      this.#retired(task, key, revision);
+      return;
+    }
+    if (before === undefined) {
+      this.#created(core, revision, operation, key, after, leased);
+      return;
+    }
+    this.expect(task !== undefined, `task ${key} changed and was never submitted`);
+    const known = task as Task;
+    const old = top(known);
+    this.expect(old.state === before.state, `task ${key} was ${old.state} and changed from ${before.state}`);
+    this.expect(before.spec === after.spec, `what was submitted of task ${key} changed`);
+    known.versions.push(this.#next(core, revision, operation, known, old, after, leased));
+    const now = top(known);
+    const attempts = known.submit.attempts ?? 3;
+    this.expect(after.attempt <= attempts, `task ${key} is in attempt ${after.attempt} of ${attempts}`);
+    // A final state keeps the number of the attempt that brought it there.
+    if (!isFinal(after.state)) {
+      const charged = now.charged + (now.lease === null ? 0 : 1);
+      this.expect(
+        after.attempt === charged,
+        `task ${key} is ${after.state} by ${operation} and counts ${after.attempt} attempts, there were ${charged}`,
+      );
+    }
+    this.expect(
+      after.interruptions === now.interruptions,
+      `task ${key} counts ${after.interruptions} interruptions, there were ${now.interruptions}`,
+    );
+    this.world.count(`task.${after.state}`, before.state === after.state ? 0 : 1);
+  }
+
+  #created(
+    core: Coordinator,
+    revision: number,
+    operation: string,
+    id: string,
+    record: TaskRecord,
+    leased: Set<string>,
+  ): void {
+    const current = this.#running;
+    this.expect(
+      current !== null &&
+        current.op === operation &&
+        (operation === "task.submit" || operation === "task.assign"),
+      `task ${id} was made by ${operation}`,
+    );
+    const { spec } = record;
+    const input = current?.input as { task?: TaskSubmit };
+    const submitted = operation === "task.submit" ? (input as TaskSubmit | TaskSubmit[]) : input.task;
+    const submit = (Array.isArray(submitted) ? submitted[spec.number] : submitted) as TaskSubmit;
+    const same =
+      spec.queue === (submit.queue ?? "default") &&
+      spec.type === submit.type &&
+      spec.payload === JSON.stringify(submit.payload ?? null) &&
+      priorities[spec.priority] === (submit.priority ?? "normal") &&
+      spec.attempts === (submit.attempts ?? 3) &&
+      spec.kind === (submit.kind ?? null) &&
+      spec.leaseMs === (submit.leaseMs ?? 30_000) &&
+      spec.timeoutMs === (submit.timeoutMs ?? 0) &&
+      spec.capabilities.join() === [...(submit.capabilities ?? [])].sort().join();
+    if (!same) throw new Violation(`task ${id} is not what was submitted: ${JSON.stringify(spec)}`);
+    if (submit.idempotencyKey !== undefined)
+      for (const other of this.tasks.values())
+        this.expect(
+          other.submit.idempotencyKey !== submit.idempotencyKey || other.submit.queue !== submit.queue,
+          `tasks ${other.id} and ${id} were both made under the idempotency key ${submit.idempotencyKey}`,
+        );
+    const tag = tagOf(submit);
+    if (tag !== null) {
+      const ids = this.byTag.get(tag) ?? [];
+      this.expect(ids.length === 0, `one submit made two tasks, ${ids} and ${id}`);
+      this.byTag.set(tag, [...ids, id]);
+    }
+    const delayMs = submit.delayMs ?? 0;
+    const version: Version = {
+      revision,
+      state: delayMs > 0 ? "scheduled" : "queued",
+      charged: 0,
+      interruptions: 0,
+      notBefore: delayMs > 0 ? this.#wall + delayMs : 0,
+      lease: null,
+      token: 0,
+      result: null,
+      finishedAt: 0,
+    };
+    const task: Task = { id, number: spec.number, createdRevision: revision, submit, versions: [version] };
+    this.tasks.set(id, task);
+    this.world.count("task.submitted");
+    if (record.state === "running")
+      task.versions[0] = this.#leased(core, revision, operation, task, version, record, leased);
+    else this.expect(record.state === version.state, `task ${id} was submitted and is ${record.state}`);
+  }
+
+  #retired(task: Task | undefined, id: string, revision: number): void {
+    this.expect(task !== undefined && isFinal(top(task).state), `task ${id} was removed before it ended`);
+    const { finishedAt } = top(task as Task);
+    const { retentionMs, retentionCount } = this.promises;
+    let younger = 0;
+    for (const other of this.tasks.values())
+      if (isFinal(top(other).state) && other.submit.queue === task?.submit.queue) younger++;
+    this.expect(
+      this.#wall - finishedAt >= retentionMs || younger > retentionCount,
+      `task ${id} was removed ${this.#wall - finishedAt} ms after it ended, one of ${younger} kept`,
+    );
+    this.world.count("task.retired");
+    this.tasks.delete(id);
+    this.removed.add(id);
+    this.#removals.push({ revision, task: task as Task });
+  }
+
+  /** The task's next version, if the change is one that the life cycle knows. */
+  #next(
+    core: Coordinator,
+    revision: number,
+    operation: string,
+    task: Task,
+    old: Version,
+    after: TaskRecord,
+    leased: Set<string>,
+  ): Version {
+    const base: Version = { ...old, revision, state: after.state };
+    const input = this.#running?.input as AnyInput;
+    const wrong = (): never => {
+      throw new Violation(
+        `task ${task.id} went from ${old.state} to ${after.state} by ${operation}, which no life cycle knows`,
+      );
+    };
+    if (after.state === "running" && old.state !== "running")
+      return this.#leased(core, revision, operation, task, old, after, leased);
+    switch (operation) {
+      case "task.ready":
+        if (old.state !== "scheduled" || after.state !== "queued") wrong();
+        this.expect(
+          this.#wall >= old.notBefore,
+          `task ${task.id} is ready ${old.notBefore - this.#wall} ms early`,
+        );
+        return { ...base, notBefore: 0 };
+      case "task.cancel":
+        if (isFinal(old.state) || after.state !== "cancelled") wrong();
+        return this.#ended({ ...base, lease: null });
+      case "task.retry":
+        if (!["failed", "dead", "cancelled"].includes(old.state) || after.state !== "queued") wrong();
+        return { ...base, charged: 0, interruptions: 0, notBefore: 0, finishedAt: 0, result: null };
+      case "task.complete": {
+        this.#heldBy(operation, input);
+        if (after.state !== "completed") wrong();
+        const { result } = input;
+        this.expect(
+          after.result === JSON.stringify(result ?? null),
+          `task ${task.id} has another result than its worker gave`,
+        );
+        return this.#ended({ ...base, lease: null, result: after.result });
+      }
+      case "task.fail": {
+        this.#heldBy(operation, input);
+        const { final, retryInMs } = input;
+        if (final === true) {
+          if (after.state !== "failed") wrong();
+          return this.#ended({ ...base, lease: null });
+        }
+        return this.#failed(base, task, after, retryInMs);
+      }
+      case "task.release":
+        this.#heldBy(operation, input);
+        if (after.state !== "queued") wrong();
+        return { ...base, lease: null };
+      case "task.extend": {
+        this.#heldBy(operation, input);
+        if (after.state !== "running" || after.token !== old.token) wrong();
+        const { leaseMs = task.submit.leaseMs ?? 30_000 } = input;
+        return { ...base, lease: { ...(old.lease as Lease), leaseMs, grantedAt: this.uptime() } };
+      }
+      case "worker.unregister":
+        if (old.lease === null || after.state !== "queued") wrong();
+        this.expect(
+          input.workerId === old.lease?.workerId,
+          `task ${task.id} was given back by another worker`,
+        );
+        return { ...base, lease: null };
+      case "worker.register": {
+        if (old.lease === null || input.workerId !== old.lease.workerId) wrong();
+        const named =
+          input.holding?.some((one) => one.taskId === task.id && one.token === old.token) ?? false;
+        const charged = after.interruptions > old.interruptions;
+        // The same instance keeps what it names; another one's leases are interrupted.
+        if (!charged) {
+          this.expect(
+            !named,
+            `task ${task.id} was taken from ${input.workerId}, which said that it holds it`,
+          );
+          if (after.state !== "queued") wrong();
+          return { ...base, lease: null };
+        }
+        return this.#interrupted(base, after);
+      }
+      case "lease.expire": {
+        const { lease } = old;
+        if (lease === null) return wrong();
+        this.expect(
+          this.sinceRestart() >= this.promises.graceMs - roundingMs,
+          `task ${task.id} lost its lease within the grace after a restart`,
+        );
+        const up = this.uptime();
+        if (after.error?.code === "timeout" && after.interruptions === old.interruptions) {
+          const ranMs = up - lease.startedAt;
+          this.expect(
+            (task.submit.timeoutMs ?? 0) > 0 && ranMs >= (task.submit.timeoutMs as number) - roundingMs,
+            `task ${task.id} timed out after ${ranMs.toFixed(1)} ms; ${task.submit.timeoutMs} are allowed`,
+          );
+          this.world.count("lease.timeout");
+          return this.#failed(base, task, after, undefined);
+        }
+        const silentMs = up - Math.max(lease.grantedAt, this.#heard.get(lease.workerId) ?? 0);
+        this.expect(
+          silentMs >= lease.leaseMs - roundingMs,
+          `task ${task.id} was taken from ${lease.workerId} ${silentMs.toFixed(1)} ms after it was heard; its lease allows ${lease.leaseMs}`,
+        );
+        this.world.count("lease.expired");
+        return this.#interrupted(base, after);
+      }
+      default:
+        return wrong();
+    }
+  }
+
+  #ended(version: Version): Version {
+    return { ...version, finishedAt: this.#wall };
+  }
+
+  #interrupted(base: Version, after: TaskRecord): Version {
+    const interruptions = base.interruptions + 1;
+    const dead = interruptions >= this.promises.interruptionsMax;
+    this.expect(
+      after.state === (dead ? "dead" : "queued"),
+      `a task interrupted ${interruptions} times is ${after.state}`,
+    );
+    const next = { ...base, interruptions, lease: null };
+    return dead ? this.#ended(next) : next;
+  }
+
+  #failed(base: Version, task: Task, after: TaskRecord, retryInMs: number | undefined): Version {
+    const attempts = task.submit.attempts ?? 3;
+    const charged = base.charged + 1;
+    const next = { ...base, charged, lease: null };
+    if (charged >= attempts) {
+      this.expect(
+        after.state === "dead",
+        `task ${task.id} failed ${charged} of ${attempts} times and is ${after.state}`,
+      );
+      return this.#ended(next);
+    }
+    const backoff = { ...defaultBackoff, ...task.submit.backoff };
+    const grown = backoff.strategy === "fixed" ? backoff.delayMs : backoff.delayMs * 2 ** (charged - 1);
+    const least = retryInMs ?? Math.min(grown, backoff.maxMs ?? 3_600_000) * (1 - backoff.jitter);
+    this.expect(
+      after.state === "scheduled" || (after.state === "queued" && least < 1),
+      `task ${task.id} failed attempt ${charged} of ${attempts} and is ${after.state}`,
+    );
+    return { ...next, notBefore: after.state === "queued" ? 0 : this.#wall + Math.floor(least) };
+  }
+
+  #leased(
+    core: Coordinator,
+    revision: number,
+    operation: string,
+    task: Task,
+    old: Version,
+    after: TaskRecord,
+    leased: Set<string>,
+  ): Version {
+    const { id, submit } = task;
+    this.expect(
+      ["task.dispatch", "task.claim", "task.assign"].includes(operation),
+      `task ${id} was leased by ${operation}`,
+    );
+    const assigned = operation === "task.assign";
+    this.expect(
+      old.state === "queued" || (assigned && old.state === "scheduled"),
+      `task ${id} was leased while it was ${old.state}`,
+    );
+    this.expect(
+      assigned || this.#wall >= old.notBefore,
+      `task ${id} started ${old.notBefore - this.#wall} ms early`,
+    );
+    const { token } = after;
+    this.expect(token === revision, `task ${id} was leased under token ${token} by entry ${revision}`);
+    this.expect(
+      token > this.#lastToken || (leased.size > 0 && token === this.#lastToken),
+      `token ${token} was given before`,
+    );
+    this.expect(!leased.has(id), `one entry leased task ${id} twice`);
+    leased.add(id);
+    this.#lastToken = token;
+    const workerId = after.workerId as string;
+    const worker = core.workers.get(workerId);
+    this.expect(
+      worker?.state === "online",
+      `task ${id} was leased to ${workerId}, which is ${worker?.state}`,
+    );
+    this.expect(
+      fits(submit, worker as WorkerRecord),
+      `task ${id} was leased to ${workerId}, which does not fit it`,
+    );
+    let held = 0;
+    for (const other of this.tasks.values()) if (top(other).lease?.workerId === workerId) held++;
+    this.expect(held < (worker as WorkerRecord).capacity, `${workerId} got task ${id} beyond its capacity`);
+    if (!assigned && this.promises.ageingMs === 0) this.#mostUrgent(task, worker as WorkerRecord);
+    const up = this.uptime();
+    this.world.count("lease.made");
+    return {
+      ...old,
+      revision,
+      state: "running",
+      notBefore: 0,
+      token,
+      lease: { workerId, token, leaseMs: submit.leaseMs ?? 30_000, grantedAt: up, startedAt: up },
+    };
+  }
+
+  /** By priority, then by age since submit. */
+  #mostUrgent(task: Task, worker: WorkerRecord): void {
+    const rank = (one: Task) => priorities.indexOf(one.submit.priority ?? "normal");
+    for (const other of this.tasks.values()) {
+      if (other === task || top(other).state !== "queued" || !fits(other.submit, worker)) continue;
+      const before =
+        rank(other) - rank(task) ||
+        other.createdRevision - task.createdRevision ||
+        other.number - task.number;
+      this.expect(
+        before > 0,
+        `${worker.id} got task ${task.id} while task ${other.id}, more urgent, was queued`,
+      );
+    }
+  }
+
+  /** A full disk: the transaction is taken back, newest first. */
+  undone(revision: number): void {
+    const entry = this.#entries.pop();
+    this.expect(
+      entry?.revision === revision,
+      `entry ${revision} was undone, the newest was ${entry?.revision}`,
+    );
+    this.undoneThrough = Math.max(this.undoneThrough, revision);
+    this.#giveUp(revision - 1);
+    this.#replay();
+    this.world.count("entry.undone");
+  }
+
+  #replay(): void {
+    this.#rows = new Map(this.#base);
+    for (const { text } of this.#entries) applyText(this.#rows, text);
+  }
+
+  /** Entries above the revision never were. */
+  #giveUp(through: number): void {
+    for (let last = this.#removals.at(-1); last !== undefined && last.revision > through; ) {
+      this.tasks.set(last.task.id, last.task);
+      this.removed.delete(last.task.id);
+      this.#removals.pop();
+      last = this.#removals.at(-1);
+    }
+    for (const task of this.tasks.values()) {
+      while (task.versions.length > 0 && top(task).revision > through) task.versions.pop();
+      if (task.versions.length > 0) continue;
+      this.tasks.delete(task.id);
+      const tag = tagOf(task.submit);
+      if (tag !== null) {
+        this.byTag.delete(tag);
+        this.lost.add(tag);
+      }
+    }
+    for (const [key, { revision }] of this.#answers) if (revision > through) this.#answers.delete(key);
+    while ((this.commits.at(-1)?.revision ?? 0) > through) this.commits.pop();
+    this.#due = this.#due.filter((one) => one.revision <= through);
+  }
+
+  // --- what leaves ----------------------------------------------------------------------------------------
+
+  /** Text leaves the daemon; nothing in it may be newer than what is durable. */
+  left(text: string, durable: number): void {
+    for (const found of text.matchAll(/"(?:revision|token|durableRevision)":(\d+)|"id":"(\d+)-/g)) {
+      const revision = Number(found[1] ?? found[2]);
+      if (revision > durable)
+        throw new Violation(
+          `revision ${revision} left the daemon, but only ${durable} is durable: ${text.slice(0, 300)}`,
+        );
+      if (revision > this.told) this.told = revision;
+    }
+  }
+
+  due(revision: number, sink: object, key: string): void {
+    this.#due.push({ revision, sink, key });
+  }
+
+  pushed(sink: object, text: string): void {
+    const push = JSON.parse(text) as {
+      event: string;
+      taskId?: string;
+      token?: number;
+      task?: { id: string };
+      lease?: { token: number };
+    };
+    const key = `${push.event} ${push.taskId ?? push.task?.id} ${push.token ?? push.lease?.token}`;
+    this.#due = this.#due.filter((one) => one.sink !== sink || one.key !== key);
+  }
+
+  /** After each step: everything that had to be pushed was. */
+  pushesDone(durable: number): void {
+    for (const one of this.#due)
+      this.expect(one.revision > durable, `${one.key} is durable and was not pushed to its worker`);
+  }
+
+  // --- the state as a whole -------------------------------------------------------------------------------
+
+  /** After each step: no ready task and free worker stand side by side. */
+  matched(core: Coordinator): void {
+    if (core.queues.counts.queued === 0) return;
+    for (const slot of core.dispatch.slots()) {
+      if (!slot.attached || slot.room <= 0) continue;
+      for (const task of this.tasks.values())
+        if (top(task).state === "queued" && fits(task.submit, slot.record))
+          throw new Violation(
+            `task ${task.id} is queued and ${slot.id} is free for it, and they do not meet`,
+          );
+    }
+  }
+
+  /** The tables are what the entries that stand add up to, and everything derived from them is right. */
+  verify(core: Coordinator, when: string): void {
+    let count = 0;
+    for (const [id, text] of rowsOf(core.store)) {
+      count++;
+      if (this.#rows.get(id) !== text)
+        throw new Violation(
+          `${when}, ${id} is\n    ${text}\n  and should be\n    ${this.#rows.get(id) ?? "not there"}`,
+        );
+    }
+    if (count !== this.#rows.size) {
+      const kept = new Map(rowsOf(core.store));
+      const lost = [...this.#rows.keys()].find((id) => !kept.has(id));
+      throw new Violation(`${when}, ${lost} is not there and should be`);
+    }
+    const problems = check(core);
+    this.expect(problems.length === 0, `${when}, the state is not sound: ${problems[0]}`);
+  }
+
+  /** Entries up to here outlive everything: they need not be kept one by one. */
+  settled(revision: number): void {
+    let count = 0;
+    for (const entry of this.#entries) {
+      if (entry.revision > revision) break;
+      applyText(this.#base, entry.text);
+      this.#baseAt = entry.revision;
+      count++;
+    }
+    if (count === 0) return;
+    this.#entries.splice(0, count);
+    this.#removals = this.#removals.filter((one) => one.revision > revision);
+    for (const task of this.tasks.values())
+      while (task.versions.length > 1 && (task.versions[1] as Version).revision <= revision)
+        task.versions.shift();
+  }
+
+  /** The last entry that anyone outside was told of. */
+  get toldEntry(): number {
+    let last = Math.min(this.#baseAt, this.told);
+    for (const { revision } of this.#entries) if (revision <= this.told) last = revision;
+    return last;
+  }
+
+  get lastEntry(): number {
+    return this.#entries.at(-1)?.revision ?? this.#baseAt;
+  }
+
+  /** The daemon starts again at `revision`; it promised to come back at `least` or later. */
+  recovered({ revision, ceiling, at }: Recovered, least: number): void {
+    this.#wall = at;
+    this.expect(revision >= least, `recovered to revision ${revision}, but ${least} was promised to survive`);
+    this.expect(
+      revision === this.#baseAt || this.#entries.some((entry) => entry.revision === revision),
+      `recovered to revision ${revision}, where no entry ended`,
+    );
+    this.expect(ceiling >= this.told, `goes on from revision ${ceiling}, but ${this.told} was told outside`);
+    const last = this.lastEntry;
+    if (last > revision) {
+      this.world.count("entry.lost");
+      this.voided.push({ above: revision, through: ceiling });
+      while ((this.#entries.at(-1)?.revision ?? 0) > revision) this.#entries.pop();
+      this.#giveUp(revision);
+      this.#replay();
+    }
+    this.#lastRevision = revision;
+    this.#due = [];
+  }
+
+  /** A daemon that keeps nothing starts again: all there was is gone, and it promised no more. */
+  forgotten(ceiling: number): void {
+    this.expect(ceiling >= this.told, `goes on from revision ${ceiling}, but ${this.told} was told outside`);
+    this.#wall = 0;
+    this.#base.clear();
+    this.#rows.clear();
+    this.#baseAt = 0;
+    this.#entries = [];
+    this.voided.push({ above: 0, through: ceiling });
+    this.#giveUp(0);
+    this.#lastRevision = 0;
+    this.#due = [];
+  }
+
+  isVoided(revision: number): boolean {
+    return this.voided.some((one) => revision > one.above && revision <= one.through);
+  }
+
+  state(id: string): TaskState | undefined {
+    const task = this.tasks.get(id);
+    return task === undefined ? undefined : top(task).state;
+  }
+
+  token(id: string): number {
+    const task = this.tasks.get(id);
+    return task === undefined ? 0 : top(task).token;
+  }
+
+  get unfinished(): string[] {
+    return [...this.tasks.values()]
+      .filter((task) => !isFinal(top(task).state))
+      .map((task) => `${task.id} (${JSON.stringify(top(task))})`);
+  }
+}
+
+/** Operations by which a worker is heard: with an entry, and without. */
+const says = [
+  ...["worker.register", "task.claim", "task.complete", "task.fail", "task.release", "task.extend"],
+  ...["task.progress", "worker.heartbeat"],
+];
+const saysVolatile = ["task.claim", "task.progress", "worker.heartbeat"];
+
+const tagOf = (submit: TaskSubmit): string | null =>
+  ((submit.payload ?? null) as { tag?: string } | null)?.tag ?? null;
+
+function fits(submit: TaskSubmit, worker: WorkerRecord): boolean {
+  return (
+    (submit.kind === undefined || submit.kind === worker.kind) &&
+    (worker.queues.includes("*") || worker.queues.includes(submit.queue ?? "default")) &&
+    (submit.capabilities ?? []).every((one) => worker.capabilities.includes(one))
+  );
+}
+
+function applyText(rows: Map<string, string>, text: string): void {
+  for (const line of text.split("\n")) {
+    const key = line.indexOf("\t") + 1;
+    if (line[0] === "-") rows.delete(line.slice(1));
+    else if (line[0] === "+") {
+      const end = line.indexOf("\t", key);
+      rows.set(line.slice(1, end), line.slice(end + 1));
+    }
+  }
+}
+
+/** The log's rows of a record, made once: records are never changed. */
+const rowsOfRecord = new WeakMap<object, [string, string][]>();
+
+function* rowsOf(store: Store): Iterable<[string, string]> {
+  for (const table of store.tables())
+    for (const [key, after] of table.entries()) {
+      let rows = rowsOfRecord.get(after as object);
+      if (rows === undefined) {
+        const made = new Map<string, string>();
+        const header = { revision: 0, at: 0, clock: 0, operation: "", who: "" };
+        applyText(made, encodeEntry(header, [{ table, key, before: undefined, after }]));
+        rows = [...made];
+        rowsOfRecord.set(after as object, rows);
+      }
+      yield* rows;
+    }
+}
