@@ -17,6 +17,7 @@ export type AnswerRecord = {
   readonly fingerprint: number;
   /** How far the session had acknowledged when this was answered. */
   readonly ackedThrough: number;
+  /** On the lease clock. */
   readonly at: number;
   readonly revision: number;
   /** The output, as JSON text. */

@@ -92,7 +92,7 @@ export class Coordinator {
   operation = "";
   who = "";
 
-  /** What is due, by wall time. Entries are lazy: whoever pops one asks the state whether it still holds. */
+  /** What is due, answers by the lease clock. Entries are lazy: whoever pops one asks whether it still holds. */
   readonly #ready = new DeadlineHeap<TaskSpec>();
   readonly #retire = new DeadlineHeap<string>();
   readonly #forget = new DeadlineHeap<string>();
@@ -165,7 +165,8 @@ export class Coordinator {
           operation,
           fingerprint: cause.fingerprint,
           ackedThrough: cause.ackedThrough,
-          at: this.now,
+          // By the lease clock: a wall clock that is set forward must not make a repeated operation new.
+          at: this.clock,
           revision: this.store.nextRevision,
           text: result.ok,
         });
@@ -231,24 +232,24 @@ export class Coordinator {
 
   /** Does what is due at `now` and `clock`. */
   tick(): void {
-    this.#due(this.#ready, "task.ready", (spec) => {
+    this.#due(this.#ready, this.now, "task.ready", (spec) => {
       const record = this.tasks.get(spec.id);
       if (record?.state !== "scheduled" || record.runAt > this.now) return;
       this.tasks.put(spec.id, { ...record, state: "queued", runAt: 0, revision: this.store.nextRevision });
     });
-    this.#due(this.#retire, "task.retire", (queue) => {
+    this.#due(this.#retire, this.now, "task.retire", (queue) => {
       const before = this.now - this.config.retentionMs;
       if (this.queues.retireOld(this, queue, before, changesPerTick)) this.#retire.push(this.now, queue);
     });
-    this.#due(this.#forget, "worker.forget", (id) => {
+    this.#due(this.#forget, this.now, "worker.forget", (id) => {
       const slot = this.dispatch.slot(id);
       if (slot === undefined || slot.record.state !== "offline") return;
       if (slot.record.offlineAt + this.config.retentionMs > this.now) return;
       if (slot.running.size > 0) this.#forget.push(this.now + this.config.silenceMs, id);
       else this.workers.delete(id);
     });
-    this.#due(this.#oldAnswers, "answer.expire", (session) => {
-      const oldest = this.answers.expire(session, this.now - limits.answerAgeMsMax);
+    this.#due(this.#oldAnswers, this.clock, "answer.expire", (session) => {
+      const oldest = this.answers.expire(session, this.clock - limits.answerAgeMsMax);
       if (oldest !== undefined) this.#oldAnswers.push(oldest + limits.answerAgeMsMax, session);
     });
     const { watches } = this.dispatch;
@@ -264,22 +265,18 @@ export class Coordinator {
       });
   }
 
-  #due<T>(heap: DeadlineHeap<T>, operation: string, each: (value: T) => void): void {
-    while (heap.nextAt <= this.now)
+  #due<T>(heap: DeadlineHeap<T>, upTo: number, operation: string, each: (value: T) => void): void {
+    while (heap.nextAt <= upTo)
       this.#transaction(operation, "cortexd", () => {
-        while (heap.nextAt <= this.now && this.store.changeCount < changesPerTick) each(heap.pop() as T);
+        while (heap.nextAt <= upTo && this.store.changeCount < changesPerTick) each(heap.pop() as T);
       });
   }
 
   /** In how many ms `tick` has something to do; Infinity: nothing is planned. */
   nextDueMs(): number {
-    const wall = Math.min(
-      this.#ready.nextAt,
-      this.#retire.nextAt,
-      this.#forget.nextAt,
-      this.#oldAnswers.nextAt,
-    );
-    return Math.max(0, Math.min(wall - this.now, this.dispatch.watches.nextAt - this.clock));
+    const wall = Math.min(this.#ready.nextAt, this.#retire.nextAt, this.#forget.nextAt);
+    const clock = Math.min(this.#oldAnswers.nextAt, this.dispatch.watches.nextAt);
+    return Math.max(0, Math.min(wall - this.now, clock - this.clock));
   }
 
   /** Leases ready tasks to workers with room, as one transaction; answers how many. */

@@ -75,6 +75,15 @@ test("answers - are forgotten after ten minutes, whoever never acknowledged them
   expect(world.core.answers.table.size).toBe(0);
 });
 
+test("answers - a wall clock that is set forward makes no repeated operation new", () => {
+  const world = new World();
+  const first = world.run("task.submit", { type: "t" }, cause(1));
+  world.now += 2 * limits.answerAgeMsMax;
+  world.settle();
+  expect(world.run("task.submit", { type: "t" }, cause(1))).toEqual(first);
+  expect(world.core.tasks.size).toBe(1);
+});
+
 test("answers - a session keeps a bounded number", () => {
   const world = new World();
   for (let seq = 1; seq <= limits.answersPerSessionMax + 50; seq++) {
