@@ -91,7 +91,8 @@ export class Chaos {
       case "wall": {
         // Back only where the revisions do not come from the wall clock.
         const back = daemon.preset !== "development" && random.chance(0.4);
-        world.wallShift += random.skewed(10, 30_000) * (back ? -1 : 1);
+        const hour = !back && random.chance(0.2) ? 3_600_000 : 0;
+        world.wallShift += hour + random.skewed(10, 30_000) * (back ? -1 : 1);
         world.trace("wall", String(world.wallShift));
         return;
       }

@@ -525,7 +525,10 @@ export class Daemon {
           model.running(operation, input, cause);
           const result = run(operation, input, cause);
           const after = engine.store.revision;
-          made.set(result, after);
+          // A kept answer tells of its own entry alone.
+          const kept = cause.session === null ? undefined : value.answers.find(cause.session, cause.seq);
+          const isRepeated = value.metrics.operationsRepeated !== repeated && typeof kept === "object";
+          made.set(result, isRepeated ? kept.revision : after);
           if (looked !== null && (after === before || "error" in result)) {
             world.count("refusal.compared");
             if (looked !== stateText(value))

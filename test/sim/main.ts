@@ -108,7 +108,7 @@ async function fly(): Promise<number> {
     const { seed, failure } = hunt(canary);
     await breathe();
     const said = failure?.message.split("\n")[0]?.slice(0, 140);
-    const caught = failure !== null && canary.says.test(failure.message);
+    const caught = failure !== null && (canary.says?.test(failure.message) ?? true);
     if (!caught) failures++;
     console.log(
       `${caught ? "caught" : "NOT CAUGHT"} at seed ${seed}: ${canary.name}\n    ${said ?? "nothing was said"}`,

@@ -85,8 +85,6 @@ export class Model {
   readonly tasks = new Map<string, Task>();
   /** Ids of the tasks made from the submit with this tag. */
   readonly byTag = new Map<string, string[]>();
-  /** Tags whose task a crash took back, as the preset allows. */
-  readonly lost = new Set<string>();
   readonly removed = new Set<string>();
   /** Every commit that stands: what a watcher must be told. */
   readonly commits: { revision: number; table: string; key: string }[] = [];
@@ -157,7 +155,7 @@ export class Model {
     const acked = Math.max(this.#acked.get(session) ?? 0, cause.ackedThrough);
     this.#acked.set(session, acked);
     const known = this.#answers.get(key);
-    if (known !== undefined && this.#wall - known.at < limits.answerAgeMsMax) {
+    if (known !== undefined && this.uptime() - known.at < limits.answerAgeMsMax) {
       this.expect(!changed, `${op} ${key} was repeated and had an effect a second time`);
       if ("ok" in result) {
         this.expect(result.ok === known.text, `${op} ${key} was repeated and got another answer`);
@@ -171,7 +169,7 @@ export class Model {
         this.world.count("repeated.refused");
       }
     } else if (changed && "ok" in result) {
-      this.#answers.set(key, { text: result.ok, revision, at: this.#wall });
+      this.#answers.set(key, { text: result.ok, revision, at: this.uptime() });
     }
   }
 
@@ -634,14 +632,9 @@ export class Model {
     }
     for (const task of this.tasks.values()) {
       while (task.versions.length > 0 && top(task).revision > through) task.versions.pop();
-      if (task.versions.length > 0) continue;
-      this.tasks.delete(task.id);
-      const tag = tagOf(task.submit);
-      if (tag !== null) {
-        this.byTag.delete(tag);
-        this.lost.add(tag);
-      }
+      if (task.versions.length === 0) this.tasks.delete(task.id);
     }
+    for (const [tag, [id]] of this.byTag) if (Number(id?.split("-")[0]) > through) this.byTag.delete(tag);
     for (const [key, { revision }] of this.#answers) if (revision > through) this.#answers.delete(key);
     while ((this.commits.at(-1)?.revision ?? 0) > through) this.commits.pop();
     this.#due = this.#due.filter((one) => one.revision <= through);
