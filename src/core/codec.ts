@@ -76,10 +76,21 @@ function encodeSpec(spec: TaskSpec): string {
   return `${text}}\t${spec.payload}`;
 }
 
+/** Tasks that came together differ in their payload alone: what stands before it is parsed once for all of them. */
+let lastHead = "";
+let lastParsed = JSON.parse("{}");
+function parsedHead(head: string) {
+  if (head !== lastHead) {
+    lastParsed = JSON.parse(head);
+    lastHead = head;
+  }
+  return lastParsed;
+}
+
 /** Defaults of the format, not of the program: they are never changed. */
 function decodeSpec(id: string, text: string): TaskSpec {
   const tab = text.indexOf("\t");
-  const from = JSON.parse(text.slice(0, tab));
+  const from = parsedHead(text.slice(0, tab));
   const dash = id.indexOf("-");
   return {
     id,
