@@ -225,9 +225,12 @@ export class Dispatch {
       this.#joinCrew(slot);
     } else {
       const moved = crewKey(slot.record) !== crewKey(after);
+      const claims = slot.crew.claiming.has(slot);
       if (moved) this.#leaveCrew(slot);
       slot.record = after;
       if (moved) this.#joinCrew(slot);
+      // A claim that waits goes on waiting, now for what the worker fits since.
+      if (moved && claims) slot.crew.claiming.update(slot);
     }
     this.#place(slot);
     // A look costs little; leases may be older than the record seen here (recovery, an undo).

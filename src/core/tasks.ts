@@ -353,6 +353,12 @@ export function backoffMs(backoff: Backoff, attempt: number, chance: number): nu
 
 // --- what a worker says -----------------------------------------------------------------------------------
 
+/**
+ * An answer with many tasks is short rather than longer than this and a task: a socket is closed when it cannot
+ * take what it is sent, and would be again when the request is repeated.
+ */
+const answerUnitsMax = limits.frameBytesMax;
+
 /** A record has an error of its own, so a refusal is told by what it lacks. */
 const isRefusal = (one: TaskRecord | Refusal): one is Refusal => !("spec" in one);
 
@@ -490,7 +496,7 @@ export function claim(core: Coordinator, input: Input<"task.claim">): Result {
   let text = "";
   for (let taken = 0; taken < wanted; taken++) {
     const spec = core.dispatch.nextFor(slot);
-    if (spec === undefined) break;
+    if (spec === undefined || text.length >= answerUnitsMax) break;
     const leased = lease(core, core.tasks.get(spec.id) as TaskRecord, slot.id);
     text += `${taken === 0 ? "" : ","}${assignmentText(core, leased)}`;
   }
@@ -590,7 +596,7 @@ export function list(core: Coordinator, input: Input<"task.list">): Result {
   let cursor: string | null = null;
   let looks = 0;
   for (const spec of core.queues.newestFirst(input.cursor)) {
-    if (count === limit || looks++ === looksPerPage) {
+    if (count === limit || looks++ === looksPerPage || text.length >= answerUnitsMax) {
       // The cursor is the last task that was looked at: the next page starts behind it.
       break;
     }
@@ -604,6 +610,6 @@ export function list(core: Coordinator, input: Input<"task.list">): Result {
     text += `${count === 0 ? "" : ","}${taskText(core, record)}`;
     count += 1;
   }
-  const more = (count === limit || looks > looksPerPage) && cursor !== null;
+  const more = (count === limit || looks > looksPerPage || text.length >= answerUnitsMax) && cursor !== null;
   return { ok: `{"tasks":[${text}],"cursor":${more ? `"${cursor}"` : null}}` };
 }

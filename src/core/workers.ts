@@ -171,29 +171,36 @@ export function inspect(core: Coordinator, slot: Slot): void {
 
 // --- as everyone sees it ----------------------------------------------------------------------------------
 
-export function stateOf(slot: Slot): WorkerState {
-  if (slot.record.state !== "online") return slot.record.state;
-  return slot.running.size > 0 ? "busy" : "idle";
+export const stateOf = (slot: Slot): WorkerState => shownState(slot.record, slot.running.size);
+
+function shownState(record: WorkerRecord, running: number): WorkerState {
+  if (record.state !== "online") return record.state;
+  return running > 0 ? "busy" : "idle";
 }
 
-function reasonsOf(core: Coordinator, slot: Slot): string[] {
+function reasonsOf(core: Coordinator, slot: Slot, record: WorkerRecord): string[] {
   const reasons: string[] = [];
   const silentMs = core.clock - slot.lastBeat;
-  if (slot.record.state === "offline") reasons.push("it is offline");
+  if (record.state === "offline") reasons.push("it is offline");
   else if (silentMs > core.config.heartbeatMs * 2)
     reasons.push(`it has been silent for ${Math.round(silentMs / 1000)} s`);
   if (!slot.healthy) reasons.push(`its last ${slot.failuresInRow} attempts failed`);
   return reasons;
 }
 
-export function workerText(core: Coordinator, slot: Slot): string {
-  const { record } = slot;
-  const reasons = reasonsOf(core, slot);
+/** `record` and `running` as of an older revision, where that is what is shown. */
+export function workerText(
+  core: Coordinator,
+  slot: Slot,
+  record: WorkerRecord = slot.record,
+  running: number = slot.running.size,
+): string {
+  const reasons = reasonsOf(core, slot, record);
   return (
     `{"id":"${record.id}","instanceId":"${record.instanceId}","kind":"${record.kind}",` +
     `"queues":${JSON.stringify(record.queues)},"capabilities":${JSON.stringify(record.capabilities)},` +
-    `"labels":${JSON.stringify(record.labels)},"capacity":${record.capacity},"state":"${stateOf(slot)}",` +
-    `"connected":${slot.attached},"running":${slot.running.size},"healthy":${reasons.length === 0},` +
+    `"labels":${JSON.stringify(record.labels)},"capacity":${record.capacity},"state":"${shownState(record, running)}",` +
+    `"connected":${slot.attached},"running":${running},"healthy":${reasons.length === 0},` +
     `"reasons":${JSON.stringify(reasons)},"completedCount":${slot.completedCount},"failedCount":${slot.failedCount},` +
     `"registeredAt":${record.registeredAt},"lastSeenAt":${slot.lastSeenAt || null},"revision":${record.revision}}`
   );

@@ -7,8 +7,11 @@
  * A full disk alone is survived: what is not durable is undone, newest first, whoever waited is told, and reads
  * go on. Any other failure of the log ends the engine; memory may be ahead of the disk then.
  */
+
+import type { AnswerRecord } from "../core/answers.ts";
 import { encodeEntry, Loader } from "../core/codec.ts";
 import { Coordinator } from "../core/coordinator.ts";
+import { Slot } from "../core/dispatch.ts";
 import { refuse } from "../core/result.ts";
 import { workerCounts } from "../core/state.ts";
 import { createStore, type Store, type Transaction, type View } from "../core/store.ts";
@@ -45,7 +48,11 @@ export type EngineOptions = {
 type Held =
   | { kind: "answer"; revision: number; sink: Sink; seq: number | null; answer: Answer }
   | { kind: "push"; revision: number; sink: Sink; text: string }
-  | { kind: "change"; revision: number; sink: Sink; watchId: string; text: string };
+  | { kind: "change"; revision: number; sink: Sink; watchId: string; text: string }
+  | { kind: "silent"; revision: number; sink: Sink; workerId: string };
+
+/** A worker's place at a sink: where its tasks are pushed, and how many at once. */
+type Seat = { sink: Sink; credit: number };
 
 /** A request that waits for something to happen: a task's end, or a task to claim. */
 type Waiter = {
@@ -56,6 +63,8 @@ type Waiter = {
   /** The task or the worker it waits for. */
   key: string;
   done: boolean;
+  /** Hears that the caller went away. */
+  onAbort: () => void;
 };
 
 /** Revisions reserved at a time, and how early the next million is asked for. */
@@ -100,18 +109,24 @@ export class Engine {
   // What goes out.
   #outbox: Held[] = [];
   readonly #touched = new Set<Sink>();
-  readonly #workers = new Map<string, Sink>();
+  readonly #seats = new Map<string, Seat>();
+  /** The workers seated at a sink. */
+  readonly #workersOf = new Map<Sink, Set<string>>();
+  /** Seats as they were before entries that are not durable yet, for the undo. */
+  #unseated: { revision: number; workerId: string; seat: Seat | null }[] = [];
   readonly #watches = new Watches();
   readonly #taskWaiters = new Map<string, Set<Waiter>>();
   readonly #claimWaiters = new Map<string, Set<Waiter>>();
   readonly #waitEnds = new DeadlineHeap<Waiter>();
   readonly #endedTasks: string[] = [];
+  readonly #goneWorkers: string[] = [];
 
   readonly #turnListeners: ((now: number) => void)[] = [];
   #turnOpen = false;
   #cancelTimer: () => void = () => {};
   #wakeAt = 0;
   #probeAt = Number.POSITIVE_INFINITY;
+  #stopping: Promise<void> | null = null;
 
   constructor(options: EngineOptions) {
     this.#log = options.log;
@@ -165,8 +180,12 @@ export class Engine {
   }
 
   /** Refuses new work, answers who waits, writes what is left and closes the log. Twice is fine. */
-  async stop(step: (name: string) => void = () => {}): Promise<void> {
-    if (this.#state === "stopping" || this.#state === "failed") return;
+  stop(step: (name: string) => void = () => {}): Promise<void> {
+    this.#stopping ??= this.#state === "failed" ? Promise.resolve() : this.#stop(step);
+    return this.#stopping;
+  }
+
+  async #stop(step: (name: string) => void): Promise<void> {
     const readOnly = this.#state === "read-only";
     this.#turn();
     this.#state = "stopping";
@@ -176,6 +195,7 @@ export class Engine {
     this.#pump();
     step("answered who waited");
     if (!readOnly) await this.#whenDrained();
+    if (this.#isFailed) return;
     step("wrote what was left");
     await this.#log.stop();
     step("closed the log");
@@ -186,12 +206,17 @@ export class Engine {
     return new Promise((resolve) => this.#drained.push(resolve));
   }
 
+  get #isFailed(): boolean {
+    return this.#state === "failed";
+  }
+
   #fail(error: Error): void {
-    if (this.#state === "failed") return;
+    if (this.#isFailed) return;
     this.#state = "failed";
     this.#cancelTimer();
     this.#outbox = [];
     this.lines.error("log.failed", { error: error.message });
+    for (const resolve of this.#drained.splice(0)) resolve();
     this.#onFailure(error);
   }
 
@@ -211,18 +236,30 @@ export class Engine {
     });
   }
 
-  /** Carries out one operation; the answer goes to the sink once everything it tells of is durable. */
-  request(operation: CoreOperationName, input: unknown, caller: Caller, sink: Sink): void {
+  /**
+   * Carries out one operation; the answer goes to the sink once everything it tells of is durable. Returns what
+   * will be answered if all goes well, and null for a request that waits: nothing of it may be told earlier.
+   */
+  request(operation: CoreOperationName, input: unknown, caller: Caller, sink: Sink): Answer | null {
     this.counters.operations++;
-    const refusal = this.#refusal(operation, input);
-    if (refusal !== null) {
-      this.#hold(sink, caller.seq, refusal);
-      return;
-    }
     this.#openTurn();
-    const waits =
-      (operation === "task.get" || operation === "task.claim") && this.#wait(operation, input, caller, sink);
-    if (!waits) this.#hold(sink, caller.seq, this.#run(operation, input, caller));
+    // What was done is never told refused, whatever hinders new work now.
+    const kept = this.#kept(operation, caller);
+    const refusal = this.#refusal(operation, input, kept !== undefined);
+    if (refusal === null && (operation === "task.get" || operation === "task.claim")) {
+      // Whoever went away is owed nothing, and above all no lease.
+      if (operation === "task.claim" && caller.signal?.aborted) return this.#hold(sink, caller.seq, nothing);
+      if (this.#wait(operation, input, caller, sink)) return null;
+    }
+    const answer = refusal ?? this.#run(operation, input, caller);
+    return this.#hold(sink, caller.seq, answer, "ok" in answer ? kept?.revision : undefined);
+  }
+
+  /** The answer kept for a repeated mutation: it tells of its own entry and of nothing newer. */
+  #kept(operation: CoreOperationName, { session, seq }: Caller): AnswerRecord | undefined {
+    if (session === null || this.core === undefined || operations[operation].kind !== "mutation") return;
+    const known = this.core.answers.find(session, seq);
+    return known === "acknowledged" ? undefined : known;
   }
 
   #run(operation: CoreOperationName, input: unknown, caller: Caller): Answer {
@@ -237,16 +274,15 @@ export class Engine {
     });
   }
 
-  #refusal(operation: CoreOperationName, input: unknown): Answer | null {
+  #refusal(operation: CoreOperationName, input: unknown, repeated: boolean): Answer | null {
     if (this.#state !== "running") {
       if (this.#state !== "read-only")
         return refuse("shutting-down", "the daemon is starting or stopping", { retryAfterMs: 1000 });
-      if (operations[operation].kind === "mutation")
-        return refuse("disk-full", "the data folder's disk is full", { retryAfterMs: probeMs });
+      if (operations[operation].kind === "mutation" && !repeated) return diskFull;
     }
     const invalid = validate(operation, input);
     if (invalid !== null) return { error: invalid };
-    if (operations[operation].kind !== "mutation") return null;
+    if (operations[operation].kind !== "mutation" || repeated) return null;
     if (this.#undurableBytes >= this.config.undurableBytesMax)
       return refuse("busy", `${this.#undurableBytes} bytes wait for the disk`, { retryAfterMs: 100 });
     if (this.store.revision + turnMargin >= this.#ceiling)
@@ -254,10 +290,11 @@ export class Engine {
     return null;
   }
 
-  #hold(sink: Sink, seq: number | null, answer: Answer): void {
+  #hold(sink: Sink, seq: number | null, answer: Answer, revision = this.store.revision): Answer {
     if ("error" in answer) this.counters.operationsRefused++;
-    this.#outbox.push({ kind: "answer", revision: this.store.revision, sink, seq, answer });
+    this.#outbox.push({ kind: "answer", revision, sink, seq, answer });
     this.#openTurn();
+    return answer;
   }
 
   // --- waiting requests -----------------------------------------------------------------------------------
@@ -266,7 +303,7 @@ export class Engine {
   #wait(operation: "task.get" | "task.claim", given: unknown, caller: Caller, sink: Sink): boolean {
     const input = given as Waiter["input"];
     const { waitMs } = input;
-    if (waitMs === undefined || waitMs === 0 || caller.signal?.aborted) return false;
+    if (waitMs === undefined || waitMs === 0) return false;
     const key = "taskId" in input ? input.taskId : input.workerId;
     if ("taskId" in input) {
       const record = this.core.tasks.get(key);
@@ -277,16 +314,17 @@ export class Engine {
         return false;
       if (caller.session !== null && this.core.answers.find(caller.session, caller.seq) !== undefined)
         return false;
-      this.core.dispatch.waitForClaim(slot);
+      // A worker that waits already keeps its place among the others.
+      if (!this.#claimWaiters.has(key)) this.core.dispatch.waitForClaim(slot);
     }
-    const waiter: Waiter = { operation, input, caller, sink, key, done: false };
+    const onAbort = () => this.#forgetWait(waiter);
+    const waiter: Waiter = { operation, input, caller, sink, key, done: false, onAbort };
     const waiters = this.#waitersOf(operation);
     const others = waiters.get(key);
     if (others === undefined) waiters.set(key, new Set([waiter]));
     else others.add(waiter);
     this.#waitEnds.push(this.#clock.monotonic() + waitMs, waiter);
-    // Whoever went away is owed nothing, and above all no lease.
-    caller.signal?.addEventListener("abort", () => this.#forgetWait(waiter), { once: true });
+    caller.signal?.addEventListener("abort", onAbort, { once: true });
     return true;
   }
 
@@ -297,6 +335,8 @@ export class Engine {
   #forgetWait(waiter: Waiter): void {
     if (waiter.done) return;
     waiter.done = true;
+    // A connection's signal lives for as long as it does; what it holds must not grow.
+    waiter.caller.signal?.removeEventListener("abort", waiter.onAbort);
     const waiters = this.#waitersOf(waiter.operation);
     const others = waiters.get(waiter.key);
     others?.delete(waiter);
@@ -311,18 +351,26 @@ export class Engine {
   #endWait(waiter: Waiter): void {
     if (waiter.done) return;
     this.#forgetWait(waiter);
-    const claims = waiter.operation === "task.claim" && this.#state === "running";
+    const { operation, input, caller, sink, key } = waiter;
+    const kept = this.#kept(operation, caller);
     const answer =
-      claims || waiter.operation === "task.get"
-        ? this.#run(waiter.operation, waiter.input, waiter.caller)
-        : { ok: '{"assignments":[]}' };
-    this.#hold(waiter.sink, waiter.caller.seq, answer);
+      operation === "task.get" || this.#state === "running"
+        ? this.#run(operation, input, caller)
+        : this.#state === "read-only"
+          ? diskFull
+          : nothing;
+    this.#hold(sink, caller.seq, answer, kept?.revision);
+    // Its worker's next claim stands behind those of the others.
+    const slot = this.#claimWaiters.has(key) ? this.core.dispatch.slot(key) : undefined;
+    if (operation === "task.claim" && slot !== undefined) this.core.dispatch.waitForClaim(slot);
   }
 
   #serveWaiters(): void {
     if (this.#endedTasks.length > 0)
       for (const taskId of this.#endedTasks.splice(0))
         for (const waiter of [...(this.#taskWaiters.get(taskId) ?? [])]) this.#endWait(waiter);
+    for (const workerId of this.#goneWorkers.splice(0))
+      for (const waiter of [...(this.#claimWaiters.get(workerId) ?? [])]) this.#endWait(waiter);
     for (
       let slot = this.core.dispatch.nextClaiming();
       slot !== undefined;
@@ -458,6 +506,7 @@ export class Engine {
     }
     if (count === this.#undurable.length) this.#undurable = [];
     else this.#undurable.splice(0, count);
+    if (this.#unseated.length > 0) this.#unseated = this.#unseated.filter((one) => one.revision > revision);
     this.#letOut();
     if (this.#undurable.length === 0) for (const resolve of this.#drained.splice(0)) resolve();
   }
@@ -470,19 +519,26 @@ export class Engine {
     this.#undurable = [];
     this.#undurableBytes = 0;
     this.#text = "";
+    const durable = this.#durable;
     // What stands is durable; the revisions that were undone are never used again.
     this.#durable = this.store.revision;
     this.#endedTasks.length = 0;
+    this.#goneWorkers.length = 0;
+    for (const { workerId, seat } of this.#unseated.splice(0).reverse()) {
+      const now = this.#seats.get(workerId);
+      if (now !== undefined) this.detach(workerId, now.sink);
+      if (seat !== null) this.attach(workerId, seat.sink, seat.credit);
+    }
     if (this.#state === "running") this.#state = "read-only";
     this.#probeAt = this.#clock.monotonic() + probeMs;
-    const refusal = refuse("disk-full", "the data folder's disk is full; nothing was changed", {
-      retryAfterMs: probeMs,
-    });
+    for (const waiters of [...this.#claimWaiters.values()])
+      for (const waiter of [...waiters]) this.#endWait(waiter);
     const held = this.#outbox;
     this.#outbox = [];
     for (const one of held)
       if (one.kind === "answer") {
-        one.sink.answer(one.seq, refusal);
+        // A repeated request whose entry was durable all along keeps its answer.
+        one.sink.answer(one.seq, one.revision <= durable ? one.answer : diskFull);
         this.#touched.add(one.sink);
       }
     this.#flush();
@@ -500,7 +556,10 @@ export class Engine {
           this.#turn();
         } else this.#probeAt = this.#clock.monotonic() + probeMs;
       },
-      (error) => this.#fail(error as Error),
+      (error) => {
+        // A log that was closed meanwhile did not fail.
+        if (this.#state === "read-only") this.#fail(error as Error);
+      },
     );
   }
 
@@ -540,6 +599,7 @@ export class Engine {
         if (this.#taskWaiters.has(change.key) && ended(change)) this.#endedTasks.push(change.key);
       } else if (change.table.name === "workers") {
         this.#newsOfWorker(
+          revision,
           change.key,
           change.before as WorkerRecord | undefined,
           change.after as WorkerRecord | undefined,
@@ -566,7 +626,7 @@ export class Engine {
     const had = before?.state === "running";
     const has = after?.state === "running";
     if (has && (!had || before.token !== after.token) && operation !== "task.claim") {
-      const sink = this.#workers.get(after.workerId as string);
+      const sink = this.#seats.get(after.workerId as string)?.sink;
       if (sink !== undefined) {
         const text = `{"event":"task.assigned",${assignmentText(this.core, after).slice(1)}`;
         this.#outbox.push({ kind: "push", revision, sink, text });
@@ -574,18 +634,31 @@ export class Engine {
     }
     if (!had || (has && before.token === after.token)) return;
     const reason = abortReason(operation, after);
-    const sink = reason === null ? undefined : this.#workers.get(before.workerId as string);
+    const sink = reason === null ? undefined : this.#seats.get(before.workerId as string)?.sink;
     if (sink === undefined) return;
     const detail = JSON.stringify(after?.reason ?? after?.error?.message ?? `the lease ended (${operation})`);
     const text = `{"event":"task.aborted","taskId":"${before.spec.id}","workerId":"${before.workerId}","token":${before.token},"reason":"${reason}","detail":${detail}}`;
     this.#outbox.push({ kind: "push", revision, sink, text });
   }
 
-  #newsOfWorker(workerId: string, before: WorkerRecord | undefined, after: WorkerRecord | undefined): void {
-    if (after === undefined) this.lines.debug("worker.unregistered", { workerId });
-    else if (after.state === "offline" && before?.state !== "offline") {
+  #newsOfWorker(
+    revision: number,
+    workerId: string,
+    before: WorkerRecord | undefined,
+    after: WorkerRecord | undefined,
+  ): void {
+    const seat = this.#seats.get(workerId);
+    // Whoever registers takes the worker over, and who leaves is gone: an older connection has it no more.
+    if (after === undefined || this.core.operation === "worker.register") {
+      this.#unseated.push({ revision, workerId, seat: seat ?? null });
+      if (seat !== undefined) this.detach(workerId, seat.sink);
+    }
+    if (after === undefined) {
+      this.lines.debug("worker.unregistered", { workerId });
+      if (this.#claimWaiters.has(workerId)) this.#goneWorkers.push(workerId);
+    } else if (after.state === "offline" && before?.state !== "offline") {
       this.lines.info("worker.offline", { workerId });
-      this.#workers.get(workerId)?.silent(workerId);
+      if (seat !== undefined) this.#outbox.push({ kind: "silent", revision, sink: seat.sink, workerId });
     } else if (before === undefined || before.instanceId !== after.instanceId)
       this.lines.debug("worker.registered", { workerId, instanceId: after.instanceId });
   }
@@ -596,7 +669,8 @@ export class Engine {
     if (this.#watches.size > 0)
       for (const taskId of this.core.progressed) {
         const after = this.core.tasks.get(taskId);
-        if (after === undefined) continue;
+        // An attempt that ended meanwhile was told with its last word.
+        if (after?.state !== "running") continue;
         const { revision } = this.store;
         const cause = {
           revision,
@@ -624,11 +698,18 @@ export class Engine {
       this.#touched.add(held.sink);
       if (held.kind === "answer") held.sink.answer(held.seq, held.answer);
       else if (held.kind === "push") held.sink.push(held.text);
+      else if (held.kind === "silent") this.#tellSilent(held.workerId, held.sink);
       else held.sink.change(held.watchId, held.revision, held.text);
     }
     if (count === outbox.length) this.#outbox = [];
     else if (count > 0) outbox.splice(0, count);
     this.#flush();
+  }
+
+  /** Unless it registered again before its silence was durable. */
+  #tellSilent(workerId: string, sink: Sink): void {
+    if (this.isAttached(workerId, sink) && this.core.workers.get(workerId)?.state === "offline")
+      sink.silent(workerId);
   }
 
   #flush(): void {
@@ -646,22 +727,43 @@ export class Engine {
 
   /** From now on the worker's tasks are pushed to this sink, `credit` of them at once. */
   attach(workerId: string, sink: Sink, credit: number): void {
-    this.#workers.set(workerId, sink);
+    if (!this.core.workers.has(workerId)) return;
+    const seat = this.#seats.get(workerId);
+    if (seat !== undefined && seat.sink !== sink) this.detach(workerId, seat.sink);
+    this.#seats.set(workerId, { sink, credit });
+    const mine = this.#workersOf.get(sink);
+    if (mine === undefined) this.#workersOf.set(sink, new Set([workerId]));
+    else mine.add(workerId);
     this.core.dispatch.attach(workerId, credit);
     this.#openTurn();
   }
 
-  /** The worker's sink is gone; a later one is left alone. */
+  /** The worker's tasks are pushed to this sink no more; a later sink is left alone. */
   detach(workerId: string, sink: Sink): void {
-    if (this.#workers.get(workerId) !== sink) return;
-    this.#workers.delete(workerId);
+    if (!this.isAttached(workerId, sink)) return;
+    this.#seats.delete(workerId);
+    const mine = this.#workersOf.get(sink) as Set<string>;
+    mine.delete(workerId);
+    if (mine.size === 0) this.#workersOf.delete(sink);
     this.core.dispatch.detach(workerId);
   }
 
-  /** Any frame of a worker's connection is a beat. */
-  heard(workerId: string): void {
+  isAttached(workerId: string, sink: Sink): boolean {
+    return this.#seats.get(workerId)?.sink === sink;
+  }
+
+  /** The sink is gone, and with it the place of its workers. */
+  leave(sink: Sink): void {
+    for (const workerId of [...(this.#workersOf.get(sink) ?? [])]) this.detach(workerId, sink);
+    for (const one of this.#unseated) if (one.seat?.sink === sink) one.seat = null;
+  }
+
+  /** Any frame of a connection is a beat of its workers. */
+  heard(sink: Sink): void {
+    const workers = this.#workersOf.get(sink);
+    if (workers === undefined) return;
     this.#openTurn();
-    this.core.heard(this.core.dispatch.slot(workerId));
+    for (const workerId of workers) this.core.heard(this.core.dispatch.slot(workerId));
   }
 
   /** Answers a request that is no operation of the state, in its place among the others. */
@@ -755,50 +857,73 @@ export class Engine {
   /** A page of a table's records as JSON texts, in an order that holds while the table changes. */
   async tablePage(table: string, cursor: string | null, limit: number) {
     this.#openTurn();
-    const page = this.store.table<unknown>(table).page(cursor, limit);
-    const { revision } = this.store;
-    const rows = page.records.map((record) => this.#recordText(table, record));
-    await this.#whenDurable(revision);
-    return { rows, cursor: page.cursor, revision };
+    for (;;) {
+      const page = this.store.table<unknown>(table).page(cursor, limit);
+      const { revision } = this.store;
+      const rows = page.records.map((record) => this.#recordText(table, record));
+      if (await this.#whenDurable(revision)) return { rows, cursor: page.cursor, revision };
+    }
   }
 
   /** The whole state at one revision: a line with the revision, then a line a record. */
   async *stateStream(): AsyncIterable<string> {
-    this.#openTurn();
-    const { revision } = this.store;
-    const views = this.tables().map(
-      (table) => [table, this.store.table<unknown>(table).view()] as [string, View<unknown>],
-    );
+    let revision: number;
+    let views: [string, View<unknown>][];
+    do {
+      this.#openTurn();
+      revision = this.store.revision;
+      views = this.tables().map((table) => [table, this.store.table<unknown>(table).view()]);
+      const durable = await this.#whenDurable(revision);
+      if (!durable) for (const [, view] of views.splice(0)) view.close();
+    } while (views.length === 0);
+    // How many tasks each worker holds as of this revision: the tasks come before the workers.
+    const running = new Map<string, number>();
     try {
-      await this.#whenDurable(revision);
       yield `{"revision":${revision},"at":${this.core.now}}\n`;
       for (const [table, view] of views)
         for (let slice = view.next(); slice !== null; slice = view.next())
           if (slice.length > 0)
             yield slice
-              .map((record) => `{"table":"${table}","record":${this.#recordText(table, record)}}\n`)
+              .map((record) => `{"table":"${table}","record":${this.#recordText(table, record, running)}}\n`)
               .join("");
     } finally {
       for (const [, view] of views) view.close();
     }
   }
 
-  #recordText(table: string, record: unknown): string {
-    if (table === "tasks") return taskText(this.core, record as TaskRecord);
-    const slot = table === "workers" ? this.core.dispatch.slot((record as WorkerRecord).id) : undefined;
-    return slot === undefined ? JSON.stringify(record) : workerText(this.core, slot);
+  /** `running` gathers what workers hold, where the state is not the newest. */
+  #recordText(table: string, record: unknown, running?: Map<string, number>): string {
+    if (table === "tasks") {
+      const { state, workerId } = record as TaskRecord;
+      if (state === "running" && workerId !== null) running?.set(workerId, (running.get(workerId) ?? 0) + 1);
+      return taskText(this.core, record as TaskRecord);
+    }
+    if (table !== "workers") return JSON.stringify(record);
+    const worker = record as WorkerRecord;
+    const slot = this.core.dispatch.slot(worker.id) ?? new Slot(worker.id, worker, this.core.clock);
+    return running === undefined
+      ? workerText(this.core, slot)
+      : workerText(this.core, slot, worker, running.get(worker.id) ?? 0);
   }
 
-  #whenDurable(revision: number): Promise<void> {
+  /** Whether it became durable; false: a full disk undid it. */
+  #whenDurable(revision: number): Promise<boolean> {
     assert(revision <= this.store.revision, "a revision that was not made yet is not awaited");
-    if (revision <= this.#durable) return Promise.resolve();
+    if (revision <= this.#durable) return Promise.resolve(true);
     return new Promise((resolve) => {
-      const sink: Sink = { answer: () => resolve(), push() {}, change() {}, silent() {}, flush() {} };
+      const answer = (_seq: number | null, answer: Answer) => resolve("ok" in answer);
+      const sink: Sink = { answer, push() {}, change() {}, silent() {}, flush() {} };
       this.#outbox.push({ kind: "answer", revision, sink, seq: 0, answer: { ok: "null" } });
       this.#openTurn();
     });
   }
 }
+
+const diskFull = refuse("disk-full", "the data folder's disk is full; nothing was changed", {
+  retryAfterMs: probeMs,
+});
+/** What a claim gets when nobody may take anything any more. */
+const nothing: Answer = { ok: '{"assignments":[]}' };
 
 /** Writing a value of great depth holds the loop for seconds, then throws; the core refuses it anyway. */
 const fingerprint = (input: unknown) =>

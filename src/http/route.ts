@@ -86,7 +86,8 @@ export function callerOf(request: Request, input: unknown): Caller {
       : "http";
   return {
     who,
-    session: key === null ? null : `idempotency:${key}`,
+    // Encoded, because the log keeps it as part of a key: a quote or a tab in it would break the log's line.
+    session: key === null ? null : `idempotency:${encodeURIComponent(key)}`,
     seq: key === null ? 0 : 1,
     ackedThrough: 0,
   };

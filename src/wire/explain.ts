@@ -98,12 +98,12 @@ function* walkArray(schema: TSchema, value: unknown, pointer: string): Found {
   if (maxItems < value.length) return yield { pointer, detail: `must have at most ${maxItems} items` };
   for (const [index, item] of value.entries()) yield* walk(schema.items, item, `${pointer}/${index}`);
   if (schema.uniqueItems !== true) return;
-  // Compared as text: the schemas ask for unique names only.
-  const seen = new Set<string>();
+  // The schemas ask for unique names only, and what is no name is told above.
+  const seen = new Set<unknown>();
   for (const [index, item] of value.entries()) {
-    const text = JSON.stringify(item);
-    if (seen.has(text)) yield { pointer: `${pointer}/${index}`, detail: "is there twice" };
-    seen.add(text);
+    if (typeof item === "string" && seen.has(item))
+      yield { pointer: `${pointer}/${index}`, detail: "is there twice" };
+    seen.add(item);
   }
 }
 

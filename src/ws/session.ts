@@ -50,10 +50,6 @@ export class Session implements Sink {
   #ackedThrough = 0;
   #open = true;
   #frame = "";
-  /** Workers registered on this connection. */
-  readonly #workers = new Set<string>();
-  /** Registrations whose answer is on its way, by seq. */
-  readonly #registering = new Map<number, Input<"worker.register">>();
   readonly #watches = new Map<string, Watch>();
   /** Watches that missed events, and the revisions they missed. */
   readonly #gaps = new Map<string, { from: number; to: number }>();
@@ -78,12 +74,28 @@ export class Session implements Sink {
   receive(text: string): void {
     if (!this.#open) return;
     this.#engine.counters.framesIn++;
-    for (const workerId of this.#workers) this.#engine.heard(workerId);
-    if (text.length > limits.frameBytesMax) {
+    this.#engine.heard(this);
+    this.#frameIn(text);
+    // What needs not wait for the log leaves at once: pings, and refusals before the greeting.
+    this.flush();
+  }
+
+  /** A frame that is no text. */
+  receiveBinary(): void {
+    if (!this.#open) return;
+    this.#engine.counters.framesIn++;
+    this.#engine.heard(this);
+    this.#refuse(null, "malformed-frame", "a frame is text, not binary");
+    this.flush();
+  }
+
+  #frameIn(text: string): void {
+    const bytes = text.length > limits.frameBytesMax / 3 ? Buffer.byteLength(text) : 0;
+    if (bytes > limits.frameBytesMax) {
       this.#refuse(
         null,
         "payload-too-large",
-        `the frame has ${text.length} bytes; at most ${limits.frameBytesMax} are taken`,
+        `the frame has ${bytes} bytes; at most ${limits.frameBytesMax} are taken`,
       );
       return;
     }
@@ -91,7 +103,7 @@ export class Session implements Sink {
     try {
       frame = JSON.parse(text);
     } catch (error) {
-      this.#refuse(null, "malformed-frame", `the frame is not JSON: ${(error as Error).message}`);
+      this.#refuse(null, "malformed-frame", `the frame is not JSON: ${shown((error as Error).message)}`);
       return;
     }
     if (!Array.isArray(frame)) this.#message(frame);
@@ -119,7 +131,7 @@ export class Session implements Sink {
         this.#refuse(
           seq,
           "malformed-frame",
-          `a message has op, seq, input and ackedThrough, not ${JSON.stringify(key)}`,
+          `a message has op, seq, input and ackedThrough, not ${JSON.stringify(shown(key))}`,
         );
         return;
       }
@@ -131,7 +143,9 @@ export class Session implements Sink {
       if (ackedThrough > this.#ackedThrough) this.#ackedThrough = ackedThrough;
     }
     if (!isOperation(op)) {
-      this.#refuse(seq, "unknown-operation", `there is no operation ${JSON.stringify(op ?? null)}`);
+      // Only a text is shown: what nests a million deep cannot be written.
+      const name = typeof op === "string" ? JSON.stringify(shown(op)) : `of the type ${typeof op}`;
+      this.#refuse(seq, "unknown-operation", `there is no operation ${name}`);
       return;
     }
     if (op !== "session.hello" && this.#id === "") {
@@ -147,14 +161,24 @@ export class Session implements Sink {
     if ((op === "task.get" || op === "task.claim") && (input as { waitMs?: number }).waitMs) {
       this.#waits ??= new AbortController();
       caller.signal = this.#waits.signal;
-    } else if (op === "worker.register") this.#registering.set(seq, input as Input<"worker.register">);
-    this.#engine.request(op, input, caller, this);
+    }
+    const answer = this.#engine.request(op, input, caller, this);
+    if (op === "worker.register" && answer !== null && "ok" in answer)
+      this.#registered(input as Input<"worker.register">);
+  }
+
+  /** From here on the worker's tasks are pushed to this connection: all pushes come behind this answer. */
+  #registered(input: Input<"worker.register">): void {
+    const { workerId, instanceId, capacity } = input;
+    // A repeated request may be answered long after another instance took the worker's id.
+    const instance = this.#engine.core.workers.get(workerId)?.instanceId;
+    if (instance === (instanceId ?? workerId)) this.#engine.attach(workerId, this, capacity ?? 1);
   }
 
   #sessionOperation(op: OperationName, seq: number, input: unknown): void {
     const invalid = validate(op, input);
     if (invalid !== null) {
-      this.#engine.answer(this, seq, { error: invalid });
+      this.#reply(seq, { error: invalid });
       return;
     }
     switch (op) {
@@ -162,13 +186,12 @@ export class Session implements Sink {
         this.#hello(seq, input as Input<"session.hello">);
         return;
       case "session.ping":
-        // At once, ahead of what waits for the disk: a slow disk must not look like a dead daemon.
+        // Ahead of what waits for the disk: a slow disk must not look like a dead daemon.
         this.answer(seq, { ok: `{"revision":${this.#engine.durableRevision}}` });
-        this.flush();
         return;
       case "worker.credit": {
         const { workerId, credit } = input as Input<"worker.credit">;
-        if (!this.#workers.has(workerId)) {
+        if (!this.#engine.isAttached(workerId, this)) {
           this.#refuse(seq, "unknown-worker", `worker ${workerId} is not registered on this connection`);
           return;
         }
@@ -198,7 +221,7 @@ export class Session implements Sink {
     const { engine } = this.sessions;
     if (!this.admitted && !this.sessions.admitsToken(input.token)) {
       this.#refuse(seq, "unauthorized", "the greeting bore no valid token");
-      this.#closeSoon(closeCodes.unauthorized, "unauthorized");
+      this.end(closeCodes.unauthorized, "unauthorized");
       return;
     }
     if (input.protocol !== protocolVersion) {
@@ -213,11 +236,16 @@ export class Session implements Sink {
       this.#refuse(seq, "unknown-namespace", `there is no namespace ${input.namespace}`);
       return;
     }
-    const id = input.session ?? (this.#id || this.sessions.newId());
+    if (this.greeted && input.session !== undefined && input.session !== this.#id) {
+      const detail = `the connection has greeted as session ${this.#id}`;
+      const errors = [{ pointer: "/session", detail }];
+      this.#reply(seq, { error: problem("invalid-input", detail, { errors }) });
+      return;
+    }
+    const id = this.#id || (input.session ?? this.sessions.newId());
     const other = this.sessions.byId.get(id);
     if (other !== undefined && other !== this)
       other.#end(closeCodes.takenOver, "another connection took the session over");
-    if (this.#id !== id) this.sessions.byId.delete(this.#id);
     this.#id = id;
     this.sessions.byId.set(id, this);
     const welcome: Welcome = {
@@ -241,29 +269,24 @@ export class Session implements Sink {
   }
 
   #refuse(seq: number | null, code: ErrorCode, detail: string): void {
-    this.#engine.answer(this, seq, { error: problem(code, detail) });
+    this.#reply(seq, { error: problem(code, detail) });
+  }
+
+  /** In its place among the others. Before the greeting there are none, and the engine holds nothing for strangers. */
+  #reply(seq: number | null, answer: Answer): void {
+    if (this.greeted) this.#engine.answer(this, seq, answer);
+    else this.answer(seq, answer);
   }
 
   // --- out ------------------------------------------------------------------------------------------------
 
   answer(seq: number | null, answer: Answer): void {
     if (!this.#open) return;
-    if (seq !== null && this.#registering.size > 0) this.#registered(seq, answer);
     this.#write(
       "ok" in answer
         ? `{"seq":${seq},"ok":${answer.ok}}`
         : `{"seq":${seq},"error":${JSON.stringify(answer.error)}}`,
     );
-  }
-
-  /** The registration is durable: from here on the worker's tasks are pushed to this connection. */
-  #registered(seq: number, answer: Answer): void {
-    const input = this.#registering.get(seq);
-    if (input === undefined) return;
-    this.#registering.delete(seq);
-    if ("error" in answer) return;
-    this.#workers.add(input.workerId);
-    this.#engine.attach(input.workerId, this, input.capacity ?? 1);
   }
 
   push(text: string): void {
@@ -285,7 +308,7 @@ export class Session implements Sink {
   }
 
   silent(_workerId: string): void {
-    this.#end(closeCodes.silent, "nothing was heard for too long");
+    this.end(closeCodes.silent, "nothing was heard for too long");
   }
 
   flush(): void {
@@ -304,6 +327,8 @@ export class Session implements Sink {
   /** The socket has taken what waited: whoever missed something is told so now. */
   drained(): void {
     if (!this.#open || this.#gaps.size === 0) return;
+    // Part by part there would be a gap for each part.
+    if (this.#waiting() > limits.watchBufferBytesMax / 2) return;
     this.#tellGaps();
     this.flush();
   }
@@ -330,7 +355,7 @@ export class Session implements Sink {
     if (!this.#open) return;
     this.#open = false;
     if (this.sessions.byId.get(this.#id) === this) this.sessions.byId.delete(this.#id);
-    for (const workerId of this.#workers) this.#engine.detach(workerId, this);
+    this.#engine.leave(this);
     for (const watch of this.#watches.values()) this.#engine.unwatch(watch);
     this.#waits?.abort();
   }
@@ -341,11 +366,7 @@ export class Session implements Sink {
     this.connection.close(code, reason);
   }
 
-  /** Closes after what was answered has left. */
-  #closeSoon(code: number, reason: string): void {
-    queueMicrotask(() => queueMicrotask(() => this.#end(code, reason)));
-  }
-
+  /** As `#end`, after what may leave has left. */
   end(code: number, reason: string): void {
     this.flush();
     this.#end(code, reason);
@@ -360,4 +381,7 @@ export class Session implements Sink {
   }
 }
 
+const shownLengthMax = 200;
+/** What a client sent, as an answer shows it: never all of four megabytes. */
+const shown = (text: string) => (text.length <= shownLengthMax ? text : `${text.slice(0, shownLengthMax)}…`);
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;

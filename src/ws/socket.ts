@@ -37,7 +37,6 @@ export function createSockets(engine: Engine, guard: Guard, newId: () => string)
     newId,
     byId: new Map(),
   };
-  const decoder = new TextDecoder();
 
   engine.onTurn((at) => {
     for (const [session, since] of ungreeted) {
@@ -83,7 +82,8 @@ export function createSockets(engine: Engine, guard: Guard, newId: () => string)
       engine.counters.socketsOpen++;
     },
     message(ws, message) {
-      ws.data.session?.receive(typeof message === "string" ? message : decoder.decode(message));
+      if (typeof message === "string") ws.data.session?.receive(message);
+      else ws.data.session?.receiveBinary();
     },
     drain(ws) {
       ws.data.session?.drained();

@@ -522,7 +522,7 @@ export class Daemon {
           const before = engine.store.revision;
           const repeated = value.metrics.operationsRepeated;
           const looked = world.random.chance(1 / 40) ? stateText(value) : null;
-          model.running(operation, input, cause);
+          world.see(() => model.running(operation, input, cause, value.now));
           const result = run(operation, input, cause);
           const after = engine.store.revision;
           // A kept answer tells of its own entry alone.
