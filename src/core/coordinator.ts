@@ -132,10 +132,14 @@ export class Coordinator {
     );
   }
 
-  /** Time never goes back, whatever the clocks do. */
+  /**
+   * Time never goes back, whatever the clocks do, and never stands: while a wall clock that was set back has not
+   * caught up, it goes on as the lease clock does, or every delay would wait for as long as the clock was set back.
+   */
   setTime(now: number, clock: number): void {
-    if (now > this.now) this.now = now;
-    if (clock > this.clock) this.clock = clock;
+    const step = Math.max(0, clock - this.clock);
+    this.now = Math.max(now, this.now + step);
+    this.clock += step;
   }
 
   /** Carries out one operation whose input was validated. A refusal changes nothing. */

@@ -86,6 +86,17 @@ test("tasks - a delayed task starts when it is due and not before", () => {
   expect(world.task(id)).toMatchObject({ state: "running", runAt: null });
 });
 
+test("tasks - a wall clock that is set back makes no delay longer", () => {
+  const world = new World();
+  world.worker("w");
+  const id = world.submit({ type: "a", delayMs: 5000 });
+  world.now -= 3_600_000;
+  world.advance(4999);
+  expect(world.task(id).state).toBe("scheduled");
+  world.advance(1);
+  expect(world.task(id).state).toBe("running");
+});
+
 test("tasks - complete records the result, and saying it again says the same", () => {
   const world = new World();
   world.worker("w");
