@@ -91,8 +91,9 @@ export class Chaos {
       case "wall": {
         // Back only where the revisions do not come from the wall clock.
         const back = daemon.preset !== "development" && random.chance(0.4);
-        const hour = !back && random.chance(0.2) ? 3_600_000 : 0;
-        world.wallShift += hour + random.skewed(10, 30_000) * (back ? -1 : 1);
+        const hour = random.chance(0.2) ? 3_600_000 : 0;
+        world.wallShift += (hour + random.skewed(10, 30_000)) * (back ? -1 : 1);
+        world.wallWentBack ||= back;
         world.trace("wall", String(world.wallShift));
         return;
       }

@@ -92,8 +92,9 @@ export class Model {
   readonly voided: { above: number; through: number }[] = [];
   /** The highest revision that anyone outside was told of. */
   told = 0;
-  /** The daemon's wall clock never goes back for what it decides, while it lives. */
+  /** The time by which the daemon decides: the wall clock's, but it never goes back while the daemon lives. */
   #wall = 0;
+  #recoveredAt = 0;
   /** Entries up to here that are not durable were taken back: naming their revisions tells nothing. */
   undoneThrough = 0;
   #lastToken = 0;
@@ -127,9 +128,16 @@ export class Model {
 
   // --- operations -----------------------------------------------------------------------------------------
 
-  running(op: string, input: unknown, cause: Cause): void {
+  running(op: string, input: unknown, cause: Cause, now: number): void {
     this.#running = { op, input, cause };
-    this.#wall = Math.max(this.#wall, this.world.wall());
+    this.#tellTime(now);
+  }
+
+  #tellTime(now: number): void {
+    const wall = Math.max(this.world.wall(), this.#recoveredAt);
+    const right = this.world.wallWentBack ? now >= wall - roundingMs : Math.abs(now - wall) <= roundingMs;
+    this.expect(right && now >= this.#wall, `the daemon takes it for ${now} and it is ${wall}`);
+    this.#wall = now;
   }
 
   /** The operation was carried out; `changed`: it made an entry; `repeated`: it was recognised. */
@@ -212,7 +220,7 @@ export class Model {
   committed(core: Coordinator, transaction: Transaction): void {
     const { revision, changes } = transaction;
     const { operation } = core;
-    this.#wall = Math.max(this.#wall, this.world.wall());
+    this.#tellTime(core.now);
     this.expect(revision > this.told, `revision ${revision} is given again: ${this.told} was told outside`);
     this.expect(revision > this.#lastRevision, `revision ${revision} came after ${this.#lastRevision}`);
     this.#lastRevision = revision;
@@ -740,7 +748,8 @@ export class Model {
 
   /** The daemon starts again at `revision`; it promised to come back at `least` or later. */
   recovered({ revision, ceiling, at }: Recovered, least: number): void {
-    this.#wall = at;
+    this.#wall = 0;
+    this.#recoveredAt = at;
     this.expect(revision >= least, `recovered to revision ${revision}, but ${least} was promised to survive`);
     this.expect(
       revision === this.#baseAt || this.#entries.some((entry) => entry.revision === revision),
@@ -763,6 +772,7 @@ export class Model {
   forgotten(ceiling: number): void {
     this.expect(ceiling >= this.told, `goes on from revision ${ceiling}, but ${this.told} was told outside`);
     this.#wall = 0;
+    this.#recoveredAt = 0;
     this.#base.clear();
     this.#rows.clear();
     this.#baseAt = 0;

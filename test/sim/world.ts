@@ -65,6 +65,7 @@ export class World {
   now = 0;
   /** How far the coordinator's wall clock is off. */
   wallShift = 0;
+  wallWentBack = false;
   /** What happened, counted by name. */
   readonly counts: Record<string, number> = {};
   /** Over everything that was traced: equal hashes are equal runs. */
