@@ -29,7 +29,7 @@ export type Canary = {
 };
 
 /** Within how many seeds each must be caught. */
-export const seedsMax = 60;
+export const seedsMax = 100;
 
 /** Replaces a method; what it gives back puts the old one back. */
 // biome-ignore lint/suspicious/noExplicitAny: a planted bug goes under the types

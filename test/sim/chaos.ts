@@ -58,7 +58,6 @@ export class Chaos {
     const { daemon, disk, network } = this;
     daemon.killAtCall = 0;
     daemon.killAtFrame = 0;
-    daemon.isSafe = true;
     disk.isFull = false;
     disk.failsNext = false;
     disk.slowestMs = 2;

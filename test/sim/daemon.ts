@@ -112,16 +112,18 @@ class WatchedEngine extends Engine {
     sink: Sink,
   ): ReturnType<Engine["request"]> {
     this.onRequest(operation, input, caller);
-    return super.request(operation, input, caller, {
-      answer: (seq, answer) => {
-        this.onAnswer(answer);
-        sink.answer(seq, answer);
+    const watched = new Proxy(sink, {
+      get: (target, name: keyof Sink) => {
+        if (name === "answer")
+          return (seq: number | null, answer: Answer) => {
+            this.onAnswer(answer);
+            target.answer(seq, answer);
+          };
+        const value = target[name];
+        return typeof value === "function" ? value.bind(target) : value;
       },
-      push: (text) => sink.push(text),
-      change: (watchId, revision, text) => sink.change(watchId, revision, text),
-      silent: (workerId) => sink.silent(workerId),
-      flush: () => sink.flush(),
     });
+    return super.request(operation, input, caller, watched);
   }
 
   override attach(workerId: string, sink: Sink, credit: number): void {
@@ -174,8 +176,6 @@ export class Daemon {
   /** Kills at one of the next calls of the disk, or frames sent; 0: not. */
   killAtCall = 0;
   killAtFrame = 0;
-  /** No kill nor pause any more. */
-  isSafe = false;
   killPower = false;
   /** The network to be told of a kill. */
   onKilled: (power: boolean) => void = () => {};
