@@ -85,7 +85,8 @@ export class Coordinator {
   readonly config: CoreConfig;
   readonly metrics: CoreMetrics;
   readonly random: () => number;
-  readonly graceUntil: number;
+  /** On the lease clock: no lease ends and no worker is offline before. */
+  graceUntil: number;
   now: number;
   clock: number;
   /** The cause of the transaction that runs or ran last: for the log and the change feed. */
@@ -294,6 +295,11 @@ export class Coordinator {
   }
 
   // --- what is not state ----------------------------------------------------------------------------------
+
+  /** Workers could not be heard or could not register: they get time to come back. */
+  grace(): void {
+    this.graceUntil = this.clock + this.config.graceMs;
+  }
 
   /** A worker was heard. */
   heard(slot: Slot | undefined): void {

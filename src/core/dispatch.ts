@@ -9,6 +9,7 @@
  */
 import { DeadlineHeap, IndexedHeap } from "../lib/heap.ts";
 import { Line } from "../lib/line.ts";
+import { limits } from "../wire/limits.ts";
 import { type Refusal, refuse } from "./result.ts";
 import { specOrder, type TaskRecord, type TaskSpec } from "./tasks.ts";
 import type { WorkerRecord } from "./workers.ts";
@@ -84,6 +85,10 @@ export class Slot {
   failuresInRow = 0;
   completedCount = 0;
   failedCount = 0;
+  /** Payloads of tasks leased to be pushed that have not left for the socket, in UTF-16 units. */
+  unsentBytes = 0;
+  /** The socket has more waiting than it should: nothing is pushed until it has drained. */
+  congested = false;
   /** Grows with each lease made: of two equally loaded workers the one that waited longer is next. */
   leaseOrder = 0;
   claimOrder = 0;
@@ -103,6 +108,7 @@ export class Slot {
 
   get room(): number {
     if (this.record.state !== "online") return 0;
+    if (this.attached && (this.congested || this.unsentBytes >= limits.pushBufferBytesMax)) return 0;
     const allowed = this.attached ? Math.min(this.record.capacity, this.credit) : this.record.capacity;
     return allowed - this.running.size;
   }
@@ -314,6 +320,23 @@ export class Dispatch {
     if (slot === undefined) return;
     slot.attached = false;
     slot.credit = 0;
+    slot.unsentBytes = 0;
+    slot.congested = false;
+    this.#place(slot);
+  }
+
+  /** A lease is made that will be pushed. */
+  pushing(slot: Slot, spec: TaskSpec): void {
+    if (slot.attached) slot.unsentBytes += spec.payload.length;
+  }
+
+  /** Pushes of so many bytes have left for the worker's socket, or never will; `congested`: it does not keep up. */
+  pushed(workerId: string, bytes: number, congested: boolean): void {
+    const slot = this.#slots.get(workerId);
+    if (slot === undefined) return;
+    // What was leased for an earlier socket is not counted for this one.
+    slot.unsentBytes = Math.max(0, slot.unsentBytes - bytes);
+    slot.congested = congested && slot.attached;
     this.#place(slot);
   }
 

@@ -19,6 +19,7 @@ import { limits } from "../wire/limits.ts";
 import type { Input } from "../wire/operations.ts";
 import { type Backoff, priorities, type TaskError, type TaskState, type TaskSubmit } from "../wire/tasks.ts";
 import type { Coordinator } from "./coordinator.ts";
+import type { Slot } from "./dispatch.ts";
 import { type Refusal, type Result, refuse, textOf } from "./result.ts";
 
 /** What never changes in a task: written once. */
@@ -219,6 +220,9 @@ export function lease(core: Coordinator, record: TaskRecord, workerId: string): 
     revision,
   };
   core.metrics.tasksLeased++;
+  // A claim is answered; every other lease is pushed.
+  if (core.operation !== "task.claim")
+    core.dispatch.pushing(core.dispatch.slot(workerId) as Slot, record.spec);
   core.tasks.put(record.spec.id, leased);
   return leased;
 }

@@ -47,7 +47,7 @@ export type EngineOptions = {
 /** What waits for its revision to be durable. */
 type Held =
   | { kind: "answer"; revision: number; sink: Sink; seq: number | null; answer: Answer }
-  | { kind: "push"; revision: number; sink: Sink; text: string }
+  | { kind: "push"; revision: number; sink: Sink; text: string; workerId: string; bytes: number }
   | { kind: "change"; revision: number; sink: Sink; watchId: string; text: string }
   | { kind: "silent"; revision: number; sink: Sink; workerId: string };
 
@@ -67,6 +67,9 @@ type Waiter = {
   onAbort: () => void;
 };
 
+/** A reader of the whole state. */
+type Stream = { views: [string, View<unknown>][]; readAt: number };
+
 /** Revisions reserved at a time, and how early the next million is asked for. */
 const reservedAtOnce = 1_000_000;
 const reserveEarly = 500_000;
@@ -77,6 +80,8 @@ const leasesPerEntry = 2000;
 /** The longest the loop sleeps: the lease clock counts no step above a second. */
 const sleepMsMax = 250;
 const probeMs = 1000;
+/** A view costs memory for what changes meanwhile: a reader that stands still for so long loses it. */
+const streamMsMax = 60_000;
 
 export class Engine {
   readonly config: EngineConfig;
@@ -109,6 +114,8 @@ export class Engine {
   // What goes out.
   #outbox: Held[] = [];
   readonly #touched = new Set<Sink>();
+  /** Bytes of payloads pushed since the last flush, by worker. */
+  readonly #pushed = new Map<string, number>();
   readonly #seats = new Map<string, Seat>();
   /** The workers seated at a sink. */
   readonly #workersOf = new Map<Sink, Set<string>>();
@@ -121,6 +128,7 @@ export class Engine {
   readonly #endedTasks: string[] = [];
   readonly #goneWorkers: string[] = [];
 
+  readonly #streams = new Set<Stream>();
   readonly #turnListeners: ((now: number) => void)[] = [];
   #turnOpen = false;
   #cancelTimer: () => void = () => {};
@@ -231,6 +239,7 @@ export class Engine {
         change() {},
         silent() {},
         flush() {},
+        backlog: () => 0,
       };
       this.request(operation, input, caller, sink);
     });
@@ -395,7 +404,7 @@ export class Engine {
   #closeTurn(): void {
     this.#turnOpen = false;
     if (this.#state === "failed" || this.#state === "starting") return;
-    if (this.#state === "running") {
+    if (this.#state === "running" && this.#hasRevisions) {
       this.#serveWaiters();
       // The rest of a long match comes in the next turn, after the sockets were heard.
       if (this.core.dispatchReady(leasesPerEntry) === leasesPerEntry)
@@ -407,6 +416,11 @@ export class Engine {
     // Something may have become due sooner than the timer was set for.
     const dueAt = this.#dueAt();
     if (dueAt < this.#wakeAt) this.#arm(dueAt);
+  }
+
+  /** What happens by itself must not pass the ceiling either, however long a reservation takes. */
+  get #hasRevisions(): boolean {
+    return this.store.revision + turnMargin / 2 < this.#ceiling;
   }
 
   /** When the timer must fire next, on the monotonic clock. */
@@ -431,9 +445,10 @@ export class Engine {
     if (this.#state === "running") {
       // A waiting claim is an open connection: its worker lives.
       for (const worker of this.#claimWaiters.keys()) this.core.heard(this.core.dispatch.slot(worker));
-      this.core.tick();
+      if (this.#hasRevisions) this.core.tick();
     } else if (now >= this.#probeAt) this.#probe();
     for (const listener of this.#turnListeners) listener(now);
+    for (const stream of this.#streams) if (now - stream.readAt > streamMsMax) this.#endStream(stream);
     while (this.#waitEnds.nextAt <= now) this.#endWait(this.#waitEnds.pop() as Waiter);
     this.#arm(this.#dueAt());
   }
@@ -540,7 +555,8 @@ export class Engine {
         // A repeated request whose entry was durable all along keeps its answer.
         one.sink.answer(one.seq, one.revision <= durable ? one.answer : diskFull);
         this.#touched.add(one.sink);
-      }
+      } else if (one.kind === "push")
+        this.#pushed.set(one.workerId, (this.#pushed.get(one.workerId) ?? 0) + one.bytes);
     this.#flush();
     for (const resolve of this.#drained.splice(0)) resolve();
   }
@@ -552,6 +568,8 @@ export class Engine {
         if (this.#state !== "read-only") return;
         if (good) {
           this.#state = "running";
+          this.#openTurn();
+          this.core.grace();
           this.lines.info("log.writable");
           this.#turn();
         } else this.#probeAt = this.#clock.monotonic() + probeMs;
@@ -629,7 +647,8 @@ export class Engine {
       const sink = this.#seats.get(after.workerId as string)?.sink;
       if (sink !== undefined) {
         const text = `{"event":"task.assigned",${assignmentText(this.core, after).slice(1)}`;
-        this.#outbox.push({ kind: "push", revision, sink, text });
+        const { workerId, spec } = after as TaskRecord & { workerId: string };
+        this.#outbox.push({ kind: "push", revision, sink, text, workerId, bytes: spec.payload.length });
       }
     }
     if (!had || (has && before.token === after.token)) return;
@@ -638,7 +657,7 @@ export class Engine {
     if (sink === undefined) return;
     const detail = JSON.stringify(after?.reason ?? after?.error?.message ?? `the lease ended (${operation})`);
     const text = `{"event":"task.aborted","taskId":"${before.spec.id}","workerId":"${before.workerId}","token":${before.token},"reason":"${reason}","detail":${detail}}`;
-    this.#outbox.push({ kind: "push", revision, sink, text });
+    this.#outbox.push({ kind: "push", revision, sink, text, workerId: before.workerId as string, bytes: 0 });
   }
 
   #newsOfWorker(
@@ -697,8 +716,10 @@ export class Engine {
       count += 1;
       this.#touched.add(held.sink);
       if (held.kind === "answer") held.sink.answer(held.seq, held.answer);
-      else if (held.kind === "push") held.sink.push(held.text);
-      else if (held.kind === "silent") this.#tellSilent(held.workerId, held.sink);
+      else if (held.kind === "push") {
+        held.sink.push(held.text);
+        this.#pushed.set(held.workerId, (this.#pushed.get(held.workerId) ?? 0) + held.bytes);
+      } else if (held.kind === "silent") this.#tellSilent(held.workerId, held.sink);
       else held.sink.change(held.watchId, held.revision, held.text);
     }
     if (count === outbox.length) this.#outbox = [];
@@ -716,6 +737,15 @@ export class Engine {
     if (this.#touched.size === 0) return;
     for (const sink of this.#touched) sink.flush();
     this.#touched.clear();
+    for (const [workerId, bytes] of this.#pushed) {
+      const backlog = this.#seats.get(workerId)?.sink.backlog() ?? 0;
+      this.core.dispatch.pushed(workerId, bytes, backlog > limits.pushBufferBytesMax);
+    }
+    if (this.#pushed.size > 0) {
+      this.#pushed.clear();
+      // A worker that had enough on its way may have room now.
+      if (this.core.dispatch.canMatch) this.#openTurn();
+    }
   }
 
   // --- connections ----------------------------------------------------------------------------------------
@@ -756,6 +786,13 @@ export class Engine {
   leave(sink: Sink): void {
     for (const workerId of [...(this.#workersOf.get(sink) ?? [])]) this.detach(workerId, sink);
     for (const one of this.#unseated) if (one.seat?.sink === sink) one.seat = null;
+  }
+
+  /** The sink's socket has taken something of what waited. */
+  drained(sink: Sink): void {
+    const congested = sink.backlog() > limits.pushBufferBytesMax;
+    for (const workerId of this.#workersOf.get(sink) ?? []) this.core.dispatch.pushed(workerId, 0, congested);
+    this.#openTurn();
   }
 
   /** Any frame of a connection is a beat of its workers. */
@@ -878,17 +915,29 @@ export class Engine {
     } while (views.length === 0);
     // How many tasks each worker holds as of this revision: the tasks come before the workers.
     const running = new Map<string, number>();
+    const stream: Stream = { views, readAt: this.#clock.monotonic() };
+    this.#streams.add(stream);
     try {
       yield `{"revision":${revision},"at":${this.core.now}}\n`;
       for (const [table, view] of views)
-        for (let slice = view.next(); slice !== null; slice = view.next())
+        for (let slice = this.#nextOf(stream, view); slice !== null; slice = this.#nextOf(stream, view))
           if (slice.length > 0)
             yield slice
               .map((record) => `{"table":"${table}","record":${this.#recordText(table, record, running)}}\n`)
               .join("");
     } finally {
-      for (const [, view] of views) view.close();
+      this.#endStream(stream);
     }
+  }
+
+  #nextOf(stream: Stream, view: View<unknown>): unknown[] | null {
+    if (!this.#streams.has(stream)) throw new Error(`the state was not read on for ${streamMsMax} ms`);
+    stream.readAt = this.#clock.monotonic();
+    return view.next();
+  }
+
+  #endStream(stream: Stream): void {
+    if (this.#streams.delete(stream)) for (const [, view] of stream.views) view.close();
   }
 
   /** `running` gathers what workers hold, where the state is not the newest. */
@@ -912,7 +961,7 @@ export class Engine {
     if (revision <= this.#durable) return Promise.resolve(true);
     return new Promise((resolve) => {
       const answer = (_seq: number | null, answer: Answer) => resolve("ok" in answer);
-      const sink: Sink = { answer, push() {}, change() {}, silent() {}, flush() {} };
+      const sink: Sink = { answer, push() {}, change() {}, silent() {}, flush() {}, backlog: () => 0 };
       this.#outbox.push({ kind: "answer", revision, sink, seq: 0, answer: { ok: "null" } });
       this.#openTurn();
     });

@@ -44,6 +44,8 @@ export const limits = {
   pageMax: 1000,
   /** Bytes that may wait for one slow socket before change events are dropped and a gap is told. */
   watchBufferBytesMax: 4 * 1024 * 1024,
+  /** Bytes of payloads pushed to one worker that its socket has not taken; above, it gets no more until it has. */
+  pushBufferBytesMax: 2 * 1024 * 1024,
   /** Bytes that may wait for one slow socket before it is closed; well under Bun's 16 MiB. */
   socketBufferBytesMax: 12 * 1024 * 1024,
   /** Answers kept for one session's operations until the client has acknowledged them. */
@@ -62,5 +64,10 @@ assert(limits.watchBufferBytesMax >= limits.payloadBytesMax, "a watcher's buffer
 assert(
   limits.socketBufferBytesMax >= limits.watchBufferBytesMax + 2 * limits.frameBytesMax,
   "a socket over its watch budget still takes replies and pushes",
+);
+assert(
+  limits.socketBufferBytesMax >=
+    limits.watchBufferBytesMax + 2 * limits.pushBufferBytesMax + limits.payloadBytesMax,
+  "pushes alone never close a socket",
 );
 assert(limits.socketBufferBytesMax <= 14 * 1024 * 1024, "our budget lies under the engine's 16 MiB");

@@ -326,6 +326,7 @@ export class Session implements Sink {
 
   /** The socket has taken what waited: whoever missed something is told so now. */
   drained(): void {
+    if (this.#open) this.#engine.drained(this);
     if (!this.#open || this.#gaps.size === 0) return;
     // Part by part there would be a gap for each part.
     if (this.#waiting() > limits.watchBufferBytesMax / 2) return;
@@ -337,6 +338,10 @@ export class Session implements Sink {
     for (const [watchId, { from, to }] of this.#gaps)
       this.#write(`{"event":"gap","watchId":"${watchId}","from":${from},"to":${to}}`);
     this.#gaps.clear();
+  }
+
+  backlog(): number {
+    return this.connection.bufferedBytes();
   }
 
   #waiting(): number {

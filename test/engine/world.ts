@@ -234,6 +234,11 @@ export class TestSink implements Sink {
   flush(): void {
     this.flushCount++;
   }
+  /** What the socket has not taken, as the test says. */
+  backlogBytes = 0;
+  backlog(): number {
+    return this.backlogBytes;
+  }
 
   /** The output answered to a seq. */
   ok(seq: number): Json {
