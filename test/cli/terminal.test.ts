@@ -1,8 +1,12 @@
 /** What a person sees when the daemon starts. */
 import { expect, test } from "bun:test";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { createProgress, type Standing, summary } from "../../src/cli/terminal.ts";
 import { type Config, loadConfig } from "../../src/config.ts";
+import { openLog } from "../../src/log/open.ts";
 import { createLines } from "../../src/telemetry/lines.ts";
+import { cortexd, temporaryFolder, until } from "../support/daemon.ts";
 
 function config(argv: string[]): Config {
   const result = loadConfig({ argv, environment: {}, readFile: () => "", machine: { memoryBytes: 2 ** 32 } });
@@ -64,3 +68,43 @@ test("terminal - away from a terminal, progress is at most one line a second", (
   progress.end();
   expect(written.map((line) => JSON.parse(line).done)).toEqual([1000, 2000, 3000]);
 });
+
+/** A data folder with so many queued tasks, written through the log alone. */
+async function folderOfTasks(count: number): Promise<string> {
+  const folder = temporaryFolder();
+  const log = openLog({ strategy: "wal", sync: "interval", folder });
+  await log.open({ row() {}, entry() {}, progress() {} });
+  const perBatch = 1000;
+  for (let first = 1; first <= count; first += perBatch) {
+    let text = "";
+    for (let revision = first; revision < first + perBatch; revision++)
+      text +=
+        `@${revision}\t1000\t10\ttask.submit\ttest\n` +
+        `+task\t${revision}-0\t{"queue":"q","type":"t","createdAt":1000}\tnull\n` +
+        `+task.run\t${revision}-0\t{"state":"queued","revision":${revision}}\n`;
+    await log.append({ first, last: first + perBatch - 1, text }, first - 1);
+  }
+  await log.stop();
+  return folder;
+}
+
+const script = Bun.which("script");
+test.skipIf(script === null)(
+  `terminal - on a terminal, one line that renews itself tells how far the log is read${script === null ? " (skipped: there is no script command)" : ""}`,
+  async () => {
+    const data = await folderOfTasks(200_000);
+    const transcript = join(data, "transcript");
+    const command = [...cortexd, "serve", "--port", "0", "--ws-port", "0", "--data", data].join(" ");
+    const terminal = Bun.spawn(["script", "-qfec", command, transcript], { stdin: "pipe", stdout: "ignore" });
+    const text = () => (existsSync(transcript) ? readFileSync(transcript, "utf8") : "");
+    await until(() => text().includes("Ctrl-C stops it") || terminal.exitCode !== null);
+    terminal.stdin.write("\x03");
+    await terminal.exited;
+    const told = [...text().matchAll(/\[2KReading the log: (\d+) % \(([\d,]+) of ([\d,]+)\)/g)];
+    expect(told.length).toBeGreaterThan(0);
+    const percents = told.map((match) => Number(match[1]));
+    expect(percents).toEqual([...percents].sort((a, b) => a - b));
+    expect(text()).toContain("200,000 queued");
+  },
+  30_000,
+);
