@@ -42,17 +42,24 @@ if (!(Number.isInteger(scale.rounds) && scale.rounds > 0))
   throw new Error("--rounds is a whole number from 1 on");
 
 const results: Result[] = [];
+const failures: string[] = [];
 for (const benchmark of benchmarks) {
   if (only.length > 0 && !only.includes(benchmark.name)) continue;
-  results.push(
-    await measure(benchmark, scale, (side, round) =>
-      process.stderr.write(`${benchmark.name}: round ${round + 1} of ${scale.rounds}, ${side}\n`),
-    ),
-  );
+  try {
+    results.push(
+      await measure(benchmark, scale, (side, round) =>
+        process.stderr.write(`${benchmark.name}: round ${round + 1} of ${scale.rounds}, ${side}\n`),
+      ),
+    );
+  } catch (error) {
+    failures.push(`${benchmark.name}: ${(error as Error).message}`);
+    process.stderr.write(`${(error as Error).stack}\n`);
+  }
 }
 process.stdout.write(
   values.json
-    ? `${JSON.stringify({ at: new Date().toISOString(), machine: machine(), ...scale, results }, null, 2)}\n`
+    ? `${JSON.stringify({ at: new Date().toISOString(), machine: machine(), ...scale, results, failures }, null, 2)}\n`
     : `\n${report(results, scale)}`,
 );
-process.exit(0);
+for (const failure of failures) process.stderr.write(`FAILED ${failure}\n`);
+process.exit(failures.length > 0 ? 1 : 0);

@@ -3,7 +3,8 @@
  * history of entries that must be verified, and as long an unfolded tail as a daemon under load leaves. The folder is
  * made by a real daemon, once; each round starts on a copy.
  */
-import { cpSync, rmSync } from "node:fs";
+import { closeSync, cpSync, fsyncSync, openSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { temporaryFolder } from "../test/support/daemon.ts";
 import type { Benchmark, Scale } from "./benchmark.ts";
 import { askBaseline, load, loaded, metricsOf, startDaemon } from "./children.ts";
@@ -43,7 +44,7 @@ async function build(scale: Scale): Promise<string> {
     while ((await lived()) < historyBytes) {
       count += 100_000;
       await loaded(submit({ count: 100_000 }));
-      while ((await metricsOf(daemon)).daemon.tasksCompleted < count) await Bun.sleep(20);
+      while ((await metricsOf(daemon)).daemon.tasksCompleted < count) await Bun.sleep(50);
     }
     worker.stop();
     await worker.outcome();
@@ -62,6 +63,12 @@ async function onCopy<T>(scale: Scale, run: (folder: string) => Promise<T>): Pro
   built ??= build(scale);
   const folder = temporaryFolder();
   cpSync(await built, folder, { recursive: true });
+  // Or the first sync of whoever opens it would write the whole copy.
+  for (const name of readdirSync(folder)) {
+    const file = openSync(join(folder, name), "r+");
+    fsyncSync(file);
+    closeSync(file);
+  }
   try {
     return await run(folder);
   } finally {

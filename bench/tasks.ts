@@ -106,7 +106,7 @@ function together(outcomes: readonly Outcome[], startedAt: number): Outcome {
 }
 
 async function completed(daemon: Daemon, count: number): Promise<void> {
-  while ((await metricsOf(daemon)).daemon.tasksCompleted < count) await Bun.sleep(20);
+  while ((await metricsOf(daemon)).daemon.tasksCompleted < count) await Bun.sleep(50);
 }
 
 const capacity = 1000;
@@ -151,7 +151,7 @@ const drain: Benchmark = {
       })),
     cortexd: (scale) =>
       withDaemon(scale, (daemon) =>
-        lives(daemon, scale.smoke ? 20_000 : 300_000, 1, { bare: true, queuedBefore: true }),
+        lives(daemon, scale.smoke ? 10_000 : 300_000, 1, { bare: true, queuedBefore: true }),
       ),
   },
 };
@@ -166,7 +166,7 @@ const drainClient: Benchmark = {
     ...drain.sides,
     cortexd: (scale) =>
       withDaemon(scale, (daemon) =>
-        lives(daemon, scale.smoke ? 20_000 : 300_000, 1, { bare: false, queuedBefore: true }),
+        lives(daemon, scale.smoke ? 10_000 : 300_000, 1, { bare: false, queuedBefore: true }),
       ),
   },
 };
@@ -191,7 +191,7 @@ const pipeline: Benchmark = {
       }),
     cortexd: (scale) =>
       withDaemon(scale, (daemon) =>
-        lives(daemon, scale.smoke ? 20_000 : 200_000, fleet, { bare: false, queuedBefore: false }),
+        lives(daemon, scale.smoke ? 10_000 : 200_000, fleet, { bare: false, queuedBefore: false }),
       ),
   },
 };
