@@ -5,7 +5,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
-import { type Daemon, spawnDaemon, temporaryFolder } from "../test/support/daemon.ts";
+import { cleanUp, type Daemon, spawnDaemon, temporaryFolder } from "../test/support/daemon.ts";
 import type { BaselineKind } from "./baseline.ts";
 import type { Scale } from "./benchmark.ts";
 import type { Load, Outcome } from "./load.ts";
@@ -13,6 +13,7 @@ import type { Load, Outcome } from "./load.ts";
 const running = new Set<Subprocess>();
 process.on("exit", () => {
   for (const child of running) child.kill("SIGKILL");
+  cleanUp();
 });
 
 /** A process of this folder that speaks over IPC: it gets one word to begin with and is asked and heard one by one. */
