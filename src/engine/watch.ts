@@ -10,7 +10,7 @@ import type { Sink } from "./types.ts";
 
 export type Watch = { readonly sink: Sink; readonly filter: WatchStart };
 
-type Cause = { revision: number; at: number; operation: string; who: string };
+export type Cause = { revision: number; at: number; operation: string; who: string };
 
 const everything = "all";
 const keyOf = (filter: WatchStart): string => {

@@ -1,0 +1,182 @@
+/**
+ * Batches: what goes to the log, and how far the log is. While one batch is on its way, every entry that is made
+ * gathers in the next (group commit). What is not durable yet stays here, so that a full disk can undo it. It also
+ * keeps the ceiling: no revision is used that the log has not reserved. What follows for the state of the engine
+ * and for those who wait is not decided here.
+ */
+import { encodeEntry } from "../core/codec.ts";
+import type { Transaction } from "../core/store.ts";
+import type { Batch, Log, Recovered } from "../log/log.ts";
+import type { Engine } from "./engine.ts";
+
+/** What the engine does about what the log says. */
+export type Outcomes = {
+  /** More may be durable than was. */
+  letOut(): void;
+  /** The disk is full: what is not durable must be undone. */
+  full(): void;
+  /** The log is beyond use. */
+  failed(error: Error): void;
+};
+
+/** Revisions reserved at a time, and how early the next million is asked for. */
+const reservedAtOnce = 1_000_000;
+const reserveEarly = 500_000;
+
+export class Batches {
+  #keepsText = true;
+  #text = "";
+  #textFirst = 0;
+  #undurable: { transaction: Transaction; bytes: number }[] = [];
+  #undurableBytes = 0;
+  #appending = false;
+  /** The last revision given to the log. */
+  #appended = 0;
+  #durable = 0;
+  #ceiling = 0;
+  #reserving = false;
+  #failed = false;
+  #drained: (() => void)[] = [];
+
+  constructor(
+    private readonly engine: Pick<Engine, "core" | "store" | "counters">,
+    private readonly log: Log,
+    private readonly on: Outcomes,
+  ) {}
+
+  get durable(): number {
+    return this.#durable;
+  }
+
+  get undurableBytes(): number {
+    return this.#undurableBytes;
+  }
+
+  /** How many revisions may be used before the log has reserved more. */
+  get revisionsLeft(): number {
+    return this.#ceiling - this.engine.store.revision;
+  }
+
+  /** Goes on where the log ends, and reserves the first revisions. */
+  start(recovered: Recovered): Promise<void> {
+    this.#keepsText = this.log.status().strategy !== "memory";
+    // Nothing waits for the log yet, so all there is is durable.
+    this.#durable = recovered.ceiling;
+    this.#appended = recovered.revision;
+    this.#ceiling = recovered.ceiling;
+    return this.#reserve();
+  }
+
+  add(transaction: Transaction): void {
+    const { revision, changes } = transaction;
+    const { core, counters } = this.engine;
+    let bytes = 0;
+    if (this.#keepsText) {
+      const { operation, who, now, clock } = core;
+      const text = encodeEntry({ revision, at: now, clock, operation, who }, changes);
+      bytes = text.length;
+      if (this.#text === "") this.#textFirst = revision;
+      this.#text += text;
+    }
+    counters.entriesLogged++;
+    counters.bytesLogged += bytes;
+    this.#undurable.push({ transaction, bytes });
+    this.#undurableBytes += bytes;
+  }
+
+  /** Lets out what may leave, and sends what has gathered to the log, if nothing is on its way. */
+  pump(): void {
+    if (!this.#keepsText) this.#settle(this.engine.store.revision);
+    else {
+      this.on.letOut();
+      if (!this.#appending && this.#text !== "") this.#append();
+    }
+  }
+
+  #append(): void {
+    const batch: Batch = { first: this.#textFirst, last: this.engine.store.revision, text: this.#text };
+    this.#text = "";
+    this.#appending = true;
+    this.engine.counters.batchesLogged++;
+    this.log.append(batch, this.#appended).then(
+      (appended) => {
+        this.#appending = false;
+        if (this.#failed) return;
+        if (appended.kind === "durable") {
+          this.#appended = batch.last;
+          this.#settle(batch.last);
+          this.pump();
+        } else if (appended.kind === "full") {
+          this.on.full();
+          this.#tellDrained();
+        } else
+          this.on.failed(
+            new Error(
+              `the log is at revision ${appended.last}, not at ${this.#appended}: another writer has it`,
+            ),
+          );
+      },
+      (error) => this.on.failed(error as Error),
+    );
+  }
+
+  /** Everything up to `revision` is as safe as it will be. */
+  #settle(revision: number): void {
+    this.#durable = Math.max(this.#durable, revision);
+    let count = 0;
+    for (const { transaction, bytes } of this.#undurable) {
+      if (transaction.revision > revision) break;
+      this.#undurableBytes -= bytes;
+      count += 1;
+    }
+    if (count === this.#undurable.length) this.#undurable = [];
+    else this.#undurable.splice(0, count);
+    this.on.letOut();
+    if (this.#undurable.length === 0) this.#tellDrained();
+  }
+
+  /** Takes back what is not durable, newest first; answers how many entries that was. */
+  undo(): number {
+    const { store } = this.engine;
+    const undone = this.#undurable.reverse();
+    for (const { transaction } of undone) store.undo(transaction);
+    this.#undurable = [];
+    this.#undurableBytes = 0;
+    this.#text = "";
+    // What stands is durable; the revisions that were undone are never used again.
+    this.#durable = store.revision;
+    return undone.length;
+  }
+
+  /** The log is beyond use: nothing is sent any more. */
+  fail(): void {
+    this.#failed = true;
+    this.#tellDrained();
+  }
+
+  /** When nothing waits for the log any more. */
+  whenDrained(): Promise<void> {
+    if (this.#undurable.length === 0 && !this.#appending) return Promise.resolve();
+    return new Promise((resolve) => this.#drained.push(resolve));
+  }
+
+  #tellDrained(): void {
+    for (const resolve of this.#drained.splice(0)) resolve();
+  }
+
+  reserveEarly(): void {
+    if (this.revisionsLeft < reserveEarly && !this.#reserving)
+      this.#reserve().catch((error) => this.on.failed(error as Error));
+  }
+
+  async #reserve(): Promise<void> {
+    const ceiling = this.engine.store.revision + reservedAtOnce;
+    this.#reserving = true;
+    try {
+      await this.log.reserve(ceiling);
+      this.#ceiling = ceiling;
+    } finally {
+      this.#reserving = false;
+    }
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * News: what a transaction means to workers, to those who watch and to those who wait. All of it is read off the
+ * transaction's changes: one feed, one mechanism. What leaves goes to the outbox with the transaction's revision.
+ */
+import type { Change, Transaction } from "../core/store.ts";
+import { assignmentText, type TaskRecord } from "../core/tasks.ts";
+import type { WorkerRecord } from "../core/workers.ts";
+import type { AbortReason } from "../wire/frames.ts";
+import type { Engine } from "./engine.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Seats } from "./seats.ts";
+import type { Waits } from "./waits.ts";
+import type { Cause, Watches } from "./watch.ts";
+
+export class News {
+  constructor(
+    private readonly engine: Pick<Engine, "core" | "lines" | "detach">,
+    private readonly outbox: Outbox,
+    private readonly seats: Seats,
+    private readonly waits: Waits,
+    private readonly watches: Watches,
+  ) {}
+
+  tell(transaction: Transaction): void {
+    const { revision, changes } = transaction;
+    const { operation, who, now } = this.engine.core;
+    for (let i = 0; i < changes.length; i++) {
+      const change = changes[i] as Change;
+      if (change.table.name === "tasks") {
+        this.#task(
+          revision,
+          change.before as TaskRecord | undefined,
+          change.after as TaskRecord | undefined,
+          operation,
+        );
+        this.waits.taskChanged(change);
+      } else if (change.table.name === "workers") {
+        this.#worker(
+          revision,
+          change.key,
+          change.before as WorkerRecord | undefined,
+          change.after as WorkerRecord | undefined,
+          operation,
+        );
+      }
+      if (this.watches.size > 0) this.#change(change, { revision, at: now, operation, who });
+    }
+  }
+
+  #task(
+    revision: number,
+    before: TaskRecord | undefined,
+    after: TaskRecord | undefined,
+    operation: string,
+  ): void {
+    const had = before?.state === "running";
+    const has = after?.state === "running";
+    if (has && (!had || before.token !== after.token) && operation !== "task.claim") {
+      const { workerId, spec } = after as TaskRecord & { workerId: string };
+      const sink = this.seats.sinkOf(workerId);
+      if (sink !== undefined) {
+        const text = `{"event":"task.assigned",${assignmentText(this.engine.core, after).slice(1)}`;
+        this.outbox.hold({ kind: "push", revision, sink, text, workerId, bytes: spec.payload.length });
+      }
+    }
+    if (!had || (has && before.token === after.token)) return;
+    const reason = abortReason(operation, after);
+    const { workerId } = before as TaskRecord & { workerId: string };
+    const sink = reason === null ? undefined : this.seats.sinkOf(workerId);
+    if (sink === undefined) return;
+    const detail = JSON.stringify(after?.reason ?? after?.error?.message ?? `the lease ended (${operation})`);
+    const text = `{"event":"task.aborted","taskId":"${before.spec.id}","workerId":"${workerId}","token":${before.token},"reason":"${reason}","detail":${detail}}`;
+    this.outbox.hold({ kind: "push", revision, sink, text, workerId, bytes: 0 });
+  }
+
+  #worker(
+    revision: number,
+    workerId: string,
+    before: WorkerRecord | undefined,
+    after: WorkerRecord | undefined,
+    operation: string,
+  ): void {
+    const { lines } = this.engine;
+    const sink = this.seats.sinkOf(workerId);
+    // Whoever registers takes the worker over, and who leaves is gone: an older connection has it no more.
+    if (after === undefined || operation === "worker.register") {
+      this.seats.remember(revision, workerId);
+      if (sink !== undefined) this.engine.detach(workerId, sink);
+    }
+    if (after === undefined) {
+      lines.debug("worker.unregistered", { workerId });
+      this.waits.workerGone(workerId);
+    } else if (after.state === "offline" && before?.state !== "offline") {
+      lines.info("worker.offline", { workerId });
+      if (sink !== undefined) this.outbox.hold({ kind: "silent", revision, sink, workerId });
+    } else if (before === undefined || before.instanceId !== after.instanceId)
+      lines.debug("worker.registered", { workerId, instanceId: after.instanceId });
+  }
+
+  /** Progress is coalesced: one event a task and turn, at the revision it has. */
+  tellProgress(): void {
+    const { core } = this.engine;
+    if (core.progressed.size === 0) return;
+    if (this.watches.size > 0)
+      for (const taskId of core.progressed) {
+        const after = core.tasks.get(taskId);
+        // An attempt that ended meanwhile was told with its last word.
+        if (after?.state !== "running") continue;
+        const { revision } = core.store;
+        const who = after.workerId as string;
+        const change = { table: core.tasks, key: taskId, before: after, after };
+        const cause = { revision, at: core.now, operation: "task.progress", who };
+        this.#change(change as never, cause, `,"progress":${core.progressOf(after)}`);
+      }
+    core.progressed.clear();
+  }
+
+  /** Tells everyone who watches what the change concerns; `more` goes to the end of each event. */
+  #change(change: Change, cause: Cause, more = ""): void {
+    const { revision } = cause;
+    this.watches.match(change, cause, ({ sink, filter: { watchId } }, about) => {
+      const text = `{"event":"change","watchId":"${watchId}",${about}${more}}`;
+      this.outbox.hold({ kind: "change", revision, sink, watchId, text });
+    });
+  }
+}
+
+/** Why an attempt ended that its own worker did not end; null: the worker knows. */
+function abortReason(operation: string, after: TaskRecord | undefined): AbortReason | null {
+  switch (operation) {
+    case "task.cancel":
+      return "cancelled";
+    case "lease.expire":
+      return after?.error?.code === "timeout" ? "timeout" : "lease-expired";
+    default:
+      // Completed, failed, released by the worker, or told in the answer to its registration.
+      return null;
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * The outbox: answers, pushes and change events in the order in which they came about, each with the revision it
+ * must wait for. Nothing leaves before it is told that its revision is durable, and nothing overtakes what came
+ * before it. Sinks are flushed once after a run of deliveries; then dispatch hears what was pushed to whom, so
+ * that no worker gets more than its socket takes.
+ */
+import { limits } from "../wire/limits.ts";
+import type { Engine } from "./engine.ts";
+import type { Seats } from "./seats.ts";
+import type { Answer, Sink } from "./types.ts";
+
+/** What waits for its revision to be durable. */
+type Held =
+  | { kind: "answer"; revision: number; sink: Sink; seq: number | null; answer: Answer }
+  | { kind: "push"; revision: number; sink: Sink; text: string; workerId: string; bytes: number }
+  | { kind: "change"; revision: number; sink: Sink; watchId: string; text: string }
+  | { kind: "silent"; revision: number; sink: Sink; workerId: string };
+
+export class Outbox {
+  #held: Held[] = [];
+  readonly #touched = new Set<Sink>();
+  /** Bytes of payloads pushed since the last flush, by worker. */
+  readonly #pushed = new Map<string, number>();
+
+  constructor(
+    private readonly engine: Pick<Engine, "core">,
+    private readonly seats: Seats,
+  ) {}
+
+  hold(held: Held): void {
+    this.#held.push(held);
+  }
+
+  /** Delivers what waits for no more than `durable`. True: a worker may have room now, and there is work for it. */
+  letOut(durable: number): boolean {
+    const held = this.#held;
+    let count = 0;
+    while (count < held.length) {
+      const one = held[count] as Held;
+      if (one.revision > durable) break;
+      count += 1;
+      this.#touched.add(one.sink);
+      if (one.kind === "answer") one.sink.answer(one.seq, one.answer);
+      else if (one.kind === "push") {
+        one.sink.push(one.text);
+        this.#countPush(one.workerId, one.bytes);
+      } else if (one.kind === "silent") this.#tellSilent(one.workerId, one.sink);
+      else one.sink.change(one.watchId, one.revision, one.text);
+    }
+    if (count === held.length) this.#held = [];
+    else if (count > 0) held.splice(0, count);
+    return this.#flush();
+  }
+
+  /** What is above `durable` was undone: whoever waits is told `refusal`, and nobody sees the rest. As `letOut`. */
+  undo(durable: number, refusal: Answer): boolean {
+    const held = this.#held;
+    this.#held = [];
+    for (const one of held)
+      if (one.kind === "answer") {
+        // A repeated request whose entry was durable all along keeps its answer.
+        one.sink.answer(one.seq, one.revision <= durable ? one.answer : refusal);
+        this.#touched.add(one.sink);
+      } else if (one.kind === "push") this.#countPush(one.workerId, one.bytes);
+    return this.#flush();
+  }
+
+  /** Drops what waits: nothing will ever be durable again. */
+  drop(): void {
+    this.#held = [];
+  }
+
+  #countPush(workerId: string, bytes: number): void {
+    this.#pushed.set(workerId, (this.#pushed.get(workerId) ?? 0) + bytes);
+  }
+
+  /** Unless it registered again before its silence was durable. */
+  #tellSilent(workerId: string, sink: Sink): void {
+    if (this.seats.sinkOf(workerId) === sink && this.engine.core.workers.get(workerId)?.state === "offline")
+      sink.silent(workerId);
+  }
+
+  #flush(): boolean {
+    if (this.#touched.size === 0) return false;
+    for (const sink of this.#touched) sink.flush();
+    this.#touched.clear();
+    if (this.#pushed.size === 0) return false;
+    const { dispatch } = this.engine.core;
+    for (const [workerId, bytes] of this.#pushed) {
+      const backlog = this.seats.sinkOf(workerId)?.backlog() ?? 0;
+      dispatch.pushed(workerId, bytes, backlog > limits.pushBufferBytesMax);
+    }
+    this.#pushed.clear();
+    // A worker that had enough on its way may have room now.
+    return dispatch.canMatch;
+  }
+}

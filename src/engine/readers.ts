@@ -1,0 +1,102 @@
+/**
+ * Readers of the state: a table page by page, or all of it at one revision as a stream. They see only what is
+ * durable, and change nothing. A stream's views cost memory for what changes meanwhile, so a reader that stands
+ * still loses them.
+ */
+import { Slot } from "../core/dispatch.ts";
+import type { View } from "../core/store.ts";
+import { type TaskRecord, taskText } from "../core/tasks.ts";
+import { type WorkerRecord, workerText } from "../core/workers.ts";
+import { tableNames } from "../wire/state.ts";
+import type { Clock } from "./clock.ts";
+import type { Engine } from "./engine.ts";
+
+/** A reader of the whole state. */
+type Stream = { views: [string, View<unknown>][]; readAt: number };
+
+/** How long a reader may stand still. */
+const streamMsMax = 60_000;
+
+export class Readers {
+  readonly #streams = new Set<Stream>();
+
+  constructor(
+    private readonly engine: Pick<Engine, "core" | "store">,
+    private readonly clock: Clock,
+    /**
+     * Reads the clocks for what is read next, and answers whether the state as it is now becomes durable; false: a
+     * full disk undid it.
+     */
+    private readonly whenDurable: () => Promise<boolean>,
+  ) {}
+
+  /** A page of a table's records as JSON texts, in an order that holds while the table changes. */
+  async page(table: string, cursor: string | null, limit: number) {
+    const { store } = this.engine;
+    for (;;) {
+      const durable = this.whenDurable();
+      const page = store.table<unknown>(table).page(cursor, limit);
+      const { revision } = store;
+      const rows = page.records.map((record) => this.#recordText(table, record));
+      if (await durable) return { rows, cursor: page.cursor, revision };
+    }
+  }
+
+  /** The whole state at one revision: a line with the revision, then a line a record. */
+  async *stream(): AsyncIterable<string> {
+    const { store } = this.engine;
+    let revision: number;
+    let views: [string, View<unknown>][];
+    do {
+      const durable = this.whenDurable();
+      revision = store.revision;
+      views = tableNames.map((table) => [table, store.table<unknown>(table).view()]);
+      if (!(await durable)) for (const [, view] of views.splice(0)) view.close();
+    } while (views.length === 0);
+    // How many tasks each worker holds as of this revision: the tasks come before the workers.
+    const running = new Map<string, number>();
+    const stream: Stream = { views, readAt: this.clock.monotonic() };
+    this.#streams.add(stream);
+    try {
+      yield `{"revision":${revision},"at":${this.engine.core.now}}\n`;
+      for (const [table, view] of views)
+        for (let slice = this.#nextOf(stream, view); slice !== null; slice = this.#nextOf(stream, view))
+          if (slice.length > 0)
+            yield slice
+              .map((record) => `{"table":"${table}","record":${this.#recordText(table, record, running)}}\n`)
+              .join("");
+    } finally {
+      this.#end(stream);
+    }
+  }
+
+  #nextOf(stream: Stream, view: View<unknown>): unknown[] | null {
+    if (!this.#streams.has(stream)) throw new Error(`the state was not read on for ${streamMsMax} ms`);
+    stream.readAt = this.clock.monotonic();
+    return view.next();
+  }
+
+  #end(stream: Stream): void {
+    if (this.#streams.delete(stream)) for (const [, view] of stream.views) view.close();
+  }
+
+  endIdle(now: number): void {
+    for (const stream of this.#streams) if (now - stream.readAt > streamMsMax) this.#end(stream);
+  }
+
+  /** `running` gathers what workers hold, where the state is not the newest. */
+  #recordText(table: string, record: unknown, running?: Map<string, number>): string {
+    const { core } = this.engine;
+    if (table === "tasks") {
+      const { state, workerId } = record as TaskRecord;
+      if (state === "running" && workerId !== null) running?.set(workerId, (running.get(workerId) ?? 0) + 1);
+      return taskText(core, record as TaskRecord);
+    }
+    if (table !== "workers") return JSON.stringify(record);
+    const worker = record as WorkerRecord;
+    const slot = core.dispatch.slot(worker.id) ?? new Slot(worker.id, worker, core.clock);
+    return running === undefined
+      ? workerText(core, slot)
+      : workerText(core, slot, worker, running.get(worker.id) ?? 0);
+  }
+}

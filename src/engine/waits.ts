@@ -1,0 +1,153 @@
+/**
+ * Requests that wait for something to happen: `task.get` for a task's end, `task.claim` for a task to take. Each is
+ * parked here and answered once, as things stand when its moment comes: what it waits for is there, its time is
+ * up, or nothing will come any more. Whoever went away is owed nothing, and above all no lease.
+ */
+import type { Change } from "../core/store.ts";
+import { DeadlineHeap } from "../lib/heap.ts";
+import type { Input } from "../wire/operations.ts";
+import type { Clock } from "./clock.ts";
+import type { Engine } from "./engine.ts";
+import type { Caller, Sink } from "./types.ts";
+import { ended } from "./watch.ts";
+
+export type Waiter = {
+  operation: "task.get" | "task.claim";
+  input: Input<"task.get"> | Input<"task.claim">;
+  caller: Caller;
+  sink: Sink;
+  /** The task or the worker it waits for. */
+  key: string;
+  done: boolean;
+  /** Hears that the caller went away. */
+  onAbort: () => void;
+};
+
+export class Waits {
+  readonly #gets = new Map<string, Set<Waiter>>();
+  readonly #claims = new Map<string, Set<Waiter>>();
+  readonly #ends = new DeadlineHeap<Waiter>();
+  /** What happened since waiters were last served: tasks that ended, and workers that are no more. */
+  readonly #endedTasks: string[] = [];
+  readonly #goneWorkers: string[] = [];
+
+  constructor(
+    private readonly engine: Pick<Engine, "core">,
+    private readonly clock: Clock,
+    /** Carries the request out and answers it. */
+    private readonly answer: (waiter: Waiter) => void,
+  ) {}
+
+  /** Whether the request was parked: what it asks for is not there yet, and it said it would wait. */
+  park(operation: Waiter["operation"], given: unknown, caller: Caller, sink: Sink): boolean {
+    const input = given as Waiter["input"];
+    const { waitMs } = input;
+    if (waitMs === undefined || waitMs === 0) return false;
+    const { tasks, dispatch, answers } = this.engine.core;
+    const key = "taskId" in input ? input.taskId : input.workerId;
+    if ("taskId" in input) {
+      const record = tasks.get(key);
+      if (record === undefined || record.finishedAt > 0) return false;
+    } else {
+      const slot = dispatch.slot(key);
+      if (slot === undefined || slot.room <= 0 || dispatch.nextFor(slot) !== undefined) return false;
+      if (caller.session !== null && answers.find(caller.session, caller.seq) !== undefined) return false;
+      // A worker that waits already keeps its place among the others.
+      if (!this.#claims.has(key)) dispatch.waitForClaim(slot);
+    }
+    const onAbort = () => this.#forget(waiter);
+    const waiter: Waiter = { operation, input, caller, sink, key, done: false, onAbort };
+    const waiters = this.#waitersOf(operation);
+    const others = waiters.get(key);
+    if (others === undefined) waiters.set(key, new Set([waiter]));
+    else others.add(waiter);
+    this.#ends.push(this.clock.monotonic() + waitMs, waiter);
+    caller.signal?.addEventListener("abort", onAbort, { once: true });
+    return true;
+  }
+
+  #waitersOf(operation: Waiter["operation"]): Map<string, Set<Waiter>> {
+    return operation === "task.get" ? this.#gets : this.#claims;
+  }
+
+  #forget(waiter: Waiter): void {
+    if (waiter.done) return;
+    waiter.done = true;
+    // A connection's signal lives for as long as it does; what it holds must not grow.
+    waiter.caller.signal?.removeEventListener("abort", waiter.onAbort);
+    const waiters = this.#waitersOf(waiter.operation);
+    const others = waiters.get(waiter.key);
+    others?.delete(waiter);
+    if (others?.size === 0) {
+      waiters.delete(waiter.key);
+      const { dispatch } = this.engine.core;
+      const slot = waiter.operation === "task.claim" ? dispatch.slot(waiter.key) : undefined;
+      if (slot !== undefined) dispatch.endClaim(slot);
+    }
+  }
+
+  /** Answers a waiting request as things stand now. */
+  #end(waiter: Waiter): void {
+    if (waiter.done) return;
+    this.#forget(waiter);
+    this.answer(waiter);
+    const { operation, key } = waiter;
+    const { dispatch } = this.engine.core;
+    // Its worker's next claim stands behind those of the others.
+    const slot = this.#claims.has(key) ? dispatch.slot(key) : undefined;
+    if (operation === "task.claim" && slot !== undefined) dispatch.waitForClaim(slot);
+  }
+
+  #endAllOf(waiters: Iterable<Set<Waiter>>): void {
+    for (const same of [...waiters]) for (const waiter of [...same]) this.#end(waiter);
+  }
+
+  taskChanged(change: Change): void {
+    if (this.#gets.has(change.key) && ended(change)) this.#endedTasks.push(change.key);
+  }
+
+  workerGone(workerId: string): void {
+    if (this.#claims.has(workerId)) this.#goneWorkers.push(workerId);
+  }
+
+  /** Answers those whose moment has come. */
+  serve(): void {
+    if (this.#endedTasks.length > 0)
+      for (const taskId of this.#endedTasks.splice(0))
+        for (const waiter of [...(this.#gets.get(taskId) ?? [])]) this.#end(waiter);
+    for (const workerId of this.#goneWorkers.splice(0))
+      for (const waiter of [...(this.#claims.get(workerId) ?? [])]) this.#end(waiter);
+    const { dispatch } = this.engine.core;
+    for (let slot = dispatch.nextClaiming(); slot !== undefined; slot = dispatch.nextClaiming()) {
+      const [waiter] = this.#claims.get(slot.id) ?? [];
+      if (waiter === undefined) dispatch.endClaim(slot);
+      else this.#end(waiter);
+    }
+  }
+
+  /** When the first of them has waited for as long as it said it would (monotonic ms). */
+  get endsAt(): number {
+    return this.#ends.nextAt;
+  }
+
+  endDue(now: number): void {
+    while (this.#ends.nextAt <= now) this.#end(this.#ends.pop() as Waiter);
+  }
+
+  endAll(): void {
+    this.#endAllOf([...this.#gets.values(), ...this.#claims.values()]);
+  }
+
+  /** What happened was undone, and nobody may take a task for now. */
+  undo(): void {
+    this.#endedTasks.length = 0;
+    this.#goneWorkers.length = 0;
+    this.#endAllOf(this.#claims.values());
+  }
+
+  /** A waiting claim is an open connection: its worker lives. */
+  beat(): void {
+    const { core } = this.engine;
+    for (const workerId of this.#claims.keys()) core.heard(core.dispatch.slot(workerId));
+  }
+}
