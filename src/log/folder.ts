@@ -11,12 +11,13 @@ import {
   constants,
   existsSync,
   fsyncSync,
-  ftruncateSync,
   mkdirSync,
   openSync,
   readFileSync,
   statfsSync,
+  statSync,
   unlinkSync,
+  writeFileSync,
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -45,22 +46,47 @@ export function notWritable(folder: string, why: string): LogError {
   );
 }
 
-/** Takes the folder's lock; the result lets it go. */
+/**
+ * Takes the folder's lock; the result lets it go. It is the folder itself that is locked: a lock file could be
+ * deleted, and the next process would lock a new one. The file `lock` only says who holds it.
+ */
 export function lockFolder(folder: string): () => void {
   const path = join(folder, "lock");
   const flock = loadFlock();
   if (flock === null) return lockBySqlite(folder, path);
-  const file = openSync(path, "a+");
+  const file = openSync(folder, "r");
   const exclusive = 2;
   const nonBlocking = 4;
   if (flock(file, exclusive | nonBlocking) !== 0) {
-    const holder = readFileSync(path, "utf8").trim();
+    const holder = existsSync(path) ? readFileSync(path, "utf8").trim() : "";
     closeSync(file);
     throw inUse(folder, holder === "" ? "another process" : `process ${holder}`);
   }
-  ftruncateSync(file, 0);
-  writeSync(file, `${process.pid}\n`);
+  writeFileSync(path, `${process.pid}\n`);
   return () => closeSync(file);
+}
+
+/**
+ * A file that must stay where it is while it is open: written to after somebody deleted or replaced it, it would
+ * take what nobody ever reads again.
+ */
+export class FixedFile {
+  #identity: string | null = null;
+
+  constructor(private readonly path: string) {}
+
+  /** Throws unless the file is the one that was seen first. */
+  check(): void {
+    const found = statSync(this.path, { throwIfNoEntry: false });
+    const identity = found === undefined ? null : `${found.dev}:${found.ino}`;
+    this.#identity ??= identity;
+    if (identity !== null && identity === this.#identity) return;
+    throw new LogError(
+      "log-failed",
+      `${this.path} was deleted or replaced while it was in use`,
+      "Put the folder back if you can, or restore a backup, then start again.",
+    );
+  }
 }
 
 function inUse(folder: string, holder: string): LogError {
@@ -110,11 +136,13 @@ export function lockBySqlite(folder: string, path: string): () => void {
 export class MarkFile {
   readonly #folder: string;
   readonly #path: string;
+  readonly #fixed: FixedFile;
   #file: number | null = null;
 
   constructor(folder: string) {
     this.#folder = folder;
     this.#path = join(folder, "mark");
+    this.#fixed = new FixedFile(this.#path);
   }
 
   read(): string[] {
@@ -140,6 +168,7 @@ export class MarkFile {
     }
     writeWhole(this.#file, Buffer.from(text, "latin1"), slot * slotDistance);
     fsyncSync(this.#file);
+    this.#fixed.check();
   }
 
   close(): void {

@@ -362,6 +362,12 @@ async function cutTo(storage: Storage, revision: number, mark: Mark | null, note
   const found = await inspect(storage);
   const meta = decodeMeta((await storage.readMeta()) ?? "");
   const top = found.recoverTo;
+  if (meta !== null && top !== null && revision > top && found.problems.length === 0)
+    throw new LogError(
+      "data-folder-damaged",
+      `${storage.name} holds no revision ${revision}: it ends at ${top}, and nothing in it is damaged`,
+      "Start without --recover-to, or name an earlier revision.",
+    );
   if (meta === null || top === null || revision > top) {
     throw damaged(
       storage,
@@ -435,9 +441,9 @@ function damaged(storage: Storage, what: string, recoverTo: number | null): LogE
       : `What is there up to revision ${recoverTo} is whole.`;
   const advice =
     recoverTo === null
-      ? "Restore a backup. `cortexd verify` lists every damage; to start anew, move the folder away."
+      ? "Restore a backup; to start anew, move the folder away."
       : `\`cortexd serve --recover-to ${recoverTo}\` goes on from there and gives up the rest; or restore a backup. ` +
-        "Copy the folder first. `cortexd verify` lists every damage.";
+        "Copy the folder first.";
   return new LogError("data-folder-damaged", `${storage.name} is damaged: ${what}. ${readable}`, advice);
 }
 

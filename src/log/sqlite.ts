@@ -7,7 +7,16 @@
 import { Database, type SQLQueryBindings, type Statement } from "bun:sqlite";
 import { rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { Ballast, freeBytes, lockFolder, MarkFile, makeFolder, notWritable, syncFolder } from "./folder.ts";
+import {
+  Ballast,
+  FixedFile,
+  freeBytes,
+  lockFolder,
+  MarkFile,
+  makeFolder,
+  notWritable,
+  syncFolder,
+} from "./folder.ts";
 import type { LogRow, RowChange } from "./format.ts";
 import { LogError } from "./log.ts";
 import type { Image, Row, Storage, Write } from "./storage.ts";
@@ -34,6 +43,8 @@ export class SqliteStorage implements Storage {
   readonly name: string;
   readonly #path: string;
   readonly #mark: MarkFile;
+  readonly #file: FixedFile;
+  readonly #walFile: FixedFile;
   #ballast: Ballast | null = null;
   #unlock: (() => void) | null = null;
   #db: Database | null = null;
@@ -47,6 +58,8 @@ export class SqliteStorage implements Storage {
     this.name = folder;
     this.#path = join(folder, "cortex.db");
     this.#mark = new MarkFile(folder);
+    this.#file = new FixedFile(this.#path);
+    this.#walFile = new FixedFile(`${this.#path}-wal`);
   }
 
   async open(): Promise<void> {
@@ -143,6 +156,9 @@ export class SqliteStorage implements Storage {
       this.#run("BEGIN IMMEDIATE");
       this.#apply(write, sync);
       this.#run("COMMIT");
+      // Two looks cost a hundredth of a sync.
+      this.#file.check();
+      this.#walFile.check();
       return "done";
     } catch (error) {
       const full = isFull(error);
@@ -282,7 +298,7 @@ export class SqliteStorage implements Storage {
       return new LogError(
         "data-folder-damaged",
         `${this.#path} is damaged: ${message}`,
-        "Restore a backup. `cortexd verify` lists every damage.",
+        "Restore a backup; to start anew, move the folder away.",
       );
     }
     if (/^SQLITE_(READONLY|CANTOPEN|PERM|AUTH)/.test(code)) return notWritable(this.name, message);

@@ -8,6 +8,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  renameSync,
   rmSync,
   truncateSync,
   unlinkSync,
@@ -287,6 +288,39 @@ describe("one process a folder", () => {
     await holder.end();
     const { log, found } = await opened(folder);
     expect(found.revision).toBe(1);
+    await log.stop();
+  });
+
+  test("lock - deleting the lock file lets nobody in beside the holder", async () => {
+    const folder = newFolder();
+    const { log } = await opened(folder);
+    unlinkSync(join(folder, "lock"));
+    expect((await refusal(folder)).code).toBe("data-folder-in-use");
+    await log.stop();
+  });
+
+  const losses: [string, (folder: string) => void][] = [
+    ["the folder", (folder) => rmSync(folder, { recursive: true })],
+    ["the database", (folder) => unlinkSync(join(folder, "cortex.db"))],
+    ["the write-ahead file", (folder) => unlinkSync(join(folder, "cortex.db-wal"))],
+    [
+      "the database, for a copy of it",
+      (folder) => {
+        copyFileSync(join(folder, "cortex.db"), join(folder, "copy"));
+        renameSync(join(folder, "copy"), join(folder, "cortex.db"));
+      },
+    ],
+  ];
+  test.each(losses)("folder - nothing is acknowledged once somebody took away %s", async (_, take) => {
+    const folder = newFolder();
+    const { log } = await opened(folder);
+    const failures: Error[] = [];
+    log.onFailure((error) => failures.push(error));
+    await log.append(put(1, "a", "1"), 0);
+    take(folder);
+    const outcome = await log.append(put(2, "a", "2"), 1).catch((error: Error) => error.message);
+    expect(outcome).toContain("deleted or replaced");
+    expect(failures.length).toBe(1);
     await log.stop();
   });
 

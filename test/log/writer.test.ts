@@ -681,7 +681,7 @@ describe("damage", () => {
     }
     const error = await refusal(await history(), { recoverTo: baseTo - 1 });
     expect(error.message).toContain(`begins at revision ${baseTo}`);
-    expect((await refusal(await history(), { recoverTo: 11 })).message).toContain("cannot be recovered");
+    expect((await refusal(await history(), { recoverTo: 11 })).message).toContain("holds no revision 11");
   });
 
   test("recovery - within a batch, its first entries are kept", async () => {
