@@ -5,11 +5,13 @@
  */
 import { Elysia } from "elysia";
 import type { Guard } from "../lib/guard.ts";
-import { errorTable } from "../wire/errors.ts";
+import { errorTable, problem } from "../wire/errors.ts";
+import { explainInWords } from "../wire/explain.ts";
 import { limits } from "../wire/limits.ts";
+import { addressErrors, pathOf, type Route } from "./address.ts";
 import { health } from "./health.ts";
 import type { Port } from "./port.ts";
-import { problemOfError, Refusal, refuse } from "./problems.ts";
+import { problemOfError, problemResponse, Refusal, refuse } from "./problems.ts";
 import { queues } from "./queues.ts";
 import { state } from "./state.ts";
 import { swaggerUi } from "./swagger.ts";
@@ -33,7 +35,7 @@ export const routes = (port: Port) =>
     .use(queues(port));
 
 export const createApp = (port: Port, { guard, version, report }: AppOptions) => {
-  const known: { method: string; path: string }[] = [];
+  const known: Route[] = [];
   const app = new Elysia({ normalize: false })
     .onRequest(({ request, set }) => {
       const { headers } = request;
@@ -51,6 +53,10 @@ export const createApp = (port: Port, { guard, version, report }: AppOptions) =>
       const namespace = headers.get("cortex-namespace");
       if (namespace !== null && namespace !== "default") {
         return refuse("unknown-namespace", "This daemon has the namespace `default` alone.");
+      }
+      const errors = addressErrors(known, request.method, request.url);
+      if (errors.length > 0) {
+        return problemResponse(problem("invalid-input", explainInWords(errors), { errors }));
       }
       if (request.method === "POST") return refusedBody(headers);
     })
@@ -75,12 +81,6 @@ export type App = ReturnType<typeof createApp>;
 /** What needs no token: it tells nothing of the state. Anything else does, whether it exists or not. */
 const openPaths = /^\/(health|ready|ws|swagger(\/[a-z.]*)?)?\/?$/;
 
-function pathOf(url: string): string {
-  const start = url.indexOf("/", url.indexOf("://") + 3);
-  const end = url.indexOf("?", start);
-  return end === -1 ? url.slice(start) : url.slice(start, end);
-}
-
 function doorDetail(refused: "forbidden-host" | "forbidden-origin", headers: Headers): string {
   const name = refused === "forbidden-host" ? "Host" : "Origin";
   return `${errorTable[refused].title}: ${name} is ${headers.get(name)}.`;
@@ -104,25 +104,46 @@ function refusedBody(headers: Headers): Response | undefined {
   const length = headers.get("content-length");
   if (Number(length) > limits.bodyBytesMax) return tooLarge(`The body has ${length} bytes`);
   const hasBody = length === null ? headers.has("transfer-encoding") : length !== "0";
-  if (hasBody && !/^application\/json *(;|$)/i.test(headers.get("content-type") ?? "")) {
-    return refuse(
-      "unsupported-media-type",
-      `The content-type is ${headers.get("content-type") ?? "missing"}.`,
-    );
+  if (!hasBody) return;
+  const type = headers.get("content-type");
+  if (type === null || !isJson(type)) {
+    return refuse("unsupported-media-type", `The content-type is ${type ?? "missing"}.`);
   }
+  const encoding = headers.get("content-encoding");
+  if (encoding !== null && encoding.toLowerCase() !== "identity") {
+    // RFC 9110 tells by this header what would have been taken.
+    const accepted = { "accept-encoding": "identity" };
+    return refuse("unsupported-media-type", `The content-encoding is ${encoding}.`, accepted);
+  }
+}
+
+function isJson(type: string): boolean {
+  if (type === "application/json") return true;
+  if (!/^application\/json[ \t]*(;|$)/i.test(type)) return false;
+  const charset = /;[ \t]*charset[ \t]*=[ \t]*"?([^";]*?)"?[ \t]*(;|$)/i.exec(type)?.[1];
+  return charset === undefined || /^utf-?8$/i.test(charset);
 }
 
 const tooLarge = (what: string) =>
   refuse("payload-too-large", `${what}; at most ${limits.bodyBytesMax} are taken.`);
 
-/** The body as JSON; null if there is none. Read as text first, so that what is wrong can be said. */
+/** Fatal: what is not UTF-8 would else be stored with replacement characters in its place. */
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/** The body as JSON; null if there is none. Read step by step, so that what is wrong can be said. */
 async function readJson(request: Request): Promise<unknown> {
-  const text = await request.text();
+  const bytes = await request.bytes();
   // Without a length in the headers only the read can tell.
-  if (text.length > limits.bodyBytesMax) {
+  if (bytes.length > limits.bodyBytesMax) {
     throw new Refusal("payload-too-large", `The body has more than ${limits.bodyBytesMax} bytes.`);
   }
-  if (text === "") return null;
+  if (bytes.length === 0) return null;
+  let text: string;
+  try {
+    text = utf8.decode(bytes);
+  } catch {
+    throw new Refusal("malformed-frame", "The body is not UTF-8.");
+  }
   try {
     return JSON.parse(text);
   } catch (error) {

@@ -121,7 +121,7 @@ function mendOperation(path: string, written: Json): Json {
       content: { "application/json": { schema, example: bodyExample(schema, row?.example) } },
     };
   }
-  const codes: ErrorCode[] = ["forbidden-host", "forbidden-origin", "internal"];
+  const codes: ErrorCode[] = ["forbidden-host", "forbidden-origin", "invalid-input", "internal"];
   if (!open) codes.push(...doorErrors);
   if (row !== undefined) codes.push(...row.errors, ...commonErrors);
   if (row?.kind === "mutation") codes.push(...mutationErrors);
@@ -179,7 +179,11 @@ function successes(operationId: string, written: Json): Json {
   }
   if (operationId === "stateGet") {
     mended["200"].content["application/x-ndjson"] = {
-      schema: { type: "string", description: "The revision, then a line of JSON a record." },
+      schema: {
+        type: "string",
+        description:
+          'Lines of JSON. The first is `{"revision", "at"}`: the revision of all that follows, and the moment (ms since 1970, UTC) it was read. Every other is `{"table", "record"}`: a record, and the table it is from. A stream that breaks off is not the whole.',
+      },
       example: '{"revision":1042,"at":1767225600000}\n{"table":"tasks","record":{"id":"1042-0"}}\n',
     };
   }

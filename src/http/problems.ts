@@ -4,6 +4,7 @@
  * goes to the report.
  */
 import { type ErrorCode, type FieldError, type Problem, problem } from "../wire/errors.ts";
+import { allowedMethods, type Route } from "./address.ts";
 
 /** Thrown where a handler cannot return; onError answers it. */
 export class Refusal extends Error {
@@ -13,6 +14,10 @@ export class Refusal extends Error {
     this.problem = problem(code, detail, more);
   }
 }
+
+/** One field that is wrong. */
+export const invalid = (pointer: string, detail: string) =>
+  new Refusal("invalid-input", `${pointer}: ${detail}`, { errors: [{ pointer, detail }] });
 
 export function problemResponse(body: Problem, more: Record<string, string> = {}): Response {
   const headers: Record<string, string> = { "content-type": "application/problem+json", ...more };
@@ -24,26 +29,11 @@ export function problemResponse(body: Problem, more: Record<string, string> = {}
 export const refuse = (code: ErrorCode, detail: string, headers?: Record<string, string>) =>
   problemResponse(problem(code, detail), headers);
 
-/** The methods that the path takes, for 405; empty: no such path. */
-export function allowedMethods(routes: readonly { method: string; path: string }[], path: string): string[] {
-  const segments = path.replace(/\/$/, "").split("/");
-  const methods = new Set<string>();
-  for (const route of routes) {
-    const pattern = route.path.replace(/\/$/, "").split("/");
-    const fits =
-      pattern.length === segments.length &&
-      pattern.every((part, i) => (part.startsWith(":") ? segments[i] !== "" : part === segments[i]));
-    if (fits) methods.add(route.method);
-  }
-  if (methods.has("GET")) methods.add("HEAD");
-  return [...methods].sort();
-}
-
 /** What the framework threw, as an answer; `report` hears of bugs. */
 export function problemOfError(
   code: string | number,
   error: unknown,
-  at: { method: string; path: string; routes: readonly { method: string; path: string }[] },
+  at: { method: string; path: string; routes: readonly Route[] },
   report: (error: unknown) => void,
 ): Response {
   // What the reading of the body threw comes wrapped.

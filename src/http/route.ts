@@ -20,7 +20,7 @@ import {
   operations,
 } from "../wire/operations.ts";
 import type { Port } from "./port.ts";
-import { problemResponse, Refusal } from "./problems.ts";
+import { invalid, problemResponse, Refusal } from "./problems.ts";
 
 /** A schema for types and the document; the value arrives as it was sent. */
 export const told = <T extends TSchema>(schema: T): T => ({ ...schema, noValidate: true });
@@ -74,10 +74,7 @@ type Asked = { request: Request; server?: Server<unknown> | null };
 export function callerOf(request: Request, input: unknown): Caller {
   const key = request.headers.get("idempotency-key");
   if (key !== null && (key === "" || key.length > limits.idempotencyKeyLengthMax)) {
-    throw new Refusal(
-      "invalid-input",
-      `Idempotency-Key must have 1 to ${limits.idempotencyKeyLengthMax} characters.`,
-    );
+    throw invalid("/Idempotency-Key", `must have 1 to ${limits.idempotencyKeyLengthMax} characters`);
   }
   const workerId = (input as { workerId?: unknown } | null)?.workerId;
   const who =
@@ -115,10 +112,7 @@ export function within(body: unknown, more: Record<string, unknown>): unknown {
   for (const name of Object.keys(more)) {
     const said = (body as Record<string, unknown>)[name];
     if (said !== undefined && said !== more[name]) {
-      const detail = "is also in the path or query, and differs";
-      throw new Refusal("invalid-input", `/${name}: ${detail}`, {
-        errors: [{ pointer: `/${name}`, detail }],
-      });
+      throw invalid(`/${name}`, "is also in the path or query, and differs");
     }
   }
   return { ...body, ...more };
@@ -152,6 +146,5 @@ export function waiting(wait: string | undefined): { waitMs?: number } {
   if (wait === undefined) return {};
   const ms = waitMs(wait);
   if (ms <= limits.waitMsMax) return { waitMs: ms };
-  const detail = `must be at most ${limits.waitMsMax / 60_000}m`;
-  throw new Refusal("invalid-input", `/wait: ${detail}`, { errors: [{ pointer: "/wait", detail }] });
+  throw invalid("/wait", `must be at most ${limits.waitMsMax / 60_000}m`);
 }

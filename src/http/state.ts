@@ -8,7 +8,7 @@ import { Elysia } from "elysia";
 import { StateQuery, TableView } from "../wire/http.ts";
 import { State } from "../wire/state.ts";
 import type { Port } from "./port.ts";
-import { Refusal } from "./problems.ts";
+import { invalid } from "./problems.ts";
 import { answers, checks, doc, jsonText, runs, told } from "./route.ts";
 
 const stateQuery = checks<{ table?: string; cursor?: string; limit?: number; format?: string }>(StateQuery);
@@ -21,6 +21,11 @@ export const state = (port: Port) => {
     "/api/state",
     ({ query, request }): Promise<StateOrTable> | StateOrTable => {
       const { table, cursor, limit, format } = stateQuery(query);
+      if (table === undefined && cursor !== undefined) throw invalid("/cursor", "goes with table");
+      if (table === undefined && limit !== undefined) throw invalid("/limit", "goes with table");
+      if (table !== undefined && format === "ndjson") {
+        throw invalid("/format", "ndjson is the whole state; a page of a table is json");
+      }
       if (table !== undefined) return tablePage(port, table, cursor ?? null, limit ?? 100);
       const lines =
         format ?? (request.headers.get("accept")?.includes("application/x-ndjson") ? "ndjson" : "json");
@@ -31,7 +36,7 @@ export const state = (port: Port) => {
       response: { ...answers("state.get"), 200: told(StateOrTable) },
       detail: doc("state.get", {
         description:
-          "With `table`, a page of that table's records. With `Accept: application/x-ndjson` or `format=ndjson`, the whole state at one revision, a line a record.",
+          'With `table`, a page of that table\'s records. With `Accept: application/x-ndjson` or `format=ndjson`, the whole state at one revision as lines of JSON: first `{"revision", "at"}`, then `{"table", "record"}` for each record of each table.',
       }),
     },
   );
@@ -44,8 +49,7 @@ async function tablePage(
   limit: number,
 ): Promise<StateOrTable> {
   if (!port.tables().includes(table)) {
-    const detail = `must be one of ${port.tables().join(", ")}`;
-    throw new Refusal("invalid-input", `/table: ${detail}`, { errors: [{ pointer: "/table", detail }] });
+    throw invalid("/table", `must be one of ${port.tables().join(", ")}`);
   }
   const page = await port.tablePage(table, cursor, limit);
   const { rows, ...rest } = page;

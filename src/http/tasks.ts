@@ -45,7 +45,10 @@ export const tasks = (port: Port) => {
         params: told(TaskPath),
         query: told(WaitQuery),
         response: answers("task.get"),
-        detail: doc("task.get"),
+        detail: doc("task.get", {
+          description:
+            "`?wait=30s` waits so long for the final state, and answers the task as it then is. (`waitMs` is the same over the WebSocket.)",
+        }),
       },
     )
     .delete(
@@ -102,7 +105,9 @@ export const tasks = (port: Port) => {
         body: told(wire.TaskClaim),
         query: told(WaitQuery),
         response: answers("task.claim"),
-        detail: doc("task.claim"),
+        detail: doc("task.claim", {
+          description: "`?wait=30s` waits so long for the first task; `waitMs` in the body says the same.",
+        }),
       },
     )
     .post("/assign", ({ body, request }) => run("task.assign", body, { request }), {

@@ -1,8 +1,9 @@
 /**
  * Who may come in: the checks that stand before every HTTP request and every WebSocket upgrade, on both ports.
  * A page in a browser is the danger on a loopback address: `Host` stops a foreign name that was made to resolve
- * to us (DNS rebinding), `Origin` stops a foreign page that calls us by our own name. It decides and nothing
- * else; what a refusal looks like is the caller's.
+ * to us (DNS rebinding), `Origin` stops a foreign page that calls us by our own name. Of `Host` the name alone is
+ * looked at: behind a forwarded port (ssh, a container) the caller's is another, and no rebinding shows in it.
+ * It decides and nothing else; what a refusal looks like is the caller's.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 
@@ -38,25 +39,26 @@ export function createGuard({ token, ports, allowOrigins }: GuardOptions): Guard
   const admitsToken = (given: string | undefined) =>
     wanted === null || (given !== undefined && timingSafeEqual(digest(given), wanted));
 
-  const isOurs = (host: string) => {
-    const { name, port } = splitHost(host);
-    return loopbackNames.includes(name) && ports().includes(port ?? 80);
-  };
-
-  /** A page of our own, on either port: with a token under whatever name we were called by. */
+  /**
+   * A page of our own: it came from the address that it calls, or from one of our two ports, under a loopback
+   * name or, with a token, under whatever name we were called by.
+   */
   const isOwnOrigin = (origin: string, host: string) => {
     const match = /^(https?):\/\/([^/]+)$/.exec(origin);
     if (match === null) return false;
-    if (wanted === null) return match[1] === "http" && isOurs(match[2]!);
-    if (match[2] === host) return true;
-    const page = splitHost(match[2]!);
-    return page.name === splitHost(host).name && page.port !== null && ports().includes(page.port);
+    const [, scheme, from] = match as unknown as [string, string, string];
+    // We speak http: https on a loopback address is another's port, unless a token says that a proxy is meant.
+    if (wanted === null && scheme !== "http") return false;
+    if (from === host) return true;
+    const { name, port } = splitHost(from);
+    const isOurName = loopbackNames.includes(name) || (wanted !== null && name === splitHost(host).name);
+    return isOurName && ports().includes(port ?? (scheme === "http" ? 80 : 443));
   };
 
   return {
     door(headers) {
       const host = headers.get("host")?.toLowerCase() ?? "";
-      if (wanted === null && !isOurs(host)) return "forbidden-host";
+      if (wanted === null && !loopbackNames.includes(splitHost(host).name)) return "forbidden-host";
       const origin = headers.get("origin")?.toLowerCase();
       if (origin === undefined || allowed.has(origin) || isOwnOrigin(origin, host)) return null;
       return "forbidden-origin";

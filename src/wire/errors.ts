@@ -8,7 +8,7 @@ export const errorTable = {
     status: 400,
     title: "The frame or body is not valid JSON of the expected shape",
     retryable: false,
-    hint: "Send valid JSON; over the WebSocket one object, or an array of them, each with op, seq and input.",
+    hint: "Send JSON in UTF-8: over HTTP the operation's input; over the WebSocket one object, or an array of them, each with op, seq and input.",
   },
   "unknown-operation": {
     status: 404,
@@ -36,9 +36,9 @@ export const errorTable = {
   },
   "unsupported-media-type": {
     status: 415,
-    title: "The body is not JSON",
+    title: "The body is not plain JSON in UTF-8",
     retryable: false,
-    hint: "Send `content-type: application/json`.",
+    hint: "Send `content-type: application/json`, in UTF-8 and without a content-encoding.",
   },
   "not-found": {
     status: 404,
@@ -56,7 +56,7 @@ export const errorTable = {
     status: 426,
     title: "This address speaks WebSocket",
     retryable: false,
-    hint: "Connect with a WebSocket client; REST is on the HTTP port.",
+    hint: "Connect with a WebSocket client; REST is at the paths below /api on the HTTP port (9500 unless set otherwise).",
   },
   "unknown-task": {
     status: 404,

@@ -9,7 +9,7 @@ import { Kind, type TSchema } from "@sinclair/typebox";
 import { nearest } from "../lib/nearest.ts";
 import type { FieldError } from "./errors.ts";
 import { limits } from "./limits.ts";
-import { labelPattern, namePattern, waitPattern } from "./schema.ts";
+import { labelPattern, namePattern, pageCursorPattern, waitPattern } from "./schema.ts";
 
 /** As many as a person will mend in one go; a thousand wrong tasks are not worth a thousand lines. */
 export const fieldErrorsMax = 20;
@@ -23,6 +23,7 @@ const patterns: Record<string, string> = {
   [labelPattern]: `${nameInWords}, in at most ${limits.nameLengthMax} characters`,
   "^[0-9]{1,16}-[0-9]{1,4}$": "must be a task's id, such as 1042-0",
   [waitPattern]: "must be a time such as 500ms, 30s or 2m",
+  [pageCursorPattern]: "must be the cursor of the page before, as it was answered",
 };
 const patternInWords = (pattern: string) => patterns[pattern] ?? `must match ${pattern}`;
 
@@ -213,4 +214,5 @@ function unknownField(name: string, properties: Schemas): string {
   return meant ? `unknown field; did you mean ${meant}?` : "unknown field";
 }
 
-const segment = (name: string) => `/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+/** A name as part of a JSON pointer. */
+export const segment = (name: string) => `/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`;

@@ -5,7 +5,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { type ErrorCode, errorTable } from "./errors.ts";
 import { limits } from "./limits.ts";
-import { Closed, Integer, Json, Name, Nullable, Revision, waitPattern } from "./schema.ts";
+import { Closed, Integer, Json, Name, Nullable, pageCursorPattern, Revision, waitPattern } from "./schema.ts";
 import { tableNames } from "./state.ts";
 import { TaskExtend, TaskId, TaskProgress, TaskRelease } from "./tasks.ts";
 import { WorkerDrain } from "./workers.ts";
@@ -42,12 +42,18 @@ export const WorkerDrainBody = Type.Optional(Type.Omit(WorkerDrain, ["workerId"]
 
 export const StateQuery = Closed({
   table: Type.Optional(Name(`Answer a page of this table's records: ${tableNames.join(", ")}.`)),
-  cursor: Type.Optional(Type.String({ maxLength: 512, description: "From the page before." })),
-  limit: Type.Optional(Integer(1, limits.pageMax, "Rows on the page. Default 100.")),
+  cursor: Type.Optional(
+    Type.String({
+      pattern: pageCursorPattern,
+      maxLength: 4096,
+      description: "From the page before; with `table` alone.",
+    }),
+  ),
+  limit: Type.Optional(Integer(1, limits.pageMax, "Rows on the page; with `table` alone. Default 100.")),
   format: Type.Optional(
     Type.Union([Type.Literal("json"), Type.Literal("ndjson")], {
       description:
-        "ndjson: stream the whole state at one revision, a line a record; so does `Accept: application/x-ndjson`.",
+        "ndjson: stream the whole state at one revision, a line a record; not with `table`. So does `Accept: application/x-ndjson`.",
     }),
   ),
 });

@@ -11,6 +11,9 @@ export const namePattern = "^(?!(?:__proto__|constructor|prototype)$)[A-Za-z0-9_
 /** How a time is written in a URL: 500ms, 30s, 2m. */
 export const waitPattern = "^[0-9]{1,9}(ms|s|m)$";
 
+/** A place in a table's pages: the number of a shard, and the last key that was read there. */
+export const pageCursorPattern = "^([0-9]|[1-5][0-9]|6[0-3])/";
+
 export const Name = (description: string) =>
   Type.String({ pattern: namePattern, minLength: 1, maxLength: limits.nameLengthMax, description });
 

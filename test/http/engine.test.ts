@@ -132,7 +132,8 @@ describe("http engine", () => {
     const lines = (await (await w.fetch("/api/state?format=ndjson")).text()).trimEnd().split("\n");
     const [head, ...records] = lines.map((line) => JSON.parse(line));
     const state = await said("state.get", await w.fetch("/api/state"));
-    expect(head.revision).toBe(state.revision);
+    expect(head).toEqual({ revision: state.revision, at: expect.any(Number) });
+    for (const line of records) expect(Object.keys(line)).toEqual(["table", "record"]);
     const { tasks } = (await said(
       "task.list",
       await w.fetch("/api/tasks?limit=1000"),
@@ -148,6 +149,30 @@ describe("http engine", () => {
     expect(await second.json()).toEqual(await first.json());
     expect((await refused(await submit("b"))).code).toBe("idempotency-key-reused");
     expect((await said("task.list", await w.fetch("/api/tasks?queue=once"))).tasks).toHaveLength(1);
+  });
+
+  test("http engine - pages of one row lead through every table, whatever its keys are", async () => {
+    // A key as long as it gets, of what is longest when it is encoded.
+    const headers = { "idempotency-key": "\u00e9".repeat(limits.idempotencyKeyLengthMax) };
+    expect((await w.send("POST", "/api/tasks", { queue: "paged", type: "a" }, headers)).status).toBe(201);
+    await w.send("POST", "/api/tasks", { queue: "paged", type: "a" }, { "idempotency-key": "a/b?c" });
+    await register("rack/5");
+    const lines = (await (await w.fetch("/api/state?format=ndjson")).text()).trimEnd().split("\n").slice(1);
+    const streamed = lines.map((line) => JSON.parse(line) as { table: string; record: unknown });
+    for (const table of tableNames) {
+      const records: unknown[] = [];
+      let more = "";
+      do {
+        const response = await w.fetch(`/api/state?table=${table}&limit=1${more}`);
+        expect([table, more, response.status]).toEqual([table, more, 200]);
+        const page = (await response.json()) as typeof TableView.static;
+        records.push(...page.rows);
+        more = page.cursor === null ? "" : `&cursor=${encodeURIComponent(page.cursor)}`;
+      } while (more !== "");
+      const wanted = streamed.filter((line) => line.table === table);
+      expect(wanted.length).toBeGreaterThan(1);
+      expect([table, records.length]).toEqual([table, wanted.length]);
+    }
   });
 
   test("http engine - a payload too deep or too large is refused by name, with a key or without", async () => {

@@ -136,6 +136,21 @@ describe("openapi", () => {
     expect(document.components.securitySchemes.bearer.scheme).toBe("bearer");
   });
 
+  test("openapi - tells the lines of the stream, and how a request waits", () => {
+    const { schema, example } =
+      document.paths["/api/state"].get.responses["200"].content["application/x-ndjson"];
+    expect(schema.description).toMatch(/`\{"revision", "at"\}`.*`\{"table", "record"\}`/);
+    const [head, ...records] = example.trimEnd().split("\n").map(JSON.parse);
+    expect([head, ...records].map((line: Json) => Object.keys(line))).toEqual([
+      ["revision", "at"],
+      ["table", "record"],
+    ]);
+    for (const waits of [document.paths["/api/tasks/{id}"].get, document.paths["/api/tasks/claim"].post]) {
+      expect(waits.description).toContain("?wait=30s");
+      expect(waits.parameters.map((parameter: Json) => parameter.name)).toContain("wait");
+    }
+  });
+
   test("openapi - tells where the WebSocket is", () => {
     expect(document.info.description).toContain("/ws");
   });

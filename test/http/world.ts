@@ -100,8 +100,8 @@ export function world(options: Options = {}): World {
     tables: () => ["tasks", "workers"],
     tablePage: async (_table, cursor, limit) => {
       const all = [...tasks.values()].map((task) => JSON.stringify(task));
-      const from = Number(cursor ?? 0);
-      const next = from + limit < all.length ? String(from + limit) : null;
+      const from = Number(cursor?.split("/")[1] ?? 0);
+      const next = from + limit < all.length ? `0/${from + limit}` : null;
       return { rows: all.slice(from, from + limit), cursor: next, revision: 1042 };
     },
     async *stateStream() {
