@@ -21,6 +21,7 @@ import { type Backoff, priorities, type TaskError, type TaskState, type TaskSubm
 import type { Coordinator } from "./coordinator.ts";
 import type { Slot } from "./dispatch.ts";
 import { type Refusal, type Result, refuse, textOf } from "./result.ts";
+import { offline, unknownWorker } from "./workers.ts";
 
 /** What never changes in a task: written once. */
 export type TaskSpec = {
@@ -487,7 +488,8 @@ export function retry(core: Coordinator, input: Input<"task.retry">): Result {
 
 export function claim(core: Coordinator, input: Input<"task.claim">): Result {
   const slot = core.dispatch.slot(input.workerId);
-  if (slot === undefined) return refuse("unknown-worker", `worker ${input.workerId} is not registered`);
+  if (slot === undefined) return unknownWorker(input.workerId);
+  if (slot.record.state === "offline") return offline(slot);
   if (slot.record.state !== "online")
     return refuse("worker-unavailable", `worker ${input.workerId} is ${slot.record.state}`);
   core.heard(slot);

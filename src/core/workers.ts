@@ -90,7 +90,10 @@ export function register(core: Coordinator, input: Input<"worker.register">): Re
   };
 }
 
-const unknownWorker = (workerId: string) => refuse("unknown-worker", `worker ${workerId} is not registered`);
+export const unknownWorker = (workerId: string) =>
+  refuse("unknown-worker", `worker ${workerId} is not registered`);
+export const offline = (slot: Slot) =>
+  refuse("worker-offline", `worker ${slot.id} was not heard for too long and is offline`);
 
 export function unregister(core: Coordinator, input: Input<"worker.unregister">): Result {
   const slot = core.dispatch.slot(input.workerId);
@@ -104,11 +107,8 @@ export function unregister(core: Coordinator, input: Input<"worker.unregister">)
 /** Volatile: no entry. */
 export function heartbeat(core: Coordinator, input: Input<"worker.heartbeat">): Result {
   const slot = core.dispatch.slot(input.workerId);
-  if (slot === undefined || slot.record.state === "offline")
-    return refuse(
-      "unknown-worker",
-      `worker ${input.workerId} is ${slot === undefined ? "not registered" : "offline"}`,
-    );
+  if (slot === undefined) return unknownWorker(input.workerId);
+  if (slot.record.state === "offline") return offline(slot);
   if (input.instanceId !== undefined && input.instanceId !== slot.record.instanceId)
     return refuse("worker-id-in-use", `worker ${input.workerId} is instance ${slot.record.instanceId}`);
   core.heard(slot);
@@ -128,11 +128,7 @@ export function heartbeat(core: Coordinator, input: Input<"worker.heartbeat">): 
 export function drain(core: Coordinator, input: Input<"worker.drain">): Result {
   const slot = core.dispatch.slot(input.workerId);
   if (slot === undefined) return unknownWorker(input.workerId);
-  if (slot.record.state === "offline")
-    return refuse(
-      "worker-unavailable",
-      `worker ${input.workerId} is offline and holds nothing that could drain`,
-    );
+  if (slot.record.state === "offline") return offline(slot);
   const state = input.drain === false ? "online" : "draining";
   if (slot.record.state !== state)
     core.workers.put(slot.id, { ...slot.record, state, revision: core.store.nextRevision });

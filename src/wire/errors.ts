@@ -104,7 +104,13 @@ export const errorTable = {
     status: 409,
     title: "The worker cannot take this task now",
     retryable: true,
-    hint: "The worker is offline, draining, full, or lacks what the task requires; name another or none.",
+    hint: "The worker is draining, full, or lacks what the task requires: wait until it has room, or name another or none.",
+  },
+  "worker-offline": {
+    status: 409,
+    title: "The worker is offline: nothing was heard of it for too long",
+    retryable: false,
+    hint: "Register the worker again, naming in `holding` the tasks it still works on: those whose lease stands go on.",
   },
   "no-worker": {
     status: 409,

@@ -32,9 +32,9 @@ test("workers - a worker is idle, busy, draining and offline as it goes", () => 
   expect(world.holds("w").length).toBe(2);
   world.advance(30_000);
   expect(world.ok("worker.get", { workerId: "w" })).toMatchObject({ state: "offline", healthy: false });
-  world.refused("worker.drain", { workerId: "w" }, "worker-unavailable");
-  world.refused("worker.heartbeat", { workerId: "w" }, "unknown-worker");
-  world.refused("task.claim", { workerId: "w" }, "worker-unavailable");
+  world.refused("worker.drain", { workerId: "w" }, "worker-offline");
+  world.refused("worker.heartbeat", { workerId: "w" }, "worker-offline");
+  world.refused("task.claim", { workerId: "w" }, "worker-offline");
   world.refused("worker.get", { workerId: "nobody" }, "unknown-worker");
 });
 

@@ -42,7 +42,7 @@ const failing = (message: string, more: object = {}) =>
 /** What a client may meet without anything being wrong. */
 const expectedCodes: readonly ErrorCode[] = [
   ...(["lease-lost", "unknown-task", "wrong-state", "busy", "disk-full", "shutting-down"] as const),
-  ...(["worker-unavailable", "no-worker", "unknown-worker", "worker-id-in-use"] as const),
+  ...(["worker-unavailable", "worker-offline", "no-worker", "unknown-worker", "worker-id-in-use"] as const),
 ];
 
 export class Cast {
@@ -555,9 +555,9 @@ export class Cast {
         const { answer } = await this.#httpSafely(process, "task.claim", input);
         if (answer === null) continue;
         if ("ok" in answer) for (const one of answer.ok.assignments) this.#claimed(held, one);
-        else if (answer.error === "unknown-worker") registered = false;
+        else if (answer.error === "unknown-worker" || answer.error === "worker-offline") registered = false;
         else if (answer.error === "worker-unavailable") {
-          // Offline or draining: coming back is registering again.
+          // Draining: coming back is registering again.
           if (random.chance(0.5)) registered = false;
           await process.sleep(500);
         }
@@ -569,7 +569,8 @@ export class Cast {
           // A task that an operator assigned is heard of here.
           for (const [taskId, token] of told)
             if (!held.has(taskId)) held.set(taskId, { taskId, workerId, token });
-        } else if (answer !== null) registered = answer.error !== "unknown-worker";
+        } else if (answer !== null)
+          registered = answer.error !== "unknown-worker" && answer.error !== "worker-offline";
       } else if (luck < 0.78 && !this.ending) {
         await process.sleep(random.skewed(100, 10_000));
       } else if (luck < 0.79 && !this.ending) {
