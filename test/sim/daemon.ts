@@ -348,7 +348,11 @@ export class Daemon {
     this.killAtFrame = 0;
     life.process.kill();
     this.#least = this.#promised(life, power);
+    const { syncedRevision } = this.disk;
     this.disk.crash(power);
+    // A sync that was failing at that very moment takes what was written and not synced, as a power cut does.
+    if (this.preset === "high-availability" && this.disk.writtenRevision < this.#least)
+      this.#least = Math.min(this.#least, syncedRevision);
     this.onKilled(power);
   }
 
