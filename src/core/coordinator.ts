@@ -24,15 +24,22 @@ import * as tasks from "./tasks.ts";
 import type { WorkerRecord } from "./workers.ts";
 import * as workers from "./workers.ts";
 
-/** What the core reads of the options; engine/config.ts says what each means. */
+/** What the core reads of the options. */
 export type CoreConfig = {
+  /** What a client is told: send something at least this often. */
   heartbeatMs: number;
+  /** A worker that says nothing for this long is offline. */
   silenceMs: number;
+  /** Added to every lease after a restart, so that workers have time to come back. */
   graceMs: number;
+  /** A waiting task gains one priority level per this long; 0: never. */
   ageingMs: number;
+  /** How often a task may interrupt its workers before it is dead. */
   interruptionsMax: number;
+  /** Finished tasks are kept for this long, and at most so many a queue. */
   retentionMs: number;
   retentionCount: number;
+  /** Over these submits are refused as `busy`. */
   queuedTasksMax: number;
   memoryBytesMax: number;
 };
