@@ -140,3 +140,11 @@ test("store - a put or delete outside a transaction is refused and changes nothi
   expect(() => table.delete("a-0")).toThrow("only inside a transaction");
   expect(table.get("a-0")).toEqual({ value: 1 });
 });
+
+test("store - it is public and usable alone", async () => {
+  const { createStore: alone } = await import("cortexd/store");
+  const store = alone();
+  const users = store.table<{ name: string }>("users");
+  store.transaction(() => users.put("ada", { name: "Ada" }));
+  expect(users.get("ada")).toEqual({ name: "Ada" });
+});
