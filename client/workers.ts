@@ -14,8 +14,8 @@ import type { Timer } from "./transport.ts";
 
 export type WorkerOptions = Omit<Input<"worker.register">, "instanceId" | "holding">;
 
-/** `closed`: this client was closed, and the lease runs out by itself. */
-export type LostReason = AbortReason | "lease-lost" | "closed";
+/** `released`: this worker gave it back. `closed`: this client was closed, and the lease runs out by itself. */
+export type LostReason = AbortReason | "lease-lost" | "released" | "closed";
 
 /** Why a signal is aborted. */
 export class Aborted extends Error {

@@ -9,30 +9,16 @@ import { OptionalKind, type TSchema } from "@sinclair/typebox";
 import { errorTable } from "../src/wire/errors.ts";
 import { closeCodes } from "../src/wire/frames.ts";
 import { limits } from "../src/wire/limits.ts";
-import { commonErrors, mutationErrors, operationNames, operations } from "../src/wire/operations.ts";
+import { commonErrors, mutationErrors, objects, operationNames, operations } from "../src/wire/operations.ts";
 import { namePattern } from "../src/wire/schema.ts";
 import * as state from "../src/wire/state.ts";
 import * as tasks from "../src/wire/tasks.ts";
-import * as workers from "../src/wire/workers.ts";
 
 const root = join(import.meta.dir, "..");
 export const protocolFile = join(root, "docs/PROTOCOL.md");
 
-/** Objects that several operations use: described once. */
-const objects: Record<string, TSchema> = {
-  TaskSubmit: tasks.TaskSubmit,
-  TaskSubmitted: tasks.TaskSubmitted,
-  Task: tasks.Task,
-  TaskStanding: tasks.TaskStanding,
-  TaskError: tasks.TaskError,
-  Backoff: tasks.Backoff,
-  Lease: tasks.LeaseView,
-  Assignment: tasks.Assignment,
-  Worker: workers.Worker,
-  Queue: state.Queue,
-  State: state.State,
-  Change: state.ChangeView,
-};
+/** Beside what operations use, what only events carry. */
+const described: Record<string, TSchema> = { ...objects, Change: state.ChangeView };
 /** What one name says better than its pattern. */
 const words: [TSchema | string, string][] = [
   [tasks.TaskId, "task id"],
@@ -43,7 +29,7 @@ const words: [TSchema | string, string][] = [
 /** Descriptions differ from place to place; the shape is what is compared. */
 const shapeOf = (schema: TSchema): string =>
   JSON.stringify(schema, (key, value) => (key === "description" || key === "examples" ? undefined : value));
-const named = new Map(Object.entries(objects).map(([name, schema]) => [shapeOf(schema), name]));
+const named = new Map(Object.entries(described).map(([name, schema]) => [shapeOf(schema), name]));
 const worded = new Map(words.map(([schema, word]) => [shapeOf(schema as TSchema), word]));
 
 const range = (schema: TSchema) => {
@@ -128,7 +114,7 @@ function operationsText(): string {
 }
 
 const objectsText = () =>
-  Object.entries(objects)
+  Object.entries(described)
     .map(([name, schema]) => `### ${name}\n\n${tableOf(schema)}`)
     .join("\n\n");
 

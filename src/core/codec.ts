@@ -61,13 +61,19 @@ function encodeChange(change: Change): string {
 /** A new task is as newRecord made it unless it was leased in the same entry. */
 const isAsSubmitted = (record: TaskRecord) => record.token === 0 && record.revision === record.spec.revision;
 
+/**
+ * What a spec need not name. These are defaults of the format, not of the program: they are never changed, and where
+ * the program's move on (tasks.ts), these stay.
+ */
+const unnamed = { priority: 2, attempts: 3, backoff: defaultBackoff, leaseMs: 30_000, timeoutMs: 0 } as const;
+
 function encodeSpec(spec: TaskSpec): string {
   let text = `{"queue":"${spec.queue}","type":"${spec.type}","createdAt":${spec.createdAt}`;
-  if (spec.priority !== 2) text += `,"priority":${spec.priority}`;
-  if (spec.attempts !== 3) text += `,"attempts":${spec.attempts}`;
-  if (spec.backoff !== defaultBackoff) text += `,"backoff":${JSON.stringify(spec.backoff)}`;
-  if (spec.leaseMs !== 30_000) text += `,"leaseMs":${spec.leaseMs}`;
-  if (spec.timeoutMs !== 0) text += `,"timeoutMs":${spec.timeoutMs}`;
+  if (spec.priority !== unnamed.priority) text += `,"priority":${spec.priority}`;
+  if (spec.attempts !== unnamed.attempts) text += `,"attempts":${spec.attempts}`;
+  if (spec.backoff !== unnamed.backoff) text += `,"backoff":${JSON.stringify(spec.backoff)}`;
+  if (spec.leaseMs !== unnamed.leaseMs) text += `,"leaseMs":${spec.leaseMs}`;
+  if (spec.timeoutMs !== unnamed.timeoutMs) text += `,"timeoutMs":${spec.timeoutMs}`;
   if (spec.idempotencyKey !== null) text += `,"idempotencyKey":${JSON.stringify(spec.idempotencyKey)}`;
   if (spec.kind !== null) text += `,"kind":"${spec.kind}"`;
   if (spec.capabilities.length > 0) text += `,"capabilities":${JSON.stringify(spec.capabilities)}`;
@@ -87,7 +93,6 @@ function parsedHead(head: string) {
   return lastParsed;
 }
 
-/** Defaults of the format, not of the program: they are never changed. */
 function decodeSpec(id: string, text: string): TaskSpec {
   const tab = text.indexOf("\t");
   const from = parsedHead(text.slice(0, tab));
@@ -99,11 +104,11 @@ function decodeSpec(id: string, text: string): TaskSpec {
     queue: shared(from.queue),
     type: shared(from.type),
     payload: text.slice(tab + 1),
-    priority: from.priority ?? 2,
-    attempts: from.attempts ?? 3,
-    backoff: from.backoff ?? defaultBackoff,
-    leaseMs: from.leaseMs ?? 30_000,
-    timeoutMs: from.timeoutMs ?? 0,
+    priority: from.priority ?? unnamed.priority,
+    attempts: from.attempts ?? unnamed.attempts,
+    backoff: from.backoff ?? unnamed.backoff,
+    leaseMs: from.leaseMs ?? unnamed.leaseMs,
+    timeoutMs: from.timeoutMs ?? unnamed.timeoutMs,
     idempotencyKey: from.idempotencyKey ?? null,
     kind: from.kind ?? null,
     capabilities: from.capabilities ?? noCapabilities,

@@ -81,7 +81,6 @@ export class Outbox {
   }
 
   #flush(): boolean {
-    if (this.#touched.size === 0) return false;
     for (const sink of this.#touched) sink.flush();
     this.#touched.clear();
     if (this.#pushed.size === 0) return false;

@@ -10,11 +10,8 @@ import type { TSchema } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { type ErrorCode, errorTable, problem } from "../wire/errors.ts";
 import { ProblemBody } from "../wire/http.ts";
-import { commonErrors, mutationErrors, type OperationName, operations } from "../wire/operations.ts";
+import { commonErrors, mutationErrors, type OperationName, objects, operations } from "../wire/operations.ts";
 import { labelPattern } from "../wire/schema.ts";
-import * as state from "../wire/state.ts";
-import * as tasks from "../wire/tasks.ts";
-import * as workers from "../wire/workers.ts";
 import { routes } from "./app.ts";
 import type { Port } from "./port.ts";
 import { responseSamples } from "./samples.ts";
@@ -23,20 +20,7 @@ import { responseSamples } from "./samples.ts";
 type Json = any;
 
 /** Schemas that stand once, by name, and are referred to. */
-const named: Record<string, TSchema> = {
-  Task: tasks.Task,
-  TaskSubmit: tasks.TaskSubmit,
-  TaskSubmitted: tasks.TaskSubmitted,
-  TaskStanding: tasks.TaskStanding,
-  TaskError: tasks.TaskError,
-  Backoff: tasks.Backoff,
-  Lease: tasks.LeaseView,
-  Assignment: tasks.Assignment,
-  Worker: workers.Worker,
-  Queue: state.Queue,
-  State: state.State,
-  Problem: ProblemBody,
-};
+const named: Record<string, TSchema> = { ...objects, Problem: ProblemBody };
 
 const tags = [
   { name: "tasks", description: "Submit, claim, assign, complete, fail, cancel, watch over." },

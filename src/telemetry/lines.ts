@@ -28,7 +28,6 @@ export const events = {
   "worker.unregistered": "A worker left",
   "lease.expired": "A lease ended because its worker went silent",
   "loop.paused": "The loop stood still; all deadlines move by the gap",
-  "engine.busy": "A limit is reached; submits are refused",
   "socket.opened": "A connection opened",
   "socket.closed": "A connection closed",
   "socket.slow": "A connection is closed because it does not read",

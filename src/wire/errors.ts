@@ -70,12 +70,6 @@ export const errorTable = {
     retryable: false,
     hint: "Register the worker first.",
   },
-  "unknown-queue": {
-    status: 404,
-    title: "There is no queue with this name",
-    retryable: false,
-    hint: "A queue exists once a task was submitted to it; list the queues to see which do.",
-  },
   "unknown-namespace": {
     status: 404,
     title: "There is no such namespace",

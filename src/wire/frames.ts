@@ -1,9 +1,9 @@
 /**
  * The frames of the WebSocket, version 1. A frame is JSON text: one message, or an array of messages. The daemon
- * always sends arrays. Requests of one connection are carried out in order and answered in order; events lie
- * between the answers. docs/PROTOCOL.md is the description for people.
+ * always sends arrays. Requests of one connection are carried out in order and answered in order, a ping alone at
+ * once; events lie between the answers. docs/PROTOCOL.md is the description for people.
  */
-import type { ErrorCode, Problem } from "./errors.ts";
+import type { Problem } from "./errors.ts";
 import type { OperationName } from "./operations.ts";
 import type { ChangeView } from "./state.ts";
 import type { Assignment } from "./tasks.ts";
@@ -37,7 +37,7 @@ export type EventMessage =
   | { event: "gap"; watchId: string; from: number; to: number };
 
 /** Why a running attempt must stop: its lease is void. */
-export type AbortReason = "cancelled" | "timeout" | "lease-expired" | "released";
+export type AbortReason = "cancelled" | "timeout" | "lease-expired";
 
 /** Close codes beside those of RFC 6455. */
 export const closeCodes = {
@@ -52,5 +52,3 @@ export const closeCodes = {
   /** Another connection took this session over. */
   takenOver: 4009,
 } as const;
-
-export type { ErrorCode };

@@ -280,6 +280,21 @@ export const operations = {
   },
 } as const satisfies Record<string, OperationRow>;
 
+/** Objects that several operations use: every document describes them once, under these names. */
+export const objects: Record<string, TSchema> = {
+  TaskSubmit: tasks.TaskSubmit,
+  TaskSubmitted: tasks.TaskSubmitted,
+  Task: tasks.Task,
+  TaskStanding: tasks.TaskStanding,
+  TaskError: tasks.TaskError,
+  Backoff: tasks.Backoff,
+  Lease: tasks.LeaseView,
+  Assignment: tasks.Assignment,
+  Worker: workers.Worker,
+  Queue: state.Queue,
+  State: state.State,
+};
+
 export type Operations = typeof operations;
 export type OperationName = keyof Operations;
 export type Input<N extends OperationName> = Static<Operations[N]["input"]>;

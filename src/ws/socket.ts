@@ -50,8 +50,7 @@ export function createSockets(engine: Engine, guard: Guard, newId: () => string)
     const refused = guard.door(request.headers);
     if (refused !== null)
       return refuse(refused, `the ${refused === "forbidden-host" ? "Host" : "Origin"} header was refused`);
-    if (!engine.ready().ready && engine.health().status === "stopping")
-      return refuse("shutting-down", "the daemon is stopping");
+    if (engine.health().status === "stopping") return refuse("shutting-down", "the daemon is stopping");
     // Without a token in its headers (a browser cannot set them) a client may still bring it in the greeting.
     const data = { session: null, admitted: guard.admits(request.headers) };
     if (server.upgrade(request, { data })) return undefined;
@@ -80,6 +79,7 @@ export function createSockets(engine: Engine, guard: Guard, newId: () => string)
       open.add(session);
       ungreeted.set(session, unknown);
       engine.counters.socketsOpen++;
+      engine.lines.debug("socket.opened");
     },
     message(ws, message) {
       if (typeof message === "string") ws.data.session?.receive(message);
@@ -95,6 +95,7 @@ export function createSockets(engine: Engine, guard: Guard, newId: () => string)
       open.delete(session);
       ungreeted.delete(session);
       engine.counters.socketsOpen--;
+      engine.lines.debug("socket.closed");
     },
   };
 
