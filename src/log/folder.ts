@@ -28,11 +28,11 @@ import { LogError } from "./log.ts";
 const slotDistance = 4096;
 export const ballastBytes = 8 * 1024 * 1024;
 
-/** Creates the folder; refuses one that cannot be written. */
-export function makeFolder(folder: string): void {
+/** Creates the folder; refuses one that cannot be written. `hasLock`: it is one that is locked by itself. */
+export function makeFolder(folder: string, hasLock: boolean): void {
   try {
     mkdirSync(folder, { recursive: true });
-    closeSync(openSync(join(folder, "lock"), "a+"));
+    if (hasLock) closeSync(openSync(join(folder, "lock"), "a+"));
   } catch (error) {
     throw notWritable(folder, (error as Error).message);
   }

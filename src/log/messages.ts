@@ -1,25 +1,37 @@
-/** What the loop and the log's thread say to each other. A batch goes as one string: strings cross cheapest. */
+/**
+ * What the loop and the logs' thread say to each other. One thread serves every log of the process, so each message
+ * names its log by number. A batch goes as one string: strings cross cheapest.
+ */
 import type { LogError, LogStatus, Recovered } from "./log.ts";
 import type { WriterOptions } from "./writer.ts";
 
 export type ToThread =
-  /** A batch: first, last and after, parted by spaces, a newline, and the text. */
+  /** A batch: its log, first, last and after, parted by spaces, a newline, and the text. */
   | string
-  | { kind: "open"; folder: string; options: Partial<WriterOptions> }
+  /** `within`: the log whose folder holds this one's; that folder's lock and ballast serve both. */
+  | { kind: "open"; log: number; folder: string; within: number | null; options: Partial<WriterOptions> }
   /** A page was taken; the next may come. */
-  | { kind: "taken" }
-  | { kind: "reserve"; ceiling: number }
-  | { kind: "probe" }
-  | { kind: "stop" };
+  | { kind: "taken"; log: number }
+  | { kind: "reserve"; log: number; ceiling: number }
+  | { kind: "probe"; log: number }
+  | { kind: "stop"; log: number };
 
-/** Answers come in the order of the questions; "taken" has none. */
+/** Answers of one log come in the order of its questions; "taken" has none. */
 export type FromThread =
-  | { kind: "ready" }
-  | { kind: "rows"; part: string; cells: string[] }
-  | { kind: "entries"; texts: string[] }
-  | { kind: "progress"; done: number; total: number }
-  | { kind: "answer"; value: Recovered | boolean | "durable" | "full" | number | null; status: LogStatus }
+  | { kind: "rows"; log: number; part: string; cells: string[] }
+  | { kind: "entries"; log: number; texts: string[] }
+  | { kind: "progress"; log: number; done: number; total: number }
+  | {
+      kind: "answer";
+      log: number;
+      value: Recovered | boolean | "durable" | "full" | number | null;
+      status: LogStatus;
+    }
   /** Something happened in between. */
-  | { kind: "status"; status: LogStatus; full: boolean }
-  /** The end: what is asked from now on gets no answer. */
-  | { kind: "failed"; error: { code: LogError["code"]; message: string; advice: string } };
+  | { kind: "status"; log: number; status: LogStatus; full: boolean }
+  /** The end of one log: what is asked of it from now on gets no answer. */
+  | {
+      kind: "failed";
+      log: number;
+      error: { code: LogError["code"]; message: string; advice: string };
+    };

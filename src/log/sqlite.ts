@@ -54,7 +54,11 @@ export class SqliteStorage implements Storage {
   #isBroken = false;
   #tidiesSinceBallast = 0;
 
-  constructor(folder: string) {
+  /** `within`: an open storage whose folder holds this one; its lock and its ballast serve both. */
+  constructor(
+    folder: string,
+    private readonly within?: SqliteStorage,
+  ) {
     this.name = folder;
     this.#path = join(folder, "cortex.db");
     this.#mark = new MarkFile(folder);
@@ -63,9 +67,9 @@ export class SqliteStorage implements Storage {
   }
 
   async open(): Promise<void> {
-    makeFolder(this.name);
-    this.#unlock = lockFolder(this.name);
-    const ballast = new Ballast(this.name);
+    makeFolder(this.name, this.within === undefined);
+    if (this.within === undefined) this.#unlock = lockFolder(this.name);
+    const ballast = (this.within === undefined ? null : this.within.#ballast) ?? new Ballast(this.name);
     this.#ballast = ballast;
     try {
       this.#connect();
@@ -89,7 +93,8 @@ export class SqliteStorage implements Storage {
     db.run("PRAGMA busy_timeout=5000");
     db.run("PRAGMA journal_mode=WAL");
     db.run("PRAGMA wal_autocheckpoint=0");
-    db.run("PRAGMA cache_size=-65536");
+    // There may be many within one folder, and each may fill its own.
+    db.run(`PRAGMA cache_size=-${this.within === undefined ? 65_536 : 8192}`);
     db.run("PRAGMA temp_store=MEMORY");
     this.#setSynchronous("FULL");
     // Only an empty file is given tables: one of another format is looked at, not touched.

@@ -1,7 +1,7 @@
 /**
- * The log as the loop sees it: everything is asked of a thread that owns the data folder (worker.ts), so the loop
- * never waits for a disk. One thread for the life of the log. Its death, and every error but a full disk, ends the
- * log: whatever waits is rejected, and the listener hears of it once.
+ * Logs as the loop sees them: everything is asked of a thread that owns the data folder (worker.ts), so the loop
+ * never waits for a disk. One thread serves all logs of a process. A log's own error, every one but a full disk, ends
+ * that log; the death of the thread ends them all. Whatever waits is rejected then, and each listener hears of it once.
  */
 import {
   type Appended,
@@ -17,12 +17,65 @@ import type { WriterOptions } from "./writer.ts";
 
 type Waiting = { resolve(value: never): void; reject(error: Error): void };
 
+/** Starts with the first log that is opened, and ends with the last one. */
+export class LogThread {
+  readonly #logs = new Map<number, ThreadLog>();
+  #worker: Worker | null = null;
+  #count = 0;
+
+  constructor(readonly url = workerUrl()) {}
+
+  /** Takes a log in; its number. What it asks before the thread is ready waits there. */
+  enter(log: ThreadLog): number {
+    this.#worker ??= this.#start();
+    this.#logs.set(++this.#count, log);
+    return this.#count;
+  }
+
+  post(message: ToThread): void {
+    this.#worker?.postMessage(message);
+  }
+
+  /** The log has nothing open any more. */
+  leave(number: number): void {
+    if (!this.#logs.delete(number) || this.#logs.size > 0) return;
+    this.#worker?.terminate();
+    this.#worker = null;
+  }
+
+  /** The process is about to end, and must not be kept by the thread. */
+  letGo(): void {
+    (this.#worker as { unref?(): void } | null)?.unref?.();
+  }
+
+  #start(): Worker {
+    const worker = new Worker(this.url);
+    worker.onmessage = ({ data }: MessageEvent<FromThread>) => this.#logs.get(data.log)?.hear(data);
+    const died = (why: string) => {
+      if (this.#worker !== worker) return;
+      for (const log of [...this.#logs.values()]) log.fail(threadError(why));
+    };
+    worker.onerror = (event) => died(event.message);
+    worker.addEventListener("close", () => died("it ended"));
+    return worker;
+  }
+}
+
+export type ThreadLogOptions = Partial<WriterOptions> & {
+  /** Every revision lies above this, also those of a log that is new. */
+  startRevision?: number;
+  /** An open log of the same thread, whose folder holds this one's: its lock and its ballast serve both. */
+  within?: ThreadLog;
+};
+
 export class ThreadLog implements Log {
   readonly #folder: string;
   readonly #options: Partial<WriterOptions>;
+  readonly #startRevision: number;
+  readonly #within: ThreadLog | null;
   readonly #isSnapshot: boolean;
   readonly #waiting: Waiting[] = [];
-  #worker: Worker | null = null;
+  #number = 0;
   #sink: RecoverySink | null = null;
   #status: LogStatus;
   #listener: ((error: Error) => void) | null = null;
@@ -35,11 +88,13 @@ export class ThreadLog implements Log {
 
   constructor(
     folder: string,
-    options: Partial<WriterOptions>,
-    readonly url = workerUrl(),
+    { startRevision = 0, within, ...options }: ThreadLogOptions,
+    readonly thread = new LogThread(),
   ) {
     this.#folder = folder;
     this.#options = options;
+    this.#startRevision = startRevision;
+    this.#within = within ?? null;
     this.#isSnapshot = options.mode === "snapshot";
     this.#status = {
       strategy: this.#isSnapshot ? "snapshot" : "wal",
@@ -54,31 +109,18 @@ export class ThreadLog implements Log {
 
   async open(sink: RecoverySink): Promise<Recovered> {
     this.#sink = sink;
-    const worker = new Worker(this.url);
-    this.#worker = worker;
-    const ready = new Promise<void>((resolve, reject) => {
-      this.#waiting.push({ resolve: resolve as () => void, reject });
-    });
-    worker.onmessage = (event: MessageEvent<FromThread>) => {
-      try {
-        this.#hear(event.data);
-      } catch (error) {
-        // The sink refused what was read.
-        this.#fail(error as Error);
-      }
-    };
-    worker.onerror = (event) => this.#fail(threadError(event.message));
-    worker.addEventListener("close", () => this.#fail(threadError("it ended")));
-    await ready;
     try {
+      this.#number = this.thread.enter(this);
       const recovered = await this.#ask<Recovered>({
         kind: "open",
+        log: this.#number,
         folder: this.#folder,
+        within: this.#within === null ? null : this.#within.#number,
         options: this.#options,
       });
       this.#last = recovered.revision;
       this.#isOpen = true;
-      return recovered;
+      return { ...recovered, ceiling: Math.max(recovered.ceiling, this.#startRevision) };
     } finally {
       this.#sink = null;
       if (!this.#isOpen) this.#release();
@@ -86,24 +128,25 @@ export class ThreadLog implements Log {
   }
 
   async append({ first, last, text }: Batch, after: number): Promise<Appended> {
+    const message = `${this.#number} ${first} ${last} ${after}\n${text}`;
     if (!this.#isSnapshot) {
-      const answer = await this.#ask<"durable" | "full" | number>(`${first} ${last} ${after}\n${text}`);
+      const answer = await this.#ask<"durable" | "full" | number>(message);
       return typeof answer === "number" ? { kind: "fenced", last: answer } : { kind: answer };
     }
     if (this.#error !== null) throw this.#error;
     if (after !== this.#last) return { kind: "fenced", last: this.#last };
     if (this.#isFull) return { kind: "full" };
-    this.#post(`${first} ${last} ${after}\n${text}`);
+    this.thread.post(message);
     this.#last = last;
     return { kind: "durable" };
   }
 
   reserve(ceiling: number): Promise<void> {
-    return this.#ask({ kind: "reserve", ceiling });
+    return this.#ask({ kind: "reserve", log: this.#number, ceiling });
   }
 
   async probe(): Promise<boolean> {
-    const isDone = await this.#ask<boolean>({ kind: "probe" });
+    const isDone = await this.#ask<boolean>({ kind: "probe", log: this.#number });
     if (isDone) this.#isFull = false;
     return isDone;
   }
@@ -124,73 +167,71 @@ export class ThreadLog implements Log {
   async #stop(): Promise<void> {
     // After a failure there is nothing to write; the process is about to end and the thread with it.
     if (!this.#isOpen || this.#error !== null) return;
-    await this.#ask({ kind: "stop" }).catch(() => {});
+    await this.#ask({ kind: "stop", log: this.#number }).catch(() => {});
     this.#release();
   }
 
-  /** Ends a thread that has nothing open any more. */
   #release(): void {
     this.#error ??= new LogError("log-failed", "the log is stopped", "Start it again.");
-    this.#worker?.terminate();
-    this.#worker = null;
-  }
-
-  #post(message: ToThread): void {
-    this.#worker!.postMessage(message);
+    this.thread.leave(this.#number);
   }
 
   #ask<T>(message: ToThread): Promise<T> {
     return new Promise((resolve, reject) => {
       if (this.#error !== null) return reject(this.#error);
-      if (this.#worker === null)
+      if (this.#number === 0)
         return reject(new LogError("log-failed", "the log is not open", "Open it first."));
       this.#waiting.push({ resolve, reject });
-      this.#post(message);
+      this.thread.post(message);
     });
+  }
+
+  /** What the thread says of this log. */
+  hear(message: FromThread): void {
+    try {
+      this.#hear(message);
+    } catch (error) {
+      // The sink refused what was read.
+      this.fail(error as Error);
+    }
   }
 
   #hear(message: FromThread): void {
     switch (message.kind) {
-      case "ready":
-        this.#answer(undefined);
-        return;
       case "rows": {
         const { part, cells } = message;
         for (let i = 0; i < cells.length; i += 2) this.#sink!.row(part, cells[i]!, cells[i + 1]!);
-        this.#post({ kind: "taken" });
+        this.thread.post({ kind: "taken", log: this.#number });
         return;
       }
       case "entries":
         for (const text of message.texts) this.#sink!.entry(text);
-        this.#post({ kind: "taken" });
+        this.thread.post({ kind: "taken", log: this.#number });
         return;
       case "progress":
         this.#sink!.progress(message.done, message.total);
         return;
       case "answer":
         this.#status = message.status;
-        this.#answer(message.value);
+        this.#waiting.shift()!.resolve(message.value as never);
         return;
       case "status":
         this.#status = message.status;
         this.#isFull = message.full;
         return;
       case "failed":
-        this.#fail(new LogError(message.error.code, message.error.message, message.error.advice));
+        this.fail(new LogError(message.error.code, message.error.message, message.error.advice));
     }
   }
 
-  #answer(value: unknown): void {
-    this.#waiting.shift()!.resolve(value as never);
-  }
-
-  #fail(error: Error): void {
+  /** The log is beyond use. */
+  fail(error: Error): void {
     if (this.#error !== null) return;
     this.#error = error;
     for (const { reject } of this.#waiting.splice(0)) reject(error);
-    (this.#worker as { unref?(): void } | null)?.unref?.();
-    // Before it is open the caller of open() hears of it.
-    if (this.#isOpen) this.#listener?.(error);
+    if (!this.#isOpen) return; // the caller of open() hears of it
+    this.thread.letGo();
+    this.#listener?.(error);
   }
 }
 

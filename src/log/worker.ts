@@ -1,112 +1,185 @@
 /**
- * The thread that owns the data folder: it takes batches from the loop one after the other and runs the writer over
- * SQLite. The real clock of the log's upkeep is here and nowhere else. It is an entry point of its own in the
- * executable. It never answers after a failure: the loop ends the process then.
+ * The thread that owns the data folder: it takes batches from the loop one after the other and runs a writer over
+ * SQLite for each log. What one log asks for keeps another waiting for one commit at most. The real clock of the logs'
+ * upkeep is here and nowhere else. It is an entry point of its own in the executable. It never answers for a log that
+ * failed: the loop ends the process then.
  */
 import type { LogError } from "./log.ts";
 import type { FromThread, ToThread } from "./messages.ts";
 import { SqliteStorage } from "./sqlite.ts";
+import type { Write } from "./storage.ts";
 import { LogWriter } from "./writer.ts";
 
 declare const self: Worker & { onmessage: (event: MessageEvent<ToThread>) => void };
+type Answer = Extract<FromThread, { kind: "answer" }>["value"];
 
-/** How often upkeep looks for what is due. */
+/** How often upkeep looks for what is due, and how often in a log that has been quiet and has nothing to write. */
 const tickMs = 50;
+const quietTickMs = 1000;
+const quietAfterMs = 5000;
 /** Pages on their way to the loop; it decodes slower than SQLite reads. */
 const pagesInFlightMax = 8;
 
-let writer: LogWriter | null = null;
-let isSnapshot = false;
-let lastTold = "";
-
+const logs = new Map<number, KeptLog>();
 const say = (message: FromThread) => self.postMessage(message);
+/** What the loop has said meanwhile is heard first. */
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-let pagesInFlight = 0;
-let resume: (() => void) | null = null;
+/** To open and to close a log takes many syncs: between two of them the other logs have their turn. */
+class PoliteStorage extends SqliteStorage {
+  isPolite = true;
 
-function page(message: FromThread): Promise<void> | void {
-  say(message);
-  if (++pagesInFlight < pagesInFlightMax) return;
-  return new Promise((resolve) => {
-    resume = resolve;
-  });
-}
-
-function open(folder: string, options: Extract<ToThread, { kind: "open" }>["options"]) {
-  isSnapshot = options.mode === "snapshot";
-  writer = new LogWriter(new SqliteStorage(folder), options);
-  writer.onFailure(fail);
-  return writer.openPages({
-    rows: (part, cells) => page({ kind: "rows", part, cells }),
-    entries: (texts) => page({ kind: "entries", texts }),
-    progress: (done, total) => say({ kind: "progress", done, total }),
-  });
-}
-
-async function append(message: string): Promise<"durable" | "full" | number | null> {
-  const end = message.indexOf("\n");
-  const [first, last, after] = message.slice(0, end).split(" ").map(Number) as [number, number, number];
-  const batch = { first, last, text: message.slice(end + 1) };
-  if (isSnapshot) {
-    await writer!.take(batch);
-    return null;
+  override commit(write: Write, sync: boolean): Promise<"done" | "full"> {
+    const done = super.commit(write, sync);
+    return this.isPolite ? done.then((result) => turn().then(() => result)) : done;
   }
-  const appended = await writer!.append(batch, after);
-  return appended.kind === "fenced" ? appended.last : appended.kind;
-}
 
-function answer(value: Extract<FromThread, { kind: "answer" }>["value"]): void {
-  say({ kind: "answer", value, status: writer!.status() });
-}
-
-async function hear(message: ToThread): Promise<void> {
-  if (typeof message === "string") {
-    const value = await append(message);
-    if (value !== null) answer(value);
-    return;
+  override writeMark(slot: 0 | 1, text: string): Promise<void> {
+    const done = super.writeMark(slot, text);
+    return this.isPolite ? done.then(turn) : done;
   }
-  switch (message.kind) {
-    case "open":
-      answer(await open(message.folder, message.options));
-      setTimeout(tick, tickMs);
+}
+
+class KeptLog {
+  readonly #storage: PoliteStorage;
+  readonly #writer: LogWriter;
+  readonly #isSnapshot: boolean;
+  #lastTold = "";
+  /** The last revision taken. */
+  #last = 0;
+  #heardAt = performance.now();
+  #timer: ReturnType<typeof setTimeout> | null = null;
+  #isQuiet = false;
+  #pagesInFlight = 0;
+  #resume: (() => void) | null = null;
+
+  constructor(
+    readonly number: number,
+    { folder, within, options }: Extract<ToThread, { kind: "open" }>,
+  ) {
+    this.#isSnapshot = options.mode === "snapshot";
+    const around = within === null ? undefined : logs.get(within);
+    this.#storage = new PoliteStorage(folder, around === undefined ? undefined : around.#storage);
+    this.#writer = new LogWriter(this.#storage, options);
+    this.#writer.onFailure((error) => this.fail(error));
+  }
+
+  async hear(message: ToThread): Promise<void> {
+    if (typeof message === "string") {
+      this.#heardAt = performance.now();
+      if (this.#isQuiet) this.#arm(tickMs);
+      const value = await this.#append(message);
+      if (value !== null) this.#answer(value);
       return;
-    case "taken":
-      pagesInFlight--;
-      resume?.();
-      resume = null;
-      return;
-    case "reserve":
-      await writer!.reserve(message.ceiling);
-      return answer(null);
-    case "probe":
-      return answer(await writer!.probe());
-    case "stop":
-      await writer!.stop();
-      return answer(null);
+    }
+    switch (message.kind) {
+      case "open":
+        this.#answer(await this.#open());
+        return;
+      case "taken":
+        this.#pagesInFlight--;
+        this.#resume?.();
+        this.#resume = null;
+        return;
+      case "reserve":
+        await this.#writer.reserve(message.ceiling);
+        return this.#answer(null);
+      case "probe":
+        return this.#answer(await this.#writer.probe());
+      case "stop":
+        this.#storage.isPolite = true;
+        await this.#writer.stop();
+        if (this.#timer !== null) clearTimeout(this.#timer);
+        logs.delete(this.number);
+        return this.#answer(null);
+    }
+  }
+
+  async #open() {
+    const recovered = await this.#writer.openPages({
+      rows: (part, cells) => this.#page({ kind: "rows", log: this.number, part, cells }),
+      entries: (texts) => this.#page({ kind: "entries", log: this.number, texts }),
+      progress: (done, total) => say({ kind: "progress", log: this.number, done, total }),
+    });
+    this.#storage.isPolite = false;
+    this.#last = recovered.revision;
+    this.#arm(tickMs);
+    return recovered;
+  }
+
+  #page(message: FromThread): Promise<void> | void {
+    say(message);
+    if (++this.#pagesInFlight < pagesInFlightMax) return;
+    return new Promise((resolve) => {
+      this.#resume = resolve;
+    });
+  }
+
+  async #append(message: string): Promise<"durable" | "full" | number | null> {
+    const end = message.indexOf("\n");
+    const [, first, last, after] = message.slice(0, end).split(" ").map(Number) as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    const batch = { first, last, text: message.slice(end + 1) };
+    this.#last = last;
+    if (this.#isSnapshot) {
+      await this.#writer.take(batch);
+      return null;
+    }
+    const appended = await this.#writer.append(batch, after);
+    return appended.kind === "fenced" ? appended.last : appended.kind;
+  }
+
+  #answer(value: Answer): void {
+    say({ kind: "answer", log: this.number, value, status: this.#writer.status() });
+  }
+
+  #arm(ms: number): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#isQuiet = ms === quietTickMs;
+    this.#timer = setTimeout(() => this.#tick(), ms);
+  }
+
+  async #tick(): Promise<void> {
+    try {
+      const now = performance.now();
+      const more = await this.#writer.tick(now);
+      const status = this.#writer.status();
+      const full = this.#writer.isFull;
+      const told = JSON.stringify([status, full]);
+      if (told !== this.#lastTold) say({ kind: "status", log: this.number, status, full });
+      this.#lastTold = told;
+      if (!logs.has(this.number)) return;
+      const isQuiet = now - this.#heardAt > quietAfterMs && status.syncedRevision >= this.#last;
+      // Between two steps what waits in the queue is heard.
+      this.#arm(more ? 0 : isQuiet ? quietTickMs : tickMs);
+    } catch {
+      // Told by the listener, or the log is stopped.
+    }
+  }
+
+  fail(error: unknown): void {
+    const { code, message, advice } = error as Partial<LogError> & Error;
+    logs.delete(this.number);
+    say({
+      kind: "failed",
+      log: this.number,
+      error: { code: code ?? "log-failed", message, advice: advice ?? "This is a bug." },
+    });
   }
 }
 
-async function tick(): Promise<void> {
-  try {
-    const more = await writer!.tick(performance.now());
-    const status = writer!.status();
-    const full = writer!.isFull;
-    const told = JSON.stringify([status, full]);
-    if (told !== lastTold) say({ kind: "status", status, full });
-    lastTold = told;
-    // Between two steps what waits in the queue is heard.
-    setTimeout(tick, more ? 0 : tickMs);
-  } catch {
-    // Told by the listener, or the log is stopped.
+self.onmessage = ({ data }) => {
+  const number = typeof data === "string" ? Number.parseInt(data, 10) : data.log;
+  let log = logs.get(number);
+  if (log === undefined) {
+    // What is still asked of a log that failed gets no answer.
+    if (typeof data === "string" || data.kind !== "open") return;
+    log = new KeptLog(number, data);
+    logs.set(number, log);
   }
-}
-
-function fail(error: unknown): void {
-  const { code, message, advice } = error as Partial<LogError> & Error;
-  say({ kind: "failed", error: { code: code ?? "log-failed", message, advice: advice ?? "This is a bug." } });
-}
-
-self.onmessage = (event) => {
-  hear(event.data).catch(fail);
+  log.hear(data).catch((error) => log.fail(error));
 };
-say({ kind: "ready" });

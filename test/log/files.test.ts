@@ -19,7 +19,7 @@ import { join } from "node:path";
 import { ballastBytes, lockBySqlite } from "../../src/log/folder.ts";
 import type { LogError } from "../../src/log/log.ts";
 import { inspectFolder, openLog } from "../../src/log/open.ts";
-import { ThreadLog } from "../../src/log/thread.ts";
+import { LogThread, ThreadLog } from "../../src/log/thread.ts";
 import type { WriterOptions } from "../../src/log/writer.ts";
 import { put, Rebuilt, type State, sorted } from "./model.ts";
 
@@ -355,11 +355,10 @@ describe("a thread that dies", () => {
       `const status = {};
        self.onmessage = ({ data }) => {
          if (data.kind !== "open") setTimeout(() => { ${end} }, 0);
-         else postMessage({ kind: "answer", value: { revision: 0, ceiling: 0, at: 0, clock: 0, notes: [] }, status });
-       };
-       postMessage({ kind: "ready" });`,
+         else postMessage({ kind: "answer", log: 1, value: { revision: 0, ceiling: 0, at: 0, clock: 0, notes: [] }, status });
+       };`,
     );
-    const log = new ThreadLog("nowhere", { mode: "always" }, new URL(`file://${path}`));
+    const log = new ThreadLog("nowhere", { mode: "always" }, new LogThread(new URL(`file://${path}`)));
     const heard: Error[] = [];
     log.onFailure((error) => heard.push(error));
     await log.open(new Rebuilt());
@@ -371,7 +370,11 @@ describe("a thread that dies", () => {
   });
 
   test("thread - one that does not load rejects open", async () => {
-    const log = new ThreadLog("nowhere", { mode: "always" }, new URL(`file://${root}/none.ts`));
+    const log = new ThreadLog(
+      "nowhere",
+      { mode: "always" },
+      new LogThread(new URL(`file://${root}/none.ts`)),
+    );
     expect(log.open(new Rebuilt())).rejects.toMatchObject({ code: "log-failed" });
   });
 });
