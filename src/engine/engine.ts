@@ -22,6 +22,7 @@ import { type HealthView, tableNames, type WatchStart } from "../wire/state.ts";
 import { Batches } from "./batches.ts";
 import { type Clock, LeaseClock } from "./clock.ts";
 import type { EngineConfig } from "./config.ts";
+import type { SessionHolder } from "./frames.ts";
 import { News } from "./news.ts";
 import { Outbox } from "./outbox.ts";
 import { Readers } from "./readers.ts";
@@ -56,6 +57,8 @@ export class Engine {
   readonly counters: Metrics;
   readonly lines: Lines;
   readonly store: Store = createStore();
+  /** Which connection each session has, over whichever transport. */
+  readonly sessions = new Map<string, SessionHolder>();
   core!: Coordinator;
 
   readonly #log: Log;

@@ -7,20 +7,22 @@
  * over the socket's budget the connection is closed, because answers and pushes may not be dropped.
  */
 import type { Engine } from "../engine/engine.ts";
+import {
+  greetingRefused,
+  type Receiver,
+  readFrame,
+  type SessionHolder,
+  shown,
+  waitsFor,
+  welcomeOf,
+} from "../engine/frames.ts";
 import type { Answer, Caller, Sink } from "../engine/types.ts";
 import { validate } from "../engine/validate.ts";
 import type { Watch } from "../engine/watch.ts";
 import { type ErrorCode, problem } from "../wire/errors.ts";
-import { closeCodes, protocolVersion } from "../wire/frames.ts";
+import { closeCodes } from "../wire/frames.ts";
 import { limits } from "../wire/limits.ts";
-import {
-  type CoreOperationName,
-  type Input,
-  isOperation,
-  type OperationName,
-  operations,
-} from "../wire/operations.ts";
-import type { Welcome } from "../wire/state.ts";
+import { type CoreOperationName, type Input, type OperationName, operations } from "../wire/operations.ts";
 
 export type Connection = {
   send(text: string): void;
@@ -36,14 +38,12 @@ export type Sessions = {
   admitsToken(token: string | undefined): boolean;
   /** A new session's id, for clients that bring none. */
   newId(): string;
-  readonly byId: Map<string, Session>;
 };
 
 /** A frame is sent when it has grown to this, so that a client can parse one while the next is made. */
 const frameUnits = 1024 * 1024;
-const requestKeys = new Set(["op", "seq", "input", "ackedThrough"]);
 
-export class Session implements Sink {
+export class Session implements Sink, Receiver, SessionHolder {
   readonly #engine: Engine;
   /** "": not greeted yet. */
   #id = "";
@@ -85,14 +85,14 @@ export class Session implements Sink {
     if (!this.#open) return;
     this.#engine.counters.framesIn++;
     this.#engine.heard(this);
-    this.#refuse(null, "malformed-frame", "a frame is text, not binary");
+    this.refuse(null, "malformed-frame", "a frame is text, not binary");
     this.flush();
   }
 
   #frameIn(text: string): void {
     const bytes = text.length > limits.frameBytesMax / 3 ? Buffer.byteLength(text) : 0;
     if (bytes > limits.frameBytesMax) {
-      this.#refuse(
+      this.refuse(
         null,
         "payload-too-large",
         `the frame has ${bytes} bytes; at most ${limits.frameBytesMax} are taken`,
@@ -103,62 +103,29 @@ export class Session implements Sink {
     try {
       frame = JSON.parse(text);
     } catch (error) {
-      this.#refuse(null, "malformed-frame", `the frame is not JSON: ${shown((error as Error).message)}`);
+      this.refuse(null, "malformed-frame", `the frame is not JSON: ${shown((error as Error).message)}`);
       return;
     }
-    if (!Array.isArray(frame)) this.#message(frame);
-    else if (frame.length > limits.operationsPerFrameMax)
-      this.#refuse(
-        null,
-        "malformed-frame",
-        `the frame has ${frame.length} messages; at most ${limits.operationsPerFrameMax} are taken`,
-      );
-    else for (let i = 0; i < frame.length && this.#open; i++) this.#message(frame[i]);
+    readFrame(frame, this);
   }
 
-  #message(message: unknown): void {
-    if (message === null || typeof message !== "object" || Array.isArray(message)) {
-      this.#refuse(null, "malformed-frame", "a message is an object with op, seq and input");
-      return;
-    }
-    const { op, seq, input, ackedThrough } = message as Record<string, unknown>;
-    if (!isCount(seq) || seq === 0) {
-      this.#refuse(null, "malformed-frame", "seq must be a whole number from 1 on");
-      return;
-    }
-    for (const key in message)
-      if (!requestKeys.has(key)) {
-        this.#refuse(
-          seq,
-          "malformed-frame",
-          `a message has op, seq, input and ackedThrough, not ${JSON.stringify(shown(key))}`,
-        );
-        return;
-      }
-    if (ackedThrough !== undefined) {
-      if (!isCount(ackedThrough)) {
-        this.#refuse(seq, "malformed-frame", "ackedThrough must be a whole number");
-        return;
-      }
-      if (ackedThrough > this.#ackedThrough) this.#ackedThrough = ackedThrough;
-    }
-    if (!isOperation(op)) {
-      // Only a text is shown: what nests a million deep cannot be written.
-      const name = typeof op === "string" ? JSON.stringify(shown(op)) : `of the type ${typeof op}`;
-      this.#refuse(seq, "unknown-operation", `there is no operation ${name}`);
-      return;
-    }
-    if (op !== "session.hello" && this.#id === "") {
-      this.#refuse(seq, "greeting-expected", `${op} came before session.hello`);
-      return;
-    }
-    if (operations[op].kind === "session") this.#sessionOperation(op, seq, input ?? {});
-    else this.#coreOperation(op as CoreOperationName, seq, input ?? {});
+  /** For readFrame. */
+  get open(): boolean {
+    return this.#open;
+  }
+
+  acknowledged(through: number): void {
+    if (through > this.#ackedThrough) this.#ackedThrough = through;
+  }
+
+  carryOut(op: OperationName, seq: number, input: unknown): void {
+    if (operations[op].kind === "session") this.#sessionOperation(op, seq, input);
+    else this.#coreOperation(op as CoreOperationName, seq, input);
   }
 
   #coreOperation(op: CoreOperationName, seq: number, input: unknown): void {
     const caller: Caller = { who: this.#id, session: this.#id, seq, ackedThrough: this.#ackedThrough };
-    if ((op === "task.get" || op === "task.claim") && (input as { waitMs?: number }).waitMs) {
+    if (waitsFor(op, input)) {
       this.#waits ??= new AbortController();
       caller.signal = this.#waits.signal;
     }
@@ -192,7 +159,7 @@ export class Session implements Sink {
       case "worker.credit": {
         const { workerId, credit } = input as Input<"worker.credit">;
         if (!this.#engine.isAttached(workerId, this)) {
-          this.#refuse(seq, "unknown-worker", `worker ${workerId} is not registered on this connection`);
+          this.refuse(seq, "unknown-worker", `worker ${workerId} is not registered on this connection`);
           return;
         }
         this.#engine.attach(workerId, this, credit);
@@ -220,55 +187,32 @@ export class Session implements Sink {
   #hello(seq: number, input: Input<"session.hello">): void {
     const { engine } = this.sessions;
     if (!this.admitted && !this.sessions.admitsToken(input.token)) {
-      this.#refuse(seq, "unauthorized", "the greeting bore no valid token");
+      this.refuse(seq, "unauthorized", "the greeting bore no valid token");
       this.end(closeCodes.unauthorized, "unauthorized");
       return;
     }
-    if (input.protocol !== protocolVersion) {
-      this.#refuse(
-        seq,
-        "unsupported-protocol",
-        `version ${input.protocol} was asked for; this daemon speaks ${protocolVersion}`,
-      );
-      return;
-    }
-    if (input.namespace !== undefined && input.namespace !== "default") {
-      this.#refuse(seq, "unknown-namespace", `there is no namespace ${input.namespace}`);
-      return;
-    }
-    if (this.greeted && input.session !== undefined && input.session !== this.#id) {
-      const detail = `the connection has greeted as session ${this.#id}`;
-      const errors = [{ pointer: "/session", detail }];
-      this.#reply(seq, { error: problem("invalid-input", detail, { errors }) });
+    const refused = greetingRefused(input, this.#id);
+    if (refused !== null) {
+      this.#reply(seq, { error: refused });
       return;
     }
     const id = this.#id || (input.session ?? this.sessions.newId());
-    const other = this.sessions.byId.get(id);
-    if (other !== undefined && other !== this)
-      other.#end(closeCodes.takenOver, "another connection took the session over");
+    const before = engine.sessions.get(id);
+    if (before !== this) before?.takenOver();
     this.#id = id;
-    this.sessions.byId.set(id, this);
-    const welcome: Welcome = {
-      protocol: protocolVersion,
-      server: `cortexd/${engine.config.version}`,
-      session: id,
-      namespace: "default",
-      revision: engine.revision,
-      heartbeatMs: engine.config.heartbeatMs,
-      limits: {
-        frameBytesMax: limits.frameBytesMax,
-        operationsPerFrameMax: limits.operationsPerFrameMax,
-        payloadBytesMax: limits.payloadBytesMax,
-      },
-    };
-    this.#accept(seq, welcome);
+    engine.sessions.set(id, this);
+    this.#accept(seq, welcomeOf(engine, id));
+  }
+
+  takenOver(): void {
+    this.#end(closeCodes.takenOver, "another connection took the session over");
   }
 
   #accept(seq: number, output: unknown): void {
     this.#engine.answer(this, seq, { ok: JSON.stringify(output) });
   }
 
-  #refuse(seq: number | null, code: ErrorCode, detail: string): void {
+  refuse(seq: number | null, code: ErrorCode, detail: string): void {
     this.#reply(seq, { error: problem(code, detail) });
   }
 
@@ -359,7 +303,8 @@ export class Session implements Sink {
   closed(): void {
     if (!this.#open) return;
     this.#open = false;
-    if (this.sessions.byId.get(this.#id) === this) this.sessions.byId.delete(this.#id);
+    const { sessions } = this.#engine;
+    if (sessions.get(this.#id) === this) sessions.delete(this.#id);
     this.#engine.leave(this);
     for (const watch of this.#watches.values()) this.#engine.unwatch(watch);
     this.#waits?.abort();
@@ -385,8 +330,3 @@ export class Session implements Sink {
     this.#gaps.delete(watchId);
   }
 }
-
-const shownLengthMax = 200;
-/** What a client sent, as an answer shows it: never all of four megabytes. */
-const shown = (text: string) => (text.length <= shownLengthMax ? text : `${text.slice(0, shownLengthMax)}…`);
-const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;

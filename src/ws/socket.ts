@@ -35,7 +35,6 @@ export function createSockets(engine: Engine, guard: Guard, newId: () => string)
     engine,
     admitsToken: (token) => guard.admitsToken(token),
     newId,
-    byId: new Map(),
   };
 
   engine.onTurn((at) => {

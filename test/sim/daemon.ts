@@ -260,7 +260,7 @@ export class Daemon {
     const life: Life = {
       process,
       engine,
-      sessions: { engine, admitsToken: () => true, newId: () => `s${++this.#sessionCount}`, byId: new Map() },
+      sessions: { engine, admitsToken: () => true, newId: () => `s${++this.#sessionCount}` },
       isUp: false,
       ceiling: 0,
       startedAt: world.now,

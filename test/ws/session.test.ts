@@ -289,9 +289,9 @@ describe("session - the greeting", () => {
       code: "invalid-input",
       errors: [{ pointer: "/session" }],
     });
-    expect([...it.sessions.byId.keys()]).toEqual(["one"]);
+    expect([...it.world.engine.sessions.keys()]).toEqual(["one"]);
     await line.cut();
-    expect(it.sessions.byId.size).toBe(0);
+    expect(it.world.engine.sessions.size).toBe(0);
   });
 });
 
@@ -362,7 +362,7 @@ describe("session - one session has one connection", () => {
     expect(fresh.closed).toBeNull();
     // The older one's end comes late, and changes nothing.
     await old.cut();
-    expect(it.sessions.byId.get("s")).toBe(fresh.session);
+    expect(it.world.engine.sessions.get("s")).toBe(fresh.session);
     expect(await lives(fresh)).toBe(true);
   });
 

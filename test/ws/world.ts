@@ -99,7 +99,6 @@ export class SessionWorld {
       engine: world.engine,
       admitsToken: (token) => guard.admitsToken(token),
       newId: () => `made-${++ids}`,
-      byId: new Map(),
     };
   }
 
