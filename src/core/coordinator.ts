@@ -14,7 +14,7 @@ import type { CoreOperationName, Input } from "../wire/operations.ts";
 import { operations } from "../wire/operations.ts";
 import { Answers } from "./answers.ts";
 import { Dispatch, type Slot } from "./dispatch.ts";
-import { Limits } from "./limits.ts";
+import { Limits, type MemoryBudget } from "./limits.ts";
 import * as queues from "./queues.ts";
 import { type Result, refuse } from "./result.ts";
 import * as state from "./state.ts";
@@ -77,6 +77,10 @@ export type CoreOptions = {
   clock: number;
   /** Nothing ends before this moment of the lease clock: the grace after a restart. */
   graceUntil: number;
+  /** What the state is called. Default `default`. */
+  namespace?: string;
+  /** Shared with the other states of the process. Default: one of its own. */
+  memory?: MemoryBudget;
 };
 
 /** Changes made in one transaction of `tick`, so that one tick never holds the loop for long. */
@@ -90,6 +94,7 @@ export class Coordinator {
   readonly queues: queues.Queues;
   readonly limits: Limits;
   readonly config: CoreConfig;
+  readonly namespace: string;
   readonly metrics: CoreMetrics;
   readonly random: () => number;
   /** On the lease clock: no lease ends and no worker is offline before. */
@@ -127,7 +132,8 @@ export class Coordinator {
     this.queues = new queues.Queues(this, this.dispatch, (queue, finishedAt) =>
       this.#retire.push(finishedAt + this.config.retentionMs, queue),
     );
-    this.limits = new Limits(this);
+    this.namespace = options.namespace ?? "default";
+    this.limits = new Limits(this, options.memory ?? { bytes: 0 });
     this.workers.index([{ change: (before, after) => this.#workerChanged(before, after) }], (a, b) =>
       a.id < b.id ? -1 : 1,
     );

@@ -17,23 +17,32 @@ const sizeOf = (record: TaskRecord): number =>
   (record.progress?.length ?? 0) +
   (record.error === null ? 0 : record.error.message.length + (record.error.stack?.length ?? 0));
 
+/** The memory that all states of one process share: `memoryBytesMax` holds for their sum. */
+export type MemoryBudget = { bytes: number };
+
 export class Limits implements Index<TaskRecord> {
-  /** An estimate of what the tasks take in memory. */
+  /** An estimate of what the tasks of this state take in memory. */
   bytes = 0;
   /** Tasks that have not ended. */
   unfinished = 0;
 
-  constructor(private readonly core: Coordinator) {}
+  constructor(
+    private readonly core: Coordinator,
+    private readonly budget: MemoryBudget,
+  ) {}
 
   change(before: TaskRecord | undefined, after: TaskRecord | undefined): void {
+    let grown = 0;
     if (before !== undefined) {
-      this.bytes -= sizeOf(before);
+      grown -= sizeOf(before);
       if (!isFinal(before.state)) this.unfinished -= 1;
     }
     if (after !== undefined) {
-      this.bytes += sizeOf(after);
+      grown += sizeOf(after);
       if (!isFinal(after.state)) this.unfinished += 1;
     }
+    this.bytes += grown;
+    this.budget.bytes += grown;
   }
 
   /** Whether `count` more tasks are refused, and how. */
@@ -43,10 +52,10 @@ export class Limits implements Index<TaskRecord> {
       return refuse("busy", `${this.unfinished} tasks have not ended; the limit is ${queuedTasksMax}`, {
         retryAfterMs: 1000,
       });
-    if (this.bytes >= memoryBytesMax)
+    if (this.budget.bytes >= memoryBytesMax)
       return refuse(
         "busy",
-        `the tasks take about ${this.bytes} bytes of memory; the limit is ${memoryBytesMax}`,
+        `the tasks take about ${this.budget.bytes} bytes of memory; the limit is ${memoryBytesMax}`,
         {
           retryAfterMs: 1000,
         },

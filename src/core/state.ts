@@ -25,7 +25,7 @@ export function get(core: Coordinator, _input: Input<"state.get">): Result {
   return {
     ok:
       // The answer leaves when its revision is durable, so it may say so.
-      `{"revision":${revision},"durableRevision":${revision},"namespace":"default",` +
+      `{"revision":${revision},"durableRevision":${revision},"namespace":"${core.namespace}",` +
       `"counts":{"tasks":${JSON.stringify(core.queues.counts)},"workers":${JSON.stringify(workerCounts(core))}},` +
       `"workers":[${workers.join(",")}],"queues":[${[...core.queues.texts()].sort().join(",")}]}`,
   };

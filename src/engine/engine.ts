@@ -8,7 +8,7 @@
  */
 import type { AnswerRecord } from "../core/answers.ts";
 import { Loader } from "../core/codec.ts";
-import { Coordinator } from "../core/coordinator.ts";
+import { Coordinator, type CoreOptions } from "../core/coordinator.ts";
 import { refuse } from "../core/result.ts";
 import { workerCounts } from "../core/state.ts";
 import { createStore, type Store, type Transaction } from "../core/store.ts";
@@ -41,7 +41,7 @@ export type EngineOptions = {
   random: () => number;
   /** Called at most once, when the log is beyond use: the process must end. */
   onFailure: (error: Error) => void;
-};
+} & Pick<CoreOptions, "namespace" | "memory">;
 
 /** Revisions one turn may use beyond what requests ask for: dispatch and what is due. */
 const turnMargin = 20_000;
@@ -65,6 +65,7 @@ export class Engine {
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #onFailure: (error: Error) => void;
+  readonly #place: Pick<CoreOptions, "namespace" | "memory">;
   #leases!: LeaseClock;
   #startedAt = 0;
   #state: "starting" | "running" | "read-only" | "stopping" | "failed" = "starting";
@@ -89,6 +90,8 @@ export class Engine {
     this.#clock = options.clock;
     this.#random = options.random;
     this.#onFailure = options.onFailure;
+    const { namespace, memory } = options;
+    this.#place = { ...(namespace && { namespace }), ...(memory && { memory }) };
     this.config = options.config;
     this.counters = options.telemetry.metrics;
     this.lines = options.telemetry.lines;
@@ -123,6 +126,7 @@ export class Engine {
     );
     const clock = this.#leases.read();
     this.core = new Coordinator(this.store, {
+      ...this.#place,
       config: this.config,
       metrics: this.counters,
       random: this.#random,

@@ -4,7 +4,7 @@
  */
 import { expect } from "bun:test";
 import { check } from "../../src/core/check.ts";
-import { type Cause, Coordinator, type CoreConfig } from "../../src/core/coordinator.ts";
+import { type Cause, Coordinator, type CoreConfig, type CoreOptions } from "../../src/core/coordinator.ts";
 import { createStore, type Store, type Transaction } from "../../src/core/store.ts";
 import { validate } from "../../src/engine/validate.ts";
 import type { ErrorCode, Problem } from "../../src/wire/errors.ts";
@@ -41,9 +41,15 @@ export class World {
   now = 1_000_000_000_000;
   clock = 0;
 
-  constructor(config: Partial<CoreConfig> = {}, store: Store = createStore(), graceUntil = 0) {
+  constructor(
+    config: Partial<CoreConfig> = {},
+    store: Store = createStore(),
+    graceUntil = 0,
+    place: Pick<CoreOptions, "namespace" | "memory"> = {},
+  ) {
     this.store = store;
     this.core = new Coordinator(store, {
+      ...place,
       config: { ...coreConfig, ...config },
       metrics: noMetrics(),
       random: () => 0.5,
