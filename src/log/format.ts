@@ -102,37 +102,56 @@ export function readChanges(text: string): Change[] {
 
 export function encodeBatch(previousHash: string, batch: Batch): LogRow {
   const { first, last, text } = batch;
-  let checks = "";
-  for (const entry of splitEntries(text)) checks += checkOf(entry);
-  const row = { first, last, text, checks, hash: chainHash(previousHash, text) };
-  const problem = rowProblem(previousHash, row);
+  const entries = splitEntries(text);
+  const problem = entriesProblem(batch, entries);
   assert(problem === null, `the batch ${first}–${last} is malformed: ${problem}`);
   // What is not well-formed would come back changed: storages keep UTF-8.
   assert(text.isWellFormed(), `the batch ${first}–${last} is not well-formed Unicode`);
-  return row;
+  let checks = "";
+  for (const entry of entries) checks += checkOf(entry);
+  return { first, last, text, checks, hash: chainHash(previousHash, text) };
 }
 
-/** What is wrong with a batch as it was read, or null. */
+/**
+ * What is wrong with a batch as it was read, or null. A text with the chain's hash is the text that encodeBatch let
+ * through, so only the revisions beside it are compared; entries are looked at one by one to say where the damage is.
+ */
 export function rowProblem(previousHash: string, row: LogRow): string | null {
-  const entries = splitEntries(row.text);
-  let revision = row.first - 1;
+  const { first, last, text, checks } = row;
+  if (row.hash === chainHash(previousHash, text) && text !== "") {
+    if (readHeader(text).revision !== first) return `the first entry is ${readHeader(text).revision}`;
+    if (lastHeader(text).revision !== last)
+      return `the last entry is ${lastHeader(text).revision}, not ${last}`;
+    return null;
+  }
+  const entries = splitEntries(text);
+  const wrong = entries.findIndex(
+    (entry, index) => checks.slice(index * 8, index * 8 + 8) !== checkOf(entry),
+  );
+  if (wrong >= 0) {
+    const after = wrong === 0 ? "the batch's start" : `entry ${readHeader(entries[wrong - 1]!).revision}`;
+    return `the entry after ${after} has a wrong checksum`;
+  }
+  if (checks.length !== entries.length * 8) return "entries are missing";
+  return entriesProblem(row, entries) ?? "it does not chain to what stands before it";
+}
+
+/** Every entry has a header, and their revisions grow from the batch's first to its last. */
+function entriesProblem(
+  { first, last }: { first: number; last: number },
+  entries: readonly string[],
+): string | null {
+  let revision = first - 1;
   for (const [index, entry] of entries.entries()) {
-    const after = index === 0 ? "the batch's start" : `entry ${revision}`;
-    if (row.checks.slice(index * 8, index * 8 + 8) !== checkOf(entry)) {
-      return `the entry after ${after} has a wrong checksum`;
-    }
     const found = Number(entry.slice(1, entry.indexOf("\t")));
     if (entry[0] !== "@" || !entry.endsWith("\n") || !Number.isSafeInteger(found)) {
-      return `the entry after ${after} has no proper header`;
+      return `the entry after ${index === 0 ? "the batch's start" : `entry ${revision}`} has no proper header`;
     }
     if (found <= revision) return `entry ${found} stands after entry ${revision}`;
-    if (index === 0 && found !== row.first) return `the first entry is ${found}`;
+    if (index === 0 && found !== first) return `the first entry is ${found}`;
     revision = found;
   }
-  if (revision !== row.last) return `the last entry is ${revision}, not ${row.last}`;
-  if (row.checks.length !== entries.length * 8) return "entries are missing";
-  if (row.hash !== chainHash(previousHash, row.text)) return "it does not chain to what stands before it";
-  return null;
+  return revision === last ? null : `the last entry is ${revision}, not ${last}`;
 }
 
 /** The high-water mark: what a finished sync is known to cover, and the revisions that may have left. */

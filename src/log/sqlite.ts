@@ -21,9 +21,12 @@ import type { LogRow, RowChange } from "./format.ts";
 import { LogError } from "./log.ts";
 import type { Image, Row, Storage, Write } from "./storage.ts";
 
-/** A write-ahead file past this is checkpointed when nothing waits, past that in any case. */
+/** What waits in the write-ahead file is checkpointed past this when nothing waits, past that in any case. */
 const idleWalBytes = 1024 * 1024;
-const busyWalBytes = 64 * 1024 * 1024;
+const busyWalBytes = 16 * 1024 * 1024;
+/** A file that a burst made longer is cut to this when it is begun anew. */
+const keptWalBytes = 64 * 1024 * 1024;
+const pageBytes = 4096;
 const idleTidiesPerBallast = 200;
 
 /**
@@ -93,6 +96,7 @@ export class SqliteStorage implements Storage {
     db.run("PRAGMA busy_timeout=5000");
     db.run("PRAGMA journal_mode=WAL");
     db.run("PRAGMA wal_autocheckpoint=0");
+    db.run(`PRAGMA journal_size_limit=${keptWalBytes}`);
     // There may be many within one folder, and each may fill its own.
     db.run(`PRAGMA cache_size=-${this.within === undefined ? 65_536 : 8192}`);
     db.run("PRAGMA temp_store=MEMORY");
@@ -220,23 +224,28 @@ export class SqliteStorage implements Storage {
     this.#ballast?.free();
     this.#tidiesSinceBallast = 0;
     // A checkpoint that cannot finish would only eat the room.
-    if (freeBytes(this.name) > this.#walBytes()) this.#checkpoint();
+    if (freeBytes(this.name) > this.#walBytes()) this.#checkpoint("TRUNCATE");
   }
 
   async tidy(idle: boolean): Promise<void> {
-    if (this.#walBytes() > (idle ? idleWalBytes : busyWalBytes)) this.#checkpoint();
+    // A file that is checkpointed whole is written from its start again: a sync is a third cheaper where it need not grow.
+    if (this.#uncheckpointedBytes() > (idle ? idleWalBytes : busyWalBytes)) this.#checkpoint("PASSIVE");
     if (!idle || this.#ballast?.isThere !== false) return;
     if (++this.#tidiesSinceBallast % idleTidiesPerBallast === 0) this.#ballast.take();
   }
 
-  /** TRUNCATE, so that the file's size tells how much waits to be checkpointed. */
-  #checkpoint(): void {
+  #checkpoint(mode: "PASSIVE" | "TRUNCATE"): void {
     try {
-      this.#read("PRAGMA wal_checkpoint(TRUNCATE)");
+      this.#read(`PRAGMA wal_checkpoint(${mode})`);
     } catch (error) {
       // Without room it is tried again later, and so while somebody else reads.
       if (!isFull(error) && codeOf(error) !== "SQLITE_BUSY" && codeOf(error) !== "SQLITE_LOCKED") throw error;
     }
+  }
+
+  #uncheckpointedBytes(): number {
+    const [[, pages, done]] = this.#read("PRAGMA wal_checkpoint(NOOP)") as [[number, number, number]];
+    return (pages - done) * pageBytes;
   }
 
   #walBytes(): number {
