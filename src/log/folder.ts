@@ -46,6 +46,27 @@ export function notWritable(folder: string, why: string): LogError {
   );
 }
 
+export function notReadable(folder: string, why: string): LogError {
+  return new LogError(
+    "data-folder-not-writable",
+    `${folder} cannot be read: ${why}`,
+    "Give this user the right to read it, or name another folder.",
+  );
+}
+
+/**
+ * Keeps owners out while others may read beside: the result lets them in. Null: the folder has an owner, or locks
+ * cannot be shared here. Writes nothing.
+ */
+export function shareFolder(folder: string): (() => void) | null {
+  const flock = loadFlock();
+  if (flock === null) return null;
+  const file = openSync(folder, "r");
+  if (flock(file, sharedLock | nonBlocking) === 0) return () => closeSync(file);
+  closeSync(file);
+  return null;
+}
+
 /**
  * Takes the folder's lock; the result lets it go. It is the folder itself that is locked: a lock file could be
  * deleted, and the next process would lock a new one. The file `lock` only says who holds it.
@@ -55,9 +76,7 @@ export function lockFolder(folder: string): () => void {
   const flock = loadFlock();
   if (flock === null) return lockBySqlite(folder, path);
   const file = openSync(folder, "r");
-  const exclusive = 2;
-  const nonBlocking = 4;
-  if (flock(file, exclusive | nonBlocking) !== 0) {
+  if (flock(file, exclusiveLock | nonBlocking) !== 0) {
     const holder = existsSync(path) ? readFileSync(path, "utf8").trim() : "";
     closeSync(file);
     throw inUse(folder, holder === "" ? "another process" : `process ${holder}`);
@@ -97,6 +116,9 @@ function inUse(folder: string, holder: string): LogError {
   );
 }
 
+const sharedLock = 1;
+const exclusiveLock = 2;
+const nonBlocking = 4;
 type Flock = (file: number, operation: number) => number;
 
 /** Null where the C library has none or cannot be found: Windows, an unusual libc. */
@@ -181,6 +203,12 @@ function writeWhole(file: number, bytes: Buffer, position: number): void {
   for (let done = 0; done < bytes.length; ) {
     done += writeSync(file, bytes, done, bytes.length - done, position + done);
   }
+}
+
+export function syncFile(path: string): void {
+  const file = openSync(path, "r+");
+  fsyncSync(file);
+  closeSync(file);
 }
 
 /** So that a new file's name outlives a crash too. Windows cannot open folders, and needs no such thing. */

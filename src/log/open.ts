@@ -1,10 +1,6 @@
-/** Chooses the log that the options ask for, and looks into a data folder without starting one. */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
+/** Chooses the log that the options ask for. */
 import type { Log } from "./log.ts";
 import { MemoryLog } from "./memory.ts";
-import { type Inspection, inspect } from "./recover.ts";
-import { SqliteStorage } from "./sqlite.ts";
 import { ThreadLog } from "./thread.ts";
 import type { WriterOptions } from "./writer.ts";
 
@@ -29,17 +25,5 @@ export function openLog(options: LogOptions): Log {
       const { folder, strategy: _, sync, ...tuning } = options;
       return new ThreadLog(folder, { ...tuning, mode: sync });
     }
-  }
-}
-
-/** Reads all of a folder that no process uses, and says what is wrong with it; null when there is no log in it. */
-export async function inspectFolder(folder: string): Promise<Inspection | null> {
-  if (!existsSync(join(folder, "cortex.db"))) return null;
-  const storage = new SqliteStorage(folder);
-  try {
-    await storage.open();
-    return await inspect(storage);
-  } finally {
-    await storage.close();
   }
 }

@@ -294,8 +294,16 @@ export type Inspection = {
   problems: string[];
   imageIntact: boolean;
   baseIntact: boolean;
-  /** The entries from the log's start up to this revision are whole and chained. */
+  /** A snapshot keeps no entries. */
+  isSnapshot: boolean;
+  /** Rows of the image, and entries kept, as far as they are whole. */
+  rowCount: number;
+  entryCount: number;
+  /** The entries after `logFrom` up to this revision are whole and chained; with the chain's hash and wall time there. */
+  logFrom: number;
   logTo: number;
+  hash: string;
+  at: number;
   /** The highest revision that can be recovered to; null when there is none. */
   recoverTo: number | null;
 };
@@ -308,13 +316,20 @@ export async function inspect(storage: Storage): Promise<Inspection> {
   if (meta === null) {
     const isOther = format !== formatVersion;
     problems.push(isOther ? `the format is ${format}` : "the meta row is missing or has a wrong checksum");
-    return { problems, imageIntact: false, baseIntact: false, logTo: 0, recoverTo: null };
+    return {
+      ...{ problems, imageIntact: false, baseIntact: false, isSnapshot: false, rowCount: 0, entryCount: 0 },
+      ...{ logFrom: 0, logTo: 0, hash: firstHash, at: 0, recoverTo: null },
+    };
   }
   const mark = newestMark(await storage.readMark());
   if (mark === null) problems.push("the mark is missing, or neither of its slots can be read");
+  let rowCount = 0;
+  let entryCount = 0;
   const isIntact = async (image: Image) => {
     try {
-      for await (const _ of rowPages(storage, image));
+      for await (const page of rowPages(storage, image)) {
+        if (image === "image") for (const { cells } of page) rowCount += cells.length / 2;
+      }
       return true;
     } catch (error) {
       problems.push((error as Error).message);
@@ -329,6 +344,7 @@ export async function inspect(storage: Storage): Promise<Inspection> {
     for await (const page of logPages(storage)) {
       for (const row of page) {
         problem ??= chain.problem(row);
+        if (problem === null) entryCount += row.checks.length / 8;
         if (problem === null && row.last === mark?.revision && row.hash !== mark.hash) {
           problems.push(`revision ${row.last} has another hash than the mark's`);
         }
@@ -348,7 +364,13 @@ export async function inspect(storage: Storage): Promise<Inspection> {
     problems,
     imageIntact,
     baseIntact,
+    isSnapshot: !meta.hasBase,
+    rowCount,
+    entryCount,
+    logFrom: meta.baseTo,
     logTo: chain.last,
+    hash: chain.hash,
+    at: chain.at,
     recoverTo: fromImage || fromBase ? chain.last : null,
   };
 }

@@ -4,9 +4,10 @@
  * a thread of its own. Errors are told apart here: a full disk is a result, a damaged or unwritable folder a
  * LogError, anything else is thrown as it came and ends the log.
  */
-import { Database, type SQLQueryBindings, type Statement } from "bun:sqlite";
+import { constants, Database, type SQLQueryBindings, type Statement } from "bun:sqlite";
 import { rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import {
   Ballast,
   FixedFile,
@@ -14,7 +15,9 @@ import {
   lockFolder,
   MarkFile,
   makeFolder,
+  notReadable,
   notWritable,
+  syncFile,
   syncFolder,
 } from "./folder.ts";
 import type { LogRow, RowChange } from "./format.ts";
@@ -28,6 +31,8 @@ const busyWalBytes = 16 * 1024 * 1024;
 const keptWalBytes = 64 * 1024 * 1024;
 const pageBytes = 4096;
 const idleTidiesPerBallast = 200;
+/** How long to wait for somebody who has the database for a moment. */
+const busyMs = 5000;
 
 /**
  * Text keys without a rowid: measured against 16 KiB pages, the default 4 KiB costs half as much when rows scattered
@@ -57,10 +62,14 @@ export class SqliteStorage implements Storage {
   #isBroken = false;
   #tidiesSinceBallast = 0;
 
+  /** Of a reader: the mark as it was before the database was looked at. */
+  #slots: string[] | null = null;
+
   /** `within`: an open storage whose folder holds this one; its lock and its ballast serve both. */
   constructor(
     folder: string,
     private readonly within?: SqliteStorage,
+    private readonly access: "own" | "read" | "read unowned" = "own",
   ) {
     this.name = folder;
     this.#path = join(folder, "cortex.db");
@@ -69,7 +78,16 @@ export class SqliteStorage implements Storage {
     this.#walFile = new FixedFile(`${this.#path}-wal`);
   }
 
+  /**
+   * Takes no lock, changes nothing, and sees the database as of one moment, beside its owner too. `isUnowned`: the
+   * caller keeps owners out meanwhile; then not even SQLite's own side files are made.
+   */
+  static reader(folder: string, isUnowned: boolean): SqliteStorage {
+    return new SqliteStorage(folder, undefined, isUnowned ? "read unowned" : "read");
+  }
+
   async open(): Promise<void> {
+    if (this.access !== "own") return this.#openToRead();
     makeFolder(this.name, this.within === undefined);
     if (this.within === undefined) this.#unlock = lockFolder(this.name);
     const ballast = (this.within === undefined ? null : this.within.#ballast) ?? new Ballast(this.name);
@@ -90,10 +108,28 @@ export class SqliteStorage implements Storage {
     ballast.take();
   }
 
+  /** The mark first: the database only grows beyond it, so what is read after must hold all that it covers. */
+  #openToRead(): void {
+    try {
+      this.#slots = this.#mark.read();
+      this.#db = reading(this.#path, this.access === "read unowned");
+      this.#db.run("BEGIN");
+      this.#read("SELECT count(*) FROM sqlite_schema");
+    } catch (error) {
+      throw this.#named(error);
+    }
+  }
+
+  /** What is wrong with the database's own pages, in SQLite's words. */
+  async brokenPages(): Promise<string[]> {
+    const lines = this.#read("PRAGMA integrity_check(8)").map(([text]) => String(text));
+    return lines.filter((line) => line !== "ok");
+  }
+
   #connect(): void {
     const db = new Database(this.#path, { create: true, readwrite: true, strict: true });
     this.#db = db;
-    db.run("PRAGMA busy_timeout=5000");
+    db.run(`PRAGMA busy_timeout=${busyMs}`);
     db.run("PRAGMA journal_mode=WAL");
     db.run("PRAGMA wal_autocheckpoint=0");
     db.run(`PRAGMA journal_size_limit=${keptWalBytes}`);
@@ -213,7 +249,7 @@ export class SqliteStorage implements Storage {
   }
 
   async readMark(): Promise<string[]> {
-    return this.#mark.read();
+    return this.#slots ?? this.#mark.read();
   }
 
   async writeMark(slot: 0 | 1, text: string): Promise<void> {
@@ -236,10 +272,14 @@ export class SqliteStorage implements Storage {
 
   #checkpoint(mode: "PASSIVE" | "TRUNCATE"): void {
     try {
+      // To truncate, it would wait for whoever reads (a backup does so for long), and appends with it.
+      this.#open().run("PRAGMA busy_timeout=0");
       this.#read(`PRAGMA wal_checkpoint(${mode})`);
     } catch (error) {
       // Without room it is tried again later, and so while somebody else reads.
       if (!isFull(error) && codeOf(error) !== "SQLITE_BUSY" && codeOf(error) !== "SQLITE_LOCKED") throw error;
+    } finally {
+      this.#open().run(`PRAGMA busy_timeout=${busyMs}`);
     }
   }
 
@@ -315,9 +355,37 @@ export class SqliteStorage implements Storage {
         "Restore a backup; to start anew, move the folder away.",
       );
     }
-    if (/^SQLITE_(READONLY|CANTOPEN|PERM|AUTH)/.test(code)) return notWritable(this.name, message);
+    if (/^SQLITE_(READONLY|CANTOPEN|PERM|AUTH)/.test(code)) {
+      return this.access === "own" ? notWritable(this.name, message) : notReadable(this.name, message);
+    }
     return error;
   }
+}
+
+function reading(path: string, isUnowned: boolean): Database {
+  const { SQLITE_OPEN_READONLY, SQLITE_OPEN_URI } = constants;
+  // With nothing in a write-ahead file the database is all there is, and nobody changes it.
+  const isAlone = isUnowned && (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) === 0;
+  const url = `${pathToFileURL(path).href}${isAlone ? "?immutable=1" : ""}`;
+  const db = new Database(url, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
+  db.run(`PRAGMA busy_timeout=${busyMs}`);
+  return db;
+}
+
+/**
+ * Copies a folder's database into a new file as it is at one moment, beside its owner too, and syncs it. Resolves with
+ * the mark as it was before: the copy holds all that it covers.
+ */
+export function copyDatabase(folder: string, isUnowned: boolean, path: string): string[] {
+  const slots = new MarkFile(folder).read();
+  const db = reading(join(folder, "cortex.db"), isUnowned);
+  try {
+    db.run("VACUUM INTO ?", [path]);
+  } finally {
+    db.close();
+  }
+  syncFile(path);
+  return slots;
 }
 
 function codeOf(error: unknown): string {

@@ -1,0 +1,70 @@
+/**
+ * Reads all of a data folder and believes none of it: rows against their checksums, entries against theirs, the chain
+ * and the mark, the database's pages. Changes nothing, and works beside the daemon that owns the folder: it sees one
+ * moment of each database. What was written after that moment, and bytes on disk that the owner itself has not read
+ * again yet, it cannot speak for; only with the folder at rest it reads everything from the disk as a start would.
+ */
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { shareFolder } from "./folder.ts";
+import { LogError } from "./log.ts";
+import { type Inspection, inspect } from "./recover.ts";
+import { SqliteStorage } from "./sqlite.ts";
+
+/** Where a namespace has its log. */
+export type Place = { name: string; folder: string };
+export type Finding = Place & Inspection;
+
+/** The namespaces of a data folder that have a log, `default` first. */
+export function placesOf(data: string): Place[] {
+  const inner = join(data, "namespaces");
+  const names = existsSync(inner) ? readdirSync(inner).sort() : [];
+  const places = [{ name: "default", folder: data }];
+  for (const name of names) places.push({ name, folder: join(inner, name) });
+  // A database that was deleted leaves its mark behind.
+  return places.filter(({ folder }) => ["cortex.db", "mark"].some((file) => existsSync(join(folder, file))));
+}
+
+/** `inUse`: a daemon owns the folder. No findings: there is no log in it. */
+export async function verifyFolder(data: string): Promise<{ inUse: boolean; findings: Finding[] }> {
+  const places = placesOf(data);
+  if (places.length === 0) return { inUse: false, findings: [] };
+  const letIn = shareFolder(data);
+  try {
+    const findings: Finding[] = [];
+    for (const place of places)
+      findings.push({ ...place, ...(await inspectFolder(place.folder, letIn !== null)) });
+    return { inUse: letIn === null, findings };
+  } finally {
+    letIn?.();
+  }
+}
+
+/** Reads one log. */
+export async function inspectFolder(folder: string, isUnowned: boolean): Promise<Inspection> {
+  const storage = SqliteStorage.reader(folder, isUnowned);
+  try {
+    if (!existsSync(join(folder, "cortex.db"))) {
+      throw new LogError(
+        "data-folder-damaged",
+        `the database of ${folder} is gone, but the mark is there`,
+        "",
+      );
+    }
+    await storage.open();
+    const found = await inspect(storage);
+    const broken = await storage.brokenPages();
+    return {
+      ...found,
+      problems: [...found.problems, ...broken.map((line) => `the database's pages: ${line}`)],
+    };
+  } catch (error) {
+    if (!(error instanceof LogError) || error.code !== "data-folder-damaged") throw error;
+    return {
+      ...{ problems: [error.message], imageIntact: false, baseIntact: false, isSnapshot: false, rowCount: 0 },
+      ...{ entryCount: 0, logFrom: 0, logTo: 0, hash: "", at: 0, recoverTo: null },
+    };
+  } finally {
+    await storage.close();
+  }
+}
