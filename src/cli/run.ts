@@ -3,16 +3,21 @@
  * its message and advice; only a bug prints a stack.
  */
 import { nearest } from "../lib/nearest.ts";
+import { backup, restore } from "./backup.ts";
 import { Exit, exitOf, exitTable } from "./exit.ts";
 import { helpText, version } from "./help.ts";
 import { serve } from "./serve.ts";
 import { print } from "./terminal.ts";
+import { verify } from "./verify.ts";
 
 /** A command gets the words after its name and resolves when it is done. */
 type Command = { help: string; run: (argv: string[]) => Promise<void> | void };
 
 const commands: Record<string, Command> = {
   serve: { help: "Run the daemon; meant when no command is given.", run: serve },
+  verify: { help: "Read all of the data folder, change nothing, say what is whole. [--json]", run: verify },
+  backup: { help: "TO: copy the data, beside the daemon. [--namespace NAME] [--json]", run: backup },
+  restore: { help: "FROM: put a backup in the place of the data folder. [--json]", run: restore },
   help: { help: "Print this.", run: () => print(help()) },
   version: { help: "Print the version.", run: () => print(`${version}\n`) },
 };

@@ -3,19 +3,18 @@
  * parts in the opposite order when asked. It decides nothing about tasks; each part's own work stays in its room.
  * An expected failure ends with its exit code and what to do about it; only a bug ends with a stack.
  */
-import { readFileSync } from "node:fs";
-import { totalmem } from "node:os";
 import { resolve } from "node:path";
-import { type Config, engineConfig, isLoopback, loadConfig, lossText, type Values } from "../config.ts";
+import { engineConfig, lossText, type Values } from "../config.ts";
 import { systemClock as clock } from "../engine/clock.ts";
 import { Engine } from "../engine/engine.ts";
 import { type LogOptions, openLog } from "../log/open.ts";
 import type { Lines } from "../telemetry/lines.ts";
 import { createTelemetry } from "../telemetry/telemetry.ts";
 import type { Output } from "../wire/operations.ts";
+import { configured } from "./configured.ts";
 import { type Doors, openDoors } from "./doors.ts";
 import { endingAsked } from "./ending.ts";
-import { Exit, exitTable } from "./exit.ts";
+import { exitTable } from "./exit.ts";
 import { version } from "./help.ts";
 import { createProgress, print, type Standing, summary } from "./terminal.ts";
 
@@ -111,39 +110,6 @@ async function recover(engine: Engine, values: Values, lines: Lines): Promise<vo
     progress.end();
     throw error;
   }
-}
-
-/** The configuration from all its sources; whatever is wrong with it is told at once. */
-function configured(argv: string[]): Config {
-  const result = loadConfig({
-    argv,
-    environment: process.env,
-    readFile: (path) => readFileSync(path, "utf8"),
-    machine: { memoryBytes: memoryBytes() },
-  });
-  if ("problems" in result) {
-    const many = result.problems.length > 1 ? `${result.problems.length} mistakes` : "a mistake";
-    throw new Exit(
-      "usage",
-      `${many} in the configuration:\n${result.problems.map((one) => `  ${one}`).join("\n")}`,
-      "`cortexd help` lists the options.",
-    );
-  }
-  const { values, from } = result.config;
-  if (values.token === null && !isLoopback(values.host)) {
-    throw new Exit(
-      "usage",
-      `${from.host.name} is ${values.host}, which other machines can reach, and there is no token: anyone could come in.`,
-      "Give `--token-file FILE` (or `--token TOKEN`), or listen on this machine alone: `--host 127.0.0.1`.",
-    );
-  }
-  return result.config;
-}
-
-/** What this process may use: a container's limit where there is one. */
-function memoryBytes(): number {
-  const limit = process.constrainedMemory();
-  return limit > 0 && limit < totalmem() ? limit : totalmem();
 }
 
 /** After a bug memory may be ahead of the disk, and only recovery can be trusted: the process ends. */

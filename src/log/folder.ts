@@ -13,14 +13,17 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
+  renameSync,
+  rmSync,
   statfsSync,
   statSync,
   unlinkSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { markTextLength } from "./format.ts";
 import { LogError } from "./log.ts";
 
@@ -28,10 +31,15 @@ import { LogError } from "./log.ts";
 const slotDistance = 4096;
 export const ballastBytes = 8 * 1024 * 1024;
 
-/** Creates the folder; refuses one that cannot be written. `hasLock`: it is one that is locked by itself. */
+/**
+ * Creates the folder; refuses one that cannot be written. `hasLock`: it is one that is locked by itself. A restore that
+ * was killed in its swap is finished first.
+ */
 export function makeFolder(folder: string, hasLock: boolean): void {
   try {
-    mkdirSync(folder, { recursive: true });
+    finishRestore(folder);
+    // One that is there may be moved away at this moment: then it must not be made anew.
+    if (!existsSync(folder)) mkdirSync(folder, { recursive: true });
     if (hasLock) closeSync(openSync(join(folder, "lock"), "a+"));
   } catch (error) {
     throw notWritable(folder, (error as Error).message);
@@ -103,7 +111,7 @@ export class FixedFile {
     throw new LogError(
       "log-failed",
       `${this.path} was deleted or replaced while it was in use`,
-      "Put the folder back if you can, or restore a backup, then start again.",
+      "Put the folder back if you can, or restore a backup; `cortexd verify` says whether it is whole. Then start again.",
     );
   }
 }
@@ -209,6 +217,41 @@ export function syncFile(path: string): void {
   const file = openSync(path, "r+");
   fsyncSync(file);
   closeSync(file);
+}
+
+/** Beside a data folder, while a restore swaps it (restore.ts): what takes its place, and what stood there before. */
+export const restoredName = (data: string, stamp: number) => `${data}.restored-${stamp}`;
+export const beforeName = (data: string, stamp: number) => `${data}.before-restore-${stamp}`;
+
+/**
+ * The second half of a swap: where a data folder is gone and both the one that was moved away and the one that was
+ * restored stand beside it, the restored one takes its place.
+ */
+export function finishRestore(data: string): void {
+  const parent = dirname(data);
+  if (existsSync(data) || !existsSync(parent)) return;
+  const start = `${basename(data)}.restored-`;
+  for (const name of readdirSync(parent)) {
+    if (!name.startsWith(start) || !existsSync(beforeName(data, Number(name.slice(start.length))))) continue;
+    try {
+      renameSync(join(parent, name), data);
+      syncFolder(parent);
+    } catch (error) {
+      // Two may finish it at once.
+      if (!existsSync(data)) throw error;
+    }
+    return;
+  }
+}
+
+/** A new folder beside its goal, for what is moved there once it is whole; what a killed process left in it is gone. */
+export function stage(path: string): () => void {
+  makeFolder(path, true);
+  const unlock = lockFolder(path);
+  for (const name of readdirSync(path)) {
+    if (name !== "lock") rmSync(join(path, name), { recursive: true });
+  }
+  return unlock;
 }
 
 /** So that a new file's name outlives a crash too. Windows cannot open folders, and needs no such thing. */

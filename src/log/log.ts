@@ -94,3 +94,11 @@ export class LogError extends Error {
     this.name = "LogError";
   }
 }
+
+export function newerFormat(where: string, format: number): LogError {
+  return new LogError(
+    "data-folder-newer-format",
+    `${where} has format ${format}, which is newer than this program reads`,
+    "Run the version of cortexd that wrote it, or a newer one.",
+  );
+}

@@ -26,7 +26,7 @@ import {
   rowProblem,
   splitEntries,
 } from "./format.ts";
-import { LogError } from "./log.ts";
+import { LogError, newerFormat } from "./log.ts";
 import type { Image, Storage } from "./storage.ts";
 
 const rowsPerPage = 4096;
@@ -269,11 +269,7 @@ async function migrate(
     const format = formatOf(text);
     if (format === null || format === formatVersion) return text;
     if (format > formatVersion) {
-      throw new LogError(
-        "data-folder-newer-format",
-        `${storage.name} has format ${format}; this program reads up to ${formatVersion}`,
-        "Run the version of cortexd that wrote it, or a newer one.",
-      );
+      throw newerFormat(storage.name, format);
     }
     const step = steps.find((migration) => migration.from === format);
     if (step === undefined) throw damaged(storage, `its format is ${format}, which never was one`, null);
@@ -308,7 +304,8 @@ export type Inspection = {
   recoverTo: number | null;
 };
 
-export async function inspect(storage: Storage): Promise<Inspection> {
+/** `slots`: the mark, where it does not lie beside. */
+export async function inspect(storage: Storage, slots?: readonly string[]): Promise<Inspection> {
   const problems: string[] = [];
   const metaText = (await storage.readMeta()) ?? "";
   const format = formatOf(metaText) ?? formatVersion;
@@ -321,7 +318,7 @@ export async function inspect(storage: Storage): Promise<Inspection> {
       ...{ logFrom: 0, logTo: 0, hash: firstHash, at: 0, recoverTo: null },
     };
   }
-  const mark = newestMark(await storage.readMark());
+  const mark = newestMark(slots ?? (await storage.readMark()));
   if (mark === null) problems.push("the mark is missing, or neither of its slots can be read");
   let rowCount = 0;
   let entryCount = 0;
@@ -463,9 +460,9 @@ function damaged(storage: Storage, what: string, recoverTo: number | null): LogE
       : `What is there up to revision ${recoverTo} is whole.`;
   const advice =
     recoverTo === null
-      ? "Restore a backup; to start anew, move the folder away."
+      ? "`cortexd verify` says where. Restore a backup (`cortexd restore FROM`); to start anew, move the folder away."
       : `\`cortexd serve --recover-to ${recoverTo}\` goes on from there and gives up the rest; or restore a backup. ` +
-        "Copy the folder first.";
+        "Copy the folder first. `cortexd verify` says where it is damaged.";
   return new LogError("data-folder-damaged", `${storage.name} is damaged: ${what}. ${readable}`, advice);
 }
 

@@ -6,7 +6,7 @@
  */
 import { constants, Database, type SQLQueryBindings, type Statement } from "bun:sqlite";
 import { rmSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import {
   Ballast,
@@ -344,22 +344,26 @@ export class SqliteStorage implements Storage {
     this.#synchronous = level;
   }
 
-  /** The errors that say something about the folder rather than about this moment. */
   #named(error: unknown): unknown {
-    const code = codeOf(error);
-    const message = (error as Error).message;
-    if (/^SQLITE_(NOTADB|CORRUPT|FORMAT|SCHEMA|ERROR|MISMATCH)/.test(code)) {
-      return new LogError(
-        "data-folder-damaged",
-        `${this.#path} is damaged: ${message}`,
-        "Restore a backup; to start anew, move the folder away.",
-      );
-    }
-    if (/^SQLITE_(READONLY|CANTOPEN|PERM|AUTH)/.test(code)) {
-      return this.access === "own" ? notWritable(this.name, message) : notReadable(this.name, message);
-    }
-    return error;
+    return named(error, this.name, this.access === "own");
   }
+}
+
+/** The errors that say something about the folder rather than about this moment. */
+function named(error: unknown, folder: string, isOwner: boolean): unknown {
+  const code = codeOf(error);
+  const message = (error as Error).message;
+  if (/^SQLITE_(NOTADB|CORRUPT|FORMAT|SCHEMA|ERROR|MISMATCH)/.test(code)) {
+    return new LogError(
+      "data-folder-damaged",
+      `${join(folder, "cortex.db")} is damaged: ${message}`,
+      "`cortexd verify` says where. Restore a backup (`cortexd restore FROM`); to start anew, move the folder away.",
+    );
+  }
+  if (/^SQLITE_(READONLY|CANTOPEN|PERM|AUTH)/.test(code)) {
+    return isOwner ? notWritable(folder, message) : notReadable(folder, message);
+  }
+  return error;
 }
 
 function reading(path: string, isUnowned: boolean): Database {
@@ -378,14 +382,19 @@ function reading(path: string, isUnowned: boolean): Database {
  */
 export function copyDatabase(folder: string, isUnowned: boolean, path: string): string[] {
   const slots = new MarkFile(folder).read();
-  const db = reading(join(folder, "cortex.db"), isUnowned);
   try {
-    db.run("VACUUM INTO ?", [path]);
-  } finally {
-    db.close();
+    const db = reading(join(folder, "cortex.db"), isUnowned);
+    try {
+      db.run("VACUUM INTO ?", [path]);
+    } finally {
+      db.close();
+    }
+    syncFile(path);
+    return slots;
+  } catch (error) {
+    if (isFull(error)) throw notWritable(dirname(path), "its disk is full");
+    throw named(error, folder, false);
   }
-  syncFile(path);
-  return slots;
 }
 
 function codeOf(error: unknown): string {

@@ -7,7 +7,8 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { shareFolder } from "./folder.ts";
-import { LogError } from "./log.ts";
+import { formatOf, formatVersion } from "./format.ts";
+import { LogError, newerFormat } from "./log.ts";
 import { type Inspection, inspect } from "./recover.ts";
 import { SqliteStorage } from "./sqlite.ts";
 
@@ -40,8 +41,12 @@ export async function verifyFolder(data: string): Promise<{ inUse: boolean; find
   }
 }
 
-/** Reads one log. */
-export async function inspectFolder(folder: string, isUnowned: boolean): Promise<Inspection> {
+/** Reads one log. `slots`: its mark, where that does not lie beside. */
+export async function inspectFolder(
+  folder: string,
+  isUnowned: boolean,
+  slots?: readonly string[],
+): Promise<Inspection> {
   const storage = SqliteStorage.reader(folder, isUnowned);
   try {
     if (!existsSync(join(folder, "cortex.db"))) {
@@ -52,7 +57,9 @@ export async function inspectFolder(folder: string, isUnowned: boolean): Promise
       );
     }
     await storage.open();
-    const found = await inspect(storage);
+    const format = formatOf((await storage.readMeta()) ?? "");
+    if (format !== null && format > formatVersion) throw newerFormat(storage.name, format);
+    const found = await inspect(storage, slots);
     const broken = await storage.brokenPages();
     return {
       ...found,

@@ -19,6 +19,7 @@ import { join } from "node:path";
 import { ballastBytes, lockBySqlite } from "../../src/log/folder.ts";
 import type { LogError } from "../../src/log/log.ts";
 import { openLog } from "../../src/log/open.ts";
+import { SqliteStorage } from "../../src/log/sqlite.ts";
 import { LogThread, ThreadLog } from "../../src/log/thread.ts";
 import { inspectFolder } from "../../src/log/verify.ts";
 import type { WriterOptions } from "../../src/log/writer.ts";
@@ -278,6 +279,27 @@ describe("damaged files", () => {
     expect((await refusal(folder)).code).toBe("data-folder-newer-format");
     expect(Bun.hash(readFileSync(path))).toBe(before);
   });
+});
+
+test("reader - one that reads for long holds up no append", async () => {
+  const folder = newFolder();
+  const storage = new SqliteStorage(folder);
+  await storage.open();
+  const big = "x".repeat(2 * 1024 * 1024);
+  const row = (first: number) => ({ first, last: first, text: big, checks: "", hash: "" });
+  await storage.commit({ log: row(1) }, true);
+  const reader = SqliteStorage.reader(folder, false);
+  await reader.open();
+  await storage.commit({ log: row(2) }, true);
+  const before = performance.now();
+  await storage.tidy(true);
+  expect(performance.now() - before).toBeLessThan(1000);
+  expect((await reader.readLog(0, 1)).length).toBe(1);
+  expect(await reader.readLog(1, 1)).toEqual([]);
+  await reader.close();
+  await storage.tidy(true);
+  expect(Bun.file(join(folder, "cortex.db-wal")).size).toBe(0);
+  await storage.close();
 });
 
 describe("one process a folder", () => {
