@@ -615,6 +615,8 @@ function readConfigFile(
     return found;
   }
   for (const [key, value] of Object.entries(json)) {
+    // Where an editor finds the schema of the file.
+    if (key === "$schema") continue;
     if (Object.hasOwn(optionTable, key)) found.set(key, value);
     else problems.push(`${JSON.stringify(key)} in ${path} is not an option${meant(key, optionNames)}`);
   }
@@ -670,4 +672,51 @@ export function optionsHelp(): string {
     lines.push(`  ${flagOf(name)} ${of.unit}`, `      ${of.help}`, `      ${choices}(${known}${variable})`);
   }
   return lines.join("\n");
+}
+
+/** The JSON Schema of the configuration file. A number in a text, and ranges of texts with units, only reading tells. */
+export function configSchema(): object {
+  const properties: Record<string, object> = { $schema: { type: "string" } };
+  for (const name of optionNames) {
+    const of = row(name);
+    if (allowsFrom(of, "file")) properties[name] = { description: of.help, ...schemaOf(of) };
+  }
+  return {
+    $schema: "http://json-schema.org/draft-07/schema#",
+    title: "The configuration file of cortexd",
+    type: "object",
+    properties,
+    additionalProperties: false,
+  };
+}
+
+function schemaOf(of: Row): object {
+  const integer = { type: "integer", minimum: of.min, maximum: of.max };
+  const measured = (units: object) => ({
+    anyOf: [integer, { type: "string", pattern: `^[0-9]+(\\.[0-9]+)?(${Object.keys(units).join("|")})?$` }],
+  });
+  switch (of.type) {
+    case "choice":
+      return { enum: of.choices };
+    case "integer":
+      return { anyOf: [integer, { type: "string", pattern: "^[0-9]+$" }] };
+    case "duration":
+      return measured(durationUnits);
+    case "bytes":
+      return measured(byteUnits);
+    case "list":
+      return { anyOf: [{ type: "array", items: { type: "string" } }, { type: "string" }] };
+    default:
+      return { type: "string" };
+  }
+}
+
+/** Each value as people write it, its unit, and where it came from; a secret is never among them. */
+export function explained({ values, from }: Config) {
+  return optionNames.map((name) => {
+    const of = row(name);
+    const value = of.secret && values[name] !== null ? "(not shown)" : values[name];
+    const text = value === null ? "none" : of.secret ? String(value) : valueText(of, value);
+    return { name, value, text, unit: of.unit, kind: from[name].kind, from: from[name].name };
+  });
 }

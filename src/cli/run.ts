@@ -4,6 +4,7 @@
  */
 import { nearest } from "../lib/nearest.ts";
 import { backup, restore } from "./backup.ts";
+import { config } from "./config.ts";
 import { Exit, exitOf, exitTable } from "./exit.ts";
 import { helpText, version } from "./help.ts";
 import { serve } from "./serve.ts";
@@ -18,6 +19,10 @@ const commands: Record<string, Command> = {
   verify: { help: "Read all of the data folder, change nothing, say what is whole. [--json]", run: verify },
   backup: { help: "TO: copy the data, beside the daemon. [--namespace NAME] [--json]", run: backup },
   restore: { help: "FROM: put a backup in the place of the data folder. [--json]", run: restore },
+  config: {
+    help: "check | print | schema: what serve would take, and where each value came from. [--json]",
+    run: config,
+  },
   help: { help: "Print this.", run: () => print(help()) },
   version: { help: "Print the version.", run: () => print(`${version}\n`) },
 };
