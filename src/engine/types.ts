@@ -12,6 +12,8 @@ export type Caller = {
   ackedThrough: number;
   /** Ends a wait early (the client went away). */
   signal?: AbortSignal;
+  /** Ends a wait early too, with an answer as things then stand. */
+  enough?: AbortSignal;
 };
 
 /** `ok` is the output as JSON text: it was written once, and is sent and kept as it is. */

@@ -19,8 +19,9 @@ export type Waiter = {
   /** The task or the worker it waits for. */
   key: string;
   done: boolean;
-  /** Hears that the caller went away. */
+  /** Hears that the caller went away, or has waited enough. */
   onAbort: () => void;
+  onEnough: () => void;
 };
 
 export class Waits {
@@ -56,13 +57,15 @@ export class Waits {
       if (!this.#claims.has(key)) dispatch.waitForClaim(slot);
     }
     const onAbort = () => this.#forget(waiter);
-    const waiter: Waiter = { operation, input, caller, sink, key, done: false, onAbort };
+    const onEnough = () => this.#end(waiter);
+    const waiter: Waiter = { operation, input, caller, sink, key, done: false, onAbort, onEnough };
     const waiters = this.#waitersOf(operation);
     const others = waiters.get(key);
     if (others === undefined) waiters.set(key, new Set([waiter]));
     else others.add(waiter);
     this.#ends.push(this.clock.monotonic() + waitMs, waiter);
     caller.signal?.addEventListener("abort", onAbort, { once: true });
+    caller.enough?.addEventListener("abort", onEnough, { once: true });
     return true;
   }
 
@@ -75,6 +78,7 @@ export class Waits {
     waiter.done = true;
     // A connection's signal lives for as long as it does; what it holds must not grow.
     waiter.caller.signal?.removeEventListener("abort", waiter.onAbort);
+    waiter.caller.enough?.removeEventListener("abort", waiter.onEnough);
     const waiters = this.#waitersOf(waiter.operation);
     const others = waiters.get(waiter.key);
     others?.delete(waiter);

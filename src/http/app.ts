@@ -9,6 +9,7 @@ import { errorTable, problem } from "../wire/errors.ts";
 import { explainInWords } from "../wire/explain.ts";
 import { limits } from "../wire/limits.ts";
 import { addressErrors, pathOf, type Route } from "./address.ts";
+import { frames, framesPath } from "./frames.ts";
 import { health } from "./health.ts";
 import type { Port } from "./port.ts";
 import { problemOfError, problemResponse, Refusal, refuse } from "./problems.ts";
@@ -32,7 +33,8 @@ export const routes = (port: Port) =>
     .use(state(port))
     .use(workers(port))
     .use(tasks(port))
-    .use(queues(port));
+    .use(queues(port))
+    .use(frames(port));
 
 export const createApp = (port: Port, { guard, version, report }: AppOptions) => {
   const known: Route[] = [];
@@ -58,7 +60,7 @@ export const createApp = (port: Port, { guard, version, report }: AppOptions) =>
       if (errors.length > 0) {
         return problemResponse(problem("invalid-input", explainInWords(errors), { errors }));
       }
-      if (request.method === "POST") return refusedBody(headers);
+      if (request.method === "POST") return refusedBody(headers, bodyBytesMax(request.url));
     })
     .onParse(({ request }) => readJson(request))
     .onError(({ code, error, request }) =>
@@ -93,16 +95,18 @@ const preflight = (origin: string) =>
     headers: {
       "access-control-allow-origin": origin,
       "access-control-allow-methods": "GET, POST, DELETE",
-      "access-control-allow-headers": "authorization, content-type, idempotency-key, cortex-namespace",
+      "access-control-allow-headers":
+        "authorization, content-type, idempotency-key, cortex-namespace, cortex-session, cortex-connection",
       "access-control-max-age": "600",
       vary: "origin",
     },
   });
 
 /** Refuses a body by its headers, before a byte of it is read. */
-function refusedBody(headers: Headers): Response | undefined {
+function refusedBody(headers: Headers, bytesMax: number): Response | undefined {
   const length = headers.get("content-length");
-  if (Number(length) > limits.bodyBytesMax) return tooLarge(`The body has ${length} bytes`);
+  if (Number(length) > bytesMax)
+    return refuse("payload-too-large", `The body has ${length} bytes; at most ${bytesMax} are taken.`);
   const hasBody = length === null ? headers.has("transfer-encoding") : length !== "0";
   if (!hasBody) return;
   const type = headers.get("content-type");
@@ -124,8 +128,9 @@ function isJson(type: string): boolean {
   return charset === undefined || /^utf-?8$/i.test(charset);
 }
 
-const tooLarge = (what: string) =>
-  refuse("payload-too-large", `${what}; at most ${limits.bodyBytesMax} are taken.`);
+/** A frame is no larger here than over the WebSocket. */
+const bodyBytesMax = (url: string) =>
+  pathOf(url) === framesPath ? limits.frameBytesMax : limits.bodyBytesMax;
 
 /** Fatal: what is not UTF-8 would else be stored with replacement characters in its place. */
 const utf8 = new TextDecoder("utf-8", { fatal: true });
@@ -134,8 +139,9 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 async function readJson(request: Request): Promise<unknown> {
   const bytes = await request.bytes();
   // Without a length in the headers only the read can tell.
-  if (bytes.length > limits.bodyBytesMax) {
-    throw new Refusal("payload-too-large", `The body has more than ${limits.bodyBytesMax} bytes.`);
+  const bytesMax = bodyBytesMax(request.url);
+  if (bytes.length > bytesMax) {
+    throw new Refusal("payload-too-large", `The body has more than ${bytesMax} bytes.`);
   }
   if (bytes.length === 0) return null;
   let text: string;

@@ -14,7 +14,7 @@ import { commonErrors, mutationErrors, type OperationName, objects, operations }
 import { labelPattern } from "../wire/schema.ts";
 import { routes } from "./app.ts";
 import type { Port } from "./port.ts";
-import { responseSamples } from "./samples.ts";
+import { requestSamples, responseSamples } from "./samples.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: a JSON document of many shapes, checked by a validator in a test
 type Json = any;
@@ -27,6 +27,7 @@ const tags = [
   { name: "workers", description: "Register, stay alive, drain, leave." },
   { name: "queues", description: "Which there are, and what waits in them." },
   { name: "state", description: "The whole at one moment." },
+  { name: "frames", description: "Many operations in one request, as over the WebSocket." },
   { name: "health", description: "Alive, ready, and how it fares." },
 ];
 
@@ -102,7 +103,12 @@ function mendOperation(path: string, written: Json): Json {
     const schema = mendSchema(requestBody.content["application/json"].schema);
     mended.requestBody = {
       required: schema.anyOf !== undefined || (schema.required ?? []).length > 0,
-      content: { "application/json": { schema, example: bodyExample(schema, row?.example) } },
+      content: {
+        "application/json": {
+          schema,
+          example: requestSamples[written.operationId] ?? bodyExample(schema, row?.example),
+        },
+      },
     };
   }
   const codes: ErrorCode[] = ["forbidden-host", "forbidden-origin", "invalid-input", "internal"];
@@ -110,6 +116,7 @@ function mendOperation(path: string, written: Json): Json {
   if (row !== undefined) codes.push(...row.errors, ...commonErrors);
   if (row?.kind === "mutation") codes.push(...mutationErrors);
   if (requestBody !== undefined) codes.push(...bodyErrors);
+  if (written.operationId === "frames") codes.push("greeting-expected", "unsupported-protocol");
   mended.responses = { ...successes(written.operationId, responses), ...refusals(codes) };
   return mended;
 }

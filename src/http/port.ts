@@ -6,6 +6,7 @@ import type { Answer, Caller } from "../engine/types.ts";
 import type { MetricsView, ReadyView } from "../wire/http.ts";
 import type { CoreOperationName } from "../wire/operations.ts";
 import type { HealthView } from "../wire/state.ts";
+import type { FramePort } from "./posts.ts";
 
 export type TablePage = {
   /** Records as JSON texts. */
@@ -14,7 +15,7 @@ export type TablePage = {
   revision: number;
 };
 
-export type Port = {
+export type Port = FramePort & {
   /** Validates the input, runs the operation, and answers once its entry is durable. */
   call(operation: CoreOperationName, input: unknown, caller: Caller): Promise<Answer>;
   health(): HealthView;

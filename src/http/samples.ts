@@ -89,6 +89,11 @@ type Sample = {
   words?: Record<string, string>;
 };
 
+/** What is sent to a route that no operation describes. */
+export const requestSamples: Record<string, unknown> = {
+  frames: [{ op: "task.submit", seq: 1, input: { queue: "mail", type: "send" } }],
+};
+
 export const responseSamples: Record<string, Sample> = {
   taskSubmit: {
     ok: queued,
@@ -125,6 +130,7 @@ export const responseSamples: Record<string, Sample> = {
     },
     words: { 200: "The overview, a page of a table, or the whole state as lines." },
   },
+  frames: { ok: [{ seq: 1, ok: { id: "1042-0", state: "queued", duplicate: false } }] },
   health: {
     ok: {
       status: "ok",

@@ -136,6 +136,12 @@ export const errorTable = {
     retryable: false,
     hint: "Send session.hello first.",
   },
+  "connection-needed": {
+    status: 400,
+    title: "The operation needs a connection that the daemon can push to",
+    retryable: false,
+    hint: "Send it over the WebSocket: over HTTP there are no watches, and a worker claims its tasks.",
+  },
   "unsupported-protocol": {
     status: 400,
     title: "The protocol version is not supported",

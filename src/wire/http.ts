@@ -79,6 +79,30 @@ export const MetricsView = Closed({
 });
 export type MetricsView = Static<typeof MetricsView>;
 
+const FrameRequest = Type.Object(
+  {
+    op: Type.String({ description: "The operation's name." }),
+    seq: Type.Integer({ minimum: 1, description: "Numbers the operations of the session." }),
+    input: Type.Optional(Json("The operation's input.")),
+    ackedThrough: Type.Optional(Type.Integer({ minimum: 0, description: "Answers that have arrived." })),
+  },
+  { additionalProperties: false },
+);
+const FrameReply = Type.Object({
+  seq: Nullable(Type.Integer({ description: "The request's; null where none could be read." })),
+  ok: Type.Optional(Json("The operation's output.")),
+  error: Type.Optional(Json("Or the problem.")),
+});
+export const FrameHeaders = Type.Object({
+  "cortex-session": Type.Optional(Name("The session: the same as over the WebSocket.")),
+  "cortex-connection": Type.Optional(
+    Name("The connection within it, chosen by the client; it begins with session.hello."),
+  ),
+});
+/** One message is a frame too. */
+export const FrameBody = Type.Union([FrameRequest, Type.Array(FrameRequest)]);
+export const FrameAnswer = Type.Array(FrameReply);
+
 /** The body of every refusal (RFC 9457). */
 export const ProblemBody = Type.Object(
   {

@@ -5,7 +5,7 @@
  *
  * kind: `mutation` is one transaction and one log entry, and its answer is kept for a repeated request;
  * `volatile` changes what need not survive (a heartbeat, progress) and writes no entry; `read` changes
- * nothing; `session` belongs to one connection and exists over the WebSocket alone.
+ * nothing; `session` belongs to one connection and has no route of its own.
  */
 import type { Static, TSchema } from "@sinclair/typebox";
 import type { ErrorCode } from "./errors.ts";
@@ -256,7 +256,7 @@ export const operations = {
     scope: "work",
     input: workers.WorkerCredit,
     output: workers.WorkerRef,
-    errors: ["unknown-worker"],
+    errors: ["unknown-worker", "connection-needed"],
     summary: "Say how many tasks the worker on this connection will hold by push.",
     example: { workerId: "worker-001", credit: 2 },
   },
@@ -265,7 +265,7 @@ export const operations = {
     scope: "read",
     input: state.WatchStart,
     output: state.WatchStarted,
-    errors: [],
+    errors: ["connection-needed"],
     summary: "Get an event for every change that fits, from now on.",
     example: { watchId: "mail", queue: "mail" },
   },
@@ -274,7 +274,7 @@ export const operations = {
     scope: "read",
     input: state.WatchStop,
     output: state.WatchStopped,
-    errors: [],
+    errors: ["connection-needed"],
     summary: "End a watch.",
     example: { watchId: "mail" },
   },

@@ -5,7 +5,7 @@ import { Value } from "@sinclair/typebox/value";
 import { responseSamples } from "../../src/http/samples.ts";
 import { errorTable } from "../../src/wire/errors.ts";
 import { explain } from "../../src/wire/explain.ts";
-import { MetricsView, ReadyView } from "../../src/wire/http.ts";
+import { FrameAnswer, MetricsView, ReadyView } from "../../src/wire/http.ts";
 import { commonErrors, type OperationName, operationNames, operations } from "../../src/wire/operations.ts";
 import { HealthView } from "../../src/wire/state.ts";
 import { Task } from "../../src/wire/tasks.ts";
@@ -59,7 +59,7 @@ describe("openapi", () => {
   test("openapi - has every operation that is not of one connection, each once", () => {
     const wanted = operationNames.filter((name) => operations[name].kind !== "session").map(operationId);
     const ids = listed.map(({ operation }) => operation.operationId);
-    expect([...ids].sort()).toEqual([...wanted, "health", "ready", "metrics", "prometheus"].sort());
+    expect([...ids].sort()).toEqual([...wanted, "health", "ready", "metrics", "prometheus", "frames"].sort());
   });
 
   test("openapi - lists the paths of the interface", () => {
@@ -89,6 +89,7 @@ describe("openapi", () => {
         "POST /api/workers/heartbeat",
         "POST /api/workers/register",
         "POST /api/workers/unregister",
+        "POST /api/frames",
       ].sort(),
     );
   });
@@ -162,6 +163,7 @@ describe("openapi", () => {
 
   test("openapi - every answer in an example is one that the operation gives", () => {
     const views: Record<string, Json> = { health: HealthView, ready: ReadyView, metrics: MetricsView };
+    views.frames = FrameAnswer;
     for (const name of operationNames) views[operationId(name)] = operations[name].output;
     views.taskSubmit = Task;
     for (const [id, sample] of Object.entries(responseSamples)) {

@@ -51,7 +51,7 @@ describe("http swagger", () => {
       await page.goto(`${w.url}/swagger`);
       const operation = page.locator("#operations-tasks-taskSubmit");
       await operation.waitFor();
-      expect(await page.locator(".opblock").count()).toBe(24);
+      expect(await page.locator(".opblock").count()).toBe(25);
       await operation.locator(".opblock-summary").click();
       await operation.getByRole("button", { name: "Try it out" }).click();
       await operation.getByRole("button", { name: "Execute" }).click();

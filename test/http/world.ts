@@ -5,6 +5,7 @@
 import type { Caller } from "../../src/engine/types.ts";
 import { type App, createApp } from "../../src/http/app.ts";
 import type { Port } from "../../src/http/port.ts";
+import type { FramePort } from "../../src/http/posts.ts";
 import { responseSamples } from "../../src/http/samples.ts";
 import { type HttpServer, serveHttp } from "../../src/http/serve.ts";
 import { createGuard, type Guard } from "../../src/lib/guard.ts";
@@ -81,6 +82,8 @@ export function world(options: Options = {}): World {
   };
 
   const port: Port = options.port ?? {
+    // Frames are tried over the real engine.
+    ...({ onTurn() {} } as unknown as FramePort),
     async call(operation, input, caller) {
       const call = { operation, input, caller };
       calls.push(call);
