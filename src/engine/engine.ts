@@ -111,8 +111,7 @@ export class Engine {
   async start(onProgress: (done: number, total: number) => void = () => {}): Promise<Recovered> {
     const loader = new Loader(this.store);
     const recovered = await this.#log.open({
-      row: (part, key, text) => loader.put(part, key, text),
-      entry: (text) => loader.entry(text),
+      lines: (text) => loader.entry(text),
       progress: onProgress,
     });
     loader.end();

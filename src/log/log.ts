@@ -30,9 +30,8 @@ export type Appended =
 
 /** Takes what the log holds, oldest first: the image's rows, then the entries after it. */
 export type RecoverySink = {
-  row(part: string, key: string, text: string): void;
-  /** One whole entry, header and changes. */
-  entry(text: string): void;
+  /** Rows, as lines that put them, or whole entries, header and changes; many at a time. */
+  lines(text: string): void;
   /** For the terminal: how far recovery is, in rows and batches. */
   progress(done: number, total: number): void;
 };

@@ -18,8 +18,7 @@ export type ToThread =
 
 /** Answers of one log come in the order of its questions; "taken" has none. */
 export type FromThread =
-  | { kind: "rows"; log: number; part: string; cells: string[] }
-  | { kind: "entries"; log: number; texts: string[] }
+  | { kind: "lines"; log: number; text: string }
   | { kind: "progress"; log: number; done: number; total: number }
   | {
       kind: "answer";

@@ -27,16 +27,16 @@ import {
   splitEntries,
 } from "./format.ts";
 import { LogError, newerFormat } from "./log.ts";
-import type { Image, Storage } from "./storage.ts";
+import type { Image, Row, Storage } from "./storage.ts";
 
-const rowsPerPage = 4096;
+/** Small pages, for what a record keeps of a page's text keeps the whole text in memory. */
+const rowsPerPage = 256;
+const charsPerText = 64 * 1024;
 const bytesPerPage = 1024 * 1024;
 
-/** A RecoverySink by the page, so that pages can cross to another thread and be waited for. */
+/** A RecoverySink that can be waited for, so that pages can cross to another thread: as one text they cross cheapest. */
 export type PageSink = {
-  /** Rows of one part: key, text, key, text, … */
-  rows(part: string, cells: string[]): void | Promise<void>;
-  entries(texts: string[]): void | Promise<void>;
+  lines(text: string): void | Promise<void>;
   progress(done: number, total: number): void;
 };
 
@@ -113,17 +113,17 @@ async function readAll(
   sink.progress(0, total);
 
   for await (const page of rowPages(storage, "image")) {
-    for (const { part, cells } of page) {
-      await sink.rows(part, cells);
-      done += cells.length / 2;
-    }
+    let text = "";
+    for (const [part, key, cell] of page) text += `+${part}\t${key}\t${cell}\n`;
+    await sink.lines(text);
+    done += page.length;
     sink.progress(done, total);
   }
 
   const chain = new Chain(meta, mark);
   let logBytes = 0;
   for await (const page of logPages(storage)) {
-    const texts: string[] = [];
+    let text = "";
     for (const row of page) {
       const problem = chain.problem(row);
       if (problem !== null) {
@@ -135,9 +135,13 @@ async function readAll(
       logBytes += row.text.length;
       if (row.last <= meta.imageTo) continue;
       options.tail?.(row, readChanges(row.text));
-      for (const entry of splitEntries(row.text)) texts.push(entry);
+      text += row.text;
+      if (text.length >= charsPerText) {
+        await sink.lines(text);
+        text = "";
+      }
     }
-    if (texts.length > 0) await sink.entries(texts);
+    if (text !== "") await sink.lines(text);
     done += page.length;
     sink.progress(Math.min(done, total), total);
   }
@@ -221,28 +225,19 @@ async function isTornTail(storage: Storage, meta: Meta, mark: Mark, row: LogRow)
   return (await storage.readLog(row.first, 1)).length === 0;
 }
 
-type PartRows = { part: string; cells: string[] };
-
-/** The rows of an image, verified, each page by its parts. */
-async function* rowPages(storage: Storage, image: Image): AsyncGenerator<PartRows[]> {
+/** The rows of an image, verified. */
+async function* rowPages(storage: Storage, image: Image): AsyncGenerator<Row[]> {
   let after: { part: string; key: string } | null = null;
   for (;;) {
     const page = await storage.readRows(image, after, rowsPerPage);
     const end = page.at(-1);
     if (end === undefined) return;
-    const parts: PartRows[] = [];
-    let current: PartRows | undefined;
     for (const [part, key, text, check] of page) {
       if (rowCheck(part, key, text) !== check) {
         throw new Damage(`row ${JSON.stringify(key)} of ${part} (${image}) has a wrong checksum`);
       }
-      if (current?.part !== part) {
-        current = { part, cells: [] };
-        parts.push(current);
-      }
-      current.cells.push(key, text);
     }
-    yield parts;
+    yield page;
     after = { part: end[0], key: end[1] };
   }
 }
@@ -325,7 +320,7 @@ export async function inspect(storage: Storage, slots?: readonly string[]): Prom
   const isIntact = async (image: Image) => {
     try {
       for await (const page of rowPages(storage, image)) {
-        if (image === "image") for (const { cells } of page) rowCount += cells.length / 2;
+        if (image === "image") rowCount += page.length;
       }
       return true;
     } catch (error) {

@@ -141,8 +141,7 @@ async function prove(folder: string): Promise<{ revision: number; ceiling: numbe
   const log = openLog({ strategy: "wal", folder, sync: "always" });
   const loader = new Loader(createStore());
   const { revision, ceiling } = await log.open({
-    row: (part, key, text) => loader.put(part, key, text),
-    entry: (text) => loader.entry(text),
+    lines: (text) => loader.entry(text),
     progress() {},
   });
   loader.end();

@@ -198,14 +198,8 @@ export class ThreadLog implements Log {
 
   #hear(message: FromThread): void {
     switch (message.kind) {
-      case "rows": {
-        const { part, cells } = message;
-        for (let i = 0; i < cells.length; i += 2) this.#sink!.row(part, cells[i]!, cells[i + 1]!);
-        this.thread.post({ kind: "taken", log: this.#number });
-        return;
-      }
-      case "entries":
-        for (const text of message.texts) this.#sink!.entry(text);
+      case "lines":
+        this.#sink!.lines(message.text);
         this.thread.post({ kind: "taken", log: this.#number });
         return;
       case "progress":

@@ -97,8 +97,7 @@ class KeptLog {
 
   async #open() {
     const recovered = await this.#writer.openPages({
-      rows: (part, cells) => this.#page({ kind: "rows", log: this.number, part, cells }),
-      entries: (texts) => this.#page({ kind: "entries", log: this.number, texts }),
+      lines: (text) => this.#page({ kind: "lines", log: this.number, text }),
       progress: (done, total) => say({ kind: "progress", log: this.number, done, total }),
     });
     this.#storage.isPolite = false;

@@ -124,15 +124,7 @@ export class LogWriter implements Log {
   }
 
   open(sink: RecoverySink): Promise<Recovered> {
-    return this.openPages({
-      rows(part, cells) {
-        for (let i = 0; i < cells.length; i += 2) sink.row(part, cells[i]!, cells[i + 1]!);
-      },
-      entries(texts) {
-        for (const text of texts) sink.entry(text);
-      },
-      progress: (done, total) => sink.progress(done, total),
-    });
+    return this.openPages(sink);
   }
 
   /** open(), by the page. */

@@ -73,7 +73,7 @@ test("terminal - away from a terminal, progress is at most one line a second", (
 async function folderOfTasks(count: number): Promise<string> {
   const folder = temporaryFolder();
   const log = openLog({ strategy: "wal", sync: "interval", folder });
-  await log.open({ row() {}, entry() {}, progress() {} });
+  await log.open({ lines() {}, progress() {} });
   const perBatch = 1000;
   for (let first = 1; first <= count; first += perBatch) {
     let text = "";

@@ -104,7 +104,7 @@ export class FakeLog implements Log {
   constructor(readonly disk = new Disk()) {}
 
   async open(sink: RecoverySink): Promise<Recovered> {
-    for (const { text } of this.disk.batches) sink.entry(text);
+    for (const { text } of this.disk.batches) sink.lines(text);
     sink.progress(1, 1);
     const headers = this.disk.batches.flatMap(({ text }) => text.match(/^@.*$/gm) ?? []);
     const [, at, clock] = (headers.at(-1) ?? "@0\t0\t0").slice(1).split("\t").map(Number);

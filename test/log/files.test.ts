@@ -10,6 +10,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   truncateSync,
   unlinkSync,
   writeFileSync,
@@ -368,6 +369,28 @@ describe("one process a folder", () => {
   });
 });
 
+describe("the write-ahead file", () => {
+  test("sqlite - it is written from its start again, and grows no further while batches come", async () => {
+    const folder = newFolder();
+    const storage = new SqliteStorage(folder);
+    await storage.open();
+    const size = () => statSync(join(folder, "cortex.db-wal")).size;
+    const text = "x".repeat(1024 * 1024);
+    const fill = async (count: number) => {
+      for (let i = 0; i < count; i++) {
+        await storage.commit({ log: { first: 1, last: 1, text: `${i}${text}`, checks: "", hash: "" } }, true);
+        await storage.tidy(false);
+      }
+    };
+    await fill(40);
+    const grown = size();
+    expect(grown).toBeLessThan(24 * 1024 * 1024);
+    await fill(80);
+    expect(size()).toBe(grown);
+    await storage.close();
+  });
+});
+
 describe("a thread that dies", () => {
   const dying: [string, string][] = [
     ["throws", "throw new Error('boom')"],
@@ -555,10 +578,10 @@ describe("the executable", () => {
       join(source, "main.ts"),
       `import { openLog } from "./log/open.ts";
        const log = openLog({ strategy: "wal", folder: "data", sync: "always" });
-       await log.open({ row() {}, entry() {}, progress() {} });
+       await log.open({ lines() {}, progress() {} });
        console.log(JSON.stringify(await log.append({ first: 1, last: 1, text: "@1\\t1\\t1\\ttest\\ttester\\n+tasks\\ta\\tb\\n" }, 0)));
        const second = openLog({ strategy: "wal", folder: "data", sync: "always" });
-       console.log(await second.open({ row() {}, entry() {}, progress() {} }).then(() => "opened", (error) => error.code));
+       console.log(await second.open({ lines() {}, progress() {} }).then(() => "opened", (error) => error.code));
        await log.stop();`,
     );
     const binary = join(root, "cortexd");

@@ -1,5 +1,5 @@
 /** What a log must give back, kept plainly: every entry, and the state they add up to. */
-import { readChanges, readHeader } from "../../src/log/format.ts";
+import { readChanges, readHeader, splitEntries } from "../../src/log/format.ts";
 import type { Batch, RecoverySink } from "../../src/log/log.ts";
 
 export type State = Map<string, string>;
@@ -39,15 +39,12 @@ export const sorted = (state: State) => [...state].sort(([a], [b]) => (a < b ? -
 export class Rebuilt implements RecoverySink {
   readonly state: State = new Map();
   readonly entries: number[] = [];
-  rowCount = 0;
   progressed: [number, number][] = [];
 
-  row(part: string, key: string, text: string): void {
-    this.rowCount++;
-    this.state.set(`${part}\t${key}`, text);
-  }
-  entry(text: string): void {
-    this.entries.push(readHeader(text).revision);
+  lines(text: string): void {
+    for (const entry of splitEntries(text)) {
+      if (entry.startsWith("@")) this.entries.push(readHeader(entry).revision);
+    }
     applyText(this.state, text);
   }
   progress(done: number, total: number): void {

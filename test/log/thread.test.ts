@@ -11,7 +11,7 @@ afterAll(() => rmSync(root, { recursive: true, force: true }));
 let folderCount = 0;
 const newFolder = () => join(root, `data-${folderCount++}`);
 
-const sink = { row() {}, entry() {}, progress() {} };
+const sink = { lines() {}, progress() {} };
 const batch = (revision: number): Batch => ({
   first: revision,
   last: revision,
