@@ -8,12 +8,19 @@ import type { CoreOperationName, Input, Output } from "../src/wire/operations.ts
 import type { State, Welcome } from "../src/wire/state.ts";
 import type { LeaseView, TaskError, TaskStanding, TaskSubmit, TaskSubmitted } from "../src/wire/tasks.ts";
 import type { Worker } from "../src/wire/workers.ts";
-import { type CallOptions, Session, type SessionOptions, type SessionState } from "./connection.ts";
+import {
+  type CallOptions,
+  Session,
+  type SessionOptions,
+  type SessionState,
+  type Transports,
+} from "./connection.ts";
 import { ClientError, CortexError } from "./errors.ts";
 import { Emitter } from "./events.ts";
+import { httpRequests, type TransportChoice } from "./http.ts";
 import { type Gap, iterate, type WatchEvent, Watches, type WatchFilter } from "./state.ts";
 import { type Caller, Submitted, SubmittedAll, TaskHandle } from "./tasks.ts";
-import { type Environment, machine, type Transport, webSocket } from "./transport.ts";
+import { type Environment, machine, type Transport, type TransportName, webSocket } from "./transport.ts";
 import {
   type AssignedTask,
   type FailOptions,
@@ -24,6 +31,11 @@ import {
 } from "./workers.ts";
 
 export type ClientOptions = Partial<Omit<SessionOptions, "client">> & {
+  /**
+   * auto: the WebSocket and, where it cannot be had, HTTP until it can. Or one of them alone; or what is to take
+   * their places. Default auto.
+   */
+  transport?: TransportChoice | Transport | Transports | undefined;
   /** Given: this client is a worker, and tasks are pushed to it. */
   workerId?: string | undefined;
   kind?: WorkerOptions["kind"];
@@ -33,7 +45,6 @@ export type ClientOptions = Partial<Omit<SessionOptions, "client">> & {
   capacity?: WorkerOptions["capacity"];
   /** Name and version of the program, for the daemon's log. */
   client?: string | undefined;
-  transport?: Transport;
   environment?: Environment;
 };
 
@@ -42,8 +53,11 @@ export type ClientEvents = {
   task_assigned: AssignedTask;
   /** A lease ended before its work did; the task's signal is aborted. */
   task_aborted: { task: AssignedTask; reason: LostReason; detail: string };
-  /** The greeting, and the registration of a worker, were answered: on every new connection. */
-  connected: Welcome;
+  /**
+   * The greeting, and the registration of a worker, were answered: on every new connection. Over HTTP nothing is
+   * pushed: a worker claims, and watches pause; they are told a gap when the WebSocket is back.
+   */
+  connected: Welcome & { transport: TransportName };
   disconnected: { detail: string };
   reconnecting: { attempt: number; delayMs: number };
   /** The client is of no more use. */
@@ -86,7 +100,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
         retrying: (attempt, delayMs) => this.emit("reconnecting", { attempt, delayMs }),
         error: (error) => this.emit("error", error),
       },
-      options.transport ?? webSocket,
+      transportsOf(options.transport),
       this.environment,
     );
     this.#watches = new Watches(this.#session);
@@ -102,6 +116,16 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
 
   get state(): SessionState {
     return this.#session.state;
+  }
+
+  /** What carries the connection; null: there is none. */
+  get transport(): TransportName | null {
+    return this.#session.transport;
+  }
+
+  /** How long one request waits for a result: proxies end HTTP requests that are quiet for a minute. */
+  get waitMs(): number {
+    return this.#session.pushes ? 60_000 : 25_000;
   }
 
   /**
@@ -202,6 +226,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
   /** Leaves as a worker; what it holds goes back to its queue. */
   async unregister(options?: CallOptions): Promise<Output<"worker.unregister">> {
     if (this.workerId === null) throw new ClientError("not-held", "this client is no worker");
+    this.#registration?.leave();
     return this.call("worker.unregister", { workerId: this.workerId }, options);
   }
 
@@ -337,7 +362,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const waiter of waiting) waiter.resolve(welcome);
-    this.emit("connected", welcome);
+    this.emit("connected", { ...welcome, transport: this.transport as TransportName });
   }
 
   #close(error: Error): void {
@@ -355,4 +380,12 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
     this.#watches.closed(error);
     this.emit("closed", { error });
   }
+}
+
+function transportsOf(choice: ClientOptions["transport"] = "auto"): Transports {
+  if (typeof choice === "object") return "connect" in choice ? { websocket: choice } : choice;
+  const transports: Transports = {};
+  if (choice !== "http") transports.websocket = webSocket;
+  if (choice !== "websocket") transports.http = httpRequests;
+  return transports;
 }

@@ -5,9 +5,12 @@
  *
  *   idle -> connecting -> connected -> disconnected -> connecting -> ...      close() or a fatal refusal -> closed
  *
+ * The WebSocket comes first. Where it cannot be had and the daemon answers over HTTP, the session goes on there, and
+ * looks for the WebSocket now and then; changing over, either way, is a reconnect like any other.
+ *
  * Three sorts of operations. A mutation is repeated under its seq: the daemon recognises session and seq, and gives
  * the first answer again. A read is repeated because that harms nothing. What is bound to one connection (the
- * greeting, a ping, a watch, a worker's registration) is never repeated: the next connection gets its own.
+ * greeting, a ping, a watch, a worker's registration or claim) is never repeated: the next connection gets its own.
  */
 import { type ErrorCode, type Problem, problem } from "../src/wire/errors.ts";
 import { type EventMessage, protocolVersion } from "../src/wire/frames.ts";
@@ -15,12 +18,16 @@ import { limits } from "../src/wire/limits.ts";
 import { type CoreOperationName, type Input, type Output, operations } from "../src/wire/operations.ts";
 import type { Welcome } from "../src/wire/state.ts";
 import { ClientError, CortexError } from "./errors.ts";
-import type { Connection, Environment, Timer, Transport } from "./transport.ts";
+import { addresses } from "./http.ts";
+import type { Connection, Environment, Handlers, Timer, Transport, TransportName } from "./transport.ts";
+import { Waiting } from "./waiting.ts";
 
 export type SessionState = "idle" | "connecting" | "connected" | "disconnected" | "closed";
 
 export type SessionOptions = {
   url: string;
+  /** Where HTTP is, for when the WebSocket cannot be had. Default: what `url` suggests. */
+  httpUrl?: string | undefined;
   token?: string | undefined;
   namespace?: string | undefined;
   /** Name and version of the program, for the daemon's log. */
@@ -51,7 +58,12 @@ export type CallOptions = {
 };
 
 /** What the session lets its users do beside calling: operations bound to the connection. */
-type BoundOperation = "session.ping" | "worker.credit" | "watch.start" | "watch.stop" | "worker.register";
+type BoundOperation =
+  | ("session.ping" | "worker.credit" | "watch.start" | "watch.stop")
+  | ("worker.register" | "worker.heartbeat" | "task.claim");
+
+/** What a session may be carried by; at least one. */
+export type Transports = { [N in TransportName]?: Transport };
 
 const read = 0;
 const mutation = 1;
@@ -62,7 +74,9 @@ type Repetition = typeof read | typeof mutation | typeof bound | typeof boundMut
 const never = -1;
 
 /** One operation without its answer. */
-class Pending {
+export class Pending {
+  /** How long it asked the daemon to wait. */
+  waitMs = 0;
   /** Its place among the session's mutations. */
   ordinal = 0;
   /** When it first left this process. */
@@ -84,6 +98,12 @@ class Pending {
 const bufferedBytesMax = 8 * 1024 * 1024;
 /** The daemon forgets answers at this age; some time is left for the way there. */
 const repeatableMs = limits.answerAgeMsMax - 30_000;
+/** So many attempts in a row without a WebSocket that lasts, and HTTP is tried. */
+const failuresBeforeHttp = 3;
+/** A WebSocket that was held for so long lasts. */
+const lastingMs = 10_000;
+/** How long after the change to HTTP the WebSocket is looked for; the wait doubles with each look in vain. */
+const lookMs = { first: 5000, max: 60_000 };
 /** A UTF-16 unit is at most three bytes of UTF-8. */
 const bytesPerUnitMax = 3;
 
@@ -96,7 +116,8 @@ export class Session {
 
   readonly #options: SessionOptions;
   readonly #handlers: SessionHandlers;
-  readonly #transport: Transport;
+  readonly #transports: Transports;
+  readonly #addresses: Record<TransportName, string>;
   readonly #environment: Environment;
 
   #seq = 0;
@@ -106,6 +127,8 @@ export class Session {
   #first: Pending[] = [];
   #queue: Pending[] = [];
   #queueHead = 0;
+  /** What waits and is no read, over HTTP: each goes by itself. */
+  #alone: Pending[] = [];
   /** The mutations in the order of seq; those before the head have their answer. */
   #mutations: Pending[] = [];
   #mutationsHead = 0;
@@ -114,8 +137,20 @@ export class Session {
   #ackedSent = 0;
 
   #connection: Connection | null = null;
+  /** What carries the connection that is, was last, or is being tried. */
+  #carrier: TransportName;
+  /** What the next attempt tries first. */
+  #next: TransportName;
+  /** WebSockets in a row that could not be had, or did not last. */
+  #failures = 0;
+  #lookMs = lookMs.first;
+  #lookTimer: Timer = null;
+  /** A WebSocket that is tried while HTTP carries the session. */
+  #looking: Connection | null = null;
+  readonly #waiting: Waiting;
   /** The number of the connection, so that what an old one still says is not heard. */
   #epoch = 0;
+  #connectionCount = 0;
   #attempts = 0;
   #ceilingMs = 0;
   #welcomedAt = never;
@@ -136,13 +171,17 @@ export class Session {
   constructor(
     options: SessionOptions,
     handlers: SessionHandlers,
-    transport: Transport,
+    transports: Transports,
     environment: Environment,
   ) {
     this.#options = options;
     this.#handlers = handlers;
-    this.#transport = transport;
+    this.#transports = transports;
+    this.#addresses = addresses(options.url, options.httpUrl);
+    this.#carrier = transports.websocket === undefined ? "http" : "websocket";
+    this.#next = this.#carrier;
     this.#environment = environment;
+    this.#waiting = new Waiting(environment);
     this.id = randomId(environment);
   }
 
@@ -150,6 +189,21 @@ export class Session {
   get ackedThrough(): number {
     const oldest = this.#mutations[this.#mutationsHead];
     return oldest === undefined ? this.#mutationSeq : oldest.seq - 1;
+  }
+
+  /** What carries the connection; null: there is none. */
+  get transport(): TransportName | null {
+    return this.state === "connected" ? this.#carrier : null;
+  }
+
+  /** Whether the daemon can speak unasked on this connection. */
+  get pushes(): boolean {
+    return this.#connection !== null && this.#connection.apart === undefined;
+  }
+
+  /** Whether there ever may be a connection on which it can. */
+  get mayPush(): boolean {
+    return this.#transports.websocket !== undefined;
   }
 
   /** Operations without an answer. */
@@ -168,7 +222,7 @@ export class Session {
       if (pending === null) return;
       if (options !== undefined) this.#bind(pending, options);
       if (pending.done) return;
-      this.#queue.push(pending);
+      this.#enqueue(pending);
       if (this.state === "idle") this.start();
       else this.#flushSoon();
     });
@@ -191,7 +245,8 @@ export class Session {
     const repetition = operations[op].kind === "mutation" ? boundMutation : bound;
     const pending = this.#add(op, input, repetition, answered as (output: never) => void, refused);
     if (pending === null) return;
-    this.#first.push(pending);
+    if (pending.waitMs > 0) this.#enqueue(pending);
+    else this.#first.push(pending);
     this.#flushSoon();
   }
 
@@ -206,22 +261,50 @@ export class Session {
 
   // ------------------------------------------------------------------------------------------- connecting
 
-  #connect(): void {
+  #connect(carrier: TransportName = this.#next): void {
     const epoch = ++this.#epoch;
     const current = () => epoch === this.#epoch;
-    this.#become("connecting", this.#options.url);
+    const url = this.#addresses[carrier];
+    this.#carrier = carrier;
+    this.#become("connecting", url);
     if (!current()) return;
-    this.#setTimer(this.#options.greetingMs ?? 10_000, () => this.#lost("the greeting took too long"));
+    this.#awaitGreeting();
     try {
-      this.#connection = this.#transport.connect(this.#options.url, {
+      this.#connection = this.#open(carrier, {
         open: () => current() && this.#greet(),
         message: (text) => current() && this.#receive(text),
-        close: (code, reason) => current() && this.#lost(reason === "" ? `closed with code ${code}` : reason),
+        close: (code, reason, refusal) => current() && this.#closed(code, reason, refusal),
       });
     } catch (error) {
       // Only a url that is none throws here, and it will be none the next time too.
-      this.close(new ClientError("protocol", `cannot connect to ${this.#options.url}: ${messageOf(error)}`));
+      this.close(new ClientError("protocol", `cannot connect to ${url}: ${messageOf(error)}`));
     }
+  }
+
+  #open(carrier: TransportName, handlers: Handlers): Connection {
+    const { token, namespace } = this.#options;
+    const environment = this.#environment;
+    const connection = `${++this.#connectionCount}`;
+    const greeter = { session: this.id, connection, token, namespace, environment };
+    return (this.#transports[carrier] as Transport).connect(this.#addresses[carrier], handlers, greeter);
+  }
+
+  #awaitGreeting(): void {
+    this.#setTimer(this.#greetingMs, () => {
+      // What swallows a WebSocket instead of refusing it would do so again, at the same price.
+      if (this.#carrier === "websocket") this.#failures += failuresBeforeHttp;
+      this.#lost("the greeting took too long");
+    });
+  }
+
+  get #greetingMs(): number {
+    return this.#options.greetingMs ?? 10_000;
+  }
+
+  #closed(code: number, reason: string, refusal?: Problem): void {
+    if (refusal !== undefined && this.state === "connecting" && finalRefusals.has(refusal.code))
+      this.close(new CortexError(refusal));
+    else this.#lost(refusal?.detail ?? (reason === "" ? `closed with code ${code}` : reason));
   }
 
   #greet(): void {
@@ -232,7 +315,7 @@ export class Session {
     if (client !== undefined) hello.client = client;
     const pending = this.#add("session.hello", hello, bound, this.#welcome, this.#unwelcome);
     if (pending === null) return;
-    this.#connection?.send(`[${pending.text}]`);
+    this.#connection?.send(`[${pending.text}]`, this.#greetingMs);
   }
 
   readonly #welcome = (welcome: Welcome): void => {
@@ -245,6 +328,10 @@ export class Session {
     this.#first = [];
     this.#queue = [];
     this.#queueHead = 0;
+    this.#alone = [];
+    this.#waiting.drop();
+    this.#next = this.mayPush ? "websocket" : "http";
+    if (this.#carrier === "http" && this.mayPush) this.#lookLater();
     for (const pending of [...this.#pending.values()]) {
       if (pending.repetition === mutation && pending.sentAt !== never && now - pending.sentAt > repeatableMs)
         this.#refuse(
@@ -254,7 +341,7 @@ export class Session {
             `${pending.op} was sent, the answer was lost, and it is too old to ask`,
           ),
         );
-      else this.#queue.push(pending);
+      else this.#enqueue(pending);
     }
     this.state = "connected";
     this.#handlers.welcomed(welcome);
@@ -268,18 +355,36 @@ export class Session {
 
   readonly #unwelcome = (error: Error): void => {
     if (!(error instanceof CortexError)) return;
-    if (error.retryable) this.#lost(error.message, error.retryAfterMs);
-    else this.close(error);
+    if (!error.retryable) this.close(error);
+    else {
+      // A refusal came all the way.
+      this.#failures = 0;
+      this.#lost(error.message, error.retryAfterMs);
+    }
   };
 
   /** The connection is gone or of no use: what was sent on it is sent again on the next. */
   #lost(detail: string, retryAfterMs = 0): void {
-    const now = this.#environment.now();
+    const had = this.#welcomedAt !== never;
+    const heldMs = had ? this.#environment.now() - this.#welcomedAt : 0;
     // Only a connection that held for longer than the last wait shows that all is well again.
-    if (this.#welcomedAt !== never && now - this.#welcomedAt > this.#ceilingMs) this.#attempts = 0;
-    this.#drop();
-    for (const pending of [...this.#pending.values()]) {
-      if (pending.repetition >= bound) this.#refuse(pending, new ClientError("disconnected", detail));
+    if (heldMs > this.#ceilingMs) this.#attempts = 0;
+    if (this.#carrier === "websocket") {
+      if (heldMs > lastingMs) {
+        this.#failures = 0;
+        this.#lookMs = lookMs.first;
+      } else this.#failures++;
+    }
+    const turnsToHttp =
+      this.#carrier === "websocket" &&
+      this.#transports.http !== undefined &&
+      this.#failures >= failuresBeforeHttp;
+    this.#next = turnsToHttp || !this.mayPush ? "http" : "websocket";
+    this.#forsake(detail);
+    // What is down altogether is down over HTTP as well: that costs one request more, and the wait stays the same.
+    if (turnsToHttp && !had) {
+      this.#connect();
+      return;
     }
     this.#become("disconnected", detail);
     if (this.state !== "disconnected") return;
@@ -292,6 +397,74 @@ export class Session {
     this.#handlers.retrying(this.#attempts, delayMs);
   }
 
+  /** Lets go of the connection; what was bound to it is refused. */
+  #forsake(detail: string): void {
+    this.#drop();
+    for (const pending of [...this.#pending.values()])
+      if (pending.repetition >= bound) this.#refuse(pending, new ClientError("disconnected", detail));
+  }
+
+  // ------------------------------------------------------------------------- looking for the WebSocket, on HTTP
+
+  #lookLater(): void {
+    const delayMs = this.#lookMs * (0.5 + this.#environment.random() / 2);
+    this.#lookMs = Math.min(2 * this.#lookMs, lookMs.max);
+    this.#lookTimer = this.#environment.setTimer(delayMs, () => this.#look());
+  }
+
+  /**
+   * Opens a WebSocket beside the connection there is, and asks for any answer at all: a proxy may take the upgrade and
+   * nothing after it. Greeting would end the connection there is, so that comes once an answer has come.
+   */
+  #look(): void {
+    let epoch = this.#epoch;
+    let found = false;
+    const current = () => epoch === this.#epoch;
+    const inVain = () => {
+      this.#endLook();
+      this.#lookLater();
+    };
+    this.#lookTimer = this.#environment.setTimer(this.#greetingMs, inVain);
+    const looking = this.#open("websocket", {
+      open: () => current() && looking.send('[{"op":"session.ping","seq":1}]', this.#greetingMs),
+      message: (text) => {
+        if (!current()) return;
+        if (found) this.#receive(text);
+        else {
+          found = true;
+          epoch = this.#changeTo(looking);
+        }
+      },
+      close: (code, reason) => {
+        if (!current()) return;
+        if (found) this.#closed(code, reason);
+        else inVain();
+      },
+    });
+    this.#looking = looking;
+  }
+
+  /** Goes on over the WebSocket that was found; gives back the number of the connection. */
+  #changeTo(found: Connection): number {
+    this.#looking = null;
+    this.#forsake("the WebSocket can be had again");
+    const epoch = ++this.#epoch;
+    this.#carrier = "websocket";
+    this.#connection = found;
+    this.#awaitGreeting();
+    this.#become("connecting", this.#addresses.websocket);
+    if (epoch === this.#epoch) this.#greet();
+    return epoch;
+  }
+
+  #endLook(): void {
+    if (this.#lookTimer !== null) this.#environment.clearTimer(this.#lookTimer);
+    this.#lookTimer = null;
+    const looking = this.#looking;
+    this.#looking = null;
+    looking?.close();
+  }
+
   #drop(): void {
     this.#epoch++;
     const connection = this.#connection;
@@ -300,6 +473,8 @@ export class Session {
     this.#leaving = false;
     this.#ackedSent = 0;
     this.#clearTimer();
+    this.#endLook();
+    this.#waiting.drop();
     if (this.#holdTimer !== null) this.#environment.clearTimer(this.#holdTimer);
     this.#holdTimer = null;
     connection?.close();
@@ -335,15 +510,25 @@ export class Session {
   #scheduleBeat(now: number): void {
     const every = (this.welcome as Welcome).heartbeatMs;
     const answerBy = this.#pingedAt === never ? this.#heardAt + every : this.#pingedAt + 2.5 * every;
-    const speak = Math.min(every, this.#silenceMs);
+    const speak = this.#speakMs;
     const dueAt = Math.min(this.#sentAt + speak, answerBy);
     // While the socket takes nothing, a ping cannot leave: look again soon, but not at once.
     this.#beatDueAt = Math.max(dueAt, now + speak / 4);
     this.#setTimer(this.#beatDueAt - now, () => this.#beat());
   }
 
+  /** Over HTTP workers have beats of their own. */
+  get #speakMs(): number {
+    const every = (this.welcome as Welcome).heartbeatMs;
+    return this.pushes ? Math.min(every, this.#silenceMs) : every;
+  }
+
   #beat(): void {
     const now = this.#environment.now();
+    if (!this.pushes && (this.#connection?.bufferedBytes ?? 0) > 0) {
+      this.#scheduleBeat(now);
+      return;
+    }
     const every = (this.welcome as Welcome).heartbeatMs;
     const late = now - this.#beatDueAt;
     // A process that was itself stopped (sleep, a long computation) has not listened: that is nobody's silence.
@@ -352,10 +537,7 @@ export class Session {
       this.#lost("the daemon did not answer a ping");
       return;
     }
-    if (
-      now - this.#sentAt >= Math.min(every, this.#silenceMs) ||
-      (this.#pingedAt === never && now - this.#heardAt >= every)
-    ) {
+    if (now - this.#sentAt >= this.#speakMs || (this.#pingedAt === never && now - this.#heardAt >= every)) {
       if (this.#pingedAt === never) this.#pingedAt = now;
       this.onConnection("session.ping", {}, ignore, ignore);
       this.#flush();
@@ -393,6 +575,7 @@ export class Session {
     }
     this.#seq = seq;
     const pending = new Pending(seq, op, repetition, text, resolve, reject);
+    pending.waitMs = Number((input as { waitMs?: unknown } | null)?.waitMs) || 0;
     this.#pending.set(seq, pending);
     if (repetition === mutation || repetition === boundMutation) {
       pending.ordinal = this.#mutationCount++;
@@ -425,6 +608,14 @@ export class Session {
     };
   }
 
+  /** Where an answer that takes long would hold up others, what waits goes beside them. */
+  #enqueue(pending: Pending): void {
+    const asks = this.#connection?.apart !== undefined;
+    if (!asks || pending.waitMs === 0) this.#queue.push(pending);
+    else if (pending.repetition === read) this.#waiting.add(pending);
+    else this.#alone.push(pending);
+  }
+
   #flushSoon(): void {
     if (this.#flushing || this.state !== "connected") return;
     this.#flushing = true;
@@ -442,6 +633,11 @@ export class Session {
     const connection = this.#connection;
     if (connection === null || this.state !== "connected" || this.#leaving) return;
     let now = never;
+    if (connection.apart !== undefined) {
+      this.#flushApart(connection);
+      // One frame at a time, so that operations are carried out in order; its answer brings us back here.
+      if (connection.bufferedBytes > 0) return;
+    }
     while (this.#first.length > 0 || this.#queueHead < this.#queue.length) {
       if (connection.bufferedBytes > bufferedBytesMax) {
         this.#hold();
@@ -451,15 +647,34 @@ export class Session {
       const frame = this.#frame(now);
       if (frame === null) return;
       this.#sentAt = now;
-      connection.send(frame);
+      connection.send(frame, this.#patienceMs);
+      if (connection.apart !== undefined) return;
     }
+  }
+
+  #flushApart(connection: Connection): void {
+    this.#waiting.flush(connection, this.#patienceMs, this.#countMax);
+    for (const pending of this.#alone.splice(0)) {
+      if (pending.done) continue;
+      if (pending.sentAt === never) pending.sentAt = this.#environment.now();
+      connection.apart?.(`[${pending.text}]`, pending.waitMs + this.#patienceMs);
+    }
+  }
+
+  /** How long an answer that waits for nothing may take before the connection is held for dead. */
+  get #patienceMs(): number {
+    return 2.5 * (this.welcome as Welcome).heartbeatMs;
+  }
+
+  get #countMax(): number {
+    return Math.min((this.welcome as Welcome).limits.operationsPerFrameMax, limits.operationsPerFrameMax);
   }
 
   /** The next frame, or null when all that is left must wait for answers. */
   #frame(now: number): string | null {
-    const { frameBytesMax, operationsPerFrameMax } = (this.welcome as Welcome).limits;
+    const { frameBytesMax } = (this.welcome as Welcome).limits;
     const lengthMax = Math.floor(Math.min(frameBytesMax, limits.frameBytesMax) / bytesPerUnitMax) - 64;
-    const countMax = Math.min(operationsPerFrameMax, limits.operationsPerFrameMax);
+    const countMax = this.#countMax;
     // The daemon keeps so many answers of a session; one that it may have let go of must not be asked for again.
     const oldest = this.#mutations[this.#mutationsHead];
     const ordinalMax = (oldest?.ordinal ?? this.#mutationCount) + limits.answersPerSessionMax - 1;
@@ -521,7 +736,7 @@ export class Session {
       // An answer or a listener may have ended the connection; what else it said is no longer ours.
       if (epoch !== this.#epoch) return;
     }
-    if (this.#queueHead < this.#queue.length) this.#flushSoon();
+    if (this.#queueHead < this.#queue.length || !this.pushes) this.#flushSoon();
   }
 
   #answer({ seq, ok, error }: Message): void {
@@ -577,6 +792,11 @@ export class Session {
 
 type Message = { event?: string; seq?: number | null; ok?: unknown; error?: Problem };
 
+/** Said outside the frames, and the same the next time. */
+const finalRefusals: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  ...(["unauthorized", "forbidden-host", "forbidden-origin"] as const),
+  ...(["unknown-namespace", "unsupported-protocol"] as const),
+]);
 const leavingCode: ErrorCode = "shutting-down";
 const ignore = () => {};
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

@@ -18,17 +18,20 @@ export type {
 } from "../src/wire/tasks.ts";
 export type { Worker } from "../src/wire/workers.ts";
 export { type ClientEvents, type ClientOptions, CoordinationClient, defaultUrl } from "./client.ts";
-export type { CallOptions, SessionState } from "./connection.ts";
+export type { CallOptions, SessionState, Transports } from "./connection.ts";
 export { ClientError, type ClientErrorCode, CortexError, TaskFailed } from "./errors.ts";
+export { httpRequests, type TransportChoice } from "./http.ts";
 export type { Gap, WatchEvent, WatchFilter } from "./state.ts";
 export { type ResultOptions, Submitted, SubmittedAll, TaskHandle } from "./tasks.ts";
 export {
   type Connection,
   type Environment,
+  type Greeter,
   type Handlers,
   machine,
   type Timer,
   type Transport,
+  type TransportName,
   webSocket,
 } from "./transport.ts";
 export {

@@ -1,13 +1,15 @@
 /**
  * Watching the state. A watch outlives connections: each new one starts it again, and what may have been missed
- * between them is told as a gap, never passed over. A reader that is slower than the changes gets a gap too, so
+ * between them is told as a gap, never passed over. Over HTTP nothing can be pushed: there a watch pauses, and the next
+ * WebSocket tells the gap. A reader that is slower than the changes gets a gap too, so
  * that what waits for it stays bounded.
  */
+import { problem } from "../src/wire/errors.ts";
 import type { EventMessage } from "../src/wire/frames.ts";
 import type { Input } from "../src/wire/operations.ts";
-import type { ChangeView } from "../src/wire/state.ts";
+import type { ChangeView, Welcome } from "../src/wire/state.ts";
 import type { Session } from "./connection.ts";
-import { ClientError } from "./errors.ts";
+import { ClientError, CortexError } from "./errors.ts";
 
 export type WatchFilter = Omit<Input<"watch.start">, "watchId">;
 
@@ -41,10 +43,16 @@ export class Watches {
   start(filter: WatchFilter, told: Watch["told"], failed: Watch["failed"]): () => void {
     const watch: Watch = { id: `w${++this.#count}`, filter, revision: 0, started: false, told, failed };
     this.#watches.set(watch.id, watch);
+    if (!this.#session.mayPush) {
+      const detail = "changes are pushed, and this client has no WebSocket";
+      // Not before the caller has what it asked for.
+      queueMicrotask(() => this.#fail(watch, new CortexError(problem("connection-needed", detail))));
+      return () => void this.#watches.delete(watch.id);
+    }
     this.#session.start();
     if (this.#session.state === "connected") this.#begin(watch);
     return () => {
-      if (!this.#watches.delete(watch.id) || this.#session.state !== "connected") return;
+      if (!this.#watches.delete(watch.id) || !this.#session.pushes) return;
       // Nothing depends on the answer: events of a watch that is not in the map are not told.
       this.#session.onConnection("watch.stop", { watchId: watch.id }, ignore, ignore);
     };
@@ -69,7 +77,17 @@ export class Watches {
     watch.told(event);
   }
 
+  #fail(watch: Watch, error: Error): void {
+    if (this.#watches.delete(watch.id)) watch.failed(error);
+  }
+
   #begin(watch: Watch): void {
+    if (!this.#session.pushes) {
+      // From here on changes are missed, also by a watch that has never begun.
+      if (!watch.started) watch.revision = (this.#session.welcome as Welcome).revision;
+      watch.started = true;
+      return;
+    }
     this.#session.onConnection(
       "watch.start",
       { ...watch.filter, watchId: watch.id },
@@ -83,7 +101,7 @@ export class Watches {
       },
       (error) => {
         if (error instanceof ClientError && error.code === "disconnected") return;
-        if (this.#watches.delete(watch.id)) watch.failed(error);
+        this.#fail(watch, error);
       },
     );
   }

@@ -12,13 +12,12 @@ import type { Environment } from "./transport.ts";
 export type Caller = {
   call<N extends CoreOperationName>(op: N, input: Input<N>, options?: CallOptions): Promise<Output<N>>;
   readonly environment: Environment;
+  /** How long one request waits for a result before it is asked again. */
+  readonly waitMs: number;
 };
 
 /** `timeoutMs` is for the whole wait, however many requests it takes. */
 export type ResultOptions = CallOptions;
-
-/** How long one request waits for a result before it is asked again. */
-const waitMs = 60_000;
 
 const final: Record<Task["state"], boolean> = {
   scheduled: false,
@@ -39,7 +38,7 @@ export async function finished(caller: Caller, taskId: string, options: ResultOp
     if (leftMs <= 0) throw new ClientError("timeout", `task ${taskId} was not finished in ${timeoutMs} ms`);
     const task = await caller.call(
       "task.get",
-      { taskId, waitMs: Math.ceil(Math.min(leftMs, waitMs)) },
+      { taskId, waitMs: Math.ceil(Math.min(leftMs, caller.waitMs)) },
       { signal, timeoutMs: timeoutMs === undefined ? undefined : leftMs },
     );
     if (final[task.state]) return task;

@@ -2,27 +2,46 @@
  * What the client needs from outside, as two small ports. A `Transport` opens connections that carry text frames
  * in order; an `Environment` tells time, chance and timers. The defaults are the WebSocket and the clock of the
  * machine; a simulator or the embedded coordinator brings its own. This is the one file of the client that touches
- * a clock, chance, timers or a socket.
+ * a clock, chance, timers or a socket; http.ts alone sends requests.
  */
+import type { Problem } from "../src/wire/errors.ts";
 
 export type Handlers = {
   /** The connection stands; called once, before any message. */
   open(): void;
   message(text: string): void;
-  /** The connection is gone, or never stood; called once, and nothing after it. */
-  close(code: number, reason: string): void;
+  /** The connection is gone, or never stood; called once, and nothing after it. `refusal`: the daemon said why. */
+  close(code: number, reason: string, refusal?: Problem): void;
 };
 
 export type Connection = {
-  send(text: string): void;
+  /** `withinMs`: an answer that takes longer is none; for connections that ask. */
+  send(text: string, withinMs: number): void;
   /** Ends the connection. `handlers.close` may still follow. */
   close(): void;
   /** What was sent and has not left this process yet. */
   readonly bufferedBytes: number;
+  /**
+   * Only connections on which the daemon cannot speak unasked have it; they count as buffered what has no answer
+   * yet. Sends a frame beside the others, whose answer may take long. What it gives back ends it without an answer.
+   */
+  readonly apart?: (text: string, withinMs: number) => () => void;
+};
+
+/** Who connects, for transports that say it outside the frames. */
+export type Greeter = {
+  session: string;
+  /** A name that no other connection of the session has. */
+  connection: string;
+  token?: string | undefined;
+  namespace?: string | undefined;
+  environment: Environment;
 };
 
 /** Never calls a handler before `connect` has returned. */
-export type Transport = { connect(url: string, handlers: Handlers): Connection };
+export type Transport = { connect(url: string, handlers: Handlers, greeter: Greeter): Connection };
+
+export type TransportName = "websocket" | "http";
 
 export type Timer = unknown;
 

@@ -2,9 +2,14 @@
  * A worker, as its own process sees it: the registration, which every new connection repeats, and the leases it
  * holds. A lease ends here only when the daemon says so: while there is no connection the work goes on, because a
  * daemon that was down has taken nothing away, and the fencing token protects what it did take.
+ *
+ * Where the daemon cannot push (over HTTP) the worker claims as many tasks as it has room for, one claim at a time, and
+ * asks by heartbeats what became of those it holds. A claim belongs to its connection and is never repeated on another:
+ * what it took without being heard goes back, because the next registration does not name it.
  */
 import type { AbortReason, EventMessage } from "../src/wire/frames.ts";
-import type { Input } from "../src/wire/operations.ts";
+import { limits } from "../src/wire/limits.ts";
+import type { Input, Output } from "../src/wire/operations.ts";
 import type { Assignment, LeaseView, Task, TaskError, TaskStanding } from "../src/wire/tasks.ts";
 import type { WorkerRegistered } from "../src/wire/workers.ts";
 import { type CallOptions, randomId, type Session } from "./connection.ts";
@@ -40,6 +45,8 @@ export class AssignedTask {
   #aborted: Aborted | null = null;
   #progress: { value: unknown } | null = null;
   #reporting = false;
+  /** Its end was sent and has no answer yet. */
+  ending = false;
 
   constructor(registration: Registration, { task, lease }: Assignment) {
     this.#registration = registration;
@@ -133,6 +140,7 @@ export class AssignedTask {
     input: Input<N>,
     options?: CallOptions,
   ): Promise<TaskStanding> {
+    this.ending = true;
     try {
       const standing = (await this.#registration.caller.call(op, input, options)) as TaskStanding;
       this.#registration.settled(this);
@@ -140,6 +148,8 @@ export class AssignedTask {
     } catch (error) {
       this.#registration.refused(this, error);
       throw error;
+    } finally {
+      this.ending = false;
     }
   }
 
@@ -171,6 +181,10 @@ export type RegistrationEvents = {
 
 /** Words said within the silence that a lease allows: two may be late. */
 const beatsPerLease = 3;
+/** How long a claim waits for a task: proxies end requests that are quiet for a minute. */
+const claimMs = 25_000;
+/** How long after a claim that brought nothing, and too soon, the next one comes. */
+const pauseMs = 1000;
 
 export class Registration {
   readonly instanceId: string;
@@ -180,6 +194,12 @@ export class Registration {
   /** How many tasks the worker takes by push; 0: none any more. */
   credit: number;
   #timer: Timer = null;
+  // Over HTTP alone:
+  #claiming = false;
+  #claimTimer: Timer = null;
+  #beatTimer: Timer = null;
+  /** Left on purpose: nothing registers it again but the next connection. */
+  #left = false;
   /** How often the leases held ask for a word. */
   #speakMs = Number.POSITIVE_INFINITY;
 
@@ -195,7 +215,8 @@ export class Registration {
 
   /** On each new connection, before anything that waits is repeated: says what it holds, and hears what it lost. */
   welcomed(): void {
-    this.#clearTimer();
+    this.#clearTimers();
+    this.#left = false;
     // A lease whose completion is on its way is named too: which of the two arrives first then does not matter.
     const named = [...this.leases.values()].map((held) => ({ taskId: held.id, token: held.lease.token }));
     this.session.onConnection(
@@ -214,8 +235,10 @@ export class Registration {
           if (held?.lease.token === lease.token) held.lease = lease;
         }
         // A registration gives as much credit as capacity.
-        if (this.credit !== (this.options.capacity ?? 1)) this.#sendCredit();
+        if (!this.session.pushes) this.#beatLater();
+        else if (this.credit !== this.#capacity) this.#sendCredit();
         this.told.registered(answer);
+        this.#claim();
       },
       (error) => this.#refused(error),
     );
@@ -223,7 +246,14 @@ export class Registration {
 
   setCredit(credit: number): void {
     this.credit = credit;
-    if (this.session.state === "connected" && this.answer !== null) this.#sendCredit();
+    if (this.session.state !== "connected" || this.answer === null) return;
+    if (this.session.pushes) this.#sendCredit();
+    else this.#claim();
+  }
+
+  leave(): void {
+    this.#left = true;
+    this.#clearTimers();
   }
 
   assigned({ task, lease }: Assignment): void {
@@ -251,10 +281,12 @@ export class Registration {
     if (everyMs >= this.#speakMs) return;
     this.#speakMs = everyMs;
     this.session.speakEvery(everyMs);
+    if (this.#beatTimer !== null) this.#beatLater();
   }
 
   #forget(held: AssignedTask): void {
     this.leases.delete(held.id);
+    this.#claim();
     if (this.leases.size > 0 || this.#speakMs === Number.POSITIVE_INFINITY) return;
     this.#speakMs = Number.POSITIVE_INFINITY;
     this.session.speakEvery(this.#speakMs);
@@ -274,7 +306,7 @@ export class Registration {
   }
 
   close(): void {
-    this.#clearTimer();
+    this.#clearTimers();
     for (const held of [...this.leases.values()]) this.lose(held, "closed", "the client was closed");
   }
 
@@ -294,14 +326,117 @@ export class Registration {
     });
   }
 
+  get #capacity(): number {
+    return this.options.capacity ?? 1;
+  }
+
   #sendCredit(): void {
     const input = { workerId: this.options.workerId, credit: this.credit };
     this.session.onConnection("worker.credit", input, ignore, ignore);
   }
 
-  #clearTimer(): void {
-    if (this.#timer !== null) this.caller.environment.clearTimer(this.#timer);
+  // ------------------------------------------------------------------------------------------- where nothing is pushed
+
+  /** Asks for what there is room for, and again until there is none. */
+  #claim(): void {
+    const { session, options } = this;
+    // The heartbeat runs from the registration to the end of its connection.
+    if (session.pushes || this.#beatTimer === null || this.#claiming || this.#claimTimer !== null) return;
+    const count = Math.min(this.credit, this.#capacity, limits.tasksPerClaimMax) - this.leases.size;
+    if (count <= 0) return;
+    this.#claiming = true;
+    const { workerId } = options;
+    const { environment } = this.caller;
+    const askedAt = environment.now();
+    session.onConnection(
+      "task.claim",
+      { workerId, count, waitMs: claimMs },
+      ({ assignments }) => {
+        this.#claiming = false;
+        for (const one of assignments) {
+          if (this.leases.size < this.credit) this.assigned(one);
+          else this.#giveBack(one);
+        }
+        // A daemon that stops ends the waits of all.
+        if (assignments.length === 0 && environment.now() - askedAt < claimMs / 2) this.#claimLater(pauseMs);
+        else this.#claim();
+      },
+      (error) => {
+        this.#claiming = false;
+        if (!this.#unknown(error) && error instanceof CortexError)
+          this.#claimLater(error.retryAfterMs ?? pauseMs);
+      },
+    );
+  }
+
+  #claimLater(ms: number): void {
+    if (this.#beatTimer === null) return;
+    this.#claimTimer = this.caller.environment.setTimer(ms, () => {
+      this.#claimTimer = null;
+      this.#claim();
+    });
+  }
+
+  /** Asked for before the credit was lowered. */
+  #giveBack({ task, lease }: Assignment): void {
+    const { workerId, token } = lease;
+    this.caller.call("task.release", { taskId: task.id, workerId, token }).catch(ignore);
+  }
+
+  #beatLater(): void {
+    const { environment } = this.caller;
+    if (this.#beatTimer !== null) environment.clearTimer(this.#beatTimer);
+    const everyMs = Math.min((this.answer as WorkerRegistered).heartbeatMs, this.#speakMs);
+    this.#beatTimer = environment.setTimer(everyMs, () => {
+      this.#beatLater();
+      this.#beat();
+    });
+  }
+
+  #beat(): void {
+    const { workerId } = this.options;
+    const asked = [...this.leases.values()].filter(({ ending }) => !ending);
+    this.session.onConnection(
+      "worker.heartbeat",
+      { workerId, instanceId: this.instanceId },
+      (answer) => this.#beaten(asked, answer),
+      (error) => this.#unknown(error),
+    );
+  }
+
+  /** What is told by push elsewhere is read off the leases that stand. */
+  #beaten(asked: AssignedTask[], { leases, cancels }: Output<"worker.heartbeat">): void {
+    const stands = (held: AssignedTask) =>
+      leases.some(({ taskId, token }) => taskId === held.id && token === held.lease.token);
+    const isCancelled = (held: AssignedTask) =>
+      cancels.some(({ taskId, token }) => taskId === held.id && token === held.lease.token);
+    for (const held of asked) {
+      // An end that is on its way has its own answer.
+      if (!held.held || held.ending || stands(held)) continue;
+      if (isCancelled(held)) this.lose(held, "cancelled", "the task was cancelled, or ran out of time");
+      else this.lose(held, "lease-lost", "the daemon says that the lease ended");
+    }
+  }
+
+  /** True when the daemon has this worker no longer, or has it for gone: then it registers again. */
+  #unknown(error: Error): boolean {
+    if (!(error instanceof CortexError)) return false;
+    const isGone = error.code === "worker-offline" || error.code === "unknown-worker";
+    if (isGone && !this.#left) this.welcomed();
+    else if (error.code === "worker-id-in-use") {
+      this.#clearTimers();
+      this.#refused(error);
+    } else return isGone;
+    return true;
+  }
+
+  #clearTimers(): void {
+    const { environment } = this.caller;
+    for (const timer of [this.#timer, this.#claimTimer, this.#beatTimer])
+      if (timer !== null) environment.clearTimer(timer);
     this.#timer = null;
+    this.#claimTimer = null;
+    this.#beatTimer = null;
   }
 }
 

@@ -7,6 +7,7 @@ import {
   type ClientOptions,
   type Connection,
   CoordinationClient,
+  type Greeter,
   type Handlers,
   TaskFailed,
   type Transport,
@@ -70,14 +71,18 @@ class Wire implements Transport {
   #connection: Connection | null = null;
   #handlers: Handlers | null = null;
 
-  connect(to: string, handlers: Handlers): Connection {
+  connect(to: string, handlers: Handlers, greeter: Greeter): Connection {
     this.deaf = false;
     this.#handlers = handlers;
-    this.#connection = webSocket.connect(to, {
-      open: () => handlers.open(),
-      message: (text) => this.deaf || handlers.message(text),
-      close: (code, reason) => handlers.close(code, reason),
-    });
+    this.#connection = webSocket.connect(
+      to,
+      {
+        open: () => handlers.open(),
+        message: (text) => this.deaf || handlers.message(text),
+        close: (code, reason) => handlers.close(code, reason),
+      },
+      greeter,
+    );
     return this.#connection;
   }
 

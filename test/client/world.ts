@@ -52,7 +52,7 @@ export class World implements Environment {
   }
 }
 
-type Reply = { ok: unknown } | { error: ErrorCode; retryAfterMs?: number } | "silent";
+export type Reply = { ok: unknown } | { error: ErrorCode; retryAfterMs?: number } | "silent";
 
 /** One connection as the daemon sees it. */
 export class Line implements Connection {
@@ -71,22 +71,24 @@ export class Line implements Connection {
   send(text: string) {
     this.frames.push(text);
     if (this.dead || this.closed) return;
-    const messages = JSON.parse(text) as RequestMessage[];
-    const replies: unknown[] = [];
+    const replies = this.replies(JSON.parse(text));
+    if (replies.length > 0) queueMicrotask(() => this.say(...replies));
+  }
+
+  protected replies(messages: RequestMessage[]): { seq: number }[] {
+    const replies: { seq: number }[] = [];
     for (const message of messages) {
       this.received.push(message);
       const reply = this.daemon.answer(message, this);
       if (reply === "silent") continue;
-      if ("ok" in reply) replies.push({ seq: message.seq, ok: reply.ok });
+      if ("ok" in reply) replies.push({ seq: message.seq, ok: reply.ok } as { seq: number });
       else {
         const { error, retryAfterMs } = reply;
-        replies.push({
-          seq: message.seq,
-          error: problem(error, "said the script", retryAfterMs === undefined ? {} : { retryAfterMs }),
-        });
+        const more = retryAfterMs === undefined ? {} : { retryAfterMs };
+        replies.push({ seq: message.seq, error: problem(error, "said the script", more) } as { seq: number });
       }
     }
-    if (replies.length > 0) queueMicrotask(() => this.say(...replies));
+    return replies;
   }
 
   close() {
@@ -112,6 +114,61 @@ export class Line implements Connection {
   }
   ops(op: string) {
     return this.received.filter((message) => message.op === op);
+  }
+}
+
+/** One request with a frame, as the daemon sees it. */
+export class Asked {
+  aborted = false;
+  answered = false;
+  readonly #replies: { seq: number }[] = [];
+
+  constructor(
+    readonly line: AskingLine,
+    readonly messages: RequestMessage[],
+    readonly beside: boolean,
+  ) {}
+
+  /** Answers leave together, once all are there. */
+  say(...replies: { seq: number }[]) {
+    this.#replies.push(...replies);
+    if (this.#replies.length < this.messages.length || this.answered || this.line.closed) return;
+    this.answered = true;
+    if (!this.beside) this.line.bufferedBytes = 0;
+    if (!this.aborted) this.line.handlers.message(JSON.stringify(this.#replies));
+  }
+  ok(seq: number, ok: unknown) {
+    this.say({ seq, ok } as { seq: number });
+  }
+}
+
+/** A connection over which the daemon says nothing unasked. */
+export class AskingLine extends Line {
+  readonly asks: Asked[] = [];
+
+  override send(text: string) {
+    if (this.bufferedBytes > 0) throw new Error("a frame was sent while another had no answer");
+    this.bufferedBytes = text.length;
+    this.#ask(text, false);
+  }
+  apart(text: string) {
+    const asked = this.#ask(text, true);
+    return () => {
+      asked.aborted = true;
+    };
+  }
+  #ask(text: string, beside: boolean) {
+    const asked = new Asked(this, JSON.parse(text), beside);
+    this.frames.push(text);
+    this.asks.push(asked);
+    if (this.dead || this.closed) return asked;
+    const replies = this.replies(asked.messages);
+    queueMicrotask(() => asked.say(...replies));
+    return asked;
+  }
+  /** Requests that wait for their answer, beside the others. */
+  get waiting() {
+    return this.asks.filter(({ beside, aborted, answered }) => beside && !aborted && !answered);
   }
 }
 
@@ -168,6 +225,8 @@ export class FakeDaemon implements Transport {
         return { ok: { workerId: input.workerId } };
       case "watch.start":
         return { ok: { watchId: input.watchId, revision: 10 } };
+      case "worker.heartbeat":
+        return { ok: { leases: [], cancels: [] } };
       case "task.submit":
         return { ok: { id: `${message.seq}-0`, state: "queued", duplicate: false } };
       case "task.complete":
@@ -221,3 +280,47 @@ export const assigned = (id: string, token: number, more: Partial<Task> = {}) =>
 
 /** The operations whose answers the daemon keeps for a repetition. */
 export const isMutation = (op: string) => operations[op as CoreOperationName].kind === "mutation";
+
+/** The same daemon by two ways, each of which can be shut. */
+export class TwoWays {
+  readonly daemon = new FakeDaemon();
+  websocket: "open" | "refused" | "swallowed" | "mute" = "open";
+  http: "open" | "refused" = "open";
+  readonly sockets: Line[] = [];
+  readonly requests: AskingLine[] = [];
+
+  readonly transports = {
+    websocket: {
+      connect: (_url: string, handlers: Handlers): Connection => {
+        const line = new Line(this.daemon, handlers);
+        this.sockets.push(line);
+        const way = this.websocket;
+        if (way === "mute") line.dead = true;
+        queueMicrotask(() => {
+          if (way === "refused") line.break(1006, "the upgrade was refused");
+          else if (way !== "swallowed" && !line.closed) handlers.open();
+        });
+        return line;
+      },
+    },
+    http: {
+      connect: (_url: string, handlers: Handlers): Connection => {
+        const line = new AskingLine(this.daemon, handlers);
+        this.requests.push(line);
+        const way = this.http;
+        queueMicrotask(() => {
+          if (way === "refused") line.break(0, "connection refused");
+          else if (!line.closed) handlers.open();
+        });
+        return line;
+      },
+    },
+  };
+
+  get socket(): Line {
+    return this.sockets[this.sockets.length - 1] as Line;
+  }
+  get request(): AskingLine {
+    return this.requests[this.requests.length - 1] as AskingLine;
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * Frames as HTTP requests, for where a WebSocket cannot be had: a connection that asks and is never told anything
+ * unasked. Its requests share a name, by which the daemon refuses what arrives after the client has moved on. One
+ * failed request ends the connection: what was on its way is the session's to repeat.
+ */
+import type { Problem } from "../src/wire/errors.ts";
+import type { Connection, Handlers, Timer, Transport, TransportName } from "./transport.ts";
+
+/** Which transports a client may use: the WebSocket and, where it cannot be had, HTTP; or one of them alone. */
+export type TransportChoice = "auto" | TransportName;
+
+export const httpRequests: Transport = {
+  connect(url, handlers: Handlers, { session, connection, token, namespace, environment }): Connection {
+    const address = `${url.replace(/\/$/, "")}/api/frames`;
+    const headers: Record<string, string> = {
+      "content-type": "application/json",
+      "cortex-session": session,
+      "cortex-connection": connection,
+    };
+    if (token !== undefined) headers.authorization = `Bearer ${token}`;
+    if (namespace !== undefined) headers["cortex-namespace"] = namespace;
+    const underWay = new Map<AbortController, Timer>();
+    let buffered = 0;
+    let ended = false;
+
+    const forget = (controller: AbortController) => {
+      if (underWay.has(controller)) environment.clearTimer(underWay.get(controller));
+      underWay.delete(controller);
+    };
+    const close = () => {
+      ended = true;
+      for (const controller of [...underWay.keys()]) {
+        forget(controller);
+        controller.abort();
+      }
+    };
+    const end = (reason: string, refusal?: Problem) => {
+      if (ended) return;
+      close();
+      handlers.close(0, reason, refusal);
+    };
+
+    const post = (body: string, withinMs: number, answered: () => void): AbortController => {
+      const controller = new AbortController();
+      const { signal } = controller;
+      const late = () => end(`no answer over HTTP in ${Math.round(withinMs)} ms`);
+      underWay.set(controller, environment.setTimer(withinMs, late));
+      const carry = async () => {
+        try {
+          const response = await fetch(address, { method: "POST", headers, body, signal, cache: "no-store" });
+          const text = await response.text();
+          if (ended || !underWay.has(controller)) return;
+          forget(controller);
+          answered();
+          // What stands in between may answer in the daemon's place.
+          const isJson = response.headers.get("content-type")?.startsWith("application/json") === true;
+          if (response.ok && isJson) handlers.message(text);
+          else end(`HTTP ${response.status} at ${address}`, problemOf(response, text));
+        } catch (error) {
+          if (underWay.has(controller)) end(error instanceof Error ? error.message : String(error));
+        }
+      };
+      void carry();
+      return controller;
+    };
+
+    queueMicrotask(() => {
+      if (!ended) handlers.open();
+    });
+    return {
+      send(text, withinMs) {
+        buffered += text.length;
+        post(text, withinMs, () => {
+          buffered -= text.length;
+        });
+      },
+      close,
+      get bufferedBytes() {
+        return buffered;
+      },
+      apart(text, withinMs) {
+        const controller = post(text, withinMs, () => {});
+        return () => {
+          forget(controller);
+          controller.abort();
+        };
+      },
+    };
+  },
+};
+
+function problemOf(response: Response, text: string): Problem | undefined {
+  if (response.headers.get("content-type")?.startsWith("application/problem+json") !== true) return undefined;
+  try {
+    return JSON.parse(text) as Problem;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Where each transport finds the daemon, by the one address that its user knows. */
+export function addresses(url: string, httpUrl?: string): Record<TransportName, string> {
+  // The HTTP port speaks WebSocket at /ws; the port beside it nothing else, at any path.
+  if (/^https?:/.test(url)) {
+    const base = url.replace(/\/+$/, "");
+    return { websocket: `${base.replace(/^http/, "ws")}/ws`, http: httpUrl ?? base };
+  }
+  const base = url
+    .replace(/^ws/, "http")
+    .replace(/[?#].*$/, "")
+    .replace(/\/+$/, "")
+    .replace(/\/ws$/, "");
+  return { websocket: url, http: httpUrl ?? base.replace(/^(https?:\/\/[^/]*):9501(\/.*)?$/, "$1:9500") };
+}
