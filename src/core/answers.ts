@@ -1,16 +1,20 @@
 /**
  * Answers: what a session's mutations were answered, kept so that a repeated request gets the same again and
- * changes nothing (DESIGN: every operation can be repeated blindly). An answer leaves when the client says it
- * arrived, when it is ten minutes old, or when its session has too many. The newest of a session stays until it
- * is old: it remembers how far the session got, so that a late duplicate of an acknowledged request is refused
- * and not carried out again.
+ * changes nothing (DESIGN: every operation can be repeated blindly). An answer is let go when the client says it
+ * arrived, when it is ten minutes old, or when its session has too many.
+ *
+ * Each answer stands in a place of its session, and its row is named by the place. A place whose answer arrived is
+ * simply used again: the new answer's row replaces the old one's, so letting go costs neither a change nor a line of
+ * the log, and a session has as many rows as it ever had answers on their way at once. What an earlier answer left
+ * in a free place is stale; it is known by its seq, which the session has acknowledged.
  */
-import { Line } from "../lib/line.ts";
 import { limits } from "../wire/limits.ts";
 import type { Index, Store, Table } from "./store.ts";
 
 export type AnswerRecord = {
   readonly session: string;
+  /** Where it stands in its session: the row is named by both. */
+  readonly place: number;
   readonly seq: number;
   readonly operation: string;
   /** Tells a reused idempotency key from a repeated request; 0 where nobody asked. */
@@ -24,17 +28,107 @@ export type AnswerRecord = {
   readonly text: string;
 };
 
-export const answerKey = (session: string, seq: number) => `${session}/${seq}`;
-
 /** A session as its answers tell it. */
 class Session {
-  readonly answers = new Line<AnswerRecord>((a, b) => a.seq - b.seq);
+  /** Answers that are kept, in the order of seq; those before the head were let go. */
+  #kept: AnswerRecord[] = [];
+  #head = 0;
+  /** The rows' names by place, made once. */
+  readonly #keys: string[] = [];
+  readonly #free: number[] = [];
+  /** No place from here on was ever used. */
+  #places = 0;
   /** No seq above this was ever answered. It is a shortcut for new requests, so an undo need not lower it. */
   lastSeq = 0;
   /** What the client said arrived: a fact that no undo takes back. */
   ackedThrough = 0;
 
   constructor(readonly id: string) {}
+
+  get size(): number {
+    return this.#kept.length - this.#head;
+  }
+
+  first(): AnswerRecord | undefined {
+    return this.#kept[this.#head];
+  }
+
+  /** Where the answer to `seq` stands in #kept, or would. */
+  #find(seq: number): number {
+    let low = this.#head;
+    let high = this.#kept.length;
+    // Nearly always it belongs to the end, or is stale and lies before all of them.
+    if (low === high || (this.#kept[high - 1] as AnswerRecord).seq < seq) return high;
+    if (seq <= (this.#kept[low] as AnswerRecord).seq) return low;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#kept[middle] as AnswerRecord).seq < seq) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  get(seq: number): AnswerRecord | undefined {
+    const found = this.#kept[this.#find(seq)];
+    return found?.seq === seq ? found : undefined;
+  }
+
+  add(answer: AnswerRecord): void {
+    const at = this.#find(answer.seq);
+    if (at === this.#kept.length) this.#kept.push(answer);
+    else this.#kept.splice(at, 0, answer);
+    if (answer.seq > this.lastSeq) this.lastSeq = answer.seq;
+    if (answer.ackedThrough > this.ackedThrough) this.ackedThrough = answer.ackedThrough;
+  }
+
+  /** Whether it was kept. */
+  remove(answer: AnswerRecord): boolean {
+    const at = this.#find(answer.seq);
+    if (this.#kept[at] !== answer) return false;
+    if (at === this.#head) this.#head += 1;
+    else this.#kept.splice(at, 1);
+    return true;
+  }
+
+  /** Lets go of what arrived. */
+  letGo(ackedThrough: number): void {
+    if (ackedThrough > this.ackedThrough) this.ackedThrough = ackedThrough;
+    const kept = this.#kept;
+    for (let old = kept[this.#head]; old !== undefined && old.seq <= ackedThrough; old = kept[this.#head]) {
+      this.#free.push(old.place);
+      this.#head += 1;
+    }
+    if (this.#head === kept.length) {
+      kept.length = 0;
+      this.#head = 0;
+    } else if (this.#head >= 1024 && this.#head * 2 >= kept.length) {
+      this.#kept = kept.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+
+  free(place: number): void {
+    this.#free.push(place);
+  }
+
+  /** A free place, or a new one. */
+  take(): number {
+    return this.#free.pop() ?? this.#places;
+  }
+
+  keyOf(place: number): string {
+    const known = this.#keys[place];
+    if (known !== undefined) return known;
+    const key = `${this.id}/${place}`;
+    this.#keys[place] = key;
+    if (place >= this.#places) this.#places = place + 1;
+    return key;
+  }
+
+  /** The names of all rows there ever were. */
+  keys(): readonly string[] {
+    return Object.values(this.#keys);
+  }
 }
 
 export class Answers implements Index<AnswerRecord> {
@@ -53,49 +147,64 @@ export class Answers implements Index<AnswerRecord> {
   find(session: string, seq: number): AnswerRecord | "acknowledged" | undefined {
     const known = this.#sessions.get(session);
     if (known === undefined || seq > known.lastSeq) return undefined;
-    const answer = this.table.get(answerKey(session, seq));
-    if (answer !== undefined) return answer;
-    return seq <= known.ackedThrough ? "acknowledged" : undefined;
+    return known.get(seq) ?? (seq <= known.ackedThrough ? "acknowledged" : undefined);
   }
 
-  /** Inside a transaction: keeps an answer and lets go of what the session no longer needs. */
-  keep(answer: AnswerRecord): void {
-    const known = this.#sessions.get(answer.session);
-    this.table.put(answerKey(answer.session, answer.seq), answer);
-    if (known === undefined) return;
-    for (let old = known.answers.first(); old !== undefined && old !== answer; old = known.answers.first()) {
-      if (old.seq > answer.ackedThrough && known.answers.size <= limits.answersPerSessionMax) break;
-      this.table.delete(answerKey(old.session, old.seq));
-    }
+  /** Inside a transaction: keeps an answer; lets go of what arrived, and of the oldest when there are too many. */
+  keep(answer: Omit<AnswerRecord, "place">): void {
+    let session = this.#sessions.get(answer.session);
+    if (session === undefined) session = this.#open(answer.session, answer.at);
+    session.letGo(answer.ackedThrough);
+    const oldest = session.size >= limits.answersPerSessionMax ? session.first() : undefined;
+    const place = oldest?.place ?? session.take();
+    this.table.put(session.keyOf(place), {
+      session: answer.session,
+      place,
+      seq: answer.seq,
+      operation: answer.operation,
+      fingerprint: answer.fingerprint,
+      ackedThrough: answer.ackedThrough,
+      at: answer.at,
+      revision: answer.revision,
+      text: answer.text,
+    });
   }
 
   /** Inside a transaction: drops what is older than `before`; answers when to look again, if ever. */
-  expire(session: string, before: number): number | undefined {
-    const known = this.#sessions.get(session);
-    if (known === undefined) return undefined;
-    for (let old = known.answers.first(); old !== undefined; old = known.answers.first()) {
+  expire(id: string, before: number): number | undefined {
+    const session = this.#sessions.get(id);
+    if (session === undefined) return undefined;
+    // A log gives back what is stale too.
+    session.letGo(session.ackedThrough);
+    for (let old = session.first(); old !== undefined; old = session.first()) {
       if (old.at > before) return old.at;
-      this.table.delete(answerKey(old.session, old.seq));
+      this.table.delete(session.keyOf(old.place));
     }
+    // Nothing is kept any more: what is stale goes too, and with it the session.
+    for (const key of session.keys()) if (this.table.has(key)) this.table.delete(key);
+    this.#sessions.delete(id);
     return undefined;
   }
 
   change(before: AnswerRecord | undefined, after: AnswerRecord | undefined): void {
-    if (before !== undefined) {
-      const session = this.#sessions.get(before.session) as Session;
-      session.answers.remove(before);
-      if (after === undefined && session.answers.size === 0) this.#sessions.delete(before.session);
+    const { session: id, place } = (after ?? before) as AnswerRecord;
+    let session = this.#sessions.get(id);
+    const wasKept = before !== undefined && session?.remove(before) === true;
+    if (after === undefined) {
+      if (wasKept) session?.free(place);
+      return;
     }
-    if (after !== undefined) {
-      let session = this.#sessions.get(after.session);
-      if (session === undefined) {
-        session = new Session(after.session);
-        this.#sessions.set(after.session, session);
-        this.onFirst(after.session, after.at);
-      }
-      session.answers.add(after);
-      if (after.seq > session.lastSeq) session.lastSeq = after.seq;
-      if (after.ackedThrough > session.ackedThrough) session.ackedThrough = after.ackedThrough;
-    }
+    session ??= this.#open(id, after.at);
+    session.keyOf(place);
+    // An undo may bring back what was stale.
+    if (after.seq > session.ackedThrough) session.add(after);
+    else session.free(place);
+  }
+
+  #open(id: string, at: number): Session {
+    const session = new Session(id);
+    this.#sessions.set(id, session);
+    this.onFirst(id, at);
+    return session;
   }
 }

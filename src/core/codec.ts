@@ -161,23 +161,25 @@ function decodeRun(spec: TaskSpec, text: string): TaskRecord {
   };
 }
 
+/** Its session and place are the row's name. */
 function encodeAnswer(answer: AnswerRecord): string {
-  return (
-    `{"session":"${answer.session}","seq":${answer.seq},"operation":"${answer.operation}",` +
-    `"fingerprint":${answer.fingerprint},"ackedThrough":${answer.ackedThrough},"at":${answer.at},` +
-    `"revision":${answer.revision}}\t${answer.text}`
-  );
+  let text = `{"seq":${answer.seq},"operation":"${answer.operation}","at":${answer.at},"revision":${answer.revision}`;
+  if (answer.ackedThrough !== 0) text += `,"ackedThrough":${answer.ackedThrough}`;
+  if (answer.fingerprint !== 0) text += `,"fingerprint":${answer.fingerprint}`;
+  return `${text}}\t${answer.text}`;
 }
 
-function decodeAnswer(text: string): AnswerRecord {
+function decodeAnswer(key: string, text: string): AnswerRecord {
+  const slash = key.lastIndexOf("/");
   const tab = text.indexOf("\t");
   const from = JSON.parse(text.slice(0, tab));
   return {
-    session: from.session,
+    session: key.slice(0, slash),
+    place: Number(key.slice(slash + 1)),
     seq: from.seq,
     operation: from.operation,
-    fingerprint: from.fingerprint,
-    ackedThrough: from.ackedThrough,
+    fingerprint: from.fingerprint ?? 0,
+    ackedThrough: from.ackedThrough ?? 0,
     at: from.at,
     revision: from.revision,
     text: text.slice(tab + 1),
@@ -242,7 +244,7 @@ export class Loader {
         this.#workers.restore(key, decodeWorker(text));
         return;
       case "answer":
-        this.#answers.restore(key, decodeAnswer(text));
+        this.#answers.restore(key, decodeAnswer(key, text));
         return;
       default:
         throw new Error(`the log holds a part "${part}" that this version does not know`);

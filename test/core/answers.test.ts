@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { stateText } from "../../src/core/check.ts";
 import { limits } from "../../src/wire/limits.ts";
 import { World } from "../support/world.ts";
 
@@ -38,13 +39,39 @@ test("answers - another operation or another input under a used key is refused",
 test("answers - acknowledged ones go, and their requests are refused and not carried out again", () => {
   const world = new World();
   for (let seq = 1; seq <= 5; seq++) world.run("task.submit", { type: "t" }, cause(seq));
-  expect(world.core.answers.table.size).toBe(5);
   world.run("task.submit", { type: "t" }, cause(6, 4));
-  expect(world.core.answers.table.size).toBe(2);
   for (const seq of [1, 4])
     expect(code(world.run("task.submit", { type: "t" }, cause(seq)))).toBe("already-acknowledged");
   expect("ok" in world.run("task.submit", { type: "t" }, cause(5))).toBe(true);
   expect(world.core.tasks.size).toBe(6);
+});
+
+test("answers - one that arrived makes room: a session has as many rows as it had on their way at once", () => {
+  const world = new World();
+  for (let seq = 1; seq <= 5; seq++) world.run("task.submit", { type: "t" }, cause(seq));
+  for (let seq = 6; seq <= 100; seq++) world.run("task.submit", { type: "t" }, cause(seq, seq - 3));
+  const { table } = world.core.answers;
+  expect(table.size).toBe(5);
+  const seqs = [...table.values()].map((answer) => answer.seq);
+  for (const seq of [98, 99, 100]) expect(seqs).toContain(seq);
+  world.advance(limits.answerAgeMsMax);
+  expect(table.size).toBe(0);
+});
+
+test("answers - an undo brings back what it replaced, and the place is used again", () => {
+  const world = new World();
+  for (let seq = 1; seq <= 3; seq++) world.run("task.submit", { type: "t" }, cause(seq));
+  const before = stateText(world.core);
+  world.run("task.submit", { type: "t" }, cause(4, 2));
+  world.run("task.submit", { type: "t" }, cause(5, 2));
+  for (const transaction of world.transactions.slice(-2).reverse()) world.core.store.undo(transaction);
+  expect(stateText(world.core)).toBe(before);
+  const answer = world.run("task.submit", { type: "t" }, cause(4, 2));
+  expect(world.run("task.submit", { type: "t" }, cause(4, 2))).toEqual(answer);
+  expect(world.run("task.submit", { type: "t" }, cause(3, 2))).toEqual({
+    ok: '{"id":"3-0","state":"queued","duplicate":false}',
+  });
+  expect(world.core.answers.table.size).toBe(3);
 });
 
 test("answers - the newest stays although acknowledged, so that a late duplicate is known", () => {
