@@ -77,7 +77,6 @@ class Session {
     const at = this.#find(answer.seq);
     if (at === this.#kept.length) this.#kept.push(answer);
     else this.#kept.splice(at, 0, answer);
-    if (answer.seq > this.lastSeq) this.lastSeq = answer.seq;
     if (answer.ackedThrough > this.ackedThrough) this.ackedThrough = answer.ackedThrough;
   }
 
@@ -196,7 +195,8 @@ export class Answers implements Index<AnswerRecord> {
     }
     session ??= this.#open(id, after.at);
     session.keyOf(place);
-    // An undo may bring back what was stale.
+    session.lastSeq = Math.max(session.lastSeq, after.seq);
+    // An undo may bring back what was stale; and who acknowledges what is to come has no answer kept.
     if (after.seq > session.ackedThrough) session.add(after);
     else session.free(place);
   }

@@ -90,7 +90,12 @@ export function lockFolder(folder: string): () => void {
     throw inUse(folder, holder === "" ? "another process" : `process ${holder}`);
   }
   writeFileSync(path, `${process.pid}\n`);
-  return () => closeSync(file);
+  let held = true;
+  return () => {
+    // Closed twice, its number could be somebody else's file by then.
+    if (held) closeSync(file);
+    held = false;
+  };
 }
 
 /**

@@ -2,11 +2,14 @@
 import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
+  closeSync,
   copyFileSync,
   cpSync,
   existsSync,
+  fstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -17,7 +20,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ballastBytes, lockBySqlite } from "../../src/log/folder.ts";
+import { ballastBytes, lockBySqlite, lockFolder } from "../../src/log/folder.ts";
 import type { LogError } from "../../src/log/log.ts";
 import { openLog } from "../../src/log/open.ts";
 import { SqliteStorage } from "../../src/log/sqlite.ts";
@@ -356,6 +359,17 @@ describe("one process a folder", () => {
     expect((await refusal(folder)).code).toBe("data-folder-in-use");
     await log.append(put(1, "a", "1"), 0);
     await log.stop();
+  });
+
+  test("lock - let go twice, it closes nobody else's file", () => {
+    const folder = newFolder();
+    mkdirSync(folder);
+    const release = lockFolder(folder);
+    release();
+    const file = openSync(join(folder, "lock"), "r");
+    release();
+    expect(fstatSync(file).isFile()).toBe(true);
+    closeSync(file);
   });
 
   test("lock - where there is no flock, a small database holds it", () => {
