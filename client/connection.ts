@@ -59,7 +59,7 @@ export type CallOptions = {
 
 /** What the session lets its users do beside calling: operations bound to the connection. */
 type BoundOperation =
-  | ("session.ping" | "worker.credit" | "watch.start" | "watch.stop")
+  | ("session.ping" | "worker.credit" | "worker.acknowledge" | "watch.start" | "watch.stop")
   | ("worker.register" | "worker.heartbeat" | "task.claim");
 
 /** What a session may be carried by; at least one. */
@@ -104,6 +104,8 @@ const failuresBeforeHttp = 3;
 const lastingMs = 10_000;
 /** How long after the change to HTTP the WebSocket is looked for; the wait doubles with each look in vain. */
 const lookMs = { first: 5000, max: 60_000 };
+/** How often a session sees that its own loop turns between two beats. */
+const turnsPerBeat = 4;
 /** A UTF-16 unit is at most three bytes of UTF-8. */
 const bytesPerUnitMax = 3;
 
@@ -158,10 +160,16 @@ export class Session {
   /** The daemon said that it stops: nothing more is sent on this connection. */
   #leaving = false;
   #sentAt = 0;
-  #heardAt = 0;
+  /** When the newest frame came. */
+  heardAt = 0;
   /** When the ping was sent that nothing has answered yet. */
   #pingedAt = never;
   #beatDueAt = 0;
+  /** When a timer shows next that the loop turns, and the longest it has stood still since the last ping, as far as those tell. */
+  #turnDueAt = 0;
+  #loopAgeMs = 0;
+  /** The last ping told of a loop that stood still: the next one, soon, tells that it turns. */
+  #stood = false;
   /** How long this side may say nothing, where its leases ask for less than the heartbeat. */
   #silenceMs = Number.POSITIVE_INFINITY;
   /** Greeting, heartbeat or reconnect: a session waits for one of them at a time. */
@@ -323,8 +331,10 @@ export class Session {
     this.welcome = welcome;
     this.#welcomedAt = now;
     this.#sentAt = now;
-    this.#heardAt = now;
+    this.heardAt = now;
     this.#pingedAt = never;
+    this.#loopAgeMs = 0;
+    this.#stood = false;
     this.#first = [];
     this.#queue = [];
     this.#queueHead = 0;
@@ -509,12 +519,12 @@ export class Session {
 
   #scheduleBeat(now: number): void {
     const every = (this.welcome as Welcome).heartbeatMs;
-    const answerBy = this.#pingedAt === never ? this.#heardAt + every : this.#pingedAt + 2.5 * every;
+    const answerBy = this.#pingedAt === never ? this.heardAt + every : this.#pingedAt + 2.5 * every;
     const speak = this.#speakMs;
-    const dueAt = Math.min(this.#sentAt + speak, answerBy);
+    const dueAt = this.#stood ? now + every / 10 : Math.min(this.#sentAt + speak, answerBy);
     // While the socket takes nothing, a ping cannot leave: look again soon, but not at once.
-    this.#beatDueAt = Math.max(dueAt, now + speak / 4);
-    this.#setTimer(this.#beatDueAt - now, () => this.#beat());
+    this.#beatDueAt = Math.max(dueAt, now + Math.min(speak / 4, every / 10));
+    this.#scheduleTurn(now);
   }
 
   /** Over HTTP workers have beats of their own. */
@@ -523,8 +533,26 @@ export class Session {
     return this.pushes ? Math.min(every, this.#silenceMs) : every;
   }
 
-  #beat(): void {
+  /** More often than it beats, so that it does not miss for how long the loop stood still. */
+  #scheduleTurn(now: number): void {
+    const waitMs = Math.min(this.#beatDueAt - now, (this.welcome as Welcome).heartbeatMs / turnsPerBeat);
+    this.#turnDueAt = now + waitMs;
+    this.#setTimer(waitMs, () => this.#turned());
+  }
+
+  #turned(): void {
     const now = this.#environment.now();
+    this.#loopAgeMs = Math.max(this.#loopAgeMs, now - this.#turnDueAt);
+    if (now >= this.#beatDueAt || this.#stoodStill) this.#beat(now);
+    else this.#scheduleTurn(now);
+  }
+
+  /** It is worth a word of its own. */
+  get #stoodStill(): boolean {
+    return this.#loopAgeMs >= (this.welcome as Welcome).heartbeatMs / turnsPerBeat;
+  }
+
+  #beat(now: number): void {
     if (!this.pushes && (this.#connection?.bufferedBytes ?? 0) > 0) {
       this.#scheduleBeat(now);
       return;
@@ -537,10 +565,18 @@ export class Session {
       this.#lost("the daemon did not answer a ping");
       return;
     }
-    if (now - this.#sentAt >= this.#speakMs || (this.#pingedAt === never && now - this.#heardAt >= every)) {
+    const stood = this.#stoodStill;
+    if (
+      stood ||
+      this.#stood ||
+      now - this.#sentAt >= this.#speakMs ||
+      (this.#pingedAt === never && now - this.heardAt >= every)
+    ) {
       if (this.#pingedAt === never) this.#pingedAt = now;
-      this.onConnection("session.ping", {}, ignore, ignore);
+      this.onConnection("session.ping", { loopAgeMs: Math.round(this.#loopAgeMs) }, ignore, ignore);
       this.#flush();
+      this.#stood = stood;
+      this.#loopAgeMs = 0;
     }
     this.#scheduleBeat(now);
   }
@@ -614,6 +650,11 @@ export class Session {
     if (!asks || pending.waitMs === 0) this.#queue.push(pending);
     else if (pending.repetition === read) this.#waiting.add(pending);
     else this.#alone.push(pending);
+  }
+
+  /** What waits leaves now, and not when this turn ends: whoever is called next may hold the loop. */
+  flush(): void {
+    this.#flush();
   }
 
   #flushSoon(): void {
@@ -717,7 +758,7 @@ export class Session {
 
   #receive(text: string): void {
     const epoch = this.#epoch;
-    this.#heardAt = this.#environment.now();
+    this.heardAt = this.#environment.now();
     this.#pingedAt = never;
     let messages: Message[];
     try {

@@ -179,6 +179,12 @@ export type RegistrationEvents = {
   error(error: unknown): void;
 };
 
+/**
+ * A push is acknowledged at once, before its handler may hold the loop. A worker that ended a task so shortly before
+ * (in ms) will end the next one too: its pushes are acknowledged together after a while, if by then nothing has.
+ */
+const quickMs = 1000;
+const acknowledgeAfterMs = 200;
 /** Words said within the silence that a lease allows: two may be late. */
 const beatsPerLease = 3;
 /** How long a claim waits for a task: proxies end requests that are quiet for a minute. */
@@ -200,6 +206,13 @@ export class Registration {
   #beatTimer: Timer = null;
   /** Left on purpose: nothing registers it again but the next connection. */
   #left = false;
+  /** The newest token that came by push on this connection, and up to which the daemon knows that they came. */
+  #arrived = 0;
+  #acknowledged = 0;
+  #acknowledgeTimer: Timer = null;
+  /** When a task's end was last answered, and when the frame came for which something was acknowledged. */
+  #settledAt = Number.NEGATIVE_INFINITY;
+  #acknowledgedAt = Number.NEGATIVE_INFINITY;
   /** How often the leases held ask for a word. */
   #speakMs = Number.POSITIVE_INFINITY;
 
@@ -217,6 +230,8 @@ export class Registration {
   welcomed(): void {
     this.#clearTimers();
     this.#left = false;
+    this.#arrived = 0;
+    this.#acknowledged = 0;
     // A lease whose completion is on its way is named too: which of the two arrives first then does not matter.
     const named = [...this.leases.values()].map((held) => ({ taskId: held.id, token: held.lease.token }));
     this.session.onConnection(
@@ -257,6 +272,7 @@ export class Registration {
   }
 
   assigned({ task, lease }: Assignment): void {
+    this.#came(lease.token);
     const before = this.leases.get(task.id);
     if (before?.lease.token === lease.token) return;
     if (before !== undefined) this.lose(before, "lease-lost", "the task was leased again");
@@ -266,12 +282,37 @@ export class Registration {
     this.told.assigned(held);
   }
 
+  #came(token: number): void {
+    if (token <= this.#arrived || !this.session.pushes) return;
+    this.#arrived = token;
+    const { heardAt } = this.session;
+    if (heardAt - this.#settledAt > quickMs && heardAt !== this.#acknowledgedAt) {
+      this.#acknowledgedAt = heardAt;
+      this.#acknowledge();
+    } else
+      this.#acknowledgeTimer ??= this.caller.environment.setTimer(acknowledgeAfterMs, () => {
+        this.#acknowledgeTimer = null;
+        if (this.#arrived > this.#acknowledged) this.#acknowledge();
+      });
+  }
+
+  #acknowledge(): void {
+    this.#acknowledged = this.#arrived;
+    const input = { workerId: this.options.workerId, token: this.#arrived };
+    this.session.onConnection("worker.acknowledge", input, ignore, ignore);
+    this.session.flush();
+  }
+
   aborted(message: Extract<EventMessage, { event: "task.aborted" }>): void {
+    // This side reads again: said, so that it is pushed to again.
+    if (message.reason === "revoked") this.#acknowledge();
     const held = this.leases.get(message.taskId);
     if (held?.lease.token === message.token) this.lose(held, message.reason, message.detail);
   }
 
   settled(held: AssignedTask): void {
+    this.#settledAt = this.session.heardAt;
+    this.#acknowledged = Math.max(this.#acknowledged, Math.min(held.lease.token, this.#arrived));
     if (held.held) this.#forget(held);
   }
 
@@ -432,11 +473,12 @@ export class Registration {
 
   #clearTimers(): void {
     const { environment } = this.caller;
-    for (const timer of [this.#timer, this.#claimTimer, this.#beatTimer])
+    for (const timer of [this.#timer, this.#claimTimer, this.#beatTimer, this.#acknowledgeTimer])
       if (timer !== null) environment.clearTimer(timer);
     this.#timer = null;
     this.#claimTimer = null;
     this.#beatTimer = null;
+    this.#acknowledgeTimer = null;
   }
 }
 

@@ -30,6 +30,10 @@ export type CoreConfig = {
   heartbeatMs: number;
   /** A worker that says nothing for this long is offline. */
   silenceMs: number;
+  /** A push that is not acknowledged for this long is taken back; 0: never. */
+  pushAckMs: number;
+  /** A worker whose handlers have stood still for this long gets no tasks. */
+  stalledMs: number;
   /** Added to every lease after a restart, so that workers have time to come back. */
   graceMs: number;
   /** A waiting task gains one priority level per this long; 0: never. */
@@ -54,6 +58,8 @@ export type CoreMetrics = Record<
   | "tasksDead"
   | "tasksCancelled"
   | "tasksInterrupted"
+  | "pushesRevoked"
+  | "quarantines"
   | "operationsRepeated",
   number
 >;
@@ -128,7 +134,12 @@ export class Coordinator {
     this.graceUntil = options.graceUntil;
     this.tasks = store.table("tasks");
     this.workers = store.table("workers");
-    this.dispatch = new Dispatch(options.config.ageingMs, () => this.clock);
+    this.dispatch = new Dispatch(
+      options.config.ageingMs,
+      () => this.clock,
+      () => this.store.revision,
+      options.config,
+    );
     this.queues = new queues.Queues(this, this.dispatch, (queue, finishedAt) =>
       this.#retire.push(finishedAt + this.config.retentionMs, queue),
     );
@@ -281,6 +292,17 @@ export class Coordinator {
           workers.inspect(this, slot);
         }
       });
+    const { looks } = this.dispatch;
+    while (looks.nextAt <= this.clock)
+      this.#transaction("lease.revoke", "cortexd", () => {
+        while (looks.nextAt <= this.clock && this.store.changeCount < changesPerTick) {
+          const at = looks.nextAt;
+          const slot = looks.pop() as Slot;
+          if (slot.lookAt !== at || this.dispatch.slot(slot.id) !== slot) continue;
+          slot.lookAt = Number.POSITIVE_INFINITY;
+          workers.lookAtHealth(this, slot);
+        }
+      });
   }
 
   #due<T>(heap: DeadlineHeap<T>, upTo: number, operation: string, each: (value: T) => void): void {
@@ -293,7 +315,8 @@ export class Coordinator {
   /** In how many ms `tick` has something to do; Infinity: nothing is planned. */
   nextDueMs(): number {
     const wall = Math.min(this.#ready.nextAt, this.#retire.nextAt, this.#forget.nextAt);
-    const clock = Math.min(this.#oldAnswers.nextAt, this.dispatch.watches.nextAt);
+    const { watches, looks } = this.dispatch;
+    const clock = Math.min(this.#oldAnswers.nextAt, watches.nextAt, looks.nextAt);
     return Math.max(0, Math.min(wall - this.now, clock - this.clock));
   }
 
@@ -317,6 +340,12 @@ export class Coordinator {
   /** A worker was heard. */
   heard(slot: Slot | undefined): void {
     if (slot !== undefined) this.dispatch.beat(slot, this.clock, this.now);
+  }
+
+  /** Every push of the worker up to the token has arrived. */
+  acknowledge(workerId: string, token: number): void {
+    const slot = this.dispatch.slot(workerId);
+    if (slot !== undefined) this.dispatch.acknowledge(slot, token);
   }
 
   noteProgress(record: TaskRecord, text: string): void {

@@ -10,6 +10,7 @@
 import { DeadlineHeap, IndexedHeap } from "../lib/heap.ts";
 import { Line } from "../lib/line.ts";
 import { limits } from "../wire/limits.ts";
+import { Health } from "./health.ts";
 import { type Refusal, refuse } from "./result.ts";
 import { specOrder, type TaskRecord, type TaskSpec } from "./tasks.ts";
 import type { WorkerRecord } from "./workers.ts";
@@ -17,8 +18,6 @@ import type { WorkerRecord } from "./workers.ts";
 /** What a task asks of a worker. */
 export type Needs = { queue: string; kind: string | null; capabilities: readonly string[] };
 
-/** Attempts failed in a row after which a worker is not healthy. */
-const failuresInRowMax = 5;
 /** Aborts remembered for workers that learn of them by heartbeat, and for how long. */
 const abortsMax = 256;
 export const abortAgeMs = 300_000;
@@ -50,6 +49,9 @@ export class Crew {
   /** Workers whose claim waits, first come first served. */
   readonly claiming = new IndexedHeap<Slot>((a, b) => a.claimOrder < b.claimOrder);
   size = 0;
+  /** Of its workers, how many could get tasks, and which are in quarantine. */
+  ableCount = 0;
+  readonly quarantined = new Set<Slot>();
 
   constructor(
     readonly key: string,
@@ -76,13 +78,22 @@ export class Slot {
   readonly running = new Set<string>();
   attached = false;
   credit = 0;
-  /** On the lease clock. */
+  /** When it was last heard, and when its handlers last turned as far as that vouches for it; on the lease clock. */
   lastBeat: number;
+  lastTurn: number;
+  /** The turn before the newest beat, for a beat that says that they have not turned since. */
+  turnBefore: number;
   /** On the wall clock; 0: not since the daemon started. */
   lastSeenAt = 0;
   /** The earliest moment this worker is looked at for silence and expired leases. */
   watchedAt = Number.POSITIVE_INFINITY;
-  failuresInRow = 0;
+  health = new Health();
+  /** When its health is looked at, on the lease clock. */
+  lookAt = Number.POSITIVE_INFINITY;
+  /** How its crew counts it. */
+  standing: Standing = "none";
+  /** Tasks it claimed while it had a socket: they were not pushed. */
+  claimed: Set<string> | null = null;
   completedCount = 0;
   failedCount = 0;
   /** Payloads of tasks leased to be pushed that have not left for the socket, in UTF-16 units. */
@@ -100,23 +111,44 @@ export class Slot {
     lastBeat: number,
   ) {
     this.lastBeat = lastBeat;
+    this.lastTurn = lastBeat;
+    this.turnBefore = lastBeat;
   }
 
-  get healthy(): boolean {
-    return this.failuresInRow < failuresInRowMax;
+  /** How many tasks it may hold, however it gets them. */
+  get allowed(): number {
+    return Math.min(this.record.capacity, this.health.tasksMax);
   }
 
   get room(): number {
     if (this.record.state !== "online") return 0;
-    if (this.attached && (this.congested || this.unsentBytes >= limits.pushBufferBytesMax)) return 0;
-    const allowed = this.attached ? Math.min(this.record.capacity, this.credit) : this.record.capacity;
-    return allowed - this.running.size;
+    if (!this.attached) return this.allowed - this.running.size;
+    if (this.health.deaf || this.congested || this.unsentBytes >= limits.pushBufferBytesMax) return 0;
+    return Math.min(this.allowed, this.credit) - this.running.size;
+  }
+
+  /** The pushes that left and are not known to have arrived, of those it still holds. */
+  unacknowledged(tokenOf: (taskId: string) => number): string[] {
+    const { arrived, sent } = this.health;
+    return [...this.running].sort().filter((taskId) => {
+      const token = tokenOf(taskId);
+      return token > arrived && token <= sent && this.claimed?.has(taskId) !== true;
+    });
   }
 }
 
-/** Healthy before failing, then least loaded, then the one that waited longest, then by id. */
+type Standing = "none" | "able" | "quarantined";
+
+function standingOf(slot: Slot): Standing {
+  if (slot.record.state !== "online") return "none";
+  const { health } = slot;
+  if (health.quarantinedUntil > 0) return "quarantined";
+  return health.deaf || health.stalledMs > 0 ? "none" : "able";
+}
+
+/** Others before failing ones, then least loaded, then the one that waited longest, then by id. */
 function lessLoaded(a: Slot, b: Slot): boolean {
-  if (a.healthy !== b.healthy) return a.healthy;
+  if (a.health.failing !== b.health.failing) return b.health.failing;
   const loadA = a.running.size / a.record.capacity;
   const loadB = b.running.size / b.record.capacity;
   if (loadA !== loadB) return loadA < loadB;
@@ -137,12 +169,19 @@ export class Dispatch {
   readonly #lanes = new Set<Lane>();
   /** When to look at which worker, on the lease clock. */
   readonly watches = new DeadlineHeap<Slot>();
+  /** When to look at whose health, on the lease clock. */
+  readonly looks = new DeadlineHeap<Slot>();
+  /** Workers whose health changed since the engine last asked. */
+  readonly changedHealth = new Set<Slot>();
   #order = 0;
 
   /** `ageingMs`: how long a task waits to be as urgent as one of the next higher priority; 0: never. */
   constructor(
     private readonly ageingMs: number,
     private readonly clock: () => number,
+    private readonly revision: () => number,
+    /** How long a push may go without being acknowledged (0: for ever), and handlers without turning. */
+    private readonly allows: { pushAckMs: number; stalledMs: number },
   ) {}
 
   readonly #urgent = (a: TaskSpec, b: TaskSpec): boolean => {
@@ -232,6 +271,8 @@ export class Dispatch {
     } else {
       const moved = crewKey(slot.record) !== crewKey(after);
       const claims = slot.crew.claiming.has(slot);
+      // Another process: what was wrong with the last one says nothing of it.
+      if (slot.record.instanceId !== after.instanceId) slot.health = new Health();
       if (moved) this.#leaveCrew(slot);
       slot.record = after;
       if (moved) this.#joinCrew(slot);
@@ -265,6 +306,7 @@ export class Dispatch {
     crew.pushable.delete(slot);
     crew.unattached.delete(slot);
     crew.claiming.delete(slot);
+    this.#stand(slot, "none");
     crew.size -= 1;
     if (crew.size === 0) {
       this.#crews.delete(crew.key);
@@ -282,7 +324,9 @@ export class Dispatch {
     if (had !== null && had !== has) {
       const slot = this.#slots.get(had);
       if (slot !== undefined) {
-        slot.running.delete((before as TaskRecord).spec.id);
+        const { id } = (before as TaskRecord).spec;
+        slot.running.delete(id);
+        slot.claimed?.delete(id);
         this.#place(slot);
       }
     }
@@ -310,9 +354,10 @@ export class Dispatch {
   attach(workerId: string, credit: number): void {
     const slot = this.#slots.get(workerId);
     if (slot === undefined) return;
+    if (!slot.attached) slot.health.connected(this.revision());
     slot.attached = true;
     slot.credit = credit;
-    this.#place(slot);
+    this.#healthMoved(slot);
   }
 
   detach(workerId: string): void {
@@ -322,7 +367,8 @@ export class Dispatch {
     slot.credit = 0;
     slot.unsentBytes = 0;
     slot.congested = false;
-    this.#place(slot);
+    slot.health.disconnected();
+    this.#healthMoved(slot);
   }
 
   /** A lease is made that will be pushed. */
@@ -330,13 +376,36 @@ export class Dispatch {
     if (slot.attached) slot.unsentBytes += spec.payload.length;
   }
 
-  /** Pushes of so many bytes have left for the worker's socket, or never will; `congested`: it does not keep up. */
-  pushed(workerId: string, bytes: number, congested: boolean): void {
+  /** A lease is made that its worker claimed. */
+  claiming(slot: Slot, spec: TaskSpec): void {
+    if (!slot.attached) return;
+    slot.claimed ??= new Set();
+    slot.claimed.add(spec.id);
+  }
+
+  /**
+   * Pushes of so many bytes have left for the worker's socket, or never will; `congested`: it does not keep up.
+   * `token`: of the newest lease among those that left; 0: none did.
+   */
+  pushed(workerId: string, bytes: number, congested: boolean, token: number): void {
     const slot = this.#slots.get(workerId);
     if (slot === undefined) return;
     // What was leased for an earlier socket is not counted for this one.
     slot.unsentBytes = Math.max(0, slot.unsentBytes - bytes);
     slot.congested = congested && slot.attached;
+    if (token > 0 && slot.attached) {
+      slot.health.left(token, this.clock());
+      this.#look(slot);
+    }
+    this.#place(slot);
+  }
+
+  /** The worker's socket took something of what waited in it. */
+  drained(workerId: string, congested: boolean): void {
+    const slot = this.#slots.get(workerId);
+    if (slot === undefined) return;
+    slot.health.moved(this.clock());
+    slot.congested = congested;
     this.#place(slot);
   }
 
@@ -344,17 +413,101 @@ export class Dispatch {
   beat(slot: Slot, clock: number, now: number): void {
     slot.lastBeat = clock;
     slot.lastSeenAt = now;
+    if (slot.lastTurn === clock) return;
+    slot.turnBefore = slot.lastTurn;
+    slot.lastTurn = clock;
   }
 
-  /** An attempt ended: what it says of the worker's health. */
-  outcome(workerId: string, good: boolean): void {
-    const slot = this.#slots.get(workerId);
-    if (slot === undefined) return;
-    if (good) slot.completedCount += 1;
-    else slot.failedCount += 1;
-    const healthy = slot.healthy;
-    slot.failuresInRow = good ? 0 : slot.failuresInRow + 1;
-    if (healthy !== slot.healthy) this.#place(slot);
+  /** Its newest beat vouches for its leases no later than this: its handlers turned so long ago. */
+  turned(slot: Slot, ageMs: number): void {
+    slot.lastTurn = Math.max(slot.turnBefore, this.clock() - ageMs);
+    if (slot.health.turned(ageMs, this.allows.stalledMs)) this.#healthMoved(slot);
+  }
+
+  /** Every push of this worker up to the token has arrived. */
+  acknowledge(slot: Slot, token: number): void {
+    const changed = slot.health.acknowledged(token, this.clock(), this.allows.pushAckMs);
+    if (changed) this.#healthMoved(slot);
+    if (slot.health.timed > 0) this.#look(slot);
+  }
+
+  succeeded(slot: Slot): void {
+    slot.completedCount += 1;
+    if (slot.health.succeeded(this.allows.pushAckMs)) this.#healthMoved(slot);
+  }
+
+  /**
+   * An attempt of the worker failed. Only a task's first failure says something of the worker: one that failed
+   * before is itself what is suspected, and may go from worker to worker.
+   */
+  failed(slot: Slot, isFirst: boolean): boolean {
+    slot.failedCount += 1;
+    if (!isFirst) return false;
+    slot.health.failed(this.allows.pushAckMs);
+    const { crew } = slot;
+    // At most half of those who offer the same are in quarantine: when all fail, it is not they who are sick.
+    const spared = slot.standing === "able" && crew.ableCount - 1 >= crew.quarantined.size + 1;
+    const quarantined = slot.health.unfit && spared;
+    if (quarantined) slot.health.quarantine(this.clock());
+    this.#healthMoved(slot);
+    return quarantined;
+  }
+
+  /**
+   * What time has made of the worker's health. Answers the leases that were pushed and not acknowledged in time,
+   * which the caller gives back.
+   */
+  look(slot: Slot, tokenOf: (taskId: string) => number): string[] {
+    const { health } = slot;
+    const clock = this.clock();
+    let overdue: string[] = [];
+    if (health.overdueAt(this.allows.pushAckMs) <= clock) {
+      overdue = slot.unacknowledged(tokenOf);
+      if (overdue.length > 0) health.overdue(this.allows.pushAckMs);
+      else if (!health.deaf) health.settle();
+    }
+    if (health.quarantinedUntil > 0 && health.quarantinedUntil <= clock)
+      health.probation(clock, this.allows.pushAckMs);
+    this.#healthMoved(slot);
+    return overdue;
+  }
+
+  reasonsOf(slot: Slot): string[] {
+    return slot.health.reasons(this.clock(), this.allows.pushAckMs);
+  }
+
+  /** Looks at the worker's health when something of it is due. */
+  #look(slot: Slot): void {
+    const { health } = slot;
+    let at = health.overdueAt(this.allows.pushAckMs);
+    // Of a deaf worker what was overdue is taken back already; only what left since is waited for.
+    if (health.deaf && at <= this.clock()) at = Number.POSITIVE_INFINITY;
+    if (health.quarantinedUntil > 0) at = Math.min(at, health.quarantinedUntil);
+    if (at >= slot.lookAt) return;
+    slot.lookAt = at;
+    this.looks.push(at, slot);
+  }
+
+  /** Everything that may have changed a worker's health ends here. */
+  #healthMoved(slot: Slot): void {
+    this.#place(slot);
+    this.#look(slot);
+    if (slot.health.state !== slot.health.told) this.changedHealth.add(slot);
+  }
+
+  #stand(slot: Slot, standing: Standing): void {
+    const { crew } = slot;
+    if (slot.standing === "able") crew.ableCount -= 1;
+    else if (slot.standing === "quarantined") crew.quarantined.delete(slot);
+    slot.standing = standing;
+    if (standing === "able") crew.ableCount += 1;
+    else if (standing === "quarantined") crew.quarantined.add(slot);
+    if (crew.ableCount > 0) return;
+    // Nobody is left who could work: one of those in quarantine is let out before its time.
+    const [spare] = crew.quarantined;
+    if (spare === undefined) return;
+    spare.health.probation(this.clock(), this.allows.pushAckMs);
+    this.#healthMoved(spare);
   }
 
   /** For a worker that learns by heartbeat that an attempt was voided. */
@@ -369,6 +522,8 @@ export class Dispatch {
   /** Puts the worker where its room and its socket say. */
   #place(slot: Slot): void {
     const { crew } = slot;
+    const standing = standingOf(slot);
+    if (standing !== slot.standing) this.#stand(slot, standing);
     const room = slot.room > 0;
     if (room && slot.attached) crew.pushable.update(slot);
     else crew.pushable.delete(slot);
@@ -438,6 +593,7 @@ export class Dispatch {
       if (state !== "online") return refuse("worker-unavailable", `worker ${workerId} is ${state}`);
       if (!slot.crew.fits(needs))
         return refuse("worker-unavailable", `worker ${workerId} does not fit what the task requires`);
+      // Whoever names a worker may try one that is in quarantine.
       if (slot.running.size >= capacity)
         return refuse(
           "worker-unavailable",

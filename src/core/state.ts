@@ -1,6 +1,6 @@
 /** The state as a whole, as everyone sees it. */
 import type { Input } from "../wire/operations.ts";
-import type { workerStates } from "../wire/workers.ts";
+import type { WorkerHealth, workerStates } from "../wire/workers.ts";
 import type { Coordinator } from "./coordinator.ts";
 import type { Result } from "./result.ts";
 import { stateOf, workerText } from "./workers.ts";
@@ -9,6 +9,14 @@ import { stateOf, workerText } from "./workers.ts";
 export function workerCounts(core: Coordinator): Record<(typeof workerStates)[number], number> {
   const counts = { idle: 0, busy: 0, draining: 0, offline: 0 };
   for (const slot of core.dispatch.slots()) counts[stateOf(slot)] += 1;
+  return counts;
+}
+
+/** Workers by health. */
+export function healthCounts(core: Coordinator): Record<WorkerHealth, number> {
+  const counts = { healthy: 0, failing: 0, quarantined: 0, probation: 0, deaf: 0, stalled: 0 };
+  for (const slot of core.dispatch.slots())
+    if (slot.record.state !== "offline") counts[slot.health.state] += 1;
   return counts;
 }
 

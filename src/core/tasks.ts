@@ -221,18 +221,19 @@ export function lease(core: Coordinator, record: TaskRecord, workerId: string): 
     revision,
   };
   core.metrics.tasksLeased++;
+  const slot = core.dispatch.slot(workerId) as Slot;
   // A claim is answered; every other lease is pushed.
-  if (core.operation !== "task.claim")
-    core.dispatch.pushing(core.dispatch.slot(workerId) as Slot, record.spec);
+  if (core.operation === "task.claim") core.dispatch.claiming(slot, record.spec);
+  else core.dispatch.pushing(slot, record.spec);
   core.tasks.put(record.spec.id, leased);
   return leased;
 }
 
-/** When a lease ends, on the lease clock: at its deadline, or `leaseMs` after the worker was last heard. */
+/** When a lease ends, on the lease clock: at its deadline, or `leaseMs` after a beat last vouched for the worker. */
 export const leaseEnd = (core: Coordinator, record: TaskRecord): number =>
   Math.max(
     record.deadline,
-    (core.dispatch.slot(record.workerId as string)?.lastBeat ?? 0) + record.leaseMs,
+    (core.dispatch.slot(record.workerId as string)?.lastTurn ?? 0) + record.leaseMs,
     core.graceUntil,
   );
 
@@ -340,9 +341,16 @@ export function failAttempt(
   return again;
 }
 
+/** What a failed attempt says of its worker. */
+function attemptFailed(core: Coordinator, record: TaskRecord): void {
+  const slot = core.dispatch.slot(record.workerId as string);
+  if (slot !== undefined && core.dispatch.failed(slot, record.error === null)) core.metrics.quarantines++;
+}
+
 /** The attempt ran longer than it may: it failed. */
 export function timeOut(core: Coordinator, record: TaskRecord): void {
   core.dispatch.noteAbort(record, core.now);
+  attemptFailed(core, record);
   const message = `the attempt ran longer than ${record.spec.timeoutMs} ms`;
   failAttempt(core, record, { message, code: "timeout" }, false, undefined);
 }
@@ -371,11 +379,16 @@ type Held = { taskId: string; workerId: string; token: number };
 
 /** The running task the caller holds by its newest lease, or why not. */
 function held(core: Coordinator, input: Held): TaskRecord | Refusal {
+  const slot = core.dispatch.slot(input.workerId);
+  // Whoever names a token got it, whatever became of the lease.
+  if (slot !== undefined) core.dispatch.acknowledge(slot, input.token);
   const record = core.tasks.get(input.taskId);
   if (record === undefined) return unknownTask(input.taskId);
   if (record.state !== "running" || record.token !== input.token || record.workerId !== input.workerId)
     return leaseLost(record, input);
-  core.heard(core.dispatch.slot(input.workerId));
+  core.heard(slot);
+  // It is handlers that speak of leases: whatever a beat says of their age, they have just turned.
+  if (slot !== undefined) slot.turnBefore = core.clock;
   return record;
 }
 
@@ -407,7 +420,7 @@ export function complete(core: Coordinator, input: Input<"task.complete">): Resu
   const result = textOf(input.result, "result");
   if ("error" in result) return result;
   core.metrics.tasksCompleted++;
-  core.dispatch.outcome(input.workerId, true);
+  core.dispatch.succeeded(core.dispatch.slot(input.workerId) as Slot);
   return standing(finish(core, record, "completed", { result: result.text, error: null, reason: null }));
 }
 
@@ -415,7 +428,7 @@ export function fail(core: Coordinator, input: Input<"task.fail">): Result {
   const record = held(core, input);
   if (isRefusal(record)) return record;
   const error = typeof input.error === "string" ? { message: input.error } : input.error;
-  core.dispatch.outcome(input.workerId, false);
+  attemptFailed(core, record);
   return standing(failAttempt(core, record, error, input.final === true, input.retryInMs));
 }
 
@@ -486,6 +499,9 @@ export function retry(core: Coordinator, input: Input<"task.retry">): Result {
   return standing(again);
 }
 
+/** How long a worker that gets no tasks for its health is told to wait before it claims again. */
+const unfitRetryMs = 5000;
+
 export function claim(core: Coordinator, input: Input<"task.claim">): Result {
   const slot = core.dispatch.slot(input.workerId);
   if (slot === undefined) return unknownWorker(input.workerId);
@@ -493,7 +509,11 @@ export function claim(core: Coordinator, input: Input<"task.claim">): Result {
   if (slot.record.state !== "online")
     return refuse("worker-unavailable", `worker ${input.workerId} is ${slot.record.state}`);
   core.heard(slot);
-  const wanted = Math.min(input.count ?? 1, slot.record.capacity - slot.running.size);
+  const wanted = Math.min(input.count ?? 1, slot.allowed - slot.running.size);
+  if (wanted <= 0 && slot.running.size < slot.record.capacity)
+    return refuse("worker-unavailable", `worker ${input.workerId}: ${core.dispatch.reasonsOf(slot).at(-1)}`, {
+      retryAfterMs: unfitRetryMs,
+    });
   if (wanted <= 0)
     return refuse(
       "worker-unavailable",

@@ -71,6 +71,7 @@ export function register(core: Coordinator, input: Input<"worker.register">): Re
   });
   const mine = core.dispatch.slot(workerId) as Slot;
   core.heard(mine);
+  core.dispatch.turned(mine, 0);
 
   const named = new Map(input.holding?.map((one) => [one.taskId, one.token]));
   let kept = "";
@@ -112,6 +113,7 @@ export function heartbeat(core: Coordinator, input: Input<"worker.heartbeat">): 
   if (input.instanceId !== undefined && input.instanceId !== slot.record.instanceId)
     return refuse("worker-id-in-use", `worker ${input.workerId} is instance ${slot.record.instanceId}`);
   core.heard(slot);
+  if (input.loopAgeMs !== undefined) core.dispatch.turned(slot, input.loopAgeMs);
   let leases = "";
   for (const taskId of slot.running) {
     const record = core.tasks.get(taskId)!;
@@ -165,6 +167,20 @@ export function inspect(core: Coordinator, slot: Slot): void {
   if (next < Number.POSITIVE_INFINITY) core.dispatch.watch(slot, next);
 }
 
+/**
+ * Looks at a worker's health: gives back what was pushed and not acknowledged in time, nothing charged, and ends its
+ * quarantine. Inside a transaction.
+ */
+export function lookAtHealth(core: Coordinator, slot: Slot): void {
+  const revoked = core.dispatch.look(slot, (taskId) => core.tasks.get(taskId)!.token);
+  for (const taskId of revoked) {
+    const record = core.tasks.get(taskId)!;
+    core.metrics.pushesRevoked++;
+    core.dispatch.noteAbort(record, core.now);
+    giveBack(core, record);
+  }
+}
+
 // --- as everyone sees it ----------------------------------------------------------------------------------
 
 export const stateOf = (slot: Slot): WorkerState => shownState(slot.record, slot.running.size);
@@ -180,8 +196,7 @@ function reasonsOf(core: Coordinator, slot: Slot, record: WorkerRecord): string[
   if (record.state === "offline") reasons.push("it is offline");
   else if (silentMs > core.config.heartbeatMs * 2)
     reasons.push(`it has been silent for ${Math.round(silentMs / 1000)} s`);
-  if (!slot.healthy) reasons.push(`its last ${slot.failuresInRow} attempts failed`);
-  return reasons;
+  return [...reasons, ...core.dispatch.reasonsOf(slot)];
 }
 
 /** `record` and `running` as of an older revision, where that is what is shown. */
@@ -197,6 +212,7 @@ export function workerText(
     `"queues":${JSON.stringify(record.queues)},"capabilities":${JSON.stringify(record.capabilities)},` +
     `"labels":${JSON.stringify(record.labels)},"capacity":${record.capacity},"state":"${shownState(record, running)}",` +
     `"connected":${slot.attached},"running":${running},"healthy":${reasons.length === 0},` +
+    `"health":"${slot.health.state}","healthScore":${slot.health.score},` +
     `"reasons":${JSON.stringify(reasons)},"completedCount":${slot.completedCount},"failedCount":${slot.failedCount},` +
     `"registeredAt":${record.registeredAt},"lastSeenAt":${slot.lastSeenAt || null},"revision":${record.revision}}`
   );

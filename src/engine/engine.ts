@@ -10,7 +10,7 @@ import type { AnswerRecord } from "../core/answers.ts";
 import { Loader } from "../core/codec.ts";
 import { Coordinator, type CoreOptions } from "../core/coordinator.ts";
 import { refuse } from "../core/result.ts";
-import { workerCounts } from "../core/state.ts";
+import { healthCounts, workerCounts } from "../core/state.ts";
 import { createStore, type Store, type Transaction } from "../core/store.ts";
 import { withinDepth } from "../lib/json.ts";
 import type { Log, LogStatus, Recovered } from "../log/log.ts";
@@ -278,6 +278,7 @@ export class Engine {
       if (this.core.dispatchReady(leasesPerEntry) === leasesPerEntry)
         this.#clock.after(0, () => this.#openTurn());
       this.#news.tellProgress();
+      this.#news.tellHealth();
     }
     this.#pump();
     if (this.#state === "stopping") return;
@@ -412,7 +413,7 @@ export class Engine {
   /** The sink's socket has taken something of what waited. */
   drained(sink: Sink): void {
     const congested = sink.backlog() > limits.pushBufferBytesMax;
-    for (const workerId of this.#seats.workersAt(sink)) this.core.dispatch.pushed(workerId, 0, congested);
+    for (const workerId of this.#seats.workersAt(sink)) this.core.dispatch.drained(workerId, congested);
     this.#openTurn();
   }
 
@@ -422,6 +423,15 @@ export class Engine {
     if (workers.size === 0) return;
     this.#openTurn();
     for (const workerId of workers) this.core.heard(this.core.dispatch.slot(workerId));
+  }
+
+  /** The handlers of the connection's workers last turned so long ago. */
+  turned(sink: Sink, loopAgeMs: number): void {
+    const { dispatch } = this.core;
+    for (const workerId of this.#seats.workersAt(sink)) {
+      const slot = dispatch.slot(workerId);
+      if (slot !== undefined) dispatch.turned(slot, loopAgeMs);
+    }
   }
 
   /** Answers a request that is no operation of the state, in its place among the others. */
@@ -480,6 +490,7 @@ export class Engine {
 
   #readings(): Readings {
     const workers = workerCounts(this.core);
+    const health = healthCounts(this.core);
     const { counts } = this.core.queues;
     const log = this.#log.status();
     return {
@@ -492,6 +503,11 @@ export class Engine {
       workersBusy: workers.busy,
       workersDraining: workers.draining,
       workersOffline: workers.offline,
+      workersFailing: health.failing,
+      workersQuarantined: health.quarantined,
+      workersOnProbation: health.probation,
+      workersDeaf: health.deaf,
+      workersStalled: health.stalled,
       revision: this.store.revision,
       durableRevision: this.#batches.durable,
       undurableBytes: this.#batches.undurableBytes,

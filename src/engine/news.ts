@@ -68,7 +68,7 @@ export class News {
     const { workerId } = before as TaskRecord & { workerId: string };
     const sink = reason === null ? undefined : this.seats.sinkOf(workerId);
     if (sink === undefined) return;
-    const detail = JSON.stringify(after?.reason ?? after?.error?.message ?? `the lease ended (${operation})`);
+    const detail = JSON.stringify(after?.reason ?? after?.error?.message ?? endedBy(operation));
     const text = `{"event":"task.aborted","taskId":"${before.spec.id}","workerId":"${workerId}","token":${before.token},"reason":"${reason}","detail":${detail}}`;
     this.outbox.hold({ kind: "push", revision, sink, text, workerId, bytes: 0 });
   }
@@ -115,6 +115,34 @@ export class News {
     core.progressed.clear();
   }
 
+  /** What became of workers' health is coalesced in the same way. */
+  tellHealth(): void {
+    const { core, lines } = this.engine;
+    const { changedHealth } = core.dispatch;
+    if (changedHealth.size === 0) return;
+    for (const slot of changedHealth) {
+      const { health, record } = slot;
+      const before = health.told;
+      const workerId = slot.id;
+      // It left meanwhile, or is again what it was.
+      if (core.dispatch.slot(workerId) !== slot || health.state === before) continue;
+      health.told = health.state;
+      if (health.state === "healthy") lines.info("worker.recovered", { workerId, before });
+      else
+        lines.warn("worker.sick", { workerId, health: health.state, reasons: core.dispatch.reasonsOf(slot) });
+      if (this.watches.size === 0) continue;
+      const change = { table: core.workers, key: workerId, before: record, after: record };
+      const cause = {
+        revision: core.store.revision,
+        at: core.now,
+        operation: "worker.health",
+        who: "cortexd",
+      };
+      this.#change(change as never, cause, `,"health":"${health.state}"`);
+    }
+    changedHealth.clear();
+  }
+
   /** Tells everyone who watches what the change concerns; `more` goes to the end of each event. */
   #change(change: Change, cause: Cause, more = ""): void {
     const { revision } = cause;
@@ -125,6 +153,9 @@ export class News {
   }
 }
 
+const endedBy = (operation: string) =>
+  operation === "lease.revoke" ? "the push was not acknowledged in time" : `the lease ended (${operation})`;
+
 /** Why an attempt ended that its own worker did not end; null: the worker knows. */
 function abortReason(operation: string, after: TaskRecord | undefined): AbortReason | null {
   switch (operation) {
@@ -132,6 +163,8 @@ function abortReason(operation: string, after: TaskRecord | undefined): AbortRea
       return "cancelled";
     case "lease.expire":
       return after?.error?.code === "timeout" ? "timeout" : "lease-expired";
+    case "lease.revoke":
+      return "revoked";
     default:
       // Completed, failed, released by the worker, or told in the answer to its registration.
       return null;

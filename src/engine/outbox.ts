@@ -19,8 +19,8 @@ type Held =
 export class Outbox {
   #held: Held[] = [];
   readonly #touched = new Set<Sink>();
-  /** Bytes of payloads pushed since the last flush, by worker. */
-  readonly #pushed = new Map<string, number>();
+  /** What was pushed since the last flush, by worker: bytes of payloads, and the newest token that left. */
+  readonly #pushed = new Map<string, { bytes: number; token: number }>();
 
   constructor(
     private readonly engine: Pick<Engine, "core">,
@@ -43,7 +43,8 @@ export class Outbox {
       if (one.kind === "answer") one.sink.answer(one.seq, one.answer);
       else if (one.kind === "push") {
         one.sink.push(one.text);
-        this.#countPush(one.workerId, one.bytes);
+        // Of a push that carries a task the revision is its lease's token.
+        this.#countPush(one.workerId, one.bytes, one.bytes > 0 ? one.revision : 0);
       } else if (one.kind === "silent") this.#tellSilent(one.workerId, one.sink);
       else one.sink.change(one.watchId, one.revision, one.text);
     }
@@ -61,7 +62,7 @@ export class Outbox {
         // A repeated request whose entry was durable all along keeps its answer.
         one.sink.answer(one.seq, one.revision <= durable ? one.answer : refusal);
         this.#touched.add(one.sink);
-      } else if (one.kind === "push") this.#countPush(one.workerId, one.bytes);
+      } else if (one.kind === "push") this.#countPush(one.workerId, one.bytes, 0);
     return this.#flush();
   }
 
@@ -70,8 +71,13 @@ export class Outbox {
     this.#held = [];
   }
 
-  #countPush(workerId: string, bytes: number): void {
-    this.#pushed.set(workerId, (this.#pushed.get(workerId) ?? 0) + bytes);
+  #countPush(workerId: string, bytes: number, token: number): void {
+    const pushed = this.#pushed.get(workerId);
+    if (pushed === undefined) this.#pushed.set(workerId, { bytes, token });
+    else {
+      pushed.bytes += bytes;
+      if (token > 0) pushed.token = token;
+    }
   }
 
   /** Unless it registered again before its silence was durable. */
@@ -85,9 +91,9 @@ export class Outbox {
     this.#touched.clear();
     if (this.#pushed.size === 0) return false;
     const { dispatch } = this.engine.core;
-    for (const [workerId, bytes] of this.#pushed) {
+    for (const [workerId, { bytes, token }] of this.#pushed) {
       const backlog = this.seats.sinkOf(workerId)?.backlog() ?? 0;
-      dispatch.pushed(workerId, bytes, backlog > limits.pushBufferBytesMax);
+      dispatch.pushed(workerId, bytes, backlog > limits.pushBufferBytesMax, token);
     }
     this.#pushed.clear();
     // A worker that had enough on its way may have room now.

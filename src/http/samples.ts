@@ -70,6 +70,8 @@ const worker: Output<"worker.get"> = {
   connected: false,
   running: 0,
   healthy: true,
+  health: "healthy",
+  healthScore: 100,
   reasons: [],
   completedCount: 0,
   failedCount: 0,

@@ -25,6 +25,8 @@ export const events = {
   "log.failed": "The log is beyond use",
   "worker.registered": "A worker registered",
   "worker.offline": "A worker went offline",
+  "worker.sick": "A worker gets no tasks, or fewer, or fails too many",
+  "worker.recovered": "A worker is healthy again",
   "worker.unregistered": "A worker left",
   "lease.expired": "A lease ended because its worker went silent",
   "loop.paused": "The loop stood still; all deadlines move by the gap",

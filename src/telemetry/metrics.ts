@@ -18,6 +18,9 @@ type Row = {
 const tasksIn = (value: string) => ({ name: "tasks", label: "state", value });
 const workersIn = (value: string) => ({ name: "workers", label: "state", value });
 
+const sickWorkers = (value: string) => ({ name: "workersSick", label: "health", value });
+const sickRow = { type: "reading", part: "daemon", unit: "", help: "Workers that are not healthy." } as const;
+
 export const metricTable = {
   uptimeMs: { type: "reading", part: "daemon", unit: "ms", help: "Time since the daemon started." },
   memoryBytes: { type: "reading", part: "daemon", unit: "bytes", help: "Resident memory of the process." },
@@ -49,6 +52,18 @@ export const metricTable = {
     part: "daemon",
     unit: "",
     help: "Leases that ended because the worker went silent.",
+  },
+  pushesRevoked: {
+    type: "counter",
+    part: "daemon",
+    unit: "",
+    help: "Pushes taken back because they were not acknowledged in time.",
+  },
+  quarantines: {
+    type: "counter",
+    part: "daemon",
+    unit: "",
+    help: "Quarantines of workers whose attempts failed.",
   },
   operations: {
     type: "counter",
@@ -118,6 +133,12 @@ export const metricTable = {
     help: "Workers by state.",
     family: workersIn("offline"),
   },
+
+  workersFailing: { ...sickRow, family: sickWorkers("failing") },
+  workersQuarantined: { ...sickRow, family: sickWorkers("quarantined") },
+  workersOnProbation: { ...sickRow, family: sickWorkers("probation") },
+  workersDeaf: { ...sickRow, family: sickWorkers("deaf") },
+  workersStalled: { ...sickRow, family: sickWorkers("stalled") },
 
   revision: { type: "reading", part: "store", unit: "", help: "The newest revision." },
   durableRevision: {

@@ -37,7 +37,7 @@ export type EventMessage =
   | { event: "gap"; watchId: string; from: number; to: number };
 
 /** Why a running attempt must stop: its lease is void. */
-export type AbortReason = "cancelled" | "timeout" | "lease-expired";
+export type AbortReason = "cancelled" | "timeout" | "lease-expired" | "revoked";
 
 /** Close codes beside those of RFC 6455. */
 export const closeCodes = {

@@ -249,7 +249,7 @@ export const operations = {
     output: state.Pong,
     errors: [],
     summary: "Keep the connection and its worker alive when there is nothing else to say.",
-    example: {},
+    example: { loopAgeMs: 0 },
   },
   "worker.credit": {
     kind: "session",
@@ -259,6 +259,15 @@ export const operations = {
     errors: ["unknown-worker", "connection-needed"],
     summary: "Say how many tasks the worker on this connection will hold by push.",
     example: { workerId: "worker-001", credit: 2 },
+  },
+  "worker.acknowledge": {
+    kind: "session",
+    scope: "work",
+    input: workers.WorkerAcknowledge,
+    output: workers.WorkerRef,
+    errors: ["unknown-worker"],
+    summary: "Say that every push of the worker on this connection up to a token has arrived.",
+    example: { workerId: "worker-001", token: 1043 },
   },
   "watch.start": {
     kind: "session",

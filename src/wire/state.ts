@@ -3,6 +3,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { limits } from "./limits.ts";
 import { Closed, Json, Name, Nullable, Revision } from "./schema.ts";
 import { TaskStateSchema } from "./tasks.ts";
+import { LoopAge, WorkerHealthSchema } from "./workers.ts";
 
 const Counts = Closed({
   scheduled: Type.Integer(),
@@ -131,7 +132,8 @@ export const ChangeView = Closed({
   type: Type.Optional(Type.String()),
   workerId: Type.Optional(Nullable(Type.String())),
   progress: Type.Optional(Json("The task's newest progress, where that is what changed.")),
+  health: Type.Optional(WorkerHealthSchema),
 });
 export type ChangeView = Static<typeof ChangeView>;
-export const Ping = Closed({});
+export const Ping = Closed({ loopAgeMs: Type.Optional(LoopAge) });
 export const Pong = Closed({ revision: Revision("The newest durable revision.") });

@@ -14,6 +14,23 @@ export const WorkerStateSchema = Type.Union(
   },
 );
 
+export const workerHealths = ["healthy", "failing", "quarantined", "probation", "deaf", "stalled"] as const;
+export type WorkerHealth = (typeof workerHealths)[number];
+export const WorkerHealthSchema = Type.Union(
+  [
+    Type.Literal("healthy"),
+    Type.Literal("failing"),
+    Type.Literal("quarantined"),
+    Type.Literal("probation"),
+    Type.Literal("deaf"),
+    Type.Literal("stalled"),
+  ],
+  {
+    description:
+      "failing: too many of its attempts fail; quarantined: so it gets no tasks for a while; probation: one task at a time until it has proven itself; deaf: it did not acknowledge what was pushed, and is pushed nothing; stalled: its handlers stand still, and it gets no tasks.",
+  },
+);
+
 const Queue = Type.Union([Type.Literal("*"), Name("A queue.")]);
 
 export const WorkerRegister = Closed({
@@ -58,7 +75,11 @@ export const Worker = Closed({
     description: "A socket is attached, so tasks are pushed; without one it claims or is assigned.",
   }),
   running: Type.Integer({ description: "Tasks it holds." }),
-  healthy: Type.Boolean(),
+  healthy: Type.Boolean({ description: "There is nothing in `reasons`." }),
+  health: WorkerHealthSchema,
+  healthScore: Type.Integer({
+    description: "From 0 to 100: how few of its attempts failed of late, and how soon it acknowledged.",
+  }),
   reasons: Type.Array(Type.String(), { description: "Why it is not healthy, in words." }),
   completedCount: Type.Integer({ description: "Attempts it completed since the daemon started." }),
   failedCount: Type.Integer({ description: "Attempts it failed since the daemon started." }),
@@ -85,9 +106,17 @@ export const WorkerUnregistered = Closed({
 });
 export type WorkerUnregistered = Static<typeof WorkerUnregistered>;
 
+/** What a beat says of the loop that runs handlers. */
+export const LoopAge = Integer(
+  0,
+  limits.durationMsMax,
+  "How long ago the loop or thread that runs your handlers last turned. Left out: just now.",
+);
+
 export const WorkerHeartbeat = Closed({
   workerId: Name("The worker."),
   instanceId: Type.Optional(Name("As registered.")),
+  loopAgeMs: Type.Optional(LoopAge),
 });
 export const WorkerBeat = Closed({
   leases: Type.Array(
@@ -120,4 +149,9 @@ export const WorkerCredit = Closed({
     limits.capacityMax,
     "Tasks it will hold by push at once; 0 stops pushes. Never more than its capacity.",
   ),
+});
+
+export const WorkerAcknowledge = Closed({
+  workerId: Name("The worker."),
+  token: Revision("The highest token among the pushes that arrived: all up to it have."),
 });

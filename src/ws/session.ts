@@ -152,10 +152,23 @@ export class Session implements Sink, Receiver, SessionHolder {
       case "session.hello":
         this.#hello(seq, input as Input<"session.hello">);
         return;
-      case "session.ping":
+      case "session.ping": {
+        const { loopAgeMs } = input as Input<"session.ping">;
+        if (loopAgeMs !== undefined) this.#engine.turned(this, loopAgeMs);
         // Ahead of what waits for the disk: a slow disk must not look like a dead daemon.
         this.answer(seq, { ok: `{"revision":${this.#engine.durableRevision}}` });
         return;
+      }
+      case "worker.acknowledge": {
+        const { workerId, token } = input as Input<"worker.acknowledge">;
+        if (!this.#engine.isAttached(workerId, this)) {
+          this.refuse(seq, "unknown-worker", `worker ${workerId} is not registered on this connection`);
+          return;
+        }
+        this.#engine.core.acknowledge(workerId, token);
+        this.#accept(seq, { workerId });
+        return;
+      }
       case "worker.credit": {
         const { workerId, credit } = input as Input<"worker.credit">;
         if (!this.#engine.isAttached(workerId, this)) {

@@ -41,6 +41,8 @@ beforeAll(async () => {
       preset: "test",
       version: "0.0.0",
       heartbeatMs: 200,
+      pushAckMs: 10_000,
+      stalledMs: 10_000,
       silenceMs: 2000,
       graceMs: 1000,
       ageingMs: 0,

@@ -110,6 +110,7 @@ export class Line implements Connection {
   /** What was received beside greetings, pings and what belongs to a worker's connection. */
   get work() {
     const own = ["session.hello", "session.ping", "worker.register", "worker.credit", "watch.start"];
+    own.push("worker.acknowledge");
     return this.received.filter(({ op }) => !own.includes(op));
   }
   ops(op: string) {
@@ -222,6 +223,7 @@ export class FakeDaemon implements Transport {
           ok: { worker: { id: input.workerId }, heartbeatMs: 1000, silenceMs: 3000, leases: [], lost: [] },
         };
       case "worker.credit":
+      case "worker.acknowledge":
         return { ok: { workerId: input.workerId } };
       case "watch.start":
         return { ok: { watchId: input.watchId, revision: 10 } };

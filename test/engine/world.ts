@@ -259,6 +259,8 @@ export const engineConfig: EngineConfig = {
   version: "0.0.0",
   heartbeatMs: 10_000,
   silenceMs: 30_000,
+  pushAckMs: 10_000,
+  stalledMs: 10_000,
   graceMs: 10_000,
   ageingMs: 0,
   interruptionsMax: 5,

@@ -6,7 +6,7 @@
 import { Answers } from "../../src/core/answers.ts";
 import type { Cause } from "../../src/core/coordinator.ts";
 import { Coordinator } from "../../src/core/coordinator.ts";
-import { Crew, Dispatch } from "../../src/core/dispatch.ts";
+import { Crew, Dispatch, Slot } from "../../src/core/dispatch.ts";
 import { Queues } from "../../src/core/queues.ts";
 import { Store, Table } from "../../src/core/store.ts";
 import type { TaskRecord } from "../../src/core/tasks.ts";
@@ -291,6 +291,60 @@ export const canaries: Canary[] = [
     name: "an idempotency key is forgotten",
     says: /under the idempotency key/,
     patch: () => replace(Queues.prototype, "byKey", () => () => undefined),
+  },
+  {
+    name: "a push that nobody acknowledged is not given back",
+    says: /is not acknowledged and not revoked/,
+    patch: () =>
+      replace(
+        Dispatch.prototype,
+        "look",
+        (old) =>
+          function (this: Dispatch, ...given: unknown[]) {
+            old.apply(this, given);
+            return [];
+          },
+      ),
+  },
+  {
+    name: "a revoked lease may still complete",
+    says: /was accepted under token/,
+    patch: () =>
+      replace(
+        Coordinator.prototype,
+        "run",
+        (old) =>
+          function (this: Coordinator, operation: string, input: Named, cause: Cause) {
+            const record = operation === "task.complete" ? this.tasks.get(input.taskId) : undefined;
+            if (record?.state !== "queued" || record.token !== input.token)
+              return old.call(this, operation, input, cause);
+            this.operation = operation;
+            return this.store.transaction(() => {
+              const revision = this.store.nextRevision;
+              this.tasks.put(input.taskId, { ...record, state: "completed", revision });
+              return { ok: `{"id":"${input.taskId}","state":"completed","revision":${revision}}` };
+            });
+          },
+      ),
+  },
+  {
+    name: "a deaf worker is pushed to all the same",
+    says: /which is deaf/,
+    patch: () => {
+      const room = Object.getOwnPropertyDescriptor(Slot.prototype, "room") as PropertyDescriptor;
+      Object.defineProperty(Slot.prototype, "room", {
+        configurable: true,
+        get(this: Slot) {
+          const { health } = this;
+          const { deaf } = health;
+          health.deaf = false;
+          const allowed = room.get?.call(this);
+          health.deaf = deaf;
+          return allowed;
+        },
+      });
+      return () => Object.defineProperty(Slot.prototype, "room", room);
+    },
   },
   {
     name: "a worker's beat is not heard",

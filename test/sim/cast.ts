@@ -61,6 +61,8 @@ export class Cast {
   #ids: string[] = [];
   #leases: Held[] = [];
   readonly #begun = new Set<string>();
+  /** Clients that fail nearly everything. */
+  readonly #sick = new Set<Process>();
   readonly #endings: (() => void)[] = [];
 
   constructor(
@@ -475,6 +477,7 @@ export class Cast {
     const { random } = this.world;
     const capacity = random.int(1, 4);
     const client = this.#client(process, { ...this.#skills(process.name), capacity });
+    if (random.chance(0.3)) this.#sick.add(process);
     client.on("task_assigned", (held) => this.#go(process, "task", () => this.#work(process, held)));
     await this.#track(process, "connect", client.connect());
     while (!this.ending) {
@@ -489,7 +492,7 @@ export class Cast {
     const name = { taskId: held.id, workerId: held.lease.workerId, token: held.lease.token };
     this.#began(name);
     await Promise.race([process.sleep(random.skewed(1, 3000)), this.#theEnd()]);
-    const luck = this.ending ? 1 : random.next();
+    const luck = this.ending ? 1 : this.#sick.has(process) && random.chance(0.9) ? 0.3 : random.next();
     if (luck < 0.1)
       await this.#track(process, "extend", held.extend()).catch((error) =>
         this.#met(process, "extend", error),
@@ -562,7 +565,10 @@ export class Cast {
           await process.sleep(500);
         }
       } else if (luck < 0.75) {
-        const answer = await this.#http(process, "worker.heartbeat", { workerId }, null);
+        // Its beats come from a thread of their own, which knows for how long its handlers have stood still.
+        const loopAgeMs = random.chance(0.2) && !this.ending ? random.int(0, 4000) : 0;
+        const beat = random.chance(0.5) ? { workerId, loopAgeMs } : { workerId };
+        const answer = await this.#http(process, "worker.heartbeat", beat, null);
         if (answer !== null && "ok" in answer) {
           const told = new Map(answer.ok.leases.map((one) => [one.taskId, one.token]));
           for (const one of held.values()) if (told.get(one.taskId) !== one.token) held.delete(one.taskId);

@@ -10,7 +10,7 @@ import type { World } from "./world.ts";
 
 const troubles = [
   ...(["kill", "killAtCall", "killAtFrame", "pause", "stop", "wall", "full", "fail", "slowDisk"] as const),
-  ...(["reset", "halfOpen", "partition", "repeat"] as const),
+  ...(["reset", "halfOpen", "partition", "repeat", "deaf"] as const),
 ];
 type Trouble = (typeof troubles)[number];
 
@@ -121,6 +121,11 @@ export class Chaos {
         world.trace("break", link.client.name);
         if (trouble === "reset") link.break("soon", "soon");
         else link.break(random.chance(0.5) ? "soon" : "late", random.chance(0.3) ? "soon" : "late");
+        return;
+      }
+      case "deaf": {
+        const links = [...network.links];
+        if (links.length > 0) random.pick(links).deafUntil = world.now + random.between(200, 5000);
         return;
       }
       case "partition":

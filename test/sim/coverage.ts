@@ -12,6 +12,8 @@ const needed = [
   ...["disk.full", "disk.failed", "disk.lost", "disk.torn", "entry.undone", "entry.lost", "log.mended"],
   ...["lease.made", "lease.expired", "lease.timeout", "worker.offline", "worker.replaced", "worker.crashed"],
   ...["worker.paused", "worker.stopped", "handler.aborted", "ghost.spoke", "client.reconnects"],
+  ...["lease.revoked", "worker.stalled", "worker.deaf", "worker.quarantined", "worker.probation"],
+  ...["trouble.deaf"],
   ...["task.submitted", "task.completed", "task.failed", "task.dead", "task.cancelled", "task.retired"],
   ...["submit.duplicate", "repeated.same", "request.duplicated", "http.retried", "watch.change", "watch.gap"],
   ...["answer.ok", "answer.lease-lost", "answer.busy", "answer.disk-full", "answer.wrong-state"],

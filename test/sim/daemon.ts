@@ -104,6 +104,7 @@ class WatchedEngine extends Engine {
   readonly attachedTo = new Map<string, Sink>();
   onRequest: (operation: string, input: unknown, caller: Caller) => void = () => {};
   onAnswer: (answer: Answer) => void = () => {};
+  onAttach: (workerId: string) => void = () => {};
 
   override request(
     operation: CoreOperationName,
@@ -127,6 +128,7 @@ class WatchedEngine extends Engine {
   }
 
   override attach(workerId: string, sink: Sink, credit: number): void {
+    if (this.attachedTo.get(workerId) !== sink) this.onAttach(workerId);
     super.attach(workerId, sink, credit);
     if (this.core.workers.has(workerId)) this.attachedTo.set(workerId, sink);
   }
@@ -172,6 +174,8 @@ export class Daemon {
   // Uptime: how long the loop has run, over all lives. A pause counts for a second at most.
   #uptime = 0;
   #runningSince: number | null = null;
+  /** By uptime: when it last could not change anything, because its disk was full. */
+  #hinderedAt = 0;
   #uptimeAtStart = 0;
   /** Kills at one of the next calls of the disk, or frames sent; 0: not. */
   killAtCall = 0;
@@ -448,8 +452,12 @@ export class Daemon {
     life.ends.add(session);
     return {
       receive: (text) => {
-        for (const [workerId, sink] of life.engine.attachedTo)
-          if (sink === (session as Sink)) this.model.heard(workerId);
+        const workers = [...life.engine.attachedTo].filter(([, sink]) => sink === (session as Sink));
+        for (const [workerId] of workers) this.model.heard(workerId);
+        this.model.arrives(
+          workers.map(([workerId]) => workerId),
+          text,
+        );
         session.receive(text);
       },
       closed: () => {
@@ -507,6 +515,7 @@ export class Daemon {
       world.count(`operation.${operation}`);
       this.onRequest(operation, input, caller, engine);
     };
+    engine.onAttach = (workerId) => model.attached(workerId);
     engine.onAnswer = (answer) => {
       if (!lives()) return;
       const revision = made.get(answer) ?? 0;
@@ -563,7 +572,7 @@ export class Daemon {
     };
     if (has !== null && had === null && operation !== "task.claim")
       owes(has.workerId, `task.assigned ${has.spec.id} ${has.token}`);
-    if (had !== null && has === null && (operation === "task.cancel" || operation === "lease.expire"))
+    if (had !== null && has === null && ["task.cancel", "lease.expire", "lease.revoke"].includes(operation))
       owes(had.workerId, `task.aborted ${had.spec.id} ${had.token}`);
   }
 
@@ -574,10 +583,16 @@ export class Daemon {
     else model.settled(disk.syncedRevision);
     if (life === null || !life.isUp || life.process.paused) return;
     const { engine } = life;
-    if (!engine.ready().ready) return;
+    if (!engine.ready().ready) {
+      this.#hinderedAt = this.uptime();
+      return;
+    }
     model.matched(engine.core);
+    if (thorough)
+      for (const { health } of engine.core.dispatch.slots()) this.world.count(`worker.${health.state}`);
     model.pushesDone(engine.durableRevision);
     if (thorough) {
+      model.revokesDone((workerId) => engine.attachedTo.has(workerId), this.uptime() - this.#hinderedAt);
       model.verify(engine.core, "now");
       if (this.world.random.chance(0.5)) this.#rollBack(engine);
     }

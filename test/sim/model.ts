@@ -22,6 +22,8 @@ import { Violation, type World } from "./world.ts";
 export type Promises = {
   graceMs: number;
   silenceMs: number;
+  pushAckMs: number;
+  stalledMs: number;
   ageingMs: number;
   interruptionsMax: number;
   retentionMs: number;
@@ -62,6 +64,8 @@ const defaultBackoff = { strategy: "exponential", delayMs: 1000, jitter: 0.5 } a
 
 /** The lease clock shows whole ms. */
 const roundingMs = 2;
+/** How late a revocation may come: the daemon looks four times a second, and counts from what left last. */
+const revokeLateMs = 1500;
 
 /** Of the operations that change a task; which fields there are depends on the operation, and was validated. */
 type AnyInput = {
@@ -102,6 +106,15 @@ export class Model {
   #answers = new Map<string, { text: string; revision: number; at: number }>();
   #acked = new Map<string, number>();
   #heard = new Map<string, number>();
+  /** Up to when a worker's beats vouch for its leases, and did before the newest. */
+  #vouched = new Map<string, { until: number; before: number }>();
+  /** By worker: up to which token it said that its pushes came, and whether some were taken back since. */
+  #acknowledged = new Map<string, number>();
+  #deaf = new Set<string>();
+  /** How long its handlers stood still, as it last said. */
+  #stood = new Map<string, number>();
+  /** By worker: its pushes on this connection that it did not acknowledge, oldest first. */
+  #unheard = new Map<string, { id: string; token: number; at: number }[]>();
   #due: Due[] = [];
 
   /** The log's rows as of #baseAt, the entries after it. */
@@ -151,7 +164,12 @@ export class Model {
     if ("ok" in result && !repeated) {
       const { workerId } = (input ?? {}) as { workerId?: string };
       const heard = changed ? says : saysVolatile;
-      if (workerId !== undefined && heard.includes(op)) this.heard(workerId);
+      if (workerId !== undefined && heard.includes(op)) {
+        this.heard(workerId);
+        const { loopAgeMs } = (input ?? {}) as { loopAgeMs?: number };
+        if (op === "worker.heartbeat" && loopAgeMs !== undefined) this.stood(workerId, loopAgeMs);
+        if (op === "worker.register") this.stood(workerId, 0);
+      }
       if (op === "task.progress") this.#heldBy(op, input as never);
       if (op === "worker.heartbeat") this.#beatAnswered(workerId as string, result.ok);
     }
@@ -187,7 +205,47 @@ export class Model {
 
   /** The worker said something: its leases go on from here. */
   heard(workerId: string): void {
-    this.#heard.set(workerId, this.uptime());
+    const now = this.uptime();
+    this.#heard.set(workerId, now);
+    const { until = 0, before = 0 } = this.#vouched.get(workerId) ?? {};
+    this.#vouched.set(workerId, { until: now, before: until === now ? before : until });
+  }
+
+  /** The worker's newest beat says how long its handlers have stood still. */
+  stood(workerId: string, ageMs: number): void {
+    const { before = 0 } = this.#vouched.get(workerId) ?? {};
+    this.#vouched.set(workerId, { until: Math.max(before, this.uptime() - ageMs), before });
+    this.#stood.set(workerId, ageMs);
+    if (ageMs >= this.promises.stalledMs) this.world.count("worker.stalled");
+  }
+
+  /** What a worker is given must fit what it said of itself on this connection. */
+  attached(workerId: string): void {
+    this.#acknowledged.delete(workerId);
+    this.#unheard.delete(workerId);
+    this.#deaf.delete(workerId);
+  }
+
+  /** A frame of a connection with these workers arrives at the daemon. */
+  arrives(workers: string[], text: string): void {
+    for (const { op, input } of JSON.parse(text) as {
+      op: string;
+      input?: AnyInput & { loopAgeMs?: number };
+    }[]) {
+      if (op === "session.ping" && input?.loopAgeMs !== undefined)
+        for (const workerId of workers) this.stood(workerId, input.loopAgeMs);
+      if (op === "worker.register" && input !== undefined) this.#stood.delete(input.workerId);
+      if (input?.token !== undefined && input.workerId !== undefined) this.named(input.workerId, input.token);
+    }
+  }
+
+  /** Whoever names a token got it. */
+  named(workerId: string, token: number): void {
+    const acknowledged = Math.max(token, this.#acknowledged.get(workerId) ?? 0);
+    this.#acknowledged.set(workerId, acknowledged);
+    const left = (this.#unheard.get(workerId) ?? []).filter((push) => push.token > acknowledged);
+    this.#unheard.set(workerId, left);
+    this.#deaf.delete(workerId);
   }
 
   /** A heartbeat's answer names exactly the leases that stand. */
@@ -439,6 +497,23 @@ export class Model {
         }
         return this.#failed(base, task, after, retryInMs);
       }
+      case "lease.revoke": {
+        const { lease } = old;
+        if (lease === null || after.state !== "queued") return wrong();
+        // Who does not hear of one push does not hear of those behind it.
+        const waited = this.uptime() - (this.#unheard.get(lease.workerId)?.[0]?.at ?? this.uptime());
+        this.expect(
+          waited >= this.promises.pushAckMs - 250 - roundingMs,
+          `task ${task.id} was revoked after ${lease.workerId} had acknowledged nothing for ${waited.toFixed(1)} ms; ${this.promises.pushAckMs} are allowed`,
+        );
+        this.expect(
+          lease.token > (this.#acknowledged.get(lease.workerId) ?? 0),
+          `task ${task.id} was revoked under token ${lease.token}, which ${lease.workerId} had acknowledged`,
+        );
+        this.#deaf.add(lease.workerId);
+        this.world.count("lease.revoked");
+        return { ...base, lease: null };
+      }
       case "task.release":
         this.#heldBy(operation, input);
         if (after.state !== "queued") wrong();
@@ -489,7 +564,7 @@ export class Model {
           this.world.count("lease.timeout");
           return this.#failed(base, task, after, undefined);
         }
-        const silentMs = up - Math.max(lease.grantedAt, this.#heard.get(lease.workerId) ?? 0);
+        const silentMs = up - Math.max(lease.grantedAt, this.#vouched.get(lease.workerId)?.until ?? 0);
         this.expect(
           silentMs >= lease.leaseMs - roundingMs,
           `task ${task.id} was taken from ${lease.workerId} ${silentMs.toFixed(1)} ms after it was heard; its lease allows ${lease.leaseMs}`,
@@ -579,6 +654,14 @@ export class Model {
     this.expect(
       fits(submit, worker as WorkerRecord),
       `task ${id} was leased to ${workerId}, which does not fit it`,
+    );
+    this.expect(
+      operation !== "task.dispatch" || !this.#deaf.has(workerId),
+      `task ${id} was leased to ${workerId}, which is deaf`,
+    );
+    this.expect(
+      assigned || (this.#stood.get(workerId) ?? 0) < this.promises.stalledMs,
+      `task ${id} was leased to ${workerId}, whose handlers stood still for ${this.#stood.get(workerId)} ms`,
     );
     let held = 0;
     for (const other of this.tasks.values()) if (top(other).lease?.workerId === workerId) held++;
@@ -672,9 +755,15 @@ export class Model {
       taskId?: string;
       token?: number;
       task?: { id: string };
-      lease?: { token: number };
+      lease?: { token: number; workerId: string };
     };
-    const key = `${push.event} ${push.taskId ?? push.task?.id} ${push.token ?? push.lease?.token}`;
+    const id = (push.taskId ?? push.task?.id) as string;
+    const key = `${push.event} ${id} ${push.token ?? push.lease?.token}`;
+    if (push.lease !== undefined) {
+      const { token, workerId } = push.lease;
+      const before = this.#unheard.get(workerId) ?? [];
+      this.#unheard.set(workerId, [...before, { id, token, at: this.uptime() }]);
+    }
     this.#due = this.#due.filter((one) => one.sink !== sink || one.key !== key);
   }
 
@@ -682,6 +771,21 @@ export class Model {
   pushesDone(durable: number): void {
     for (const one of this.#due)
       this.expect(one.revision > durable, `${one.key} is durable and was not pushed to its worker`);
+  }
+
+  /** Now and then: what was not acknowledged in time was taken back. The daemon could do so for `couldMs`. */
+  revokesDone(isAttached: (workerId: string) => boolean, couldMs: number): void {
+    const { pushAckMs } = this.promises;
+    for (const [workerId, pushes] of this.#unheard)
+      for (const { id, token, at } of isAttached(workerId) ? pushes : []) {
+        const task = this.tasks.get(id);
+        if (task === undefined || top(task).lease?.token !== token) continue;
+        const waited = this.uptime() - at;
+        this.expect(
+          Math.min(waited, couldMs) <= 2 * pushAckMs + revokeLateMs,
+          `task ${id} was pushed to ${workerId} ${waited.toFixed(0)} ms ago, is not acknowledged and not revoked`,
+        );
+      }
   }
 
   // --- the state as a whole -------------------------------------------------------------------------------
@@ -765,7 +869,13 @@ export class Model {
       this.#replay();
     }
     this.#lastRevision = revision;
+    this.#forgetHealth();
+  }
+
+  /** It dies with the process. */
+  #forgetHealth(): void {
     this.#due = [];
+    for (const known of [this.#acknowledged, this.#unheard, this.#stood, this.#deaf]) known.clear();
   }
 
   /** A daemon that keeps nothing starts again: all there was is gone, and it promised no more. */
@@ -780,7 +890,7 @@ export class Model {
     this.voided.push({ above: 0, through: ceiling });
     this.#giveUp(0);
     this.#lastRevision = 0;
-    this.#due = [];
+    this.#forgetHealth();
   }
 
   isVoided(revision: number): boolean {

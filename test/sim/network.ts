@@ -27,6 +27,8 @@ export class Link {
   serverOpen = false;
   #upAt = 0;
   #downAt = 0;
+  /** The client does not read until then; what it says goes through. */
+  deafUntil = 0;
   #end: ServerEnd | null = null;
   #server: Process | null = null;
 
@@ -80,7 +82,7 @@ export class Link {
 
   #down(call: () => void): void {
     const { world, network } = this;
-    this.#downAt = Math.max(this.#downAt, world.now + network.delay(this.client));
+    this.#downAt = Math.max(this.#downAt, this.deafUntil, world.now + network.delay(this.client));
     world.at(this.#downAt, () => {
       if (this.#dead || !this.clientOpen) return;
       this.client.run(() => {

@@ -50,6 +50,8 @@ export function run({ seed, preset: given, plants = {} }: RunOptions): Run {
     version: "0.0.0",
     heartbeatMs: 1000,
     silenceMs: random.pick([2500, 4000]),
+    pushAckMs: random.pick([700, 2000]),
+    stalledMs: random.pick([500, 2000]),
     graceMs: random.pick([0, 1000, 3000]),
     ageingMs: random.pick([0, 0, 3000]),
     interruptionsMax: random.int(1, 5),

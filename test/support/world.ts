@@ -13,6 +13,8 @@ import type { CoreOperationName, Input, Output } from "../../src/wire/operations
 export const coreConfig: CoreConfig = {
   heartbeatMs: 10_000,
   silenceMs: 30_000,
+  pushAckMs: 10_000,
+  stalledMs: 10_000,
   graceMs: 10_000,
   ageingMs: 60_000,
   interruptionsMax: 5,
@@ -31,6 +33,8 @@ export const noMetrics = () => ({
   tasksDead: 0,
   tasksCancelled: 0,
   tasksInterrupted: 0,
+  pushesRevoked: 0,
+  quarantines: 0,
   operationsRepeated: 0,
 });
 

@@ -44,5 +44,5 @@ test("metrics - each Prometheus name is described once, before its values", () =
   const described = lines.filter((line) => line.startsWith("# TYPE ")).map((line) => line.split(" ")[2]);
   expect(new Set(described).size).toBe(described.length);
   expect(new Set(described)).toEqual(new Set(names.map(prometheusName)));
-  for (const line of lines) expect(line).toMatch(/^(# (HELP|TYPE) )?[a-z_]+(\{state="[a-z]+"\})? \S/);
+  for (const line of lines) expect(line).toMatch(/^(# (HELP|TYPE) )?[a-z_]+(\{[a-z]+="[a-z]+"\})? \S/);
 });
