@@ -272,7 +272,12 @@ export class Dispatch {
       const moved = crewKey(slot.record) !== crewKey(after);
       const claims = slot.crew.claiming.has(slot);
       // Another process: what was wrong with the last one says nothing of it.
-      if (slot.record.instanceId !== after.instanceId) slot.health = new Health();
+      if (slot.record.instanceId !== after.instanceId) {
+        const { told } = slot.health;
+        slot.health = new Health();
+        slot.health.told = told;
+        this.changedHealth.add(slot);
+      }
       if (moved) this.#leaveCrew(slot);
       slot.record = after;
       if (moved) this.#joinCrew(slot);

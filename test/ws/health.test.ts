@@ -101,6 +101,17 @@ describe("session - deaf workers", () => {
     expect(await worker()).toMatchObject({ health: "healthy", completedCount: 11 });
   });
 
+  test("session - whoever saw a worker sick sees that another instance of it is not", async () => {
+    const { it, told, advance } = await aPush();
+    await advance(10_500);
+    await advance(30_000);
+    await it.worker("w", { instanceId: "another" });
+    expect(told().filter(([operation]) => operation === "worker.health")).toEqual([
+      ["worker.health", "w", "deaf"],
+      ["worker.health", "w", "healthy"],
+    ]);
+  });
+
   test("session - the metrics count what was revoked, and who is sick", async () => {
     const { it, advance } = await aPush();
     await advance(10_500);
