@@ -125,10 +125,13 @@ function encodeRun(run: TaskRecord): string {
   if (run.attempt !== 0) text += `,"attempt":${run.attempt}`;
   if (run.interruptions !== 0) text += `,"interruptions":${run.interruptions}`;
   if (run.runAt !== 0) text += `,"runAt":${run.runAt}`;
-  if (run.workerId !== null)
-    text +=
-      `,"workerId":"${run.workerId}","token":${run.token},"leaseMs":${run.leaseMs},"deadline":${run.deadline}` +
-      `,"startedAt":${run.startedAt},"startedClock":${run.startedClock}`;
+  if (run.workerId !== null) {
+    text += `,"workerId":"${run.workerId}","startedAt":${run.startedAt}`;
+    // A task that just got its lease has that entry's revision as token.
+    if (run.token !== run.revision) text += `,"token":${run.token}`;
+    if (run.leaseMs !== run.spec.leaseMs) text += `,"leaseMs":${run.leaseMs}`;
+    if (run.deadline !== 0) text += `,"deadline":${run.deadline},"startedClock":${run.startedClock}`;
+  }
   if (run.finishedAt !== 0) text += `,"finishedAt":${run.finishedAt}`;
   if (run.error !== null) text += `,"error":${JSON.stringify(run.error)}`;
   if (run.reason !== null) text += `,"reason":${JSON.stringify(run.reason)}`;
@@ -140,6 +143,7 @@ function decodeRun(spec: TaskSpec, text: string): TaskRecord {
   const tab = text.indexOf("\t");
   const from = JSON.parse(tab < 0 ? text : text.slice(0, tab));
   const second = tab < 0 ? -1 : text.indexOf("\t", tab + 1);
+  const leased = from.workerId !== undefined;
   return {
     spec,
     state: from.state as TaskState,
@@ -147,8 +151,8 @@ function decodeRun(spec: TaskSpec, text: string): TaskRecord {
     interruptions: from.interruptions ?? 0,
     runAt: from.runAt ?? 0,
     workerId: from.workerId ?? null,
-    token: from.token ?? 0,
-    leaseMs: from.leaseMs ?? 0,
+    token: from.token ?? (leased ? from.revision : 0),
+    leaseMs: from.leaseMs ?? (leased ? spec.leaseMs : 0),
     deadline: from.deadline ?? 0,
     startedAt: from.startedAt ?? 0,
     startedClock: from.startedClock ?? 0,

@@ -62,10 +62,10 @@ export type TaskRecord = {
   /** Of the newest lease, kept when it has ended; null and 0 before the first. */
   readonly workerId: string | null;
   readonly token: number;
-  /** Of the newest lease: the silence allowed, and its end on the lease clock. */
+  /** Of the newest lease: the silence allowed, and its end on the lease clock (0 in a final state). */
   readonly leaseMs: number;
   readonly deadline: number;
-  /** Of the newest attempt, on the wall and on the lease clock; 0 before the first. */
+  /** Of the newest attempt, on the wall and on the lease clock; 0 before the first, the latter in a final state too. */
   readonly startedAt: number;
   readonly startedClock: number;
   /** In a final state, the moment it was reached; else 0. */
@@ -295,9 +295,9 @@ function finish(
     workerId: record.workerId,
     token: record.token,
     leaseMs: record.leaseMs,
-    deadline: record.deadline,
+    deadline: 0,
     startedAt: record.startedAt,
-    startedClock: record.startedClock,
+    startedClock: 0,
     finishedAt: core.now,
     progress: core.progressOf(record),
     result: outcome.result,
