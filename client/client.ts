@@ -7,6 +7,7 @@ import type { EventMessage } from "../src/wire/frames.ts";
 import type { CoreOperationName, Input, Output } from "../src/wire/operations.ts";
 import type { State, Welcome } from "../src/wire/state.ts";
 import type { LeaseView, TaskError, TaskStanding, TaskSubmit, TaskSubmitted } from "../src/wire/tasks.ts";
+import { assignmentOf } from "../src/wire/tasks.ts";
 import type { Worker } from "../src/wire/workers.ts";
 import {
   type CallOptions,
@@ -326,7 +327,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
   #event(message: EventMessage): void {
     switch (message.event) {
       case "task.assigned":
-        this.#registration?.assigned(message);
+        this.#registration?.assigned(assignmentOf(message));
         return;
       case "task.aborted":
         this.#registration?.aborted(message);

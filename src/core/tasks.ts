@@ -17,7 +17,14 @@
  */
 import { limits } from "../wire/limits.ts";
 import type { Input } from "../wire/operations.ts";
-import { type Backoff, priorities, type TaskError, type TaskState, type TaskSubmit } from "../wire/tasks.ts";
+import {
+  type Backoff,
+  priorities,
+  pushedDefaults,
+  type TaskError,
+  type TaskState,
+  type TaskSubmit,
+} from "../wire/tasks.ts";
 import type { Coordinator } from "./coordinator.ts";
 import type { Slot } from "./dispatch.ts";
 import { type Refusal, type Result, refuse, textOf } from "./result.ts";
@@ -82,13 +89,12 @@ export type TaskRecord = {
 
 export const noCapabilities: readonly string[] = Object.freeze([]);
 export const noLabels: Readonly<Record<string, string>> = Object.freeze({});
-export const defaultBackoff: Backoff = Object.freeze({
-  strategy: "exponential",
-  delayMs: 1000,
-  maxMs: 3_600_000,
-  jitter: 0.5,
-});
-export const taskDefaults = { queue: "default", attempts: 3, leaseMs: 30_000 } as const;
+export const defaultBackoff: Backoff = Object.freeze(pushedDefaults.backoff);
+export const taskDefaults = {
+  queue: "default",
+  attempts: pushedDefaults.attempts,
+  leaseMs: pushedDefaults.leaseMs,
+} as const;
 
 const finalStates: ReadonlySet<TaskState> = new Set(["completed", "failed", "dead", "cancelled"]);
 export const isFinal = (state: TaskState): boolean => finalStates.has(state);
@@ -606,6 +612,28 @@ const defaultBackoffText = JSON.stringify(defaultBackoff);
 
 export const assignmentText = (core: Coordinator, record: TaskRecord): string =>
   `{"task":${taskText(core, record)},"lease":${leaseText(core, record)}}`;
+
+/** The push of a task that was just leased: it names only what `pushedDefaults` does not say. */
+export function pushText(core: Coordinator, record: TaskRecord): string {
+  const { spec } = record;
+  let text =
+    `{"event":"task.assigned","task":{"id":"${spec.id}","queue":"${spec.queue}","type":"${spec.type}","payload":${spec.payload},` +
+    `"attempt":${record.attempt},"createdAt":${spec.createdAt},"startedAt":${record.startedAt},"revision":${record.revision}`;
+  if (spec.priority !== 2) text += `,"priority":"${priorities[spec.priority]}"`;
+  if (spec.attempts !== pushedDefaults.attempts) text += `,"attempts":${spec.attempts}`;
+  if (record.interruptions !== 0) text += `,"interruptions":${record.interruptions}`;
+  if (spec.backoff !== defaultBackoff) text += `,"backoff":${JSON.stringify(spec.backoff)}`;
+  if (spec.leaseMs !== pushedDefaults.leaseMs) text += `,"leaseMs":${spec.leaseMs}`;
+  if (spec.timeoutMs !== 0) text += `,"timeoutMs":${spec.timeoutMs}`;
+  if (spec.idempotencyKey !== null) text += `,"idempotencyKey":${JSON.stringify(spec.idempotencyKey)}`;
+  if (spec.kind !== null) text += `,"kind":"${spec.kind}"`;
+  if (spec.capabilities.length > 0) text += `,"capabilities":${JSON.stringify(spec.capabilities)}`;
+  if (spec.labels !== noLabels) text += `,"labels":${JSON.stringify(spec.labels)}`;
+  const progress = core.progressOf(record);
+  if (progress !== null) text += `,"progress":${progress}`;
+  if (record.error !== null) text += `,"error":${JSON.stringify(record.error)}`;
+  return `${text}},"lease":${leaseText(core, record)}}`;
+}
 
 export function get(core: Coordinator, input: Input<"task.get">): Result {
   const record = core.tasks.get(input.taskId);

@@ -3,7 +3,7 @@
  * transaction's changes: one feed, one mechanism. What leaves goes to the outbox with the transaction's revision.
  */
 import type { Change, Transaction } from "../core/store.ts";
-import { assignmentText, type TaskRecord } from "../core/tasks.ts";
+import { pushText, type TaskRecord } from "../core/tasks.ts";
 import type { WorkerRecord } from "../core/workers.ts";
 import type { AbortReason } from "../wire/frames.ts";
 import type { Engine } from "./engine.ts";
@@ -59,7 +59,7 @@ export class News {
       const { workerId, spec } = after as TaskRecord & { workerId: string };
       const sink = this.seats.sinkOf(workerId);
       if (sink !== undefined) {
-        const text = `{"event":"task.assigned",${assignmentText(this.engine.core, after).slice(1)}`;
+        const text = pushText(this.engine.core, after);
         this.outbox.hold({ kind: "push", revision, sink, text, workerId, bytes: spec.payload.length });
       }
     }

@@ -6,7 +6,7 @@
 import type { Problem } from "./errors.ts";
 import type { OperationName } from "./operations.ts";
 import type { ChangeView } from "./state.ts";
-import type { Assignment } from "./tasks.ts";
+import type { Push } from "./tasks.ts";
 
 export const protocolVersion = 1;
 
@@ -24,7 +24,7 @@ export type ReplyMessage = { seq: number; ok: unknown } | { seq: number | null; 
 
 /** Daemon to client, unasked. */
 export type EventMessage =
-  | ({ event: "task.assigned" } & Assignment)
+  | ({ event: "task.assigned" } & Push)
   | {
       event: "task.aborted";
       taskId: string;

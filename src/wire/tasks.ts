@@ -248,6 +248,47 @@ export const TaskAssign = Closed({
 export const Assignment = Closed({ task: Task, lease: LeaseView });
 export type Assignment = Static<typeof Assignment>;
 
+/**
+ * What a pushed task need not name: it has these values where the field is missing, and its lease is the one beside
+ * it. Most pushes are a third as long for it. Part of the protocol, so never changed.
+ */
+export const pushedDefaults = {
+  priority: "normal",
+  state: "running",
+  attempts: 3,
+  interruptions: 0,
+  backoff: { strategy: "exponential", delayMs: 1000, maxMs: 3_600_000, jitter: 0.5 },
+  leaseMs: 30_000,
+  timeoutMs: null,
+  idempotencyKey: null,
+  kind: null,
+  capabilities: [] as string[],
+  labels: {} as Record<string, string>,
+  runAt: null,
+  finishedAt: null,
+  progress: null,
+  result: null,
+  error: null,
+  reason: null,
+} as const satisfies Partial<Task>;
+/** A task as a push carries it. */
+export type PushedTask = Omit<Task, keyof typeof pushedDefaults | "lease"> & Partial<Task>;
+export type Push = { task: PushedTask; lease: LeaseView };
+
+/** The assignment that a push stands for. */
+export const assignmentOf = ({ task, lease }: Push): Assignment => ({
+  // Objects of its own: whoever handles one task may change what it was given.
+  task: {
+    ...pushedDefaults,
+    backoff: { ...pushedDefaults.backoff },
+    capabilities: [],
+    labels: {},
+    lease,
+    ...task,
+  },
+  lease,
+});
+
 export const TaskClaim = Closed({
   workerId: Name("A registered worker."),
   count: Type.Optional(Integer(1, limits.tasksPerClaimMax, "At most this many. Default 1.")),

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
-import { backoffMs } from "../../src/core/tasks.ts";
+import { backoffMs, pushText } from "../../src/core/tasks.ts";
 import { limits } from "../../src/wire/limits.ts";
+import { assignmentOf } from "../../src/wire/tasks.ts";
 import { World } from "../support/world.ts";
 
 const unknown = { taskId: "999-0", workerId: "w", token: 1 };
@@ -25,6 +26,43 @@ test("tasks - a submitted task is queued with its defaults, and its id names the
     result: null,
     error: null,
   });
+});
+
+test("tasks - what a push leaves out, its reader puts back: it is the task as it stands", () => {
+  const world = new World();
+  world.worker("w", { capacity: 10, kind: "builder", capabilities: ["gpu", "docker"] });
+  const usual = { type: "t", payload: { a: [1, null] } };
+  const unusual = {
+    ...usual,
+    priority: "critical",
+    attempts: 7,
+    backoff: { strategy: "fixed", delayMs: 5, maxMs: 6, jitter: 0 },
+    leaseMs: 1000,
+    timeoutMs: 2000,
+    idempotencyKey: 'a "key"',
+    kind: "builder",
+    capabilities: ["gpu", "docker"] as string[],
+    labels: { tenant: "ada" },
+  } as const;
+  const failed = world.submit(usual);
+  world.settle();
+  world.ok("task.fail", {
+    taskId: failed,
+    workerId: "w",
+    token: world.task(failed).lease?.token as number,
+    error: "no",
+    retryInMs: 0,
+  });
+  for (const id of [failed, world.submit(usual), world.submit(unusual)]) {
+    world.settle();
+    const { core } = world;
+    const record = core.tasks.get(id);
+    if (record?.state !== "running") throw new Error(`task ${id} is ${record?.state}`);
+    const { event, ...push } = JSON.parse(pushText(core, record));
+    const task = world.task(id);
+    expect(event).toBe("task.assigned");
+    expect(assignmentOf(push)).toEqual({ task, lease: task.lease } as never);
+  }
 });
 
 test("tasks - an array is one entry, and all or nothing", () => {

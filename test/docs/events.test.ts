@@ -5,7 +5,7 @@ import { Value } from "@sinclair/typebox/value";
 import { protocolFile } from "../../docs/generate.ts";
 import { limits } from "../../src/wire/limits.ts";
 import { ChangeView } from "../../src/wire/state.ts";
-import { Assignment } from "../../src/wire/tasks.ts";
+import { Assignment, assignmentOf } from "../../src/wire/tasks.ts";
 import { SessionWorld } from "../ws/world.ts";
 
 const shown = [
@@ -43,7 +43,7 @@ test("protocol - there is an example of every event, and each fits its schema", 
     new Set(["change", "gap", "task.aborted", "task.assigned"]),
   );
   for (const { event, watchId, ...rest } of events) {
-    if (event === "task.assigned") expect([...Value.Errors(Assignment, rest)]).toEqual([]);
+    if (event === "task.assigned") expect([...Value.Errors(Assignment, assignmentOf(rest))]).toEqual([]);
     if (event === "change") expect([...Value.Errors(ChangeView, rest)]).toEqual([]);
     if (event === "change" || event === "gap") expect(watchId).toBe("mail");
   }
