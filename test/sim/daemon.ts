@@ -220,7 +220,8 @@ export class Daemon {
       case "durable":
         return Math.max(life.ceiling, this.disk.syncedRevision, this.model.undoneThrough);
       case "high-availability":
-        return Math.max(life.ceiling, this.disk.writtenRevision, this.model.undoneThrough);
+        // A disk that fails takes back what was written and told; until the process hears of it, it tells it again.
+        return Math.max(life.ceiling, this.disk.writtenRevision, this.model.undoneThrough, this.model.told);
       default:
         return life.engine.store.revision;
     }
