@@ -386,7 +386,9 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
 function transportsOf(choice: ClientOptions["transport"] = "auto"): Transports {
   if (typeof choice === "object") return "connect" in choice ? { websocket: choice } : choice;
   const transports: Transports = {};
-  if (choice !== "http") transports.websocket = webSocket;
+  // Node has none before version 22.
+  const hasWebSocket = typeof WebSocket !== "undefined";
+  if (choice === "websocket" || (choice === "auto" && hasWebSocket)) transports.websocket = webSocket;
   if (choice !== "websocket") transports.http = httpRequests;
   return transports;
 }

@@ -77,6 +77,8 @@ const never = -1;
 export class Pending {
   /** How long it asked the daemon to wait. */
   waitMs = 0;
+  /** Over HTTP it must neither hold up others nor be held up by them. */
+  beside = false;
   /** Its place among the session's mutations. */
   ordinal = 0;
   /** When it first left this process. */
@@ -129,7 +131,7 @@ export class Session {
   #first: Pending[] = [];
   #queue: Pending[] = [];
   #queueHead = 0;
-  /** What waits and is no read, over HTTP: each goes by itself. */
+  /** Over HTTP, what goes beside the others and is no read that waits: each by itself. */
   #alone: Pending[] = [];
   /** The mutations in the order of seq; those before the head have their answer. */
   #mutations: Pending[] = [];
@@ -253,7 +255,7 @@ export class Session {
     const repetition = operations[op].kind === "mutation" ? boundMutation : bound;
     const pending = this.#add(op, input, repetition, answered as (output: never) => void, refused);
     if (pending === null) return;
-    if (pending.waitMs > 0) this.#enqueue(pending);
+    if (pending.beside) this.#enqueue(pending);
     else this.#first.push(pending);
     this.#flushSoon();
   }
@@ -612,6 +614,7 @@ export class Session {
     this.#seq = seq;
     const pending = new Pending(seq, op, repetition, text, resolve, reject);
     pending.waitMs = Number((input as { waitMs?: unknown } | null)?.waitMs) || 0;
+    pending.beside = pending.waitMs > 0 || op === "worker.heartbeat";
     this.#pending.set(seq, pending);
     if (repetition === mutation || repetition === boundMutation) {
       pending.ordinal = this.#mutationCount++;
@@ -644,11 +647,11 @@ export class Session {
     };
   }
 
-  /** Where an answer that takes long would hold up others, what waits goes beside them. */
+  /** Over HTTP what waits goes beside the others, and so do beats: a request that hangs must not cost leases. */
   #enqueue(pending: Pending): void {
     const asks = this.#connection?.apart !== undefined;
-    if (!asks || pending.waitMs === 0) this.#queue.push(pending);
-    else if (pending.repetition === read) this.#waiting.add(pending);
+    if (!asks || !pending.beside) this.#queue.push(pending);
+    else if (pending.repetition === read && pending.waitMs > 0) this.#waiting.add(pending);
     else this.#alone.push(pending);
   }
 
@@ -697,7 +700,9 @@ export class Session {
     this.#waiting.flush(connection, this.#patienceMs, this.#countMax);
     for (const pending of this.#alone.splice(0)) {
       if (pending.done) continue;
-      if (pending.sentAt === never) pending.sentAt = this.#environment.now();
+      const now = this.#environment.now();
+      if (pending.sentAt === never) pending.sentAt = now;
+      this.#sentAt = now;
       connection.apart?.(`[${pending.text}]`, pending.waitMs + this.#patienceMs);
     }
   }

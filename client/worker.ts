@@ -58,7 +58,7 @@ export class RunningWorker {
   readonly #running = new Set<AssignedTask>();
   #stopping: Promise<void> | null = null;
   #drained: (() => void) | null = null;
-  #end: { resolve(): void; reject(error: Error): void };
+  #end!: { resolve(): void; reject(error: Error): void };
 
   constructor(queue: string | string[], handler: Handler<never>, options: RunOptions) {
     const { concurrency = 1, types, signal: _, ...rest } = options;
@@ -71,12 +71,12 @@ export class RunningWorker {
       queues: typeof queue === "string" ? [queue] : queue,
       capacity: concurrency,
     });
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.done = promise;
-    this.#end = { resolve, reject };
+    this.done = new Promise((resolve, reject) => {
+      this.#end = { resolve, reject };
+    });
     this.client.on("task_assigned", (held) => this.#assigned(held));
     this.client.on("closed", ({ error }) => {
-      if (this.#stopping === null) reject(error);
+      if (this.#stopping === null) this.#end.reject(error);
     });
   }
 
@@ -95,10 +95,11 @@ export class RunningWorker {
     const { client } = this;
     client.credit(0);
     if (this.#running.size > 0) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#drained = resolve;
-      const timer = client.environment.setTimer(graceMs, resolve);
-      await promise;
+      let timer: unknown = null;
+      await new Promise<void>((resolve) => {
+        this.#drained = resolve;
+        timer = client.environment.setTimer(graceMs, resolve);
+      });
       client.environment.clearTimer(timer);
     }
     for (const held of this.#running) {

@@ -202,6 +202,10 @@ export class Registration {
   #timer: Timer = null;
   // Over HTTP alone:
   #claiming = false;
+  /** The number of the registration: what a claim took before it went back with it. */
+  #registrationCount = 0;
+  /** Leases that a beat told of while a claim was on its way, whose answer may tell of them again. */
+  readonly #adopted = new Set<string>();
   #claimTimer: Timer = null;
   #beatTimer: Timer = null;
   /** Left on purpose: nothing registers it again but the next connection. */
@@ -232,6 +236,7 @@ export class Registration {
     this.#left = false;
     this.#arrived = 0;
     this.#acknowledged = 0;
+    this.#registrationCount++;
     // A lease whose completion is on its way is named too: which of the two arrives first then does not matter.
     const named = [...this.leases.values()].map((held) => ({ taskId: held.id, token: held.lease.token }));
     this.session.onConnection(
@@ -389,15 +394,18 @@ export class Registration {
     const { workerId } = options;
     const { environment } = this.caller;
     const askedAt = environment.now();
+    const registration = this.#registrationCount;
     session.onConnection(
       "task.claim",
       { workerId, count, waitMs: claimMs },
       ({ assignments }) => {
         this.#claiming = false;
-        for (const one of assignments) {
+        for (const one of registration === this.#registrationCount ? assignments : []) {
+          if (this.#adopted.has(keyOf(one.task.id, one.lease.token))) continue;
           if (this.leases.size < this.credit) this.assigned(one);
           else this.#giveBack(one);
         }
+        this.#adopted.clear();
         // A daemon that stops ends the waits of all.
         if (assignments.length === 0 && environment.now() - askedAt < claimMs / 2) this.#claimLater(pauseMs);
         else this.#claim();
@@ -457,6 +465,24 @@ export class Registration {
       if (isCancelled(held)) this.lose(held, "cancelled", "the task was cancelled, or ran out of time");
       else this.lose(held, "lease-lost", "the daemon says that the lease ended");
     }
+    for (const { taskId, token } of leases)
+      if (this.leases.get(taskId)?.lease.token !== token) void this.#adopt(taskId, token);
+  }
+
+  /** A lease that nobody told of: somebody assigned the task, or a claim's answer is late. */
+  async #adopt(taskId: string, token: number): Promise<void> {
+    try {
+      const task = await this.caller.call("task.get", { taskId });
+      const { lease } = task;
+      // By now it may be known, or over; what is on its way to its end is known.
+      if (this.session.pushes || task.state !== "running" || lease?.token !== token) return;
+      if (this.leases.get(taskId)?.lease.token === token) return;
+      if (this.#claiming) this.#adopted.add(keyOf(taskId, token));
+      if (this.leases.size < this.credit) this.assigned({ task, lease });
+      else this.#giveBack({ task, lease });
+    } catch (error) {
+      if (!isLeaseLost(error) && !isClosed(error)) this.told.error(error);
+    }
   }
 
   /** True when the daemon has this worker no longer, or has it for gone: then it registers again. */
@@ -482,6 +508,7 @@ export class Registration {
   }
 }
 
+const keyOf = (taskId: string, token: number) => `${taskId} ${token}`;
 /** The task is not ours any more, or there is no such task: either way, nothing that is left to do for it. */
 export const isLeaseLost = (error: unknown): error is CortexError =>
   error instanceof CortexError && (error.code === "lease-lost" || error.code === "unknown-task");

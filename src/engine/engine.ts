@@ -249,6 +249,7 @@ export class Engine {
 
   /** A request that waited is carried out now, as its own operation. */
   #answerWaiter({ operation, input, caller, sink }: Waiter): void {
+    this.#openTurn();
     const kept = this.#kept(operation, caller);
     const answer =
       operation === "task.get" || this.#state === "running"

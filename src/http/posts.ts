@@ -161,8 +161,10 @@ class Post implements Sink, Receiver {
         ? `{"seq":${seq},"ok":${answer.ok}}`
         : `{"seq":${seq},"error":${JSON.stringify(answer.error)}}`;
     this.#unanswered--;
-    // The waits of a frame end together: nobody hears of the first before the last.
-    if (seq !== null && this.#waiting.delete(seq) && this.#waiting.size > 0) this.#enough.abort();
+    // The waits of a frame end together: nobody hears of the first before the last. Later, because the engine is in
+    // the middle of letting answers out.
+    if (seq !== null && this.#waiting.delete(seq) && this.#waiting.size > 0)
+      queueMicrotask(() => this.#enough.abort());
     this.#settle();
   }
 

@@ -378,6 +378,41 @@ describe("fallback - a worker", () => {
     expect(client.held.map(({ id }) => id)).toEqual(["3-0"]);
   });
 
+  test("fallback - a task that somebody assigned to the worker is heard of by a beat, and begun once", async () => {
+    const { ways, world, give, tasks, client } = await aWorker(3);
+    await settle();
+    const lease = { workerId: "w", token: 100, deadlineAt: 0 };
+    ways.daemon.script["worker.heartbeat"] = () => ({
+      ok: { leases: [{ taskId: "1-0", token: 100, deadlineAt: 0 }], cancels: [] },
+    });
+    ways.daemon.script["task.get"] = () => ({ ok: aTask("1-0", { lease }) });
+    await world.advance(1000);
+    expect(tasks.map(({ id }) => id)).toEqual(["1-0"]);
+    await client.complete("1-0");
+    // It was a claim's, whose answer comes at last.
+    await give("1-0", "2-0");
+    expect(tasks.map(({ id }) => id)).toEqual(["1-0", "2-0"]);
+  });
+
+  test("fallback - what a claim took before the worker registered again went back, and is not begun", async () => {
+    const { ways, world, give, tasks } = await aWorker();
+    await settle();
+    ways.daemon.script["worker.heartbeat"] = () => ({ error: "worker-offline" });
+    await world.advance(1000);
+    expect(ways.request.ops("worker.register").length).toBe(2);
+    await give("1-0");
+    expect(tasks).toEqual([]);
+  });
+
+  test("fallback - beats do not wait behind a request that hangs", async () => {
+    const { ways, world, client } = await aWorker();
+    await settle();
+    ways.daemon.script["task.submit"] = () => "silent";
+    void client.submit(task).then(null, () => {});
+    await world.advance(2000);
+    expect(ways.request.ops("worker.heartbeat").length).toBe(2);
+  });
+
   test("fallback - a lease whose end is on its way is not lost by a heartbeat", async () => {
     const { ways, world, give, aborted, client } = await aWorker(1);
     await settle();

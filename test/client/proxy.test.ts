@@ -4,8 +4,10 @@
  * acknowledged is completed once, and there is none beside them.
  */
 import { afterAll, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { CoordinationClient, type Environment, machine, worker } from "../../client/index.ts";
-import { spawnDaemon, until } from "../support/daemon.ts";
+import { spawnDaemon, temporaryFolder, until } from "../support/daemon.ts";
 import { FaultyProxy } from "./proxy.ts";
 
 const daemon = await spawnDaemon({ preset: "durable", args: ["--token", "s3cret"] });
@@ -141,6 +143,39 @@ test("proxy - where no WebSocket passes a worker is registered, claims, is told 
   expect((await producer.workers()).workers.map((one) => one.id)).not.toContain("slow");
   producer.close();
 }, 30_000);
+
+const node = Bun.which("node");
+if (node === null) console.warn("Node is not on the PATH: the client is not tried in it");
+test.if(node !== null)(
+  "proxy - in Node a worker does a task and its result comes back",
+  async () => {
+    const folder = temporaryFolder();
+    const script = join(folder, "script.ts");
+    const client = join(import.meta.dir, "..", "..", "client", "index.ts");
+    writeFileSync(
+      script,
+      `import { CoordinationClient, worker } from ${JSON.stringify(client)};
+     const options = { url: ${JSON.stringify(options.url)}, token: "s3cret" };
+     const running = await worker("node", (task) => task.payload + 1, options);
+     const producer = new CoordinationClient(options);
+     const result = await producer.submit({ queue: "node", type: "t", payload: 1 }).result();
+     console.log(JSON.stringify({ result, transport: producer.transport }));
+     await running.stop();
+     producer.close();`,
+    );
+    const built = await Bun.build({
+      entrypoints: [script],
+      target: "node",
+      outdir: folder,
+      naming: "script.mjs",
+    });
+    expect(built.success).toBe(true);
+    const child = Bun.spawn([node as string, join(folder, "script.mjs")], { stdout: "pipe" });
+    // The proxy refuses upgrades by now, and older versions of Node have no WebSocket at all.
+    expect(JSON.parse(await new Response(child.stdout).text())).toEqual({ result: 2, transport: "http" });
+  },
+  20_000,
+);
 
 test("proxy - HTTP alone says a wrong token by name", async () => {
   const client = new CoordinationClient({ ...options, token: "s3cres", transport: "http" });

@@ -34,6 +34,20 @@ describe("engine - task.get that waits", () => {
     expect(sink.ok(seq).state).toBe("queued");
   });
 
+  test("engine - who has waited enough is answered as things stand, by the clock as it stands", async () => {
+    const { world, sink } = await claiming("w");
+    const id = await world.submit();
+    const enough = new AbortController();
+    const seq = world.ask(sink, "task.get", { taskId: id, waitMs: 60_000 }, { enough: enough.signal });
+    await settle();
+    world.clock.stand(200);
+    expect(sink.answers).toEqual([]);
+    enough.abort();
+    expect(world.engine.core.now).toBe(world.clock.wallNow);
+    await settle();
+    expect(sink.ok(seq).state).toBe("queued");
+  });
+
   test("engine - one that retention removes while somebody waits is answered unknown-task", async () => {
     const world = await EngineWorld.start({ config: { retentionCount: 1 } });
     const sink = new TestSink();

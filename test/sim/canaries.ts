@@ -3,6 +3,7 @@
  * seeds. They are planted from outside, around the log and the disk or into the classes for as long as a run lasts;
  * the program has no hooks for them.
  */
+import { Session } from "../../client/connection.ts";
 import { Answers } from "../../src/core/answers.ts";
 import type { Cause } from "../../src/core/coordinator.ts";
 import { Coordinator } from "../../src/core/coordinator.ts";
@@ -345,6 +346,20 @@ export const canaries: Canary[] = [
       });
       return () => Object.defineProperty(Slot.prototype, "room", room);
     },
+  },
+  {
+    name: "a claim is repeated over another connection",
+    says: /which it had given back|come to its end/,
+    patch: () =>
+      replace(
+        Session.prototype,
+        "onConnection",
+        (old) =>
+          function (this: Session, op: string, input: never, answered: () => void, refused: () => void) {
+            if (op !== "task.claim") old.call(this, op, input, answered, refused);
+            else this.call(op, input).then(answered, refused);
+          },
+      ),
   },
   {
     name: "a worker's beat is not heard",

@@ -157,7 +157,7 @@ export class Cast {
   #clientOptions(process: Process) {
     return {
       url: "sim",
-      transport: this.network.transport(process),
+      transport: this.network.transports(process),
       environment: this.#environment(process),
       backoffMs: 50,
       backoffMaxMs: 2000,
@@ -168,6 +168,7 @@ export class Cast {
   #keep(client: CoordinationClient, process: Process): void {
     this.clients.add({ client, process });
     client.on("error", (error) => this.#met(process, "error event", error));
+    client.on("connected", ({ transport }) => this.world.count(`client.${transport}`));
     client.on("disconnected", () => this.world.count("client.reconnects"));
   }
 
@@ -378,6 +379,12 @@ export class Cast {
     if (this.#begun.has(key))
       this.world.fail(new Violation(`task ${held.taskId} was begun twice under token ${held.token}`));
     this.#begun.add(key);
+    if (this.daemon.model.wasGivenBack(held.taskId, held.token))
+      this.world.fail(
+        new Violation(
+          `${held.workerId} began task ${held.taskId} under ${held.token}, which it had given back`,
+        ),
+      );
     this.#leases.push(held);
   }
 
@@ -457,6 +464,7 @@ export class Cast {
         this.world.count("worker.crashed");
         this.world.trace("crash", name);
         process.kill();
+        this.network.broken(process);
         for (const link of [...this.network.links])
           if (link.client === process) link.break("soon", random.chance(0.5) ? "soon" : "late");
         this.world.after(random.skewed(10, 8000), () => {

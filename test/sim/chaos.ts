@@ -10,7 +10,7 @@ import type { World } from "./world.ts";
 
 const troubles = [
   ...(["kill", "killAtCall", "killAtFrame", "pause", "stop", "wall", "full", "fail", "slowDisk"] as const),
-  ...(["reset", "halfOpen", "partition", "repeat", "deaf"] as const),
+  ...(["reset", "halfOpen", "partition", "repeat", "deaf", "noSockets"] as const),
 ];
 type Trouble = (typeof troubles)[number];
 
@@ -32,6 +32,7 @@ export class Chaos {
     this.#mix = troubles.filter(() => random.chance(share));
     this.#everyMs = random.pick([800, 2500, 6000]);
     this.#powers = random.chance(0.6);
+    network.lossy = random.pick([0, 0.03, 0.25]);
     network.slowestMs = random.pick([3, 40, 400, 2000]);
     disk.slowestMs = random.pick([1, 5, 60]);
   }
@@ -131,6 +132,16 @@ export class Chaos {
       case "partition":
         for (const process of this.cast.processes)
           if (random.chance(0.4)) network.cut(process, random.skewed(100, 12_000));
+        return;
+      case "noSockets":
+        for (const process of this.cast.processes) {
+          if (!random.chance(0.5)) continue;
+          const ever = random.chance(0.15);
+          network.noSockets(process, ever ? Number.POSITIVE_INFINITY : random.skewed(2000, 30_000));
+          for (const link of [...network.links])
+            if (link.client === process && random.chance(0.9))
+              link.break("soon", random.chance(0.5) ? "soon" : "late");
+        }
         return;
       case "repeat":
     }

@@ -18,6 +18,7 @@ const needed = [
   ...["submit.duplicate", "repeated.same", "request.duplicated", "http.retried", "watch.change", "watch.gap"],
   ...["answer.ok", "answer.lease-lost", "answer.busy", "answer.disk-full", "answer.wrong-state"],
   ...["refusal.compared", "transaction.rolledBack", "trouble.partition", "trouble.halfOpen", "trouble.wall"],
+  ...["trouble.noSockets", "client.websocket", "client.http", "post.sent", "post.repeated"],
 ];
 
 export const missing = (counts: Record<string, number>): string[] =>

@@ -11,12 +11,14 @@ import type { Clock } from "../../src/engine/clock.ts";
 import type { EngineConfig } from "../../src/engine/config.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import type { Answer, Caller, Sink } from "../../src/engine/types.ts";
+import { type From, Posts } from "../../src/http/posts.ts";
 import type { Batch, Log, LogStatus, Recovered, RecoverySink } from "../../src/log/log.ts";
 import { LogError } from "../../src/log/log.ts";
 import { MemoryLog } from "../../src/log/memory.ts";
 import type { Storage } from "../../src/log/storage.ts";
 import { LogWriter, type WriterOptions } from "../../src/log/writer.ts";
 import { quietTelemetry } from "../../src/telemetry/telemetry.ts";
+import type { Problem } from "../../src/wire/errors.ts";
 import type { CoreOperationName } from "../../src/wire/operations.ts";
 import { Session, type Sessions } from "../../src/ws/session.ts";
 import type { Disk } from "./disk.ts";
@@ -152,6 +154,7 @@ type Life = {
   process: Process;
   engine: WatchedEngine;
   sessions: Sessions;
+  posts: Posts;
   /** It takes connections. */
   isUp: boolean;
   /** The last entry it had when it started, and the revision it goes on above. */
@@ -266,6 +269,7 @@ export class Daemon {
       process,
       engine,
       sessions: { engine, admitsToken: () => true, newId: () => `s${++this.#sessionCount}` },
+      posts: new Posts(engine),
       isUp: false,
       ceiling: 0,
       startedAt: world.now,
@@ -428,7 +432,21 @@ export class Daemon {
   get listener(): Listener | null {
     const { life } = this;
     if (life === null || !life.isUp) return null;
-    return { process: life.process, accept: (link) => this.#accept(life, link) };
+    return {
+      process: life.process,
+      accept: (link) => this.#accept(life, link),
+      post: (frame, from, answered) => this.#post(life, frame, from, answered),
+    };
+  }
+
+  #post(life: Life, frame: string, from: From, answered: (answer: string | Problem) => void): void {
+    if (this.life !== life || !life.isUp) return;
+    life.posts.take(JSON.parse(frame), from).then((answer) => {
+      if (!life.process.alive) return;
+      this.#leaves(typeof answer === "string" ? answer : JSON.stringify(answer));
+      answered(answer);
+      if (this.killAtFrame > 0 && --this.killAtFrame === 0) this.kill(this.killPower);
+    });
   }
 
   #accept(life: Life, link: Link): ServerEnd {

@@ -115,6 +115,8 @@ export class Model {
   #stood = new Map<string, number>();
   /** By worker: its pushes on this connection that it did not acknowledge, oldest first. */
   #unheard = new Map<string, { id: string; token: number; at: number }[]>();
+  /** Leases that went back with a registration, and its revision. */
+  readonly #givenBack = new Map<string, number>();
   #due: Due[] = [];
 
   /** The log's rows as of #baseAt, the entries after it. */
@@ -204,6 +206,17 @@ export class Model {
   }
 
   /** The worker said something: its leases go on from here. */
+  #noteGivenBack(revision: number, { key, before, after }: Change<TaskRecord>): void {
+    if (before?.state === "running" && after?.state !== "running")
+      this.#givenBack.set(`${key} ${before.token}`, revision);
+  }
+
+  /** Whether a worker, when it came back, did not name this lease: it cannot begin it after that. */
+  wasGivenBack(taskId: string, token: number): boolean {
+    const revision = this.#givenBack.get(`${taskId} ${token}`) ?? 0;
+    return revision > this.undoneThrough && !this.isVoided(revision);
+  }
+
   heard(workerId: string): void {
     const now = this.uptime();
     this.#heard.set(workerId, now);
@@ -290,6 +303,8 @@ export class Model {
     const leased = new Set<string>();
     for (const change of changes) {
       this.commits.push({ revision, table: change.table.name, key: change.key });
+      if (change.table.name === "tasks" && operation === "worker.register")
+        this.#noteGivenBack(revision, change as Change<TaskRecord>);
       if (change.table.name === "tasks")
         this.#task(core, revision, operation, change as Change<TaskRecord>, leased);
       else if (change.table.name === "workers") this.#worker(operation, change as Change<WorkerRecord>);

@@ -2,10 +2,14 @@
  * The virtual network. A link is one TCP connection: text goes both ways, late but in order, until the connection
  * ends; then what was on its way is lost. The ends may learn of that at different times, or one of them never
  * (half-open). A host may be cut off for a while (partition): then nothing arrives, and what TCP would send again
- * comes after it. HTTP requests, where each is on its own, are in `Network.http`.
+ * comes after it. A request with a frame finds its own way: it may come late, after others, or after its sender has
+ * given it up; its answer may be lost. A host may for a while have no WebSocket: upgrades are refused, or swallowed.
  */
-import type { Connection, Handlers, Transport } from "../../client/transport.ts";
-import type { Process, World } from "./world.ts";
+import type { Transports } from "../../client/connection.ts";
+import type { Connection, Greeter, Handlers } from "../../client/transport.ts";
+import type { From } from "../../src/http/posts.ts";
+import type { Problem } from "../../src/wire/errors.ts";
+import type { Event, Process, World } from "./world.ts";
 
 /** The daemon's end of a link, as a socket server hands it out. */
 export type ServerEnd = { receive(text: string): void; closed(): void };
@@ -14,6 +18,8 @@ export type ServerEnd = { receive(text: string): void; closed(): void };
 export type Listener = {
   process: Process;
   accept(link: Link): ServerEnd;
+  /** A request with a frame. */
+  post(frame: string, from: From, answered: (answer: string | Problem) => void): void;
 };
 
 /** How long TCP tries before it gives up on a peer that does not answer. */
@@ -47,8 +53,10 @@ export class Link {
     world.after(network.delay(this.client), () => {
       if (this.#dead || !this.client.alive) return;
       const listener = network.listener();
-      if (listener === null) {
-        this.tellClient(1006, "connection refused");
+      const refusal = network.refusal(this.client);
+      if (refusal === "swallowed") return;
+      if (listener === null || refusal !== null) {
+        this.tellClient(1006, refusal ?? "connection refused");
         return;
       }
       listener.process.run(() => {
@@ -140,9 +148,116 @@ export class Link {
   }
 }
 
+/** A request that has no answer yet. */
+type Post = { client: Process; controller: AbortController; timer: Event; inLane: boolean };
+
+/** A connection made of requests, as the client has it. */
+class Asking implements Connection {
+  readonly #open = new Set<Post>();
+  #ended = false;
+
+  constructor(
+    readonly network: Network,
+    readonly client: Process,
+    private readonly handlers: Handlers,
+    private readonly greeter: Greeter,
+  ) {
+    network.asking.add(this);
+    client.after(0, () => this.#ended || handlers.open());
+  }
+
+  get bufferedBytes(): number {
+    return [...this.#open].some(({ inLane }) => inLane) ? 1 : 0;
+  }
+  send(text: string, withinMs: number): void {
+    this.#post(text, withinMs, true);
+  }
+  apart(text: string, withinMs: number): () => void {
+    const post = this.#post(text, withinMs, false);
+    return () => this.#giveUp(post);
+  }
+
+  #post(text: string, withinMs: number, inLane: boolean): Post {
+    const { network, client, greeter } = this;
+    const { world } = network;
+    const { random } = world;
+    const controller = new AbortController();
+    const timer = client.after(withinMs, () => this.end("no answer"));
+    const post: Post = { client, controller, timer, inLane };
+    this.#open.add(post);
+    const from: From = {
+      session: greeter.session,
+      connection: greeter.connection,
+      signal: controller.signal,
+      waits() {},
+    };
+    world.count("post.sent");
+    const late = random.chance(network.lossy);
+    world.after(late ? random.between(100, 9000) : network.delay(client), () => {
+      const listener = network.listener();
+      if (listener === null) this.#told(post, () => this.end("connection refused"));
+      else
+        listener.process.run(() =>
+          listener.post(text, from, (answer) => {
+            if (!random.chance(network.lossy)) this.#told(post, () => this.#answer(answer));
+          }),
+        );
+    });
+    // A proxy that heard nothing may send it once more, and then nobody waits for the answer.
+    if (random.chance(network.lossy / 2))
+      world.after(random.between(10, 9000), () => {
+        const listener = network.listener();
+        const gone = new AbortController();
+        listener?.process.run(() => listener.post(text, { ...from, signal: gone.signal }, () => {}));
+        world.after(random.between(10, 9000), () => gone.abort());
+        world.count("post.repeated");
+      });
+    return post;
+  }
+
+  #told(post: Post, tell: () => void): void {
+    this.network.world.after(this.network.delay(this.client), () =>
+      this.client.run(() => {
+        if (!this.#open.delete(post)) return;
+        post.timer.call = null;
+        tell();
+      }),
+    );
+  }
+
+  #answer(answer: string | Problem): void {
+    if (typeof answer === "string") this.handlers.message(answer);
+    else this.end(answer.code, answer);
+  }
+
+  /** Whether the daemon learns of it is a matter of luck. */
+  #giveUp(post: Post): void {
+    const { world } = this.network;
+    if (!this.#open.delete(post)) return;
+    post.timer.call = null;
+    if (world.random.chance(0.7)) world.after(this.network.delay(this.client), () => post.controller.abort());
+  }
+
+  close(): void {
+    this.#ended = true;
+    this.network.asking.delete(this);
+    for (const post of [...this.#open]) this.#giveUp(post);
+  }
+
+  end(reason: string, refusal?: Problem): void {
+    if (this.#ended) return;
+    this.close();
+    this.handlers.close(0, reason, refusal);
+  }
+}
+
 export class Network {
   readonly links = new Set<Link>();
+  readonly asking = new Set<Asking>();
+  readonly #noSocketsUntil = new Map<Process, number>();
   readonly #cutUntil = new Map<Process, number>();
+  /** Which part of the requests comes late, and of the answers never. */
+  lossy = 0;
   /** Delays grow to this. */
   slowestMs = 40;
 
@@ -151,18 +266,43 @@ export class Network {
     readonly listener: () => Listener | null,
   ) {}
 
-  transport(client: Process): Transport {
+  transports(client: Process): Required<Transports> {
     return {
-      connect: (_url, handlers): Connection => {
-        const link = new Link(this, client, handlers);
-        link.open();
-        return {
-          send: (text) => link.up(text),
-          close: () => link.closeByClient(),
-          bufferedBytes: 0,
-        };
+      websocket: {
+        connect: (_url, handlers): Connection => {
+          const link = new Link(this, client, handlers);
+          link.open();
+          return {
+            send: (text) => link.up(text),
+            close: () => link.closeByClient(),
+            bufferedBytes: 0,
+          };
+        },
       },
+      http: { connect: (_url, handlers, greeter) => new Asking(this, client, handlers, greeter) },
     };
+  }
+
+  /** What becomes of an upgrade; null: it is taken. */
+  refusal(host: Process): string | null {
+    if ((this.#noSocketsUntil.get(host) ?? 0) <= this.world.now) return null;
+    return this.world.random.chance(0.2) ? "swallowed" : "the upgrade was refused";
+  }
+
+  /** For so long the host can have no WebSocket; where it is for ever, healing does not mend it. */
+  noSockets(host: Process, ms: number): void {
+    this.#noSocketsUntil.set(host, this.world.now + ms);
+  }
+
+  /** Requests end with the process at either end of them. */
+  broken(client: Process | null): void {
+    const { random } = this.world;
+    for (const one of [...this.asking]) {
+      if (client !== null && one.client !== client) continue;
+      if (client !== null) one.close();
+      else if (random.chance(0.7))
+        this.world.after(random.skewed(0.1, 500), () => one.client.run(() => one.end("connection reset")));
+    }
   }
 
   /** How long a packet takes now: the way, and what is left of a partition. */
@@ -178,6 +318,9 @@ export class Network {
 
   heal(): void {
     this.#cutUntil.clear();
+    for (const [host, until] of this.#noSocketsUntil)
+      if (until < Number.POSITIVE_INFINITY) this.#noSocketsUntil.delete(host);
     this.slowestMs = 5;
+    this.lossy = 0;
   }
 }

@@ -86,6 +86,7 @@ export function run({ seed, preset: given, plants = {} }: RunOptions): Run {
   const daemon = new Daemon(world, disk, { preset, config, writer, changesPreset, plants });
   const network = new Network(world, () => daemon.listener);
   daemon.onKilled = (power) => {
+    network.broken(null);
     for (const link of [...network.links]) {
       network.links.delete(link);
       link.serverOpen = false;
