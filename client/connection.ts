@@ -549,9 +549,16 @@ export class Session {
     else this.#scheduleTurn(now);
   }
 
+  /** For how long the loop stood still at most, since this was last asked. */
+  takeLoopAge(): number {
+    const age = Math.round(this.#loopAgeMs);
+    this.#loopAgeMs = 0;
+    return age;
+  }
+
   /** It is worth a word of its own. */
   get #stoodStill(): boolean {
-    return this.#loopAgeMs >= (this.welcome as Welcome).heartbeatMs / turnsPerBeat;
+    return this.pushes && this.#loopAgeMs >= (this.welcome as Welcome).heartbeatMs / turnsPerBeat;
   }
 
   #beat(now: number): void {
@@ -575,10 +582,10 @@ export class Session {
       (this.#pingedAt === never && now - this.heardAt >= every)
     ) {
       if (this.#pingedAt === never) this.#pingedAt = now;
-      this.onConnection("session.ping", { loopAgeMs: Math.round(this.#loopAgeMs) }, ignore, ignore);
+      const said = this.pushes ? { loopAgeMs: this.takeLoopAge() } : {};
+      this.onConnection("session.ping", said, ignore, ignore);
       this.#flush();
       this.#stood = stood;
-      this.#loopAgeMs = 0;
     }
     this.#scheduleBeat(now);
   }

@@ -189,6 +189,8 @@ const acknowledgeAfterMs = 200;
 const beatsPerLease = 3;
 /** How long a claim waits for a task: proxies end requests that are quiet for a minute. */
 const claimMs = 25_000;
+/** Leases remembered as begun. */
+const begunMax = 2 * limits.capacityMax;
 /** How long after a claim that brought nothing, and too soon, the next one comes. */
 const pauseMs = 1000;
 
@@ -204,8 +206,8 @@ export class Registration {
   #claiming = false;
   /** The number of the registration: what a claim took before it went back with it. */
   #registrationCount = 0;
-  /** Leases that a beat told of while a claim was on its way, whose answer may tell of them again. */
-  readonly #adopted = new Set<string>();
+  /** Leases begun since the registration: claims and beats may tell of one twice, and long after it ended. */
+  readonly #begun = new Set<string>();
   #claimTimer: Timer = null;
   #beatTimer: Timer = null;
   /** Left on purpose: nothing registers it again but the next connection. */
@@ -237,6 +239,7 @@ export class Registration {
     this.#arrived = 0;
     this.#acknowledged = 0;
     this.#registrationCount++;
+    this.#begun.clear();
     // A lease whose completion is on its way is named too: which of the two arrives first then does not matter.
     const named = [...this.leases.values()].map((held) => ({ taskId: held.id, token: held.lease.token }));
     this.session.onConnection(
@@ -283,6 +286,7 @@ export class Registration {
     if (before !== undefined) this.lose(before, "lease-lost", "the task was leased again");
     const held = new AssignedTask(this, { task, lease });
     this.leases.set(task.id, held);
+    if (!this.session.pushes) this.#note(keyOf(task.id, lease.token));
     this.allowSilence(task.leaseMs);
     this.told.assigned(held);
   }
@@ -401,11 +405,10 @@ export class Registration {
       ({ assignments }) => {
         this.#claiming = false;
         for (const one of registration === this.#registrationCount ? assignments : []) {
-          if (this.#adopted.has(keyOf(one.task.id, one.lease.token))) continue;
+          if (this.#begun.has(keyOf(one.task.id, one.lease.token))) continue;
           if (this.leases.size < this.credit) this.assigned(one);
           else this.#giveBack(one);
         }
-        this.#adopted.clear();
         // A daemon that stops ends the waits of all.
         if (assignments.length === 0 && environment.now() - askedAt < claimMs / 2) this.#claimLater(pauseMs);
         else this.#claim();
@@ -447,7 +450,7 @@ export class Registration {
     const asked = [...this.leases.values()].filter(({ ending }) => !ending);
     this.session.onConnection(
       "worker.heartbeat",
-      { workerId, instanceId: this.instanceId },
+      { workerId, instanceId: this.instanceId, loopAgeMs: this.session.takeLoopAge() },
       (answer) => this.#beaten(asked, answer),
       (error) => this.#unknown(error),
     );
@@ -466,18 +469,24 @@ export class Registration {
       else this.lose(held, "lease-lost", "the daemon says that the lease ended");
     }
     for (const { taskId, token } of leases)
-      if (this.leases.get(taskId)?.lease.token !== token) void this.#adopt(taskId, token);
+      if (this.leases.get(taskId)?.lease.token !== token && !this.#begun.has(keyOf(taskId, token)))
+        void this.#adopt(taskId, token);
+  }
+
+  #note(lease: string): void {
+    this.#begun.add(lease);
+    if (this.#begun.size > begunMax) for (const oldest of this.#begun) return void this.#begun.delete(oldest);
   }
 
   /** A lease that nobody told of: somebody assigned the task, or a claim's answer is late. */
   async #adopt(taskId: string, token: number): Promise<void> {
+    const registration = this.#registrationCount;
     try {
       const task = await this.caller.call("task.get", { taskId });
       const { lease } = task;
       // By now it may be known, or over; what is on its way to its end is known.
-      if (this.session.pushes || task.state !== "running" || lease?.token !== token) return;
-      if (this.leases.get(taskId)?.lease.token === token) return;
-      if (this.#claiming) this.#adopted.add(keyOf(taskId, token));
+      if (registration !== this.#registrationCount || task.state !== "running") return;
+      if (lease?.token !== token || this.#begun.has(keyOf(taskId, token))) return;
       if (this.leases.size < this.credit) this.assigned({ task, lease });
       else this.#giveBack({ task, lease });
     } catch (error) {

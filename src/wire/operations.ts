@@ -265,7 +265,7 @@ export const operations = {
     scope: "work",
     input: workers.WorkerAcknowledge,
     output: workers.WorkerRef,
-    errors: ["unknown-worker"],
+    errors: ["unknown-worker", "connection-needed"],
     summary: "Say that every push of the worker on this connection up to a token has arrived.",
     example: { workerId: "worker-001", token: 1043 },
   },

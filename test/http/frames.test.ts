@@ -127,6 +127,7 @@ describe("frames - as over the WebSocket", () => {
 
   test.each([
     ["worker.credit", { workerId: "w", credit: 1 }],
+    ["worker.acknowledge", { workerId: "w", token: 1 }],
     ["watch.start", { watchId: "w" }],
     ["watch.stop", { watchId: "w" }],
   ])("frames - %s needs a connection, and says so", async (op, input) => {

@@ -712,6 +712,13 @@ export class Cast {
     return [...this.open.values()].filter(({ process }) => process.alive).map(({ what }) => what);
   }
 
+  /** Whoever is not will still hear of what happened to its leases. */
+  get isConnected(): boolean {
+    return [...this.clients].every(
+      ({ client, process }) => !process.alive || ["connected", "closed", "idle"].includes(client.state),
+    );
+  }
+
   /** Holds what everyone was told against what the daemon has. */
   verify(): void {
     const { model } = this.daemon;

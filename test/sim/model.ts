@@ -162,6 +162,9 @@ export class Model {
     const isMutation = operations[op as CoreOperationName].kind === "mutation";
     if ("error" in result) this.expect(!changed, `${op} was refused and yet made an entry`);
     if (!isMutation) this.expect(!changed, `${op} made an entry`);
+    const named = (input ?? {}) as { workerId?: string; token?: number };
+    if (!repeated && named.workerId !== undefined && named.token !== undefined)
+      this.named(named.workerId, named.token);
     if (isMutation && cause.session !== null) this.#answered(op, cause, result, revision, changed);
     if ("ok" in result && !repeated) {
       const { workerId } = (input ?? {}) as { workerId?: string };

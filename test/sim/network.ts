@@ -208,6 +208,7 @@ class Asking implements Connection {
       world.after(random.between(10, 9000), () => {
         const listener = network.listener();
         const gone = new AbortController();
+        if (!network.mayRepeat(from.session, text)) return;
         listener?.process.run(() => listener.post(text, { ...from, signal: gone.signal }, () => {}));
         world.after(random.between(10, 9000), () => gone.abort());
         world.count("post.repeated");
@@ -256,6 +257,8 @@ export class Network {
   readonly asking = new Set<Asking>();
   readonly #noSocketsUntil = new Map<Process, number>();
   readonly #cutUntil = new Map<Process, number>();
+  /** Only what was carried out: the sender of a refused request may have told the world that it was. */
+  mayRepeat: (session: string, frame: string) => boolean = () => false;
   /** Which part of the requests comes late, and of the answers never. */
   lossy = 0;
   /** Delays grow to this. */

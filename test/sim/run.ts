@@ -4,6 +4,8 @@
  * left the daemon.
  */
 import type { EngineConfig } from "../../src/engine/config.ts";
+import type { RequestMessage } from "../../src/wire/frames.ts";
+import { operations } from "../../src/wire/operations.ts";
 import { Cast, type CastOptions } from "./cast.ts";
 import { Chaos } from "./chaos.ts";
 import { Daemon, type Plants, type PresetName } from "./daemon.ts";
@@ -85,6 +87,10 @@ export function run({ seed, preset: given, plants = {} }: RunOptions): Run {
   const disk = new Disk(world);
   const daemon = new Daemon(world, disk, { preset, config, writer, changesPreset, plants });
   const network = new Network(world, () => daemon.listener);
+  network.mayRepeat = (session, frame) =>
+    (JSON.parse(frame) as RequestMessage[]).every(
+      ({ op, seq }) => operations[op].kind !== "mutation" || daemon.model.wasAnswered(`${session}/${seq}`),
+    );
   daemon.onKilled = (power) => {
     network.broken(null);
     for (const link of [...network.links]) {
@@ -99,7 +105,8 @@ export function run({ seed, preset: given, plants = {} }: RunOptions): Run {
   const playMs = random.pick([8000, 15_000, 30_000]);
   world.trace("world", JSON.stringify({ preset, changesPreset, config, people, playMs }));
 
-  const ended = (): boolean => daemon.model.unfinished.length === 0 && cast.unsettled.length === 0;
+  const ended = (): boolean =>
+    daemon.model.unfinished.length === 0 && cast.unsettled.length === 0 && cast.isConnected;
   /** Goes on until it is so, or the time is over; false: something failed, or the time was over first. */
   const until = (end: number, holds: () => boolean): boolean => {
     let count = 0;
