@@ -251,7 +251,9 @@ export class Model {
       if (op === "session.ping" && input?.loopAgeMs !== undefined)
         for (const workerId of workers) this.stood(workerId, input.loopAgeMs);
       if (op === "worker.register" && input !== undefined) this.#stood.delete(input.workerId);
-      if (input?.token !== undefined && input.workerId !== undefined) this.named(input.workerId, input.token);
+      // What else names a token does so once it is carried out, over whichever transport.
+      if (op === "worker.acknowledge" && input?.token !== undefined && input.workerId !== undefined)
+        this.named(input.workerId, input.token);
     }
   }
 
