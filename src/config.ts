@@ -381,7 +381,7 @@ export type Config = {
 export const optionNames = Object.keys(optionTable) as OptionName[];
 const row = (name: OptionName): Row => optionTable[name];
 
-const kebab = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+export const kebab = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 export const flagOf = (name: OptionName) => `--${kebab(name)}`;
 export const environmentOf = (name: OptionName) => `CORTEX_${kebab(name).replaceAll("-", "_").toUpperCase()}`;
 
@@ -397,6 +397,9 @@ function measure(text: string, units: Record<string, number>): number {
   const whole = Math.round(value);
   return Math.abs(value - whole) < 1e-6 * Math.max(1, whole) ? whole : Number.NaN;
 }
+
+/** "90s" as milliseconds, or NaN. */
+export const readDuration = (text: string) => measure(text, durationUnits);
 
 function inUnits(value: number, units: Record<string, number>, bare: string): string {
   const fitting = Object.entries(units).filter(([, size]) => value >= size && value % size === 0);
@@ -600,6 +603,9 @@ function readOptions(argv: readonly string[], problems: string[]): Map<string, s
   return found;
 }
 
+/** Where the other commands find the daemon: set for them, and no option of serve that was mistyped. */
+const clientVariables = new Set(["CORTEX_URL", "CORTEX_NAMESPACE"]);
+
 function readEnvironment(environment: ConfigInput["environment"], notes: string[]): Map<string, string> {
   const found = new Map<string, string>();
   const names = new Map<string, string>(optionNames.map((name) => [environmentOf(name), name]));
@@ -608,7 +614,7 @@ function readEnvironment(environment: ConfigInput["environment"], notes: string[
     if (!variable.startsWith("CORTEX_") || value === undefined || value === "") continue;
     const name = names.get(variable);
     if (name !== undefined) found.set(name, value);
-    else {
+    else if (!clientVariables.has(variable)) {
       // Not an error: others may use the prefix too. Said only where one of ours seems meant.
       const near = nearest(variable, names.keys());
       if (near !== null) notes.push(`${variable} in the environment is not an option; did you mean ${near}?`);

@@ -21,6 +21,13 @@ export const exitTable = {
     code: 9,
     help: "A second signal ended it before everything was closed; start again, it recovers.",
   },
+  unreachable: { code: 10, help: "No daemon answered at the address." },
+  refused: { code: 11, help: "The daemon refused what was asked; the message says why." },
+  "not-found": { code: 12, help: "The daemon has no such task, worker or namespace." },
+  "timed-out": { code: 13, help: "What was waited for did not come in time." },
+  "not-completed": { code: 14, help: "A task that was waited for ended without a result." },
+  "partly-refused": { code: 15, help: "A part of what was asked was refused; the rest is done." },
+  "input-broken": { code: 16, help: "The input cannot be read, or is not JSON." },
 } as const;
 export type ExitName = keyof typeof exitTable;
 
@@ -45,5 +52,5 @@ export function exitOf(error: unknown): Exit | null {
 
 export const exitHelp = () =>
   Object.values(exitTable)
-    .map(({ code, help }) => `  ${code}  ${help}`)
+    .map(({ code, help }) => `  ${String(code).padEnd(2)}  ${help}`)
     .join("\n");

@@ -1,23 +1,30 @@
-/** What `cortexd help` and `cortexd --version` print. All of it is derived: from the options, the presets and the exits. */
+/**
+ * What `cortexd help`, `--help` and `cortexd --version` print. All of it is derived: from the commands, the options,
+ * the presets and the exits.
+ */
 import pkg from "../../package.json" with { type: "json" };
 import { optionsHelp, presets } from "../config.ts";
+import type { Command, Entry, Group, Option, Options } from "./command.ts";
 import { exitHelp } from "./exit.ts";
+import { addressOptions, allowed, everyOption, flagOf } from "./parse.ts";
 
 export const version: string = pkg.version;
 
-export function helpText(commands: Record<string, string>): string {
-  const width = Math.max(...Object.keys(commands).map((name) => name.length));
-  const list = Object.entries(commands).map(([name, help]) => `  ${name.padEnd(width)}  ${help}`);
-  const presetList = Object.entries(presets).map(([name, { help }]) => `  ${name.padEnd(17)}  ${help}`);
+export function helpText(commands: Readonly<Record<string, Entry>>): string {
+  const list = Object.entries(commands).flatMap(([name, entry]): [string, string][] =>
+    "commands" in entry ? listed(entry, name) : [[name, entry.summary]],
+  );
+  const presetList = Object.entries(presets).map(([name, { help }]): [string, string] => [name, help]);
   return `cortexd ${version}: tasks, workers and state in one process and one log.
 
   cortexd [serve] [options]
+  cortexd COMMAND [words] [options]      \`cortexd help COMMAND\` tells about one, with examples.
 
 Commands:
-${list.join("\n")}
+${aligned(list)}
 
 Presets:
-${presetList.join("\n")}
+${aligned(presetList)}
 
 Options of serve. An option beats the environment, that beats the file, that the preset, that the default.
 
@@ -30,3 +37,65 @@ Exit codes:
 ${exitHelp()}
 `;
 }
+
+export const groupHelp = (name: string, group: Group): string => `cortexd ${name}: ${group.summary}
+
+Commands:
+${aligned(listed(group, name))}
+
+\`cortexd help ${name} ${Object.keys(group.commands)[0]}\` tells about one, with examples.
+`;
+
+export function commandHelp(name: string, command: Command): string {
+  const { summary, arguments: taken, options, client, examples, json } = command;
+  const words = taken.map(({ name, optional, many }) => {
+    const word = many ? `${name}...` : name;
+    return optional ? `[${word}]` : word;
+  });
+  const sections = [
+    `cortexd ${[name, ...words].join(" ")} [options]\n\n${summary}`,
+    section("Arguments", aligned(taken.map(({ name, help }) => [name, help]))),
+    section("Options", optionList({ ...options, ...everyOption })),
+    client ? section("Which daemon", optionList(addressOptions)) : "",
+    `With --json: ${json}`,
+    section(
+      "Examples",
+      examples.map(({ words, meaning }) => `  cortexd ${words}\n      ${meaning}`).join("\n"),
+    ),
+    "`cortexd help` lists the exit codes.",
+  ];
+  return `${sections.filter((one) => one !== "").join("\n\n")}\n`;
+}
+
+const section = (title: string, text: string) => (text === "" ? "" : `${title}:\n${text}`);
+
+const listed = ({ commands }: Group, name: string): [string, string][] =>
+  Object.entries(commands).map(([word, { summary }]) => [`${name} ${word}`, summary]);
+
+function aligned(rows: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...rows.map(([word]) => word.length));
+  return rows.map(([word, help]) => `  ${word.padEnd(width)}  ${help}`).join("\n");
+}
+
+function optionList(options: Options): string {
+  return Object.entries(options)
+    .map(([name, option]) => {
+      const unit = option.type === "flag" ? "" : ` ${option.unit ?? units[option.type]}`;
+      const plain = option.type === "flag" || option.type === "text" || option.type === "list";
+      const takes = plain ? "" : `\n      (${allowed(option)})`;
+      return `  ${flagOf(name)}${unit}\n      ${option.help}${takes}`;
+    })
+    .join("\n");
+}
+
+/** The placeholders. */
+const units: Record<Exclude<Option["type"], "flag">, string> = {
+  text: "TEXT",
+  list: "A,B",
+  integer: "COUNT",
+  number: "NUMBER",
+  duration: "TIME",
+  choice: "CHOICE",
+  pairs: "KEY=VALUE",
+  json: "JSON",
+};

@@ -2,50 +2,88 @@
  * From the words on the command line to a command, and from its end to an exit code. Every expected end prints
  * its message and advice; only a bug prints a stack.
  */
+import { readFileSync } from "node:fs";
 import { nearest } from "../lib/nearest.ts";
-import { backup, restore } from "./backup.ts";
-import { config } from "./config.ts";
-import { Exit, exitOf, exitTable } from "./exit.ts";
-import { helpText, version } from "./help.ts";
-import { serve } from "./serve.ts";
+import type { Command, Entry, Group } from "./command.ts";
+import { commands } from "./commands.ts";
+import { exitOfClient } from "./daemon.ts";
+import { Exit, type ExitName, exitOf, exitTable } from "./exit.ts";
+import { commandHelp, groupHelp, helpText, version } from "./help.ts";
+import { Output, ReaderGone, terminalOf } from "./output.ts";
+import { asks, parse } from "./parse.ts";
 import { print } from "./terminal.ts";
-import { verify } from "./verify.ts";
 
-/** A command gets the words after its name and resolves when it is done. */
-type Command = { help: string; run: (argv: string[]) => Promise<void> | void };
-
-const commands: Record<string, Command> = {
-  serve: { help: "Run the daemon; meant when no command is given.", run: serve },
-  verify: { help: "Read all of the data folder, change nothing, say what is whole. [--json]", run: verify },
-  backup: { help: "TO: copy the data, beside the daemon. [--namespace NAME] [--json]", run: backup },
-  restore: { help: "FROM: put a backup in the place of the data folder. [--json]", run: restore },
-  config: {
-    help: "check | print | schema: what serve would take, and where each value came from. [--json]",
-    run: config,
-  },
-  help: { help: "Print this.", run: () => print(help()) },
-  version: { help: "Print the version.", run: () => print(`${version}\n`) },
+const own: Record<string, Entry> = {
+  help: { summary: "Print this; `cortexd help COMMAND` tells about one.", raw: help },
+  version: { summary: "Print the version.", raw: () => print(`${version}\n`) },
 };
+const all: Readonly<Record<string, Entry>> = { ...commands, ...own };
 
-const help = () =>
-  helpText(Object.fromEntries(Object.entries(commands).map(([name, { help }]) => [name, help])));
-
-function choose(argv: string[]): { command: Command; rest: string[] } {
-  if (argv.includes("--help") || argv.includes("-h")) return { command: commands.help!, rest: [] };
-  if (argv.includes("--version") || argv.includes("-v")) return { command: commands.version!, rest: [] };
+async function start(argv: string[]): Promise<ExitName | undefined> {
+  if (asks(argv, "--help", "-h")) return void (await help(argv));
+  if (asks(argv, "--version", "-v")) return void (await print(`${version}\n`));
   const [first, ...rest] = argv;
-  if (first === undefined || first.startsWith("-")) return { command: commands.serve!, rest: argv };
-  if (Object.hasOwn(commands, first)) return { command: commands[first]!, rest };
-  const near = nearest(first, Object.keys(commands));
+  if (first === undefined || first.startsWith("-")) return void (await commandOf("serve").raw(argv));
+  const entry = known(first, all, "a command", "cortexd help");
+  if ("raw" in entry) return void (await entry.raw(rest));
+  if (!("commands" in entry)) return execute(first, entry, rest);
+  const [second, ...words] = rest;
+  return execute(`${first} ${second}`, subcommand(first, entry, second), words);
+}
+
+const commandOf = (name: "serve") => commands[name] as Extract<Entry, { raw: unknown }>;
+
+function known<T>(word: string, from: Readonly<Record<string, T>>, what: string, help: string): T {
+  if (Object.hasOwn(from, word)) return from[word]!;
+  const near = nearest(word, Object.keys(from));
   const meant = near === null ? "" : `; did you mean ${near}?`;
-  throw new Exit("usage", `${first} is not a command${meant}`, "`cortexd help` lists the commands.");
+  throw new Exit("usage", `${word} is not ${what}${meant}`, `\`${help}\` lists the commands.`);
+}
+
+function subcommand(name: string, group: Group, word: string | undefined): Command {
+  const list = Object.keys(group.commands);
+  if (word === undefined || word.startsWith("-")) {
+    const advice = `\`cortexd help ${name}\` tells what each does.`;
+    throw new Exit("usage", `cortexd ${name} needs one of ${list.join(", ")}.`, advice);
+  }
+  return known(word, group.commands, `a command of cortexd ${name}`, `cortexd help ${name}`);
+}
+
+/** `help [COMMAND [SUBCOMMAND]]`, and `--help` anywhere: then what follows the command's name says nothing. */
+async function help(argv: string[]): Promise<void> {
+  const words = argv.filter((word) => word !== "help" && !word.startsWith("-"));
+  const asked = argv.some((word) => word.startsWith("-"));
+  const [first, second] = words;
+  if (first === undefined || (asked && argv[0]!.startsWith("-"))) return print(helpText(all));
+  const entry = known(first, all, "a command", "cortexd help");
+  if ("raw" in entry) return print(helpText(all));
+  if (!("commands" in entry)) return print(commandHelp(first, entry));
+  if (second === undefined) return print(groupHelp(first, entry));
+  return print(commandHelp(`${first} ${second}`, subcommand(first, entry, second)));
+}
+
+async function execute(name: string, command: Command, argv: string[]): Promise<ExitName | undefined> {
+  const { env: environment } = process;
+  const parsed = parse(command, argv, { environment, readFile: (path) => readFileSync(path, "utf8") });
+  if ("problems" in parsed) {
+    const { problems } = parsed;
+    const told = problems.length === 1 ? problems[0] : problems.map((one) => `\n  ${one}`).join("");
+    throw new Exit("usage", `${told}`, `\`cortexd help ${name}\` shows how it is used.`);
+  }
+  // A reader that goes away is told by the write that fails.
+  process.stdout.on("error", () => {});
+  const out = new Output(parsed.json, terminalOf(process.stdout, environment));
+  try {
+    return await command.run({ ...parsed, values: parsed.values as never, out });
+  } catch (error) {
+    if (error instanceof ReaderGone) return;
+    throw exitOfClient(error, parsed.to) ?? error;
+  }
 }
 
 export async function run(argv: string[]): Promise<number> {
   try {
-    const { command, rest } = choose(argv);
-    await command.run(rest);
-    return exitTable.ok.code;
+    return exitTable[(await start(argv)) ?? "ok"].code;
   } catch (error) {
     const exit = exitOf(error);
     if (exit === null) {

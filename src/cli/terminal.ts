@@ -4,8 +4,7 @@
  */
 import { type Config, durationText, lossText, type Values } from "../config.ts";
 import type { Lines } from "../telemetry/lines.ts";
-
-const number = (value: number) => value.toLocaleString("en-US");
+import { counted, number } from "./words.ts";
 
 /** Resolves when the text has left the process, or nobody reads it: an exit would cut off what is in the pipe. */
 export function print(text: string, to: NodeJS.WriteStream = process.stdout): Promise<void> {
@@ -48,12 +47,6 @@ export type Standing = {
   revision: number;
   counts: { tasks: Record<string, number>; workers: Record<string, number> };
 };
-
-const counted = (counts: Record<string, number>) =>
-  Object.entries(counts)
-    .filter(([, count]) => count > 0)
-    .map(([state, count]) => `${number(count)} ${state}`)
-    .join(", ") || "none";
 
 function logText(values: Values): string {
   if (values.log === "memory") return "nothing on disk";

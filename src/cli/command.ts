@@ -1,0 +1,77 @@
+/**
+ * What a command is, in one table each: its arguments, its options, what it prints for programs, examples. Parsing,
+ * `--help` and every error about the words are derived from it (parse.ts, help.ts). Nothing is done here. A command
+ * with `client` talks to a daemon that runs: it gets the options that say which one, and never opens a data folder.
+ */
+import type { ExitName } from "./exit.ts";
+import type { Output } from "./output.ts";
+
+type Common = { help: string; unit?: string };
+export type Option =
+  | (Common & { type: "flag" })
+  | (Common & { type: "text"; default?: string })
+  | (Common & { type: "list"; default?: readonly string[] })
+  | (Common & { type: "integer" | "number"; default?: number; min?: number; max?: number })
+  /** Milliseconds, written with a unit. */
+  | (Common & { type: "duration"; default?: number; min?: number; max?: number })
+  | (Common & { type: "choice"; choices: readonly string[]; default?: string })
+  /** KEY=VALUE, given as often as wanted. */
+  | (Common & { type: "pairs"; default?: Readonly<Record<string, string>> })
+  | (Common & { type: "json"; default?: unknown });
+export type Options = Readonly<Record<string, Option>>;
+
+type Base = {
+  flag: boolean;
+  text: string;
+  list: string[];
+  integer: number;
+  number: number;
+  duration: number;
+  choice: string;
+  pairs: Record<string, string>;
+  json: unknown;
+};
+export type ValueOf<O extends Option> =
+  | (O extends { type: "choice"; choices: readonly (infer C)[] } ? C : Base[O["type"]])
+  | (O extends { type: "flag" } | { default: unknown } ? never : undefined);
+export type Values<O extends Options> = { [N in keyof O]: ValueOf<O[N]> };
+
+export type Argument = { name: string; help: string; optional?: true; many?: true };
+
+/** Which daemon, and who asks. */
+export type Address = { url: string; token: string | undefined; namespace: string | undefined };
+
+export type Given<O extends Options> = {
+  /** The words that are no options, as many as `arguments` allows. */
+  words: string[];
+  values: Values<O>;
+  to: Address;
+  out: Output;
+};
+
+export type Command = {
+  summary: string;
+  arguments: readonly Argument[];
+  options: Options;
+  client: boolean;
+  /** What `--json` prints. */
+  json: string;
+  examples: readonly { words: string; meaning: string }[];
+  /** Resolves with how it ended, if not well; an expected failure is thrown as an Exit. */
+  run(given: Given<Options>): Promise<ExitName | undefined>;
+};
+
+/** A command whose values have the types of its options. */
+export function command<const O extends Options>(
+  row: Omit<Command, "options" | "run"> & {
+    options: O;
+    run(given: Given<O>): Promise<ExitName | undefined>;
+  },
+): Command {
+  return row as unknown as Command;
+}
+
+export type Group = { summary: string; commands: Readonly<Record<string, Command>> };
+/** Reads its words itself. */
+export type Raw = { summary: string; raw(argv: string[]): Promise<void> };
+export type Entry = Command | Group | Raw;

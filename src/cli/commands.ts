@@ -1,0 +1,28 @@
+/** The commands, in the order `cortexd help` lists them: a line each. `help` and `version` belong to run.ts. */
+import { backup, restore } from "./backup.ts";
+import type { Entry } from "./command.ts";
+import { config } from "./config.ts";
+import { queues } from "./queues.ts";
+import { serve } from "./serve.ts";
+import { status } from "./status.ts";
+import { tasks } from "./tasks.ts";
+import { verify } from "./verify.ts";
+import { workers } from "./workers.ts";
+
+export const commands: Readonly<Record<string, Entry>> = {
+  serve: { summary: "Run the daemon; meant when no command is given.", raw: serve },
+  status,
+  tasks,
+  workers,
+  queues,
+  verify: {
+    summary: "Read all of the data folder, change nothing, say what is whole. [--json]",
+    raw: verify,
+  },
+  backup: { summary: "TO: copy the data, beside the daemon. [--namespace NAME] [--json]", raw: backup },
+  restore: { summary: "FROM: put a backup in the place of the data folder. [--json]", raw: restore },
+  config: {
+    summary: "check | print | schema: what serve would take, and where each value came from. [--json]",
+    raw: config,
+  },
+};

@@ -1,0 +1,320 @@
+/**
+ * `cortexd tasks …`: submitting tasks, looking at them, ending them, waiting for them. What a task or a filter may
+ * say is read off the wire's schemas; where several tasks are named, each has its own outcome and none stops the rest.
+ */
+import { readFileSync } from "node:fs";
+import { CortexError } from "../../client/errors.ts";
+import type { RestClient } from "../../client/rest.ts";
+import { limits } from "../wire/limits.ts";
+import { type Task, TaskList, type TaskPage, type TaskStanding, TaskSubmit } from "../wire/tasks.ts";
+import { type Address, command, type Group } from "./command.ts";
+import { exitOfClient, rest } from "./daemon.ts";
+import { Exit, type ExitName } from "./exit.ts";
+import { inputOf, optionsOf } from "./options.ts";
+import type { Colour, Column, Output } from "./output.ts";
+import { pagesOf } from "./pages.ts";
+import { age, labelsText, moment, span, stateColour } from "./words.ts";
+
+const TASKS = { name: "TASK", help: "A task's id, such as 1042-0; as many as wanted.", many: true } as const;
+
+const submit = command({
+  summary: "Submit a task.",
+  arguments: [
+    { name: "TYPE", help: "What is to be done; a worker chooses its handler by it." },
+    {
+      name: "PAYLOAD",
+      help: "JSON; @FILE: the JSON in the file; -: the JSON on standard input. Default null.",
+      optional: true,
+    },
+  ],
+  options: optionsOf(TaskSubmit, ["type", "payload"]),
+  client: true,
+  json: "one object, the task, as POST /api/tasks answers.",
+  examples: [
+    {
+      words: `tasks submit send '{"to": "ada@example.org"}' --queue mail --priority high`,
+      meaning: "The answer, the task's id, comes once the task is as safe as the daemon's preset makes it.",
+    },
+    {
+      words: "tasks submit render @scene.json --delay 5m --attempts 1",
+      meaning: "Not before five minutes are over.",
+    },
+    {
+      words: "tasks wait $(cortexd tasks submit build --json | jq -r .id)",
+      meaning: "Submit, and wait for the result.",
+    },
+  ],
+  async run({ words: [type, payload], values, to, out }) {
+    const input = { ...inputOf(TaskSubmit, values), type: type! };
+    if (payload !== undefined) input.payload = await payloadOf(payload);
+    const task = await rest(to).submit(input);
+    if (out.json) await out.value(task);
+    else await out.line(`${task.id}  ${out.paint(task.state, stateColour(task.state))} in ${task.queue}`);
+    return undefined;
+  },
+});
+
+async function payloadOf(word: string): Promise<unknown> {
+  const source = word === "-" ? "standard input" : word.startsWith("@") ? word.slice(1) : "PAYLOAD";
+  let text = word;
+  try {
+    if (word === "-") text = await Bun.stdin.text();
+    else if (word.startsWith("@")) text = readFileSync(source, "utf8");
+  } catch (error) {
+    const why = (error as { code?: string }).code ?? String(error);
+    throw new Exit("input-broken", `${source} cannot be read (${why}).`, "Nothing was submitted.");
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Exit(
+      source === "PAYLOAD" ? "usage" : "input-broken",
+      `${source} is not JSON: ${(error as Error).message}.`,
+      `A text is written with its quotes: '"text"'. Nothing was submitted.`,
+    );
+  }
+}
+
+const list = command({
+  summary: "List tasks, newest first.",
+  arguments: [],
+  options: {
+    ...optionsOf(TaskList, ["cursor", "limit"]),
+    limit: { type: "integer", min: 1, default: 50, help: "At most so many; read page by page. (default 50)" },
+  },
+  client: true,
+  json: 'one object, {"tasks": [...], "cursor": ...}, as GET /api/tasks answers, written as it is read; cursor is null when all are there.',
+  examples: [
+    { words: "tasks list --queue mail --state dead", meaning: "What needs somebody's look." },
+    { words: "tasks list --limit 1000000 --json > tasks.json", meaning: "All of them; memory stays small." },
+  ],
+  async run({ values, to, out }) {
+    const client = rest(to);
+    const filter = inputOf(TaskList, { ...values, limit: undefined });
+    const pages = pagesOf<Task>(values.limit, async (cursor, limit) => {
+      const page: TaskPage = await client.tasks({ ...filter, limit, ...(cursor === null ? {} : { cursor }) });
+      return { rows: page.tasks, cursor: page.cursor };
+    });
+    await out.pages("tasks", pages, columns(out.now()), "There are no tasks like that.");
+    return undefined;
+  },
+});
+
+const columns = (now: number): Column<Task>[] => [
+  { title: "TASK", of: ({ id }) => id, whole: true },
+  { title: "STATE", of: ({ state }) => state, colour: ({ state }) => stateColour(state), whole: true },
+  { title: "QUEUE", of: ({ queue }) => queue },
+  { title: "TYPE", of: ({ type }) => type },
+  { title: "PRIORITY", of: ({ priority }) => priority, whole: true },
+  { title: "ATTEMPT", of: ({ attempt, attempts }) => `${attempt}/${attempts}`, right: true, whole: true },
+  { title: "CREATED", of: ({ createdAt }) => age(createdAt, now), whole: true },
+  { title: "ABOUT", of: (task) => aboutOf(task, now), colour: () => "dim" },
+];
+
+/** What is most worth knowing of it now, on one line. */
+function aboutOf({ state, lease, runAt, error, reason, payload }: Task, now: number): string {
+  if (lease !== null) return `on ${lease.workerId}`;
+  if (state === "scheduled" && runAt !== null) return `runs ${age(runAt, now)}`;
+  return error?.message ?? reason ?? (payload === null ? "" : JSON.stringify(payload));
+}
+
+const show = command({
+  summary: "Show everything about one task.",
+  arguments: [{ name: "TASK", help: "Its id." }],
+  options: {},
+  client: true,
+  json: "one object, as GET /api/tasks/ID answers.",
+  examples: [{ words: "tasks show 1042-0", meaning: "What it is, how it stands, what came of it." }],
+  async run({ words: [id], to, out }) {
+    const task = await rest(to).task(id!);
+    if (out.json) await out.value(task);
+    else await out.fields(fieldsOf(task, out.now()));
+    return undefined;
+  },
+});
+
+const json = (value: unknown) =>
+  value === null || value === undefined ? null : JSON.stringify(value, null, 2);
+
+const fieldsOf = (task: Task, now: number): (readonly [string, string | null, (Colour | null)?])[] => [
+  ["Task", task.id, "bold"],
+  ["State", task.state, stateColour(task.state)],
+  ["Because", task.reason],
+  [
+    "Error",
+    task.error && [task.error.message, task.error.code, task.error.stack].filter(Boolean).join("\n"),
+    "red",
+  ],
+  ["Result", json(task.result)],
+  ["Progress", json(task.progress)],
+  ["Queue", task.queue],
+  ["Type", task.type],
+  ["Payload", json(task.payload) ?? "null"],
+  ["Priority", task.priority],
+  ["Attempt", `${task.attempt} of ${task.attempts}`],
+  [
+    "Interrupted",
+    task.interruptions === 0 ? null : `${task.interruptions} times, by a worker that went silent`,
+  ],
+  [
+    "Lease",
+    task.lease &&
+      `${task.lease.workerId}, token ${task.lease.token}, until ${moment(task.lease.deadlineAt, now)}`,
+  ],
+  ["Created", moment(task.createdAt, now)],
+  ["Runs", moment(task.runAt, now)],
+  ["Started", moment(task.startedAt, now)],
+  ["Finished", moment(task.finishedAt, now)],
+  ["Backoff", `${task.backoff.strategy}, from ${span(task.backoff.delayMs)}`],
+  ["Silence", `${span(task.leaseMs)} allowed`],
+  ["Time-out", task.timeoutMs === null ? null : span(task.timeoutMs)],
+  ["Kind", task.kind],
+  ["Capabilities", task.capabilities.join(", ") || null],
+  ["Labels", labelsText(task.labels)],
+  ["Key", task.idempotencyKey],
+  ["Revision", String(task.revision)],
+];
+
+const cancel = command({
+  summary: "Cancel tasks; a running handler is told through its AbortSignal.",
+  arguments: [TASKS],
+  options: { reason: { type: "text", help: "Why, in words." } },
+  client: true,
+  json: 'one array, for each task {"id", "state", "revision"}, or {"id", "error"}.',
+  examples: [
+    { words: 'tasks cancel 1042-0 1043-0 --reason "ordered twice"', meaning: "Both; each has its outcome." },
+  ],
+  run: ({ words, values, to, out }) =>
+    each(words, to, out, "Cancelled", (client, id) => client.cancel(id, values.reason)),
+});
+
+const retry = command({
+  summary: "Queue failed, dead or cancelled tasks again, with fresh attempts.",
+  arguments: [TASKS],
+  options: {},
+  client: true,
+  json: 'one array, for each task {"id", "state", "revision"}, or {"id", "error"}.',
+  examples: [
+    {
+      words: "tasks list --state dead --json | jq -r '.tasks[].id' | xargs cortexd tasks retry",
+      meaning: "All that are dead.",
+    },
+  ],
+  run: ({ words, to, out }) => each(words, to, out, "Queued again", (client, id) => client.retry(id)),
+});
+
+/** Many requests are under way at once, and what they answer is told in the order of the words. */
+async function each(
+  ids: readonly string[],
+  to: Address,
+  out: Output,
+  done: string,
+  carryOut: (client: RestClient, id: string) => Promise<TaskStanding>,
+): Promise<ExitName | undefined> {
+  const client = rest(to);
+  const ends: (TaskStanding | { id: string; error: CortexError })[] = [];
+  await atOnce(ids, async (id, i) => {
+    ends[i] = await carryOut(client, id).catch((error) => {
+      if (error instanceof CortexError) return { id, error };
+      throw error;
+    });
+  });
+  if (out.json)
+    await out.value(ends.map((end) => ("error" in end ? { id: end.id, error: { ...end.error } } : end)));
+  for (const end of out.json ? [] : ends) {
+    if ("error" in end) await out.line(`${end.id}  ${out.paint(end.error.message, "red")} ${end.error.hint}`);
+    else await out.line(`${end.id}  ${out.paint(done, "green")}: ${end.state}`);
+  }
+  const refused = ends.filter((end) => "error" in end);
+  if (refused.length === 0) return undefined;
+  if (refused.length < ends.length) return "partly-refused";
+  return exitOfClient(refused[0]!.error, to)?.as;
+}
+
+/** Of many requests so many are under way. */
+const atOnceMax = 50;
+
+async function atOnce<T>(items: readonly T[], run: (item: T, i: number) => Promise<void>): Promise<void> {
+  let next = 0;
+  const lane = async () => {
+    while (next < items.length) {
+      const i = next++;
+      await run(items[i]!, i);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(atOnceMax, items.length) }, lane));
+}
+
+const waiting: ReadonlySet<Task["state"]> = new Set(["scheduled", "queued", "running"]);
+
+const wait = command({
+  summary: "Wait until tasks are completed, failed, dead or cancelled, and print their results.",
+  arguments: [TASKS],
+  options: {
+    timeout: { type: "duration", min: 1, help: "Wait no longer than this, for all of them together." },
+  },
+  client: true,
+  json: "a line a task (NDJSON), the whole task, as each ends.",
+  examples: [
+    {
+      words: "tasks wait 1042-0 --timeout 5m",
+      meaning: "Its result; the exit code tells whether it was completed.",
+    },
+    { words: "tasks wait 1042-0 1043-0", meaning: "Each result, as it comes." },
+  ],
+  async run({ words, values, to, out }) {
+    const client = rest(to);
+    const ended = values.timeout === undefined ? null : AbortSignal.timeout(values.timeout);
+    let failed = false;
+    let late = 0;
+    await Promise.all(
+      words.map(async (id) => {
+        const task = await finished(client, id, ended);
+        if (task === null) {
+          late++;
+          return;
+        }
+        failed ||= task.state !== "completed";
+        await told(task, out, words.length > 1);
+      }),
+    );
+    if (late > 0) {
+      throw new Exit(
+        "timed-out",
+        `${late} of ${words.length} not finished in ${span(values.timeout!)}.`,
+        "They go on; give --timeout more, or leave it out.",
+      );
+    }
+    return failed ? "not-completed" : undefined;
+  },
+});
+
+/** The task once it is in a final state, or null when the time is over. */
+async function finished(client: RestClient, id: string, ended: AbortSignal | null): Promise<Task | null> {
+  for (;;) {
+    try {
+      const task = await client.task(id, {
+        waitMs: limits.waitMsMax,
+        ...(ended === null ? {} : { signal: ended }),
+      });
+      if (!waiting.has(task.state)) return task;
+    } catch (error) {
+      if (ended?.aborted) return null;
+      throw error;
+    }
+  }
+}
+
+async function told(task: Task, out: Output, several: boolean): Promise<void> {
+  if (out.json) return out.value(task);
+  const name = several ? `${task.id}  ` : "";
+  if (task.state === "completed")
+    return out.line(`${name}${JSON.stringify(task.result, null, several ? 0 : 2)}`);
+  const why = task.error?.message ?? task.reason ?? "no reason given";
+  return out.line(`${name}${out.paint(task.state, stateColour(task.state))}: ${JSON.stringify(why)}`);
+}
+
+export const tasks: Group = {
+  summary: "Submitting tasks, looking at them, ending them, waiting for them.",
+  commands: { submit, list, show, cancel, retry, wait },
+};

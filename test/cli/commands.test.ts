@@ -1,0 +1,217 @@
+/** The commands beside serve, as processes against a real daemon: what they print, for whom, and how they end. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { RestClient } from "../../client/rest.ts";
+import { type ExitName, exitTable } from "../../src/cli/exit.ts";
+import { type Daemon, runCortexd, spawnDaemon, temporaryFolder } from "../support/daemon.ts";
+
+let daemon: Daemon;
+let client: RestClient;
+const token = "s3cret";
+beforeAll(async () => {
+  daemon = await spawnDaemon({ preset: "development", args: ["--token", token] });
+  client = new RestClient({ url: daemon.url, token });
+});
+afterAll(() => daemon.kill());
+
+const run = (words: string[], environment: Record<string, string> = {}) =>
+  runCortexd(words, { environment: { CORTEX_URL: daemon.url, CORTEX_TOKEN: token, ...environment } });
+
+/** Runs it, holds its exit code and that only an end that is not well says anything on standard error. */
+async function ends(as: ExitName, words: string[], environment?: Record<string, string>) {
+  const { code, output, errors } = await run(words, environment);
+  expect({ code, errors: as === "ok" ? errors : "" }).toEqual({ code: exitTable[as].code, errors: "" });
+  return { output, errors };
+}
+const json = async (words: string[]) => JSON.parse((await ends("ok", [...words, "--json"])).output);
+
+/** A worker that takes the queue's one task and ends it. */
+async function work(queue: string, end: "complete" | "fail"): Promise<void> {
+  const workerId = `worker-of-${queue}`;
+  await client.register({ workerId, queues: [queue] });
+  const { assignments } = await client.claim({ workerId, waitMs: 5000 });
+  const { task, lease } = assignments[0]!;
+  const held = { taskId: task.id, workerId, token: lease.token };
+  if (end === "complete") await client.complete({ ...held, result: { done: true } });
+  else await client.fail({ ...held, error: "no way", final: true });
+}
+
+describe("commands - tasks", () => {
+  test("commands - a task is submitted with what the options say, and shown with all of it", async () => {
+    const words = [
+      "--queue",
+      "mail",
+      "--priority",
+      "high",
+      "--delay",
+      "5m",
+      "--label",
+      "a=b",
+      "--label",
+      "c=d",
+    ];
+    const task = await json(["tasks", "submit", "send", '{"to":"ada"}', ...words, "--capability", "gpu,tls"]);
+    expect(await client.task(task.id)).toMatchObject({
+      ...{ queue: "mail", type: "send", payload: { to: "ada" }, priority: "high", state: "scheduled" },
+      ...{ labels: { a: "b", c: "d" }, capabilities: ["gpu", "tls"] },
+    });
+    const { output } = await ends("ok", ["tasks", "show", task.id]);
+    for (const part of [task.id, "scheduled", '"to": "ada"', "(in 4 m)", "gpu, tls", "c=d"])
+      expect(output).toContain(part);
+  });
+
+  test("commands - a payload comes from a file, and what is not JSON submits nothing", async () => {
+    const file = join(temporaryFolder(), "payload.json");
+    writeFileSync(file, '["from", "a file"]');
+    const task = await json(["tasks", "submit", "t", `@${file}`, "--queue", "files"]);
+    expect(task.payload).toEqual(["from", "a file"]);
+    writeFileSync(file, '["torn');
+    const { errors } = await ends("input-broken", ["tasks", "submit", "t", `@${file}`, "--queue", "files"]);
+    expect(errors).toContain(file);
+    await ends("usage", ["tasks", "submit", "t", "plain", "--queue", "files"]);
+    expect((await client.tasks({ queue: "files" })).tasks).toHaveLength(1);
+  });
+
+  test("commands - a list is read over many pages, and is one JSON object", async () => {
+    const submitted = await client.submit(
+      Array.from({ length: 1000 }, (_, i) => ({ queue: "pages", type: `t${i}` })),
+    );
+    await client.submit({ queue: "pages", type: "last" });
+    const page = await json(["tasks", "list", "--queue", "pages", "--limit", "5000"]);
+    expect(page.cursor).toBeNull();
+    expect(new Set(page.tasks.map(({ id }: { id: string }) => id)).size).toBe(submitted.length + 1);
+    const few = await json(["tasks", "list", "--queue", "pages", "--limit", "3"]);
+    expect(few.tasks).toHaveLength(3);
+    expect(few.cursor).not.toBeNull();
+    const { output } = await ends("ok", ["tasks", "list", "--queue", "pages", "--limit", "2"]);
+    expect(output).toContain(submitted.at(-1)!.id);
+    expect(output).not.toContain("\x1b");
+  });
+
+  test("commands - of several tasks each has its outcome, and the exit code tells", async () => {
+    const { id } = await client.submit({ queue: "several", type: "t" });
+    const { output } = await ends("partly-refused", [
+      "tasks",
+      "cancel",
+      id,
+      "1-0",
+      "--reason",
+      "twice",
+      "--json",
+    ]);
+    expect(JSON.parse(output)).toMatchObject([
+      { id, state: "cancelled" },
+      { id: "1-0", error: { code: "unknown-task" } },
+    ]);
+    expect(await client.task(id)).toMatchObject({ state: "cancelled", reason: "twice" });
+    expect(await json(["tasks", "retry", id])).toMatchObject([{ id, state: "queued" }]);
+    await ends("not-found", ["tasks", "cancel", "1-0"]);
+    await ends("refused", ["tasks", "retry", id]);
+  });
+
+  test("commands - waiting tells by its exit code how tasks ended, and prints their results", async () => {
+    const first = await client.submit({ queue: "good", type: "t" });
+    const second = await client.submit({ queue: "bad", type: "t" });
+    const both = run(["tasks", "wait", first.id, second.id, "--json"]);
+    await work("good", "complete");
+    await work("bad", "fail");
+    const { code, output } = await both;
+    expect(code).toBe(exitTable["not-completed"].code);
+    const states = output
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line).state);
+    expect(states.sort()).toEqual(["completed", "failed"]);
+    expect(JSON.parse((await ends("ok", ["tasks", "wait", first.id])).output)).toEqual({ done: true });
+    const third = await client.submit({ queue: "never", type: "t" });
+    await ends("timed-out", ["tasks", "wait", third.id, "--timeout", "100ms"]);
+  });
+
+  test("commands - a payload cannot command the terminal", async () => {
+    await client.submit({ queue: "bell", type: "t", payload: "\u009b2J\u202eevil" });
+    const { output } = await ends("ok", ["tasks", "list", "--queue", "bell"]);
+    expect(output).toContain("\\u009b2J\\u202eevil");
+  });
+});
+
+describe("commands - workers, queues, status", () => {
+  test("commands - a worker is listed, shown, drained and taken back", async () => {
+    await client.register({ workerId: "worker-001", queues: ["none"], capacity: 4 });
+    const { workers } = await json(["workers", "list", "--state", "idle"]);
+    expect(workers.map(({ id }: { id: string }) => id)).toContain("worker-001");
+    expect((await ends("ok", ["workers", "show", "worker-001"])).output).toContain("0 of 4");
+    await ends("ok", ["workers", "drain", "worker-001"]);
+    expect((await client.worker("worker-001")).state).toBe("draining");
+    await ends("ok", ["workers", "drain", "worker-001", "--undo"]);
+    expect((await client.worker("worker-001")).state).toBe("idle");
+    await ends("not-found", ["workers", "show", "nobody"]);
+  });
+
+  test("commands - queues and status say what the daemon says", async () => {
+    await client.submit({ queue: "counted", type: "t" });
+    expect(await json(["queues"])).toEqual({ queues: await client.queues() });
+    expect((await ends("ok", ["queues"])).output).toMatch(/^counted +0 +1 /m);
+    expect(await json(["status"])).toMatchObject({
+      health: { status: "ok" },
+      state: { namespace: "default" },
+    });
+    expect((await ends("ok", ["status"])).output).toContain("development: nothing on disk");
+  });
+});
+
+describe("commands - which daemon, and what is wrong", () => {
+  test("commands - no daemon, no token, a wrong token: each says what to do", async () => {
+    const nobody = await ends("unreachable", ["queues", "--url", "http://127.0.0.1:1"]);
+    expect(nobody.errors).toContain("http://127.0.0.1:1");
+    expect(nobody.errors).toContain("cortexd serve");
+    for (const words of [[], ["--token", "wrong"]])
+      expect((await ends("refused", ["queues", ...words], { CORTEX_TOKEN: "" })).errors).toContain(
+        "--token-file",
+      );
+    const file = join(temporaryFolder(), "token");
+    writeFileSync(file, `${token}\n`);
+    await ends("ok", ["queues", "--token-file", file], { CORTEX_TOKEN: "wrong" });
+  });
+
+  const mistakes: [string[], string[]][] = [
+    [["tasks"], ["needs one of submit, list"]],
+    [["taks"], ["did you mean tasks?"]],
+    [["tasks", "lst"], ["did you mean list?"]],
+    [["tasks", "submit"], ["TYPE is missing"]],
+    [["tasks", "show", "1-0", "2-0"], ['"2-0" is one word too many']],
+    [
+      ["tasks", "submit", "t", "--priorty", "high", "--delay", "soon"],
+      ["did you mean --priority?", '--delay is "soon"; allowed is a time'],
+    ],
+    [["tasks", "list", "--state", "done"], ["allowed is scheduled, queued, running"]],
+    [["tasks", "list", "--limit", "0"], ["at least 1"]],
+    [
+      ["queues", "--url", "ftp://x"],
+      ["--url is", "an http address"],
+    ],
+    [["queues", "--token", "a", "--token-file", "b"], ["both given"]],
+    [["queues", "--json=no"], ["--json takes no value"]],
+  ];
+  test.each(mistakes)("commands - %j is refused with all that is wrong", async (words, told) => {
+    const { errors, output } = await ends("usage", words);
+    expect(output).toBe("");
+    for (const part of told) expect(errors).toContain(part);
+  });
+
+  test("commands - help tells of one command the same way from everywhere, with an example", async () => {
+    const { output } = await ends("ok", ["help", "tasks", "submit"]);
+    expect(output).toContain("cortexd tasks submit TYPE [PAYLOAD]");
+    for (const part of [
+      "--idempotency-key",
+      "--lease TIME",
+      "CORTEX_URL",
+      "Examples:",
+      "With --json: one object",
+    ])
+      expect(output).toContain(part);
+    expect((await ends("ok", ["tasks", "submit", "--queue", "x", "--help"])).output).toBe(output);
+    expect((await ends("ok", ["help", "tasks"])).output).toContain("tasks wait");
+    expect((await ends("ok", ["help"])).output).toContain("tasks submit");
+  });
+});
