@@ -238,7 +238,7 @@ export class Registration {
     this.#left = false;
     this.#arrived = 0;
     this.#acknowledged = 0;
-    this.#registrationCount++;
+    const registration = ++this.#registrationCount;
     this.#begun.clear();
     // A lease whose completion is on its way is named too: which of the two arrives first then does not matter.
     const named = [...this.leases.values()].map((held) => ({ taskId: held.id, token: held.lease.token }));
@@ -246,6 +246,8 @@ export class Registration {
       "worker.register",
       { ...this.options, instanceId: this.instanceId, holding: named },
       (answer) => {
+        // A newer one is on its way: what is claimed before it would go back with it.
+        if (registration !== this.#registrationCount) return;
         this.answer = answer;
         const lost = new Set(answer.lost);
         for (const { taskId, token } of named) {
@@ -415,7 +417,7 @@ export class Registration {
       },
       (error) => {
         this.#claiming = false;
-        if (!this.#unknown(error) && error instanceof CortexError)
+        if (!this.#unknown(error, registration) && error instanceof CortexError)
           this.#claimLater(error.retryAfterMs ?? pauseMs);
       },
     );
@@ -447,12 +449,13 @@ export class Registration {
 
   #beat(): void {
     const { workerId } = this.options;
+    const registration = this.#registrationCount;
     const asked = [...this.leases.values()].filter(({ ending }) => !ending);
     this.session.onConnection(
       "worker.heartbeat",
       { workerId, instanceId: this.instanceId, loopAgeMs: this.session.takeLoopAge() },
       (answer) => this.#beaten(asked, answer),
-      (error) => this.#unknown(error),
+      (error) => this.#unknown(error, registration),
     );
   }
 
@@ -495,8 +498,10 @@ export class Registration {
   }
 
   /** True when the daemon has this worker no longer, or has it for gone: then it registers again. */
-  #unknown(error: Error): boolean {
+  #unknown(error: Error, registration: number): boolean {
     if (!(error instanceof CortexError)) return false;
+    // It was asked before the worker registered anew.
+    if (registration !== this.#registrationCount) return false;
     const isGone = error.code === "worker-offline" || error.code === "unknown-worker";
     if (isGone && !this.#left) this.welcomed();
     else if (error.code === "worker-id-in-use") {

@@ -404,6 +404,20 @@ describe("fallback - a worker", () => {
     expect(tasks).toEqual([]);
   });
 
+  test("fallback - two late words that the worker is gone make it register once", async () => {
+    const { ways, world, claims } = await aWorker();
+    await settle();
+    ways.daemon.script["worker.heartbeat"] = () => "silent";
+    await world.advance(2000);
+    const beats = ways.request.asks.filter(({ messages }) => messages[0]?.op === "worker.heartbeat");
+    expect(beats.length).toBe(2);
+    for (const beat of beats)
+      beat.say({ seq: beat.messages[0]?.seq as number, error: problem("worker-offline", "gone") } as never);
+    await settle();
+    expect(ways.request.ops("worker.register").length).toBe(2);
+    expect(claims().length).toBe(1);
+  });
+
   test("fallback - beats do not wait behind a request that hangs", async () => {
     const { ways, world, client } = await aWorker();
     await settle();
