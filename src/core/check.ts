@@ -22,28 +22,25 @@ export function check(core: Coordinator): string[] {
   let unfinished = 0;
 
   for (const [id, record] of core.tasks.entries()) {
-    const { spec, state } = record;
+    const { spec, state, lease } = record;
+    const { finishedAt } = record.outcome;
+    const { queue, attempts } = spec.options;
     counts[state] = (counts[state] ?? 0) + 1;
     if (!isFinal(state)) unfinished += 1;
     expect(spec.id === id, `task ${id} is kept under another id (${spec.id})`);
     expect(record.revision <= core.store.revision, `task ${id} is newer than the store`);
-    expect(
-      record.attempt >= 0 && record.attempt <= spec.attempts,
-      `task ${id} has ${record.attempt} attempts`,
-    );
+    expect(record.attempt >= 0 && record.attempt <= attempts, `task ${id} has ${record.attempt} attempts`);
     expect((state === "scheduled") === record.runAt > 0, `task ${id} is ${state} with runAt ${record.runAt}`);
-    expect(
-      isFinal(state) === record.finishedAt > 0,
-      `task ${id} is ${state} with finishedAt ${record.finishedAt}`,
-    );
-    if (state === "queued") push(queued, spec.queue, record);
-    if (isFinal(state)) push(finished, spec.queue, record);
+    expect(isFinal(state) === finishedAt > 0, `task ${id} is ${state} with finishedAt ${finishedAt}`);
+    if (state === "queued") push(queued, queue, record);
+    if (isFinal(state)) push(finished, queue, record);
     if (state === "running") {
-      expect(record.workerId !== null && record.token > 0, `task ${id} runs without a lease`);
-      const lease = `${id}/${record.token}`;
-      expect(!leases.has(lease), `two leases ${lease}`);
-      leases.add(lease);
-      const worker = record.workerId as string;
+      expect(lease !== null && lease.token > 0, `task ${id} runs without a lease`);
+      if (lease === null) continue;
+      const named = `${id}/${lease.token}`;
+      expect(!leases.has(named), `two leases ${named}`);
+      leases.add(named);
+      const worker = lease.workerId;
       expect(core.workers.has(worker), `task ${id} runs on ${worker}, which is not registered`);
       const held = running.get(worker) ?? new Set();
       running.set(worker, held.add(id));

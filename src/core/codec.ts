@@ -10,15 +10,9 @@
  */
 import type { TaskState } from "../wire/tasks.ts";
 import type { AnswerRecord } from "./answers.ts";
+import { defaultBackoff, extrasOf, noCapabilities, noLabels, shared } from "./options.ts";
 import type { Change, Store, Table } from "./store.ts";
-import {
-  defaultBackoff,
-  newRecord,
-  noCapabilities,
-  noLabels,
-  type TaskRecord,
-  type TaskSpec,
-} from "./tasks.ts";
+import { type Lease, newRecord, noOutcome, readyAt, type TaskRecord, type TaskSpec } from "./tasks.ts";
 import type { WorkerRecord } from "./workers.ts";
 
 /** The header of an entry. */
@@ -59,7 +53,8 @@ function encodeChange(change: Change): string {
 }
 
 /** A new task is as newRecord made it unless it was leased in the same entry. */
-const isAsSubmitted = (record: TaskRecord) => record.token === 0 && record.revision === record.spec.revision;
+const isAsSubmitted = (record: TaskRecord) =>
+  record.lease === null && record.revision === record.spec.revision;
 
 /**
  * What a spec need not name. These are defaults of the format, not of the program: they are never changed, and where
@@ -68,102 +63,119 @@ const isAsSubmitted = (record: TaskRecord) => record.token === 0 && record.revis
 const unnamed = { priority: 2, attempts: 3, backoff: defaultBackoff, leaseMs: 30_000, timeoutMs: 0 } as const;
 
 function encodeSpec(spec: TaskSpec): string {
-  let text = `{"queue":"${spec.queue}","type":"${spec.type}","createdAt":${spec.createdAt}`;
-  if (spec.priority !== unnamed.priority) text += `,"priority":${spec.priority}`;
-  if (spec.attempts !== unnamed.attempts) text += `,"attempts":${spec.attempts}`;
-  if (spec.backoff !== unnamed.backoff) text += `,"backoff":${JSON.stringify(spec.backoff)}`;
-  if (spec.leaseMs !== unnamed.leaseMs) text += `,"leaseMs":${spec.leaseMs}`;
-  if (spec.timeoutMs !== unnamed.timeoutMs) text += `,"timeoutMs":${spec.timeoutMs}`;
-  if (spec.idempotencyKey !== null) text += `,"idempotencyKey":${JSON.stringify(spec.idempotencyKey)}`;
-  if (spec.kind !== null) text += `,"kind":"${spec.kind}"`;
-  if (spec.capabilities.length > 0) text += `,"capabilities":${JSON.stringify(spec.capabilities)}`;
-  if (spec.labels !== noLabels) text += `,"labels":${JSON.stringify(spec.labels)}`;
-  if (spec.readyAt !== spec.createdAt) text += `,"readyAt":${spec.readyAt}`;
+  const { options } = spec;
+  const { idempotencyKey } = spec.extras;
+  let text = `{"queue":"${options.queue}","type":"${options.type}","createdAt":${spec.createdAt}`;
+  if (options.priority !== unnamed.priority) text += `,"priority":${options.priority}`;
+  if (options.attempts !== unnamed.attempts) text += `,"attempts":${options.attempts}`;
+  if (options.backoff !== unnamed.backoff) text += `,"backoff":${JSON.stringify(options.backoff)}`;
+  if (options.leaseMs !== unnamed.leaseMs) text += `,"leaseMs":${options.leaseMs}`;
+  if (options.timeoutMs !== unnamed.timeoutMs) text += `,"timeoutMs":${options.timeoutMs}`;
+  if (idempotencyKey !== null) text += `,"idempotencyKey":${JSON.stringify(idempotencyKey)}`;
+  if (options.kind !== null) text += `,"kind":"${options.kind}"`;
+  if (options.capabilities.length > 0) text += `,"capabilities":${JSON.stringify(options.capabilities)}`;
+  if (options.labels !== noLabels) text += `,"labels":${JSON.stringify(options.labels)}`;
+  if (options.delayMs !== 0) text += `,"readyAt":${readyAt(spec)}`;
   return `${text}}\t${spec.payload}`;
 }
 
-/** Tasks that came together differ in their payload alone: what stands before it is parsed once for all of them. */
+/** Tasks that came together differ in their payload alone: what stands before it is read once for all of them. */
 let lastHead = "";
-let lastParsed = JSON.parse("{}");
-function parsedHead(head: string) {
-  if (head !== lastHead) {
-    lastParsed = JSON.parse(head);
-    lastHead = head;
-  }
-  return lastParsed;
+let last: Omit<TaskSpec, "id" | "revision" | "number" | "payload">;
+function decodeHead(head: string) {
+  if (head === lastHead) return last;
+  const from = JSON.parse(head);
+  last = {
+    options: shared({
+      queue: from.queue,
+      type: from.type,
+      priority: from.priority ?? unnamed.priority,
+      attempts: from.attempts ?? unnamed.attempts,
+      backoff: from.backoff ?? unnamed.backoff,
+      leaseMs: from.leaseMs ?? unnamed.leaseMs,
+      timeoutMs: from.timeoutMs ?? unnamed.timeoutMs,
+      delayMs: from.readyAt === undefined ? 0 : from.readyAt - from.createdAt,
+      kind: from.kind ?? null,
+      capabilities: from.capabilities ?? noCapabilities,
+      labels: from.labels ?? noLabels,
+    }),
+    extras: extrasOf(from.idempotencyKey ?? null),
+    createdAt: from.createdAt,
+  };
+  lastHead = head;
+  return last;
 }
 
 function decodeSpec(id: string, text: string): TaskSpec {
   const tab = text.indexOf("\t");
-  const from = parsedHead(text.slice(0, tab));
+  const { options, extras, createdAt } = decodeHead(text.slice(0, tab));
   const dash = id.indexOf("-");
   return {
     id,
     revision: Number(id.slice(0, dash)),
     number: Number(id.slice(dash + 1)),
-    queue: shared(from.queue),
-    type: shared(from.type),
+    options,
     payload: text.slice(tab + 1),
-    priority: from.priority ?? unnamed.priority,
-    attempts: from.attempts ?? unnamed.attempts,
-    backoff: from.backoff ?? unnamed.backoff,
-    leaseMs: from.leaseMs ?? unnamed.leaseMs,
-    timeoutMs: from.timeoutMs ?? unnamed.timeoutMs,
-    idempotencyKey: from.idempotencyKey ?? null,
-    kind: from.kind ?? null,
-    capabilities: from.capabilities ?? noCapabilities,
-    labels: from.labels ?? noLabels,
-    createdAt: from.createdAt,
-    readyAt: from.readyAt ?? from.createdAt,
+    extras,
+    createdAt,
   };
 }
 
 const none = "";
 
 function encodeRun(run: TaskRecord): string {
+  const { lease } = run;
+  const { progress, result, error, reason, finishedAt } = run.outcome;
   let text = `{"state":"${run.state}","revision":${run.revision}`;
   if (run.attempt !== 0) text += `,"attempt":${run.attempt}`;
   if (run.interruptions !== 0) text += `,"interruptions":${run.interruptions}`;
   if (run.runAt !== 0) text += `,"runAt":${run.runAt}`;
-  if (run.workerId !== null) {
-    text += `,"workerId":"${run.workerId}","startedAt":${run.startedAt}`;
+  if (lease !== null) {
+    text += `,"workerId":"${lease.workerId}","startedAt":${lease.startedAt}`;
     // A task that just got its lease has that entry's revision as token.
-    if (run.token !== run.revision) text += `,"token":${run.token}`;
-    if (run.leaseMs !== run.spec.leaseMs) text += `,"leaseMs":${run.leaseMs}`;
-    if (run.deadline !== 0) text += `,"deadline":${run.deadline},"startedClock":${run.startedClock}`;
+    if (lease.token !== run.revision) text += `,"token":${lease.token}`;
+    if (lease.leaseMs !== run.spec.options.leaseMs) text += `,"leaseMs":${lease.leaseMs}`;
+    if (lease.deadline !== 0) text += `,"deadline":${lease.deadline},"startedClock":${lease.startedClock}`;
   }
-  if (run.finishedAt !== 0) text += `,"finishedAt":${run.finishedAt}`;
-  if (run.error !== null) text += `,"error":${JSON.stringify(run.error)}`;
-  if (run.reason !== null) text += `,"reason":${JSON.stringify(run.reason)}`;
-  if (run.result === null && run.progress === null) return `${text}}`;
-  return `${text}}\t${run.result ?? none}\t${run.progress ?? none}`;
+  if (finishedAt !== 0) text += `,"finishedAt":${finishedAt}`;
+  if (error !== null) text += `,"error":${JSON.stringify(error)}`;
+  if (reason !== null) text += `,"reason":${JSON.stringify(reason)}`;
+  if (result === null && progress === null) return `${text}}`;
+  return `${text}}\t${result ?? none}\t${progress ?? none}`;
 }
 
 function decodeRun(spec: TaskSpec, text: string): TaskRecord {
   const tab = text.indexOf("\t");
   const from = JSON.parse(tab < 0 ? text : text.slice(0, tab));
   const second = tab < 0 ? -1 : text.indexOf("\t", tab + 1);
-  const leased = from.workerId !== undefined;
+  const progress = tab < 0 ? null : text.slice(second + 1) || null;
+  const result = tab < 0 ? null : text.slice(tab + 1, second) || null;
+  const { error = null, reason = null, finishedAt = 0 } = from;
+  const hasOutcome =
+    progress !== null || result !== null || error !== null || reason !== null || finishedAt !== 0;
   return {
     spec,
     state: from.state as TaskState,
     attempt: from.attempt ?? 0,
     interruptions: from.interruptions ?? 0,
     runAt: from.runAt ?? 0,
-    workerId: from.workerId ?? null,
-    token: from.token ?? (leased ? from.revision : 0),
-    leaseMs: from.leaseMs ?? (leased ? spec.leaseMs : 0),
-    deadline: from.deadline ?? 0,
-    startedAt: from.startedAt ?? 0,
-    startedClock: from.startedClock ?? 0,
-    finishedAt: from.finishedAt ?? 0,
-    progress: tab < 0 ? null : text.slice(second + 1) || null,
-    result: tab < 0 ? null : text.slice(tab + 1, second) || null,
-    error: from.error ?? null,
-    reason: from.reason ?? null,
+    lease: from.workerId === undefined ? null : decodeLease(spec, from),
+    outcome: hasOutcome ? { progress, result, error, reason, finishedAt } : noOutcome,
     revision: from.revision,
   };
 }
+
+/** What `encodeRun` wrote of a lease. */
+type LeaseLine = Pick<Lease, "workerId" | "startedAt"> & Partial<Lease> & { revision: number };
+
+const decodeLease = (spec: TaskSpec, from: LeaseLine): Lease => ({
+  workerId: from.workerId,
+  token: from.token ?? from.revision,
+  leaseMs: from.leaseMs ?? spec.options.leaseMs,
+  deadline: from.deadline ?? 0,
+  startedAt: from.startedAt,
+  startedClock: from.startedClock ?? 0,
+});
 
 /** Its session and place are the row's name. */
 function encodeAnswer(answer: AnswerRecord): string {
@@ -205,16 +217,6 @@ function decodeWorker(text: string): WorkerRecord {
     offlineAt: from.offlineAt,
     revision: from.revision,
   };
-}
-
-/** Queue and type names come again and again: one string for each. Cleared when there are too many. */
-const names = new Map<string, string>();
-function shared(name: string): string {
-  const known = names.get(name);
-  if (known !== undefined) return known;
-  if (names.size > 10_000) names.clear();
-  names.set(name, name);
-  return name;
 }
 
 /** Fills a store from a log's rows and entries, oldest first. It has no logic: it puts and deletes records. */

@@ -349,15 +349,16 @@ export class Coordinator {
   }
 
   noteProgress(record: TaskRecord, text: string): void {
-    this.#progress.set(record.spec.id, { token: record.token, text });
+    this.#progress.set(record.spec.id, { token: tasks.leaseOf(record).token, text });
     this.progressed.add(record.spec.id);
   }
 
   /** The newest progress of a task, as JSON text. */
   progressOf(record: TaskRecord): string | null {
-    if (this.#progress.size === 0) return record.progress;
+    const { progress } = record.outcome;
+    if (this.#progress.size === 0) return progress;
     const newest = this.#progress.get(record.spec.id);
-    return newest !== undefined && newest.token === record.token ? newest.text : record.progress;
+    return newest !== undefined && newest.token === record.lease?.token ? newest.text : progress;
   }
 
   #taskChanged(before: TaskRecord | undefined, after: TaskRecord | undefined): void {

@@ -12,7 +12,7 @@ import { Line } from "../lib/line.ts";
 import { limits } from "../wire/limits.ts";
 import { Health } from "./health.ts";
 import { type Refusal, refuse } from "./result.ts";
-import { specOrder, type TaskRecord, type TaskSpec } from "./tasks.ts";
+import { leaseOf, readyAt, specOrder, type TaskRecord, type TaskSpec } from "./tasks.ts";
 import type { WorkerRecord } from "./workers.ts";
 
 /** What a task asks of a worker. */
@@ -185,11 +185,13 @@ export class Dispatch {
   ) {}
 
   readonly #urgent = (a: TaskSpec, b: TaskSpec): boolean => {
+    const { priority: priorityA } = a.options;
+    const { priority: priorityB } = b.options;
     if (this.ageingMs === 0) {
-      if (a.priority !== b.priority) return a.priority < b.priority;
+      if (priorityA !== priorityB) return priorityA < priorityB;
     } else {
-      const urgencyA = a.readyAt + a.priority * this.ageingMs;
-      const urgencyB = b.readyAt + b.priority * this.ageingMs;
+      const urgencyA = readyAt(a) + priorityA * this.ageingMs;
+      const urgencyB = readyAt(b) + priorityB * this.ageingMs;
       if (urgencyA !== urgencyB) return urgencyA < urgencyB;
     }
     return specOrder(a, b) < 0;
@@ -209,14 +211,14 @@ export class Dispatch {
   }
 
   enter(lane: Lane, spec: TaskSpec): void {
-    (lane.lines[spec.priority] as Line<TaskSpec>).add(spec);
+    (lane.lines[spec.options.priority] as Line<TaskSpec>).add(spec);
     if (lane.head !== undefined && !this.#urgent(spec, lane.head)) return;
     lane.head = spec;
     this.#laneMoved(lane);
   }
 
   leave(lane: Lane, spec: TaskSpec): void {
-    (lane.lines[spec.priority] as Line<TaskSpec>).remove(spec);
+    (lane.lines[spec.options.priority] as Line<TaskSpec>).remove(spec);
     if (lane.head !== spec) return;
     lane.head = undefined;
     for (const line of lane.lines) {
@@ -324,8 +326,8 @@ export class Dispatch {
 
   /** Index of the tasks table, for what workers hold. */
   changeTask(before: TaskRecord | undefined, after: TaskRecord | undefined): void {
-    const had = before !== undefined && before.state === "running" ? before.workerId : null;
-    const has = after !== undefined && after.state === "running" ? after.workerId : null;
+    const had = before !== undefined && before.state === "running" ? leaseOf(before).workerId : null;
+    const has = after !== undefined && after.state === "running" ? leaseOf(after).workerId : null;
     if (had !== null && had !== has) {
       const slot = this.#slots.get(had);
       if (slot !== undefined) {
@@ -344,8 +346,10 @@ export class Dispatch {
       slot.leaseOrder = ++this.#order;
       this.#place(slot);
     }
-    this.watch(slot, record.deadline);
-    if (record.spec.timeoutMs > 0) this.watch(slot, record.startedClock + record.spec.timeoutMs);
+    const { timeoutMs } = record.spec.options;
+    const { deadline, startedClock } = leaseOf(record);
+    this.watch(slot, deadline);
+    if (timeoutMs > 0) this.watch(slot, startedClock + timeoutMs);
   }
 
   /** Looks at the worker no later than `at` (lease clock). */
@@ -517,11 +521,12 @@ export class Dispatch {
 
   /** For a worker that learns by heartbeat that an attempt was voided. */
   noteAbort(record: TaskRecord, now: number): void {
-    const slot = this.#slots.get(record.workerId as string);
+    const { workerId, token } = leaseOf(record);
+    const slot = this.#slots.get(workerId);
     if (slot === undefined) return;
     while (slot.aborts.length >= abortsMax || (slot.aborts[0]?.at ?? now) < now - abortAgeMs)
       slot.aborts.shift();
-    slot.aborts.push({ taskId: record.spec.id, token: record.token, at: now });
+    slot.aborts.push({ taskId: record.spec.id, token, at: now });
   }
 
   /** Puts the worker where its room and its socket say. */

@@ -5,17 +5,18 @@
 import type { Coordinator } from "./coordinator.ts";
 import { type Refusal, refuse } from "./result.ts";
 import type { Index } from "./store.ts";
-import { isFinal, type TaskRecord } from "./tasks.ts";
+import { isFinal, noOutcome, type Outcome, type TaskRecord } from "./tasks.ts";
 
 /** What a task costs beside its texts: two records, its id, its places in the table and in the orders (measured). */
 const taskBytes = 640;
 
 const sizeOf = (record: TaskRecord): number =>
-  taskBytes +
-  record.spec.payload.length +
-  (record.result?.length ?? 0) +
-  (record.progress?.length ?? 0) +
-  (record.error === null ? 0 : record.error.message.length + (record.error.stack?.length ?? 0));
+  taskBytes + record.spec.payload.length + (record.outcome === noOutcome ? 0 : sizeOfOutcome(record.outcome));
+
+const sizeOfOutcome = ({ result, progress, error }: Outcome): number =>
+  (result?.length ?? 0) +
+  (progress?.length ?? 0) +
+  (error === null ? 0 : error.message.length + (error.stack?.length ?? 0));
 
 /** The memory that all states of one process share: `memoryBytesMax` holds for their sum. */
 export type MemoryBudget = { bytes: number };

@@ -62,10 +62,11 @@ export class Queues implements Index<TaskRecord> {
 
   change(before: TaskRecord | undefined, after: TaskRecord | undefined): void {
     const { spec } = (after ?? before) as TaskRecord;
-    let queue = this.#queues.get(spec.queue);
+    const name = spec.options.queue;
+    let queue = this.#queues.get(name);
     if (queue === undefined) {
-      queue = new Queue(spec.queue);
-      this.#queues.set(spec.queue, queue);
+      queue = new Queue(name);
+      this.#queues.set(name, queue);
     }
     if (before !== undefined) this.#remove(queue, before);
     else this.#born(queue, spec);
@@ -77,14 +78,14 @@ export class Queues implements Index<TaskRecord> {
     queue.counts[record.state] += 1;
     this.counts[record.state] += 1;
     if (record.state === "queued") {
-      queue.queuedByPriority[record.spec.priority] =
-        (queue.queuedByPriority[record.spec.priority] as number) + 1;
-      this.dispatch.enter(this.#laneOf(queue, record.spec), record.spec);
+      const { options } = record.spec;
+      queue.queuedByPriority[options.priority] = (queue.queuedByPriority[options.priority] as number) + 1;
+      this.dispatch.enter(this.#laneOf(queue, options), record.spec);
     } else if (isFinal(record.state)) {
       queue.finished.add(record);
       if (!queue.retireDue) {
         queue.retireDue = true;
-        this.onRetireDue(queue.name, record.finishedAt);
+        this.onRetireDue(queue.name, record.outcome.finishedAt);
       }
     }
   }
@@ -93,15 +94,16 @@ export class Queues implements Index<TaskRecord> {
     queue.counts[record.state] -= 1;
     this.counts[record.state] -= 1;
     if (record.state === "queued") {
-      queue.queuedByPriority[record.spec.priority] =
-        (queue.queuedByPriority[record.spec.priority] as number) - 1;
-      this.dispatch.leave(this.#laneOf(queue, record.spec), record.spec);
+      const { options } = record.spec;
+      queue.queuedByPriority[options.priority] = (queue.queuedByPriority[options.priority] as number) - 1;
+      this.dispatch.leave(this.#laneOf(queue, options), record.spec);
     } else if (isFinal(record.state)) queue.finished.remove(record);
   }
 
   #born(queue: Queue, spec: TaskSpec): void {
     queue.taskCount += 1;
-    if (spec.idempotencyKey !== null) queue.keys.set(spec.idempotencyKey, spec.id);
+    const { idempotencyKey } = spec.extras;
+    if (idempotencyKey !== null) queue.keys.set(idempotencyKey, spec.id);
     if (this.#left.delete(spec)) return;
     const last = this.#order.at(-1);
     if (last !== undefined && specOrder(last, spec) > 0) this.#orderDirty = true;
@@ -110,7 +112,8 @@ export class Queues implements Index<TaskRecord> {
 
   #gone(queue: Queue, spec: TaskSpec): void {
     queue.taskCount -= 1;
-    if (spec.idempotencyKey !== null) queue.keys.delete(spec.idempotencyKey);
+    const { idempotencyKey } = spec.extras;
+    if (idempotencyKey !== null) queue.keys.delete(idempotencyKey);
     this.#left.add(spec);
     if (this.#left.size > 4096 && this.#left.size * 2 > this.#order.length) {
       this.#order = this.#order.filter((one) => !this.#left.has(one));
@@ -187,9 +190,9 @@ export class Queues implements Index<TaskRecord> {
     queue.retireDue = false;
     let count = 0;
     for (let old = queue.finished.first(); old !== undefined; old = queue.finished.first()) {
-      if (old.finishedAt > before) {
+      if (old.outcome.finishedAt > before) {
         queue.retireDue = true;
-        this.onRetireDue(name, old.finishedAt);
+        this.onRetireDue(name, old.outcome.finishedAt);
         return false;
       }
       if (count++ === max) {

@@ -1,5 +1,5 @@
 /**
- * Tasks: their two records, their life cycle, and the operations on them. Every operation checks everything
+ * Tasks: their records, their life cycle, and the operations on them. Every operation checks everything
  * first and changes then, so that a refusal leaves no trace; errors come in a fixed order (unknown, lease,
  * state, size).
  *
@@ -27,6 +27,16 @@ import {
 } from "../wire/tasks.ts";
 import type { Coordinator } from "./coordinator.ts";
 import type { Slot } from "./dispatch.ts";
+import {
+  defaultBackoff,
+  extrasOf,
+  noCapabilities,
+  noLabels,
+  shared,
+  type TaskExtras,
+  type TaskOptions,
+  taskDefaults,
+} from "./options.ts";
 import { type Refusal, type Result, refuse, textOf } from "./result.ts";
 import { offline, unknownWorker } from "./workers.ts";
 
@@ -36,28 +46,39 @@ export type TaskSpec = {
   /** The entry that made it, and its number in that entry: with the priority, its place in the queue. */
   readonly revision: number;
   readonly number: number;
-  readonly queue: string;
-  readonly type: string;
+  readonly options: TaskOptions;
   /** JSON text: parsed once when it came, never again by the daemon. */
   readonly payload: string;
-  /** Index into `priorities`: 0 is critical. */
-  readonly priority: number;
-  readonly attempts: number;
-  readonly backoff: Backoff;
-  readonly leaseMs: number;
-  /** 0: none. */
-  readonly timeoutMs: number;
-  readonly idempotencyKey: string | null;
-  readonly kind: string | null;
-  /** Sorted. */
-  readonly capabilities: readonly string[];
-  readonly labels: Readonly<Record<string, string>>;
+  readonly extras: TaskExtras;
   readonly createdAt: number;
-  /** When it was first meant to be ready: createdAt plus the delay. Ageing counts from here. */
-  readonly readyAt: number;
 };
 
-/** A task as it stands. */
+/** The newest lease of a task, kept when it has ended. */
+export type Lease = {
+  readonly workerId: string;
+  readonly token: number;
+  /** The silence allowed, and its end on the lease clock (0 in a final state). */
+  readonly leaseMs: number;
+  readonly deadline: number;
+  /** When the attempt began, on the wall and on the lease clock (the latter 0 in a final state). */
+  readonly startedAt: number;
+  readonly startedClock: number;
+};
+
+/** What has come of a task so far. */
+export type Outcome = {
+  /** JSON text, or null. */
+  readonly progress: string | null;
+  readonly result: string | null;
+  /** Of the newest failed attempt. */
+  readonly error: TaskError | null;
+  /** dead, cancelled: why, in words. */
+  readonly reason: string | null;
+  /** In a final state, the moment it was reached; else 0. */
+  readonly finishedAt: number;
+};
+
+/** A task as it stands. What a waiting task has not had yet it shares with all others, so it costs nothing. */
 export type TaskRecord = {
   readonly spec: TaskSpec;
   readonly state: TaskState;
@@ -66,35 +87,16 @@ export type TaskRecord = {
   readonly interruptions: number;
   /** scheduled: the wall-clock moment it becomes ready; else 0. */
   readonly runAt: number;
-  /** Of the newest lease, kept when it has ended; null and 0 before the first. */
-  readonly workerId: string | null;
-  readonly token: number;
-  /** Of the newest lease: the silence allowed, and its end on the lease clock (0 in a final state). */
-  readonly leaseMs: number;
-  readonly deadline: number;
-  /** Of the newest attempt, on the wall and on the lease clock; 0 before the first, the latter in a final state too. */
-  readonly startedAt: number;
-  readonly startedClock: number;
-  /** In a final state, the moment it was reached; else 0. */
-  readonly finishedAt: number;
-  /** JSON text, or null. */
-  readonly progress: string | null;
-  readonly result: string | null;
-  /** Of the newest failed attempt. */
-  readonly error: TaskError | null;
-  /** dead, cancelled: why, in words. */
-  readonly reason: string | null;
+  /** null before the first; a running task has one. */
+  readonly lease: Lease | null;
+  readonly outcome: Outcome;
   readonly revision: number;
 };
 
-export const noCapabilities: readonly string[] = Object.freeze([]);
-export const noLabels: Readonly<Record<string, string>> = Object.freeze({});
-export const defaultBackoff: Backoff = Object.freeze(pushedDefaults.backoff);
-export const taskDefaults = {
-  queue: "default",
-  attempts: pushedDefaults.attempts,
-  leaseMs: pushedDefaults.leaseMs,
-} as const;
+export const noOutcome: Outcome = { progress: null, result: null, error: null, reason: null, finishedAt: 0 };
+
+/** When it was first meant to be ready: ageing counts from here. */
+export const readyAt = (spec: TaskSpec): number => spec.createdAt + spec.options.delayMs;
 
 const finalStates: ReadonlySet<TaskState> = new Set(["completed", "failed", "dead", "cancelled"]);
 export const isFinal = (state: TaskState): boolean => finalStates.has(state);
@@ -128,43 +130,36 @@ function specOf(core: Coordinator, from: Draft, revision: number, number: number
     id: `${revision}-${number}`,
     revision,
     number,
-    queue: from.queue,
-    type: submit.type,
+    options: shared({
+      queue: from.queue,
+      type: submit.type,
+      priority: submit.priority === undefined ? taskDefaults.priority : priorities.indexOf(submit.priority),
+      attempts: submit.attempts ?? taskDefaults.attempts,
+      backoff: submit.backoff ?? defaultBackoff,
+      leaseMs: submit.leaseMs ?? taskDefaults.leaseMs,
+      timeoutMs: submit.timeoutMs ?? 0,
+      delayMs: submit.delayMs ?? 0,
+      kind: submit.kind ?? null,
+      capabilities: from.capabilities,
+      labels: submit.labels ?? noLabels,
+    }),
     payload: from.payload,
-    priority: submit.priority === undefined ? 2 : priorities.indexOf(submit.priority),
-    attempts: submit.attempts ?? taskDefaults.attempts,
-    backoff: submit.backoff ?? defaultBackoff,
-    leaseMs: submit.leaseMs ?? taskDefaults.leaseMs,
-    timeoutMs: submit.timeoutMs ?? 0,
-    idempotencyKey: submit.idempotencyKey ?? null,
-    kind: submit.kind ?? null,
-    capabilities: from.capabilities,
-    labels: submit.labels ?? noLabels,
+    extras: extrasOf(submit.idempotencyKey ?? null),
     createdAt: core.now,
-    readyAt: core.now + (submit.delayMs ?? 0),
   };
 }
 
 /** A task that was just submitted: a function of its spec alone, so that the log need not write it. */
 export function newRecord(spec: TaskSpec): TaskRecord {
-  const delayed = spec.readyAt > spec.createdAt;
+  const delayed = spec.options.delayMs > 0;
   return {
     spec,
     state: delayed ? "scheduled" : "queued",
     attempt: 0,
     interruptions: 0,
-    runAt: delayed ? spec.readyAt : 0,
-    workerId: null,
-    token: 0,
-    leaseMs: 0,
-    deadline: 0,
-    startedAt: 0,
-    startedClock: 0,
-    finishedAt: 0,
-    progress: null,
-    result: null,
-    error: null,
-    reason: null,
+    runAt: delayed ? readyAt(spec) : 0,
+    lease: null,
+    outcome: noOutcome,
     revision: spec.revision,
   };
 }
@@ -206,48 +201,60 @@ export function submit(core: Coordinator, input: Input<"task.submit">): Result {
 
 /** Gives a queued task to a worker. Inside a transaction; the caller has checked that it fits. */
 export function lease(core: Coordinator, record: TaskRecord, workerId: string): TaskRecord {
+  const { spec } = record;
+  const { leaseMs } = spec.options;
   const revision = core.store.nextRevision;
   const leased: TaskRecord = {
-    spec: record.spec,
+    spec,
     state: "running",
     attempt: record.attempt + 1,
     interruptions: record.interruptions,
     runAt: 0,
-    workerId,
-    token: revision,
-    leaseMs: record.spec.leaseMs,
-    deadline: core.clock + record.spec.leaseMs,
-    startedAt: core.now,
-    startedClock: core.clock,
-    finishedAt: 0,
-    progress: record.progress,
-    result: null,
-    error: record.error,
-    reason: null,
+    lease: {
+      workerId,
+      token: revision,
+      leaseMs,
+      deadline: core.clock + leaseMs,
+      startedAt: core.now,
+      startedClock: core.clock,
+    },
+    outcome: record.outcome,
     revision,
   };
   core.metrics.tasksLeased++;
   const slot = core.dispatch.slot(workerId) as Slot;
   // A claim is answered; every other lease is pushed.
-  if (core.operation === "task.claim") core.dispatch.claiming(slot, record.spec);
-  else core.dispatch.pushing(slot, record.spec);
-  core.tasks.put(record.spec.id, leased);
+  if (core.operation === "task.claim") core.dispatch.claiming(slot, spec);
+  else core.dispatch.pushing(slot, spec);
+  core.tasks.put(spec.id, leased);
   return leased;
 }
 
+/** The lease of a running task. */
+export const leaseOf = (record: TaskRecord): Lease => record.lease as Lease;
+
+/** The token of the newest lease; 0: there was none. */
+export const tokenOf = (record: TaskRecord): number => record.lease?.token ?? 0;
+
 /** When a lease ends, on the lease clock: at its deadline, or `leaseMs` after a beat last vouched for the worker. */
-export const leaseEnd = (core: Coordinator, record: TaskRecord): number =>
-  Math.max(
-    record.deadline,
-    (core.dispatch.slot(record.workerId as string)?.lastTurn ?? 0) + record.leaseMs,
-    core.graceUntil,
-  );
+export function leaseEnd(core: Coordinator, record: TaskRecord): number {
+  const { workerId, deadline, leaseMs } = leaseOf(record);
+  return Math.max(deadline, (core.dispatch.slot(workerId)?.lastTurn ?? 0) + leaseMs, core.graceUntil);
+}
 
 /** When an attempt has run too long, on the lease clock. */
-export const timeoutEnd = (core: Coordinator, record: TaskRecord): number =>
-  record.spec.timeoutMs === 0
+export function timeoutEnd(core: Coordinator, record: TaskRecord): number {
+  const { timeoutMs } = record.spec.options;
+  return timeoutMs === 0
     ? Number.POSITIVE_INFINITY
-    : Math.max(record.startedClock + record.spec.timeoutMs, core.graceUntil);
+    : Math.max(leaseOf(record).startedClock + timeoutMs, core.graceUntil);
+}
+
+/** The newest progress is volatile until the task changes otherwise. */
+function withProgress(core: Coordinator, record: TaskRecord): Outcome {
+  const progress = core.progressOf(record);
+  return progress === record.outcome.progress ? record.outcome : { ...record.outcome, progress };
+}
 
 /** Ends the attempt without a word on its outcome: queued where it stood, nothing charged. */
 export function giveBack(core: Coordinator, record: TaskRecord): TaskRecord {
@@ -255,7 +262,7 @@ export function giveBack(core: Coordinator, record: TaskRecord): TaskRecord {
     ...record,
     state: "queued",
     attempt: record.attempt - 1,
-    progress: core.progressOf(record),
+    outcome: withProgress(core, record),
     revision: core.store.nextRevision,
   };
   core.tasks.put(record.spec.id, back);
@@ -272,7 +279,7 @@ export function interrupt(core: Coordinator, record: TaskRecord): void {
       state: "queued",
       attempt: record.attempt - 1,
       interruptions,
-      progress: core.progressOf(record),
+      outcome: withProgress(core, record),
       revision: core.store.nextRevision,
     });
     return;
@@ -280,7 +287,7 @@ export function interrupt(core: Coordinator, record: TaskRecord): void {
   core.metrics.tasksDead++;
   finish(core, { ...record, interruptions }, "dead", {
     result: null,
-    error: record.error,
+    error: record.outcome.error,
     reason: `interrupted ${interruptions} times: each time its worker went silent while running it`,
   });
 }
@@ -291,28 +298,25 @@ function finish(
   state: "completed" | "failed" | "dead" | "cancelled",
   outcome: { result: string | null; error: TaskError | null; reason: string | null },
 ): TaskRecord {
-  const revision = core.store.nextRevision;
+  const { spec, lease } = record;
   const finished: TaskRecord = {
-    spec: record.spec,
+    spec,
     state,
     attempt: record.attempt,
     interruptions: record.interruptions,
     runAt: 0,
-    workerId: record.workerId,
-    token: record.token,
-    leaseMs: record.leaseMs,
-    deadline: 0,
-    startedAt: record.startedAt,
-    startedClock: 0,
-    finishedAt: core.now,
-    progress: core.progressOf(record),
-    result: outcome.result,
-    error: outcome.error,
-    reason: outcome.reason,
-    revision,
+    lease: lease === null ? null : { ...lease, deadline: 0, startedClock: 0 },
+    outcome: {
+      progress: core.progressOf(record),
+      result: outcome.result,
+      error: outcome.error,
+      reason: outcome.reason,
+      finishedAt: core.now,
+    },
+    revision: core.store.nextRevision,
   };
-  core.tasks.put(record.spec.id, finished);
-  core.queues.retire(core, record.spec.queue);
+  core.tasks.put(spec.id, finished);
+  core.queues.retire(core, spec.options.queue);
   return finished;
 }
 
@@ -328,19 +332,19 @@ export function failAttempt(
     core.metrics.tasksFailed++;
     return finish(core, record, "failed", { result: null, error, reason: null });
   }
-  if (record.attempt >= record.spec.attempts) {
+  const { attempts, backoff } = record.spec.options;
+  if (record.attempt >= attempts) {
     core.metrics.tasksDead++;
-    const reason = `failed ${record.attempt} of ${record.spec.attempts} attempts`;
+    const reason = `failed ${record.attempt} of ${attempts} attempts`;
     return finish(core, record, "dead", { result: null, error, reason });
   }
   core.metrics.tasksRetried++;
-  const delay = retryInMs ?? backoffMs(record.spec.backoff, record.attempt, core.random());
+  const delay = retryInMs ?? backoffMs(backoff, record.attempt, core.random());
   const again: TaskRecord = {
     ...record,
     state: delay > 0 ? "scheduled" : "queued",
     runAt: delay > 0 ? core.now + delay : 0,
-    progress: core.progressOf(record),
-    error,
+    outcome: { ...record.outcome, progress: core.progressOf(record), error },
     revision: core.store.nextRevision,
   };
   core.tasks.put(record.spec.id, again);
@@ -349,15 +353,16 @@ export function failAttempt(
 
 /** What a failed attempt says of its worker. */
 function attemptFailed(core: Coordinator, record: TaskRecord): void {
-  const slot = core.dispatch.slot(record.workerId as string);
-  if (slot !== undefined && core.dispatch.failed(slot, record.error === null)) core.metrics.quarantines++;
+  const slot = core.dispatch.slot(leaseOf(record).workerId);
+  if (slot !== undefined && core.dispatch.failed(slot, record.outcome.error === null))
+    core.metrics.quarantines++;
 }
 
 /** The attempt ran longer than it may: it failed. */
 export function timeOut(core: Coordinator, record: TaskRecord): void {
   core.dispatch.noteAbort(record, core.now);
   attemptFailed(core, record);
-  const message = `the attempt ran longer than ${record.spec.timeoutMs} ms`;
+  const message = `the attempt ran longer than ${record.spec.options.timeoutMs} ms`;
   failAttempt(core, record, { message, code: "timeout" }, false, undefined);
 }
 
@@ -390,7 +395,8 @@ function held(core: Coordinator, input: Held): TaskRecord | Refusal {
   if (slot !== undefined) core.dispatch.acknowledge(slot, input.token);
   const record = core.tasks.get(input.taskId);
   if (record === undefined) return unknownTask(input.taskId);
-  if (record.state !== "running" || record.token !== input.token || record.workerId !== input.workerId)
+  const { lease } = record;
+  if (record.state !== "running" || lease?.token !== input.token || lease.workerId !== input.workerId)
     return leaseLost(record, input);
   core.heard(slot);
   // It is handlers that speak of leases: whatever a beat says of their age, they have just turned.
@@ -401,10 +407,12 @@ function held(core: Coordinator, input: Held): TaskRecord | Refusal {
 const unknownTask = (taskId: string) => refuse("unknown-task", `there is no task ${taskId}`);
 
 function leaseLost(record: TaskRecord, input: Held) {
+  const { state, lease } = record;
+  const token = tokenOf(record);
   const now =
-    record.state === "running"
-      ? `it is leased to ${record.workerId} under token ${record.token}`
-      : `the task is ${record.state}${record.token === input.token ? "" : `, its last token was ${record.token}`}`;
+    state === "running"
+      ? `it is leased to ${lease?.workerId} under token ${token}`
+      : `the task is ${state}${token === input.token ? "" : `, its last token was ${token}`}`;
   return refuse(
     "lease-lost",
     `${input.workerId} does not hold task ${record.spec.id} under token ${input.token}: ${now}`,
@@ -420,7 +428,8 @@ export function complete(core: Coordinator, input: Input<"task.complete">): Resu
   if (isRefusal(record)) {
     // The outcome of a finished attempt is kept, so that whoever recorded it may say it again.
     const old = core.tasks.get(input.taskId);
-    const same = old?.state === "completed" && old.token === input.token && old.workerId === input.workerId;
+    const same =
+      old?.state === "completed" && old.lease?.token === input.token && old.lease.workerId === input.workerId;
     return same ? standing(old) : record;
   }
   const result = textOf(input.result, "result");
@@ -446,8 +455,12 @@ export function release(core: Coordinator, input: Input<"task.release">): Result
 export function extend(core: Coordinator, input: Input<"task.extend">): Result {
   const record = held(core, input);
   if (isRefusal(record)) return record;
-  const leaseMs = input.leaseMs ?? record.spec.leaseMs;
-  const extended = { ...record, leaseMs, deadline: core.clock + leaseMs, revision: core.store.nextRevision };
+  const leaseMs = input.leaseMs ?? record.spec.options.leaseMs;
+  const extended: TaskRecord = {
+    ...record,
+    lease: { ...leaseOf(record), leaseMs, deadline: core.clock + leaseMs },
+    revision: core.store.nextRevision,
+  };
   core.tasks.put(record.spec.id, extended);
   return { ok: leaseText(core, extended) };
 }
@@ -476,7 +489,7 @@ export function cancel(core: Coordinator, input: Input<"task.cancel">): Result {
   core.metrics.tasksCancelled++;
   if (record.state === "running") core.dispatch.noteAbort(record, core.now);
   const reason = input.reason ?? "cancelled on request";
-  return standing(finish(core, record, "cancelled", { result: null, error: record.error, reason }));
+  return standing(finish(core, record, "cancelled", { result: null, error: record.outcome.error, reason }));
 }
 
 export function retry(core: Coordinator, input: Input<"task.retry">): Result {
@@ -489,16 +502,15 @@ export function retry(core: Coordinator, input: Input<"task.retry">): Result {
     );
   const busy = core.limits.refuseSubmit(1);
   if (busy !== null) return busy;
-  if (!core.queues.hasRoomFor(record.spec.queue, record.spec.kind, record.spec.capabilities))
+  const { queue, kind, capabilities } = record.spec.options;
+  if (!core.queues.hasRoomFor(queue, kind, capabilities))
     return refuse("busy", "too many different requirement sets are waiting", { retryAfterMs: 1000 });
   const again: TaskRecord = {
     ...record,
     state: "queued",
     attempt: 0,
     interruptions: 0,
-    finishedAt: 0,
-    progress: null,
-    reason: null,
+    outcome: { ...record.outcome, progress: null, result: null, reason: null, finishedAt: 0 },
     revision: core.store.nextRevision,
   };
   core.tasks.put(record.spec.id, again);
@@ -557,7 +569,7 @@ export function assign(core: Coordinator, input: Input<"task.assign">): Result {
     if ("error" in checked) return checked;
     fresh = checked;
   }
-  const needs = record?.spec ?? {
+  const needs = record?.spec.options ?? {
     queue: (fresh as Draft).queue,
     kind: fresh?.submit.kind ?? null,
     capabilities: (fresh as Draft).capabilities,
@@ -585,26 +597,28 @@ const jsonOrNull = (value: unknown): string =>
 /** The lease as JSON text. Its deadline is shown on the wall clock; it is kept on the lease clock. */
 export function leaseText(core: Coordinator, record: TaskRecord): string {
   const deadlineAt = Math.round(core.now + Math.max(0, leaseEnd(core, record) - core.clock));
-  return `{"workerId":"${record.workerId}","token":${record.token},"deadlineAt":${deadlineAt}}`;
+  const { workerId, token } = leaseOf(record);
+  return `{"workerId":"${workerId}","token":${token},"deadlineAt":${deadlineAt}}`;
 }
 
 /** A task as JSON text; payload, progress and result are put in as they are. */
 export function taskText(core: Coordinator, record: TaskRecord): string {
-  const { spec } = record;
+  const { spec, lease, outcome } = record;
+  const { options } = spec;
   const running = record.state === "running";
   return (
-    `{"id":"${spec.id}","queue":"${spec.queue}","type":"${spec.type}","payload":${spec.payload},` +
-    `"priority":"${priorities[spec.priority]}","state":"${record.state}","attempt":${record.attempt},` +
-    `"attempts":${spec.attempts},"interruptions":${record.interruptions},` +
-    `"backoff":${spec.backoff === defaultBackoff ? defaultBackoffText : JSON.stringify(spec.backoff)},` +
-    `"leaseMs":${spec.leaseMs},"timeoutMs":${spec.timeoutMs || null},` +
-    `"idempotencyKey":${jsonOrNull(spec.idempotencyKey)},"kind":${jsonOrNull(spec.kind)},` +
-    `"capabilities":${spec.capabilities.length === 0 ? "[]" : JSON.stringify(spec.capabilities)},` +
-    `"labels":${spec.labels === noLabels ? "{}" : JSON.stringify(spec.labels)},` +
-    `"createdAt":${spec.createdAt},"runAt":${record.runAt || null},"startedAt":${record.startedAt || null},` +
-    `"finishedAt":${record.finishedAt || null},"lease":${running ? leaseText(core, record) : null},` +
-    `"progress":${core.progressOf(record)},"result":${record.result},"error":${jsonOrNull(record.error)},` +
-    `"reason":${jsonOrNull(record.reason)},"revision":${record.revision}}`
+    `{"id":"${spec.id}","queue":"${options.queue}","type":"${options.type}","payload":${spec.payload},` +
+    `"priority":"${priorities[options.priority]}","state":"${record.state}","attempt":${record.attempt},` +
+    `"attempts":${options.attempts},"interruptions":${record.interruptions},` +
+    `"backoff":${options.backoff === defaultBackoff ? defaultBackoffText : JSON.stringify(options.backoff)},` +
+    `"leaseMs":${options.leaseMs},"timeoutMs":${options.timeoutMs || null},` +
+    `"idempotencyKey":${jsonOrNull(spec.extras.idempotencyKey)},"kind":${jsonOrNull(options.kind)},` +
+    `"capabilities":${options.capabilities.length === 0 ? "[]" : JSON.stringify(options.capabilities)},` +
+    `"labels":${options.labels === noLabels ? "{}" : JSON.stringify(options.labels)},` +
+    `"createdAt":${spec.createdAt},"runAt":${record.runAt || null},"startedAt":${lease?.startedAt ?? null},` +
+    `"finishedAt":${outcome.finishedAt || null},"lease":${running ? leaseText(core, record) : null},` +
+    `"progress":${core.progressOf(record)},"result":${outcome.result},"error":${jsonOrNull(outcome.error)},` +
+    `"reason":${jsonOrNull(outcome.reason)},"revision":${record.revision}}`
   );
 }
 
@@ -616,22 +630,25 @@ export const assignmentText = (core: Coordinator, record: TaskRecord): string =>
 /** The push of a task that was just leased: it names only what `pushedDefaults` does not say. */
 export function pushText(core: Coordinator, record: TaskRecord): string {
   const { spec } = record;
+  const { options } = spec;
+  const { idempotencyKey } = spec.extras;
   let text =
-    `{"event":"task.assigned","task":{"id":"${spec.id}","queue":"${spec.queue}","type":"${spec.type}","payload":${spec.payload},` +
-    `"attempt":${record.attempt},"createdAt":${spec.createdAt},"startedAt":${record.startedAt},"revision":${record.revision}`;
-  if (spec.priority !== 2) text += `,"priority":"${priorities[spec.priority]}"`;
-  if (spec.attempts !== pushedDefaults.attempts) text += `,"attempts":${spec.attempts}`;
+    `{"event":"task.assigned","task":{"id":"${spec.id}","queue":"${options.queue}","type":"${options.type}","payload":${spec.payload},` +
+    `"attempt":${record.attempt},"createdAt":${spec.createdAt},"startedAt":${leaseOf(record).startedAt},"revision":${record.revision}`;
+  if (options.priority !== 2) text += `,"priority":"${priorities[options.priority]}"`;
+  if (options.attempts !== pushedDefaults.attempts) text += `,"attempts":${options.attempts}`;
   if (record.interruptions !== 0) text += `,"interruptions":${record.interruptions}`;
-  if (spec.backoff !== defaultBackoff) text += `,"backoff":${JSON.stringify(spec.backoff)}`;
-  if (spec.leaseMs !== pushedDefaults.leaseMs) text += `,"leaseMs":${spec.leaseMs}`;
-  if (spec.timeoutMs !== 0) text += `,"timeoutMs":${spec.timeoutMs}`;
-  if (spec.idempotencyKey !== null) text += `,"idempotencyKey":${JSON.stringify(spec.idempotencyKey)}`;
-  if (spec.kind !== null) text += `,"kind":"${spec.kind}"`;
-  if (spec.capabilities.length > 0) text += `,"capabilities":${JSON.stringify(spec.capabilities)}`;
-  if (spec.labels !== noLabels) text += `,"labels":${JSON.stringify(spec.labels)}`;
+  if (options.backoff !== defaultBackoff) text += `,"backoff":${JSON.stringify(options.backoff)}`;
+  if (options.leaseMs !== pushedDefaults.leaseMs) text += `,"leaseMs":${options.leaseMs}`;
+  if (options.timeoutMs !== 0) text += `,"timeoutMs":${options.timeoutMs}`;
+  if (idempotencyKey !== null) text += `,"idempotencyKey":${JSON.stringify(idempotencyKey)}`;
+  if (options.kind !== null) text += `,"kind":"${options.kind}"`;
+  if (options.capabilities.length > 0) text += `,"capabilities":${JSON.stringify(options.capabilities)}`;
+  if (options.labels !== noLabels) text += `,"labels":${JSON.stringify(options.labels)}`;
   const progress = core.progressOf(record);
   if (progress !== null) text += `,"progress":${progress}`;
-  if (record.error !== null) text += `,"error":${JSON.stringify(record.error)}`;
+  const { error } = record.outcome;
+  if (error !== null) text += `,"error":${JSON.stringify(error)}`;
   return `${text}},"lease":${leaseText(core, record)}}`;
 }
 
@@ -656,10 +673,13 @@ export function list(core: Coordinator, input: Input<"task.list">): Result {
     }
     cursor = spec.id;
     const record = core.tasks.get(spec.id) as TaskRecord;
-    if (input.queue !== undefined && spec.queue !== input.queue) continue;
-    if (input.type !== undefined && spec.type !== input.type) continue;
+    if (input.queue !== undefined && spec.options.queue !== input.queue) continue;
+    if (input.type !== undefined && spec.options.type !== input.type) continue;
     if (input.state !== undefined && record.state !== input.state) continue;
-    if (input.workerId !== undefined && (record.state !== "running" || record.workerId !== input.workerId))
+    if (
+      input.workerId !== undefined &&
+      (record.state !== "running" || record.lease?.workerId !== input.workerId)
+    )
       continue;
     text += `${count === 0 ? "" : ","}${taskText(core, record)}`;
     count += 1;

@@ -11,17 +11,9 @@ import type { Input } from "../wire/operations.ts";
 import type { WorkerState } from "../wire/workers.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { abortAgeMs, type Slot } from "./dispatch.ts";
+import { noCapabilities, noLabels } from "./options.ts";
 import { type Result, refuse } from "./result.ts";
-import {
-  assignmentText,
-  giveBack,
-  interrupt,
-  leaseEnd,
-  noCapabilities,
-  noLabels,
-  timeOut,
-  timeoutEnd,
-} from "./tasks.ts";
+import { assignmentText, giveBack, interrupt, leaseEnd, timeOut, timeoutEnd, tokenOf } from "./tasks.ts";
 
 export type WorkerRecord = {
   readonly id: string;
@@ -78,7 +70,7 @@ export function register(core: Coordinator, input: Input<"worker.register">): Re
   for (const taskId of [...mine.running].sort()) {
     const record = core.tasks.get(taskId)!;
     if (!same) interrupt(core, record);
-    else if (named.get(taskId) !== record.token) giveBack(core, record);
+    else if (named.get(taskId) !== tokenOf(record)) giveBack(core, record);
     else {
       named.delete(taskId);
       kept += `${kept === "" ? "" : ","}${assignmentText(core, record)}`;
@@ -118,11 +110,18 @@ export function heartbeat(core: Coordinator, input: Input<"worker.heartbeat">): 
   for (const taskId of slot.running) {
     const record = core.tasks.get(taskId)!;
     const deadlineAt = Math.round(core.now + leaseEnd(core, record) - core.clock);
-    leases += `${leases === "" ? "" : ","}{"taskId":"${taskId}","token":${record.token},"deadlineAt":${deadlineAt}}`;
+    leases += `${leases === "" ? "" : ","}{"taskId":"${taskId}","token":${tokenOf(record)},"deadlineAt":${deadlineAt}}`;
   }
   const cancels = slot.aborts
-    .filter((one) => one.at > core.now - abortAgeMs && core.tasks.get(one.taskId)?.token === one.token)
-    .filter((one) => core.tasks.get(one.taskId)?.state !== "running")
+    .filter(({ taskId, token, at }) => {
+      const record = core.tasks.get(taskId);
+      return (
+        at > core.now - abortAgeMs &&
+        record !== undefined &&
+        record.state !== "running" &&
+        tokenOf(record) === token
+      );
+    })
     .map((one) => `{"taskId":"${one.taskId}","token":${one.token}}`);
   return { ok: `{"leases":[${leases}],"cancels":[${cancels.join(",")}]}` };
 }
@@ -172,7 +171,7 @@ export function inspect(core: Coordinator, slot: Slot): void {
  * quarantine. Inside a transaction.
  */
 export function lookAtHealth(core: Coordinator, slot: Slot): void {
-  const revoked = core.dispatch.look(slot, (taskId) => core.tasks.get(taskId)!.token);
+  const revoked = core.dispatch.look(slot, (taskId) => tokenOf(core.tasks.get(taskId)!));
   for (const taskId of revoked) {
     const record = core.tasks.get(taskId)!;
     core.metrics.pushesRevoked++;

@@ -3,7 +3,7 @@
  * transaction's changes: one feed, one mechanism. What leaves goes to the outbox with the transaction's revision.
  */
 import type { Change, Transaction } from "../core/store.ts";
-import { pushText, type TaskRecord } from "../core/tasks.ts";
+import { leaseOf, pushText, type TaskRecord } from "../core/tasks.ts";
 import type { WorkerRecord } from "../core/workers.ts";
 import type { AbortReason } from "../wire/frames.ts";
 import type { Engine } from "./engine.ts";
@@ -55,21 +55,24 @@ export class News {
   ): void {
     const had = before?.state === "running";
     const has = after?.state === "running";
-    if (has && (!had || before.token !== after.token) && operation !== "task.claim") {
-      const { workerId, spec } = after as TaskRecord & { workerId: string };
+    const isNew = has && (!had || leaseOf(before).token !== leaseOf(after).token);
+    if (isNew && operation !== "task.claim") {
+      const { workerId } = leaseOf(after);
       const sink = this.seats.sinkOf(workerId);
       if (sink !== undefined) {
         const text = pushText(this.engine.core, after);
-        this.outbox.hold({ kind: "push", revision, sink, text, workerId, bytes: spec.payload.length });
+        this.outbox.hold({ kind: "push", revision, sink, text, workerId, bytes: after.spec.payload.length });
       }
     }
-    if (!had || (has && before.token === after.token)) return;
+    if (!had || (has && !isNew)) return;
     const reason = abortReason(operation, after);
-    const { workerId } = before as TaskRecord & { workerId: string };
+    const { workerId, token } = leaseOf(before);
     const sink = reason === null ? undefined : this.seats.sinkOf(workerId);
     if (sink === undefined) return;
-    const detail = JSON.stringify(after?.reason ?? after?.error?.message ?? endedBy(operation));
-    const text = `{"event":"task.aborted","taskId":"${before.spec.id}","workerId":"${workerId}","token":${before.token},"reason":"${reason}","detail":${detail}}`;
+    const detail = JSON.stringify(
+      after?.outcome.reason ?? after?.outcome.error?.message ?? endedBy(operation),
+    );
+    const text = `{"event":"task.aborted","taskId":"${before.spec.id}","workerId":"${workerId}","token":${token},"reason":"${reason}","detail":${detail}}`;
     this.outbox.hold({ kind: "push", revision, sink, text, workerId, bytes: 0 });
   }
 
@@ -107,7 +110,7 @@ export class News {
         // An attempt that ended meanwhile was told with its last word.
         if (after?.state !== "running") continue;
         const { revision } = core.store;
-        const who = after.workerId as string;
+        const who = leaseOf(after).workerId;
         const change = { table: core.tasks, key: taskId, before: after, after };
         const cause = { revision, at: core.now, operation: "task.progress", who };
         this.#change(change as never, cause, `,"progress":${core.progressOf(after)}`);
@@ -162,7 +165,7 @@ function abortReason(operation: string, after: TaskRecord | undefined): AbortRea
     case "task.cancel":
       return "cancelled";
     case "lease.expire":
-      return after?.error?.code === "timeout" ? "timeout" : "lease-expired";
+      return after?.outcome.error?.code === "timeout" ? "timeout" : "lease-expired";
     case "lease.revoke":
       return "revoked";
     default:

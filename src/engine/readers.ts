@@ -88,8 +88,9 @@ export class Readers {
   #recordText(table: string, record: unknown, running?: Map<string, number>): string {
     const { core } = this.engine;
     if (table === "tasks") {
-      const { state, workerId } = record as TaskRecord;
-      if (state === "running" && workerId !== null) running?.set(workerId, (running.get(workerId) ?? 0) + 1);
+      const { state, lease } = record as TaskRecord;
+      if (state === "running" && lease !== null)
+        running?.set(lease.workerId, (running.get(lease.workerId) ?? 0) + 1);
       return taskText(core, record as TaskRecord);
     }
     if (table !== "workers") return JSON.stringify(record);

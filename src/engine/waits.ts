@@ -4,6 +4,7 @@
  * up, or nothing will come any more. Whoever went away is owed nothing, and above all no lease.
  */
 import type { Change } from "../core/store.ts";
+import { isFinal } from "../core/tasks.ts";
 import { DeadlineHeap } from "../lib/heap.ts";
 import type { Input } from "../wire/operations.ts";
 import type { Clock } from "./clock.ts";
@@ -48,7 +49,7 @@ export class Waits {
     const key = "taskId" in input ? input.taskId : input.workerId;
     if ("taskId" in input) {
       const record = tasks.get(key);
-      if (record === undefined || record.finishedAt > 0) return false;
+      if (record === undefined || isFinal(record.state)) return false;
     } else {
       const slot = dispatch.slot(key);
       if (slot === undefined || slot.room <= 0 || dispatch.nextFor(slot) !== undefined) return false;

@@ -3,7 +3,7 @@
  * task, a worker, a queue, or all), so that a change looks only at the watches it may concern.
  */
 import type { Change } from "../core/store.ts";
-import { isFinal, type TaskRecord } from "../core/tasks.ts";
+import { isFinal, leaseOf, type TaskRecord } from "../core/tasks.ts";
 import type { WorkerRecord } from "../core/workers.ts";
 import type { WatchStart } from "../wire/state.ts";
 import type { Sink } from "./types.ts";
@@ -65,24 +65,25 @@ export class Watches {
     each: (watch: Watch, text: string) => void,
   ): void {
     const { spec } = (after ?? before) as TaskRecord;
-    const had = before?.state === "running" ? before.workerId : null;
-    const has = after?.state === "running" ? after.workerId : null;
+    const { queue, type } = spec.options;
+    const had = before?.state === "running" ? leaseOf(before).workerId : null;
+    const has = after?.state === "running" ? leaseOf(after).workerId : null;
     // Whoever watches a worker sees its task come and go.
     const workers = had === null || had === has ? [has] : [had, has];
     let text: string | null = null;
     const see = (watch: Watch) => {
       const { filter } = watch;
       if (filter.tables !== undefined && !filter.tables.includes("tasks")) return;
-      if (filter.queue !== undefined && filter.queue !== spec.queue) return;
+      if (filter.queue !== undefined && filter.queue !== queue) return;
       if (filter.taskId !== undefined && filter.taskId !== spec.id) return;
       if (filter.workerId !== undefined && !workers.includes(filter.workerId)) return;
       text ??=
         `"table":"tasks","id":"${spec.id}",${causeText(cause)},"state":${quoted(after?.state)},` +
-        `"before":${quoted(before?.state)},"queue":"${spec.queue}","type":"${spec.type}","workerId":${quoted(has ?? had)}`;
+        `"before":${quoted(before?.state)},"queue":"${queue}","type":"${type}","workerId":${quoted(has ?? had)}`;
       each(watch, text);
     };
     this.#under(`task ${spec.id}`, see);
-    this.#under(`queue ${spec.queue}`, see);
+    this.#under(`queue ${queue}`, see);
     for (const worker of workers) if (worker !== null) this.#under(`worker ${worker}`, see);
     this.#under(everything, see);
   }

@@ -10,7 +10,7 @@ import { Coordinator } from "../../src/core/coordinator.ts";
 import { Crew, Dispatch, Slot } from "../../src/core/dispatch.ts";
 import { Queues } from "../../src/core/queues.ts";
 import { Store, Table } from "../../src/core/store.ts";
-import type { TaskRecord } from "../../src/core/tasks.ts";
+import { leaseOf, type TaskRecord } from "../../src/core/tasks.ts";
 import { LeaseClock } from "../../src/engine/clock.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { decodeMark, decodeMeta, encodeMark, encodeMeta, type Mark } from "../../src/log/format.ts";
@@ -190,7 +190,7 @@ export const canaries: Canary[] = [
         (old) =>
           function (this: Coordinator, operation: string, input: Named, cause: Cause) {
             const record = operation === "task.complete" ? this.tasks.get(input.taskId) : undefined;
-            if (record?.state !== "cancelled" || record.token !== input.token)
+            if (record?.state !== "cancelled" || record.lease?.token !== input.token)
               return old.call(this, operation, input, cause);
             this.operation = operation;
             return this.store.transaction(() => {
@@ -212,7 +212,7 @@ export const canaries: Canary[] = [
             const record = operation === "task.complete" ? this.tasks.get(input.taskId) : undefined;
             if (record?.state !== "running") return old.call(this, operation, input, cause);
             // The task completes under whatever lease it has now.
-            const { token, workerId } = record;
+            const { token, workerId } = leaseOf(record);
             return old.call(this, operation, { ...input, token, workerId }, cause);
           },
       ),
@@ -317,7 +317,7 @@ export const canaries: Canary[] = [
         (old) =>
           function (this: Coordinator, operation: string, input: Named, cause: Cause) {
             const record = operation === "task.complete" ? this.tasks.get(input.taskId) : undefined;
-            if (record?.state !== "queued" || record.token !== input.token)
+            if (record?.state !== "queued" || record.lease?.token !== input.token)
               return old.call(this, operation, input, cause);
             this.operation = operation;
             return this.store.transaction(() => {

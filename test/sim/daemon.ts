@@ -6,7 +6,8 @@
 
 import { stateText } from "../../src/core/check.ts";
 import type { Coordinator } from "../../src/core/coordinator.ts";
-import type { TaskRecord } from "../../src/core/tasks.ts";
+import type { Slot } from "../../src/core/dispatch.ts";
+import { leaseOf, type TaskRecord } from "../../src/core/tasks.ts";
 import type { Clock } from "../../src/engine/clock.ts";
 import type { EngineConfig } from "../../src/engine/config.ts";
 import { Engine } from "../../src/engine/engine.ts";
@@ -583,16 +584,17 @@ export class Daemon {
     after: TaskRecord | undefined,
   ): void {
     const { operation } = life.engine.core;
-    const had = before?.state === "running" ? before : null;
-    const has = after?.state === "running" ? after : null;
-    const owes = (workerId: string | null, key: string) => {
-      const sink = life.engine.attachedTo.get(workerId as string);
+    const had = before?.state === "running" ? leaseOf(before) : null;
+    const has = after?.state === "running" ? leaseOf(after) : null;
+    const { id } = ((after ?? before) as TaskRecord).spec;
+    const owes = (workerId: string, key: string) => {
+      const sink = life.engine.attachedTo.get(workerId);
       if (sink !== undefined) this.model.due(revision, sink, key);
     };
     if (has !== null && had === null && operation !== "task.claim")
-      owes(has.workerId, `task.assigned ${has.spec.id} ${has.token}`);
+      owes(has.workerId, `task.assigned ${id} ${has.token}`);
     if (had !== null && has === null && ["task.cancel", "lease.expire", "lease.revoke"].includes(operation))
-      owes(had.workerId, `task.aborted ${had.spec.id} ${had.token}`);
+      owes(had.workerId, `task.aborted ${id} ${had.token}`);
   }
 
   /** After each event. */
@@ -634,14 +636,16 @@ export class Daemon {
           if (now === undefined || random.chance(0.3)) {
             if (now !== undefined) core.tasks.delete(id);
           } else {
-            const state = random.pick(["queued", "completed", "running", "scheduled"] as const);
-            const workerId = [...core.dispatch.slots()][0]?.id ?? null;
+            const picked = random.pick(["queued", "completed", "running", "scheduled"] as const);
+            const [slot] = core.dispatch.slots();
+            const state = picked === "running" && slot === undefined ? "queued" : picked;
+            const past = { token: 1, leaseMs: 1, deadline: 1, startedAt: 1, startedClock: 1 };
             core.tasks.put(id, {
               ...now,
               state,
-              workerId: state === "running" ? workerId : now.workerId,
+              lease: state === "running" ? { workerId: (slot as Slot).id, ...past } : now.lease,
               runAt: state === "scheduled" ? core.now + 1 : 0,
-              finishedAt: state === "completed" ? core.now : 0,
+              outcome: { ...now.outcome, finishedAt: state === "completed" ? core.now : 0 },
             });
           }
         }

@@ -11,7 +11,7 @@ import { encodeEntry } from "../../src/core/codec.ts";
 import type { Cause, Coordinator } from "../../src/core/coordinator.ts";
 import type { Result } from "../../src/core/result.ts";
 import type { Change, Store, Transaction } from "../../src/core/store.ts";
-import type { TaskRecord } from "../../src/core/tasks.ts";
+import { leaseOf, type TaskRecord } from "../../src/core/tasks.ts";
 import type { WorkerRecord } from "../../src/core/workers.ts";
 import type { Recovered } from "../../src/log/log.ts";
 import { limits } from "../../src/wire/limits.ts";
@@ -211,7 +211,7 @@ export class Model {
   /** The worker said something: its leases go on from here. */
   #noteGivenBack(revision: number, { key, before, after }: Change<TaskRecord>): void {
     if (before?.state === "running" && after?.state !== "running")
-      this.#givenBack.set(`${key} ${before.token}`, revision);
+      this.#givenBack.set(`${key} ${leaseOf(before).token}`, revision);
   }
 
   /** Whether a worker, when it came back, did not name this lease: it cannot begin it after that. */
@@ -402,19 +402,20 @@ export class Model {
       `task ${id} was made by ${operation}`,
     );
     const { spec } = record;
+    const { options } = spec;
     const input = current?.input as { task?: TaskSubmit };
     const submitted = operation === "task.submit" ? (input as TaskSubmit | TaskSubmit[]) : input.task;
     const submit = (Array.isArray(submitted) ? submitted[spec.number] : submitted) as TaskSubmit;
     const same =
-      spec.queue === (submit.queue ?? "default") &&
-      spec.type === submit.type &&
+      options.queue === (submit.queue ?? "default") &&
+      options.type === submit.type &&
       spec.payload === JSON.stringify(submit.payload ?? null) &&
-      priorities[spec.priority] === (submit.priority ?? "normal") &&
-      spec.attempts === (submit.attempts ?? 3) &&
-      spec.kind === (submit.kind ?? null) &&
-      spec.leaseMs === (submit.leaseMs ?? 30_000) &&
-      spec.timeoutMs === (submit.timeoutMs ?? 0) &&
-      spec.capabilities.join() === [...(submit.capabilities ?? [])].sort().join();
+      priorities[options.priority] === (submit.priority ?? "normal") &&
+      options.attempts === (submit.attempts ?? 3) &&
+      options.kind === (submit.kind ?? null) &&
+      options.leaseMs === (submit.leaseMs ?? 30_000) &&
+      options.timeoutMs === (submit.timeoutMs ?? 0) &&
+      options.capabilities.join() === [...(submit.capabilities ?? [])].sort().join();
     if (!same) throw new Violation(`task ${id} is not what was submitted: ${JSON.stringify(spec)}`);
     if (submit.idempotencyKey !== undefined)
       for (const other of this.tasks.values())
@@ -503,10 +504,10 @@ export class Model {
         if (after.state !== "completed") wrong();
         const { result } = input;
         this.expect(
-          after.result === JSON.stringify(result ?? null),
+          after.outcome.result === JSON.stringify(result ?? null),
           `task ${task.id} has another result than its worker gave`,
         );
-        return this.#ended({ ...base, lease: null, result: after.result });
+        return this.#ended({ ...base, lease: null, result: after.outcome.result });
       }
       case "task.fail": {
         this.#heldBy(operation, input);
@@ -540,7 +541,7 @@ export class Model {
         return { ...base, lease: null };
       case "task.extend": {
         this.#heldBy(operation, input);
-        if (after.state !== "running" || after.token !== old.token) wrong();
+        if (after.state !== "running" || leaseOf(after).token !== old.token) wrong();
         const { leaseMs = task.submit.leaseMs ?? 30_000 } = input;
         return { ...base, lease: { ...(old.lease as Lease), leaseMs, grantedAt: this.uptime() } };
       }
@@ -575,7 +576,7 @@ export class Model {
           `task ${task.id} lost its lease within the grace after a restart`,
         );
         const up = this.uptime();
-        if (after.error?.code === "timeout" && after.interruptions === old.interruptions) {
+        if (after.outcome.error?.code === "timeout" && after.interruptions === old.interruptions) {
           const ranMs = up - lease.startedAt;
           this.expect(
             (task.submit.timeoutMs ?? 0) > 0 && ranMs >= (task.submit.timeoutMs as number) - roundingMs,
@@ -656,7 +657,7 @@ export class Model {
       assigned || this.#wall >= old.notBefore,
       `task ${id} started ${old.notBefore - this.#wall} ms early`,
     );
-    const { token } = after;
+    const { token, workerId } = leaseOf(after);
     this.expect(token === revision, `task ${id} was leased under token ${token} by entry ${revision}`);
     this.expect(
       token > this.#lastToken || (leased.size > 0 && token === this.#lastToken),
@@ -665,7 +666,6 @@ export class Model {
     this.expect(!leased.has(id), `one entry leased task ${id} twice`);
     leased.add(id);
     this.#lastToken = token;
-    const workerId = after.workerId as string;
     const worker = core.workers.get(workerId);
     this.expect(
       worker?.state === "online",

@@ -1,0 +1,99 @@
+/**
+ * What a task asks for. Most tasks come with the options of another, so they share one record of them: `shared` finds
+ * it. A new option of a task is a field here when tasks that come alike have it alike; what is each task's own (a
+ * key, a parent) belongs to `TaskExtras`. Neither costs a waiting task anything that leaves it at its default.
+ */
+import { type Backoff, pushedDefaults } from "../wire/tasks.ts";
+
+/** Never changed, and shared: tell two of them apart by what they say, not by reference. */
+export type TaskOptions = {
+  readonly queue: string;
+  readonly type: string;
+  /** Index into `priorities`: 0 is critical. */
+  readonly priority: number;
+  readonly attempts: number;
+  readonly backoff: Backoff;
+  readonly leaseMs: number;
+  /** 0: none. */
+  readonly timeoutMs: number;
+  /** From its submission to when it is first meant to be ready. */
+  readonly delayMs: number;
+  readonly kind: string | null;
+  /** Sorted. */
+  readonly capabilities: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+};
+
+/** What few tasks have and hardly two alike. */
+export type TaskExtras = {
+  readonly idempotencyKey: string | null;
+};
+
+export const noCapabilities: readonly string[] = Object.freeze([]);
+export const noLabels: Readonly<Record<string, string>> = Object.freeze({});
+export const defaultBackoff: Backoff = Object.freeze(pushedDefaults.backoff);
+export const taskDefaults = {
+  queue: "default",
+  priority: 2,
+  attempts: pushedDefaults.attempts,
+  leaseMs: pushedDefaults.leaseMs,
+} as const;
+
+/** The extras of a task that has none. */
+export const noExtras: TaskExtras = { idempotencyKey: null };
+
+/** Extras as a record; the shared one for none. */
+export const extrasOf = (idempotencyKey: string | null): TaskExtras =>
+  idempotencyKey === null ? noExtras : { idempotencyKey };
+
+/** Task types whose options are remembered, and how many different options of each. */
+const typesMax = 4096;
+const optionsPerTypeMax = 16;
+
+/**
+ * What was asked for lately. It belongs to the process and not to a state: all it decides is how much memory equal
+ * options take.
+ */
+const known = new Map<string, TaskOptions[]>();
+
+/** Options like these that another task has already, or else these. */
+export function shared(wanted: TaskOptions): TaskOptions {
+  let alike = known.get(wanted.type);
+  if (alike === undefined) {
+    if (known.size === typesMax) known.clear();
+    alike = [];
+    known.set(wanted.type, alike);
+  }
+  for (let i = 0; i < alike.length; i++) {
+    const one = alike[i] as TaskOptions;
+    if (isSame(one, wanted)) return one;
+  }
+  // A default that was named is the default: its record is told by reference.
+  const kept: TaskOptions = {
+    ...wanted,
+    backoff: isSameMap(wanted.backoff, defaultBackoff) ? defaultBackoff : wanted.backoff,
+    labels: isSameMap(wanted.labels, noLabels) ? noLabels : wanted.labels,
+  };
+  if (alike.length === optionsPerTypeMax) alike.shift();
+  alike.push(kept);
+  return kept;
+}
+
+const isSame = (a: TaskOptions, b: TaskOptions): boolean =>
+  a.queue === b.queue &&
+  a.priority === b.priority &&
+  a.delayMs === b.delayMs &&
+  a.attempts === b.attempts &&
+  a.leaseMs === b.leaseMs &&
+  a.timeoutMs === b.timeoutMs &&
+  a.kind === b.kind &&
+  isSameMap(a.backoff, b.backoff) &&
+  isSameList(a.capabilities, b.capabilities) &&
+  isSameMap(a.labels, b.labels);
+
+const isSameList = (a: readonly unknown[], b: readonly unknown[]): boolean =>
+  a === b || (a.length === b.length && a.every((one, i) => one === b[i]));
+
+/** The order of the fields counts: what was written and is read again shows as it did. */
+const isSameMap = (a: object, b: object): boolean =>
+  a === b || (isSameList(Object.keys(a), Object.keys(b)) && isSameList(Object.values(a), Object.values(b)));
