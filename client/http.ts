@@ -9,7 +9,19 @@ import type { Connection, Handlers, Timer, Transport, TransportName } from "./tr
 /** Which transports a client may use: the WebSocket and, where it cannot be had, HTTP; or one of them alone. */
 export type TransportChoice = "auto" | TransportName;
 
-export const httpRequests: Transport = {
+/** As much of `fetch` as is needed. */
+export type Fetch = (
+  address: string,
+  request: {
+    method: "POST";
+    headers: Record<string, string>;
+    body: string;
+    signal: AbortSignal;
+    cache: "no-store";
+  },
+) => Promise<Pick<Response, "ok" | "status" | "headers" | "text">>;
+
+export const requestsOver = (fetcher: Fetch): Transport => ({
   connect(url, handlers: Handlers, { session, connection, token, namespace, environment }): Connection {
     const address = `${url.replace(/\/$/, "")}/api/frames`;
     const headers: Record<string, string> = {
@@ -47,7 +59,13 @@ export const httpRequests: Transport = {
       underWay.set(controller, environment.setTimer(withinMs, late));
       const carry = async () => {
         try {
-          const response = await fetch(address, { method: "POST", headers, body, signal, cache: "no-store" });
+          const response = await fetcher(address, {
+            method: "POST",
+            headers,
+            body,
+            signal,
+            cache: "no-store",
+          });
           const text = await response.text();
           if (ended || !underWay.has(controller)) return;
           forget(controller);
@@ -87,9 +105,11 @@ export const httpRequests: Transport = {
       },
     };
   },
-};
+});
 
-function problemOf(response: Response, text: string): Problem | undefined {
+export const httpRequests = requestsOver((address, request) => fetch(address, request));
+
+function problemOf(response: Pick<Response, "headers">, text: string): Problem | undefined {
   if (response.headers.get("content-type")?.startsWith("application/problem+json") !== true) return undefined;
   try {
     return JSON.parse(text) as Problem;

@@ -6,6 +6,7 @@
  */
 import type { EngineConfig } from "./engine/config.ts";
 import { nearest } from "./lib/nearest.ts";
+import type { LogOptions } from "./log/open.ts";
 import { levels, lineFormats } from "./telemetry/lines.ts";
 import { limits } from "./wire/limits.ts";
 
@@ -669,6 +670,17 @@ export const engineConfig = (values: Values, version: string): EngineConfig => (
   memoryBytesMax: values.memoryBytesMax,
   undurableBytesMax: values.undurableBytesMax,
 });
+
+export function logOptions(values: Values, wall: number): LogOptions {
+  const { log: strategy, sync, syncIntervalMs, snapshotIntervalMs, historyMs, historyBytesMax } = values;
+  // A memory log has nothing to continue from, and revisions must grow over restarts all the same.
+  if (strategy === "memory") return { strategy, startRevision: wall * 1000 };
+  const options = {
+    ...{ folder: values.data, syncIntervalMs, snapshotIntervalMs, historyMs, historyBytesMax },
+    recoverTo: values.recoverTo ?? undefined,
+  };
+  return strategy === "snapshot" ? { strategy, ...options } : { strategy, sync, ...options };
+}
 
 /** What a crash may lose under this configuration; null: nothing acknowledged. */
 export function lossText(values: Values): string | null {

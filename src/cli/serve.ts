@@ -4,10 +4,10 @@
  * An expected failure ends with its exit code and what to do about it; only a bug ends with a stack.
  */
 import { resolve } from "node:path";
-import { engineConfig, lossText, type Values } from "../config.ts";
+import { engineConfig, logOptions, lossText, type Values } from "../config.ts";
 import { systemClock as clock } from "../engine/clock.ts";
 import { Engine } from "../engine/engine.ts";
-import { type LogOptions, openLog } from "../log/open.ts";
+import { openLog } from "../log/open.ts";
 import type { Lines } from "../telemetry/lines.ts";
 import { createTelemetry } from "../telemetry/telemetry.ts";
 import type { Output } from "../wire/operations.ts";
@@ -39,7 +39,7 @@ export async function serve(argv: string[]): Promise<void> {
 
   const failure = Promise.withResolvers<never>();
   const engine = new Engine({
-    log: openLog(logOptions(values)),
+    log: openLog(logOptions({ ...values, data: resolve(values.data) }, clock.wall())),
     clock,
     config: engineConfig(values, version),
     random: Math.random,
@@ -85,17 +85,6 @@ async function stop(engine: Engine, doors: Doors, lines: Lines): Promise<void> {
   await engine.stop(step);
   await doors.close();
   step("closed the connections");
-}
-
-function logOptions(values: Values): LogOptions {
-  const { log: strategy, sync, syncIntervalMs, snapshotIntervalMs, historyMs, historyBytesMax } = values;
-  // A memory log has nothing to continue from, and revisions must grow over restarts all the same.
-  if (strategy === "memory") return { strategy, startRevision: clock.wall() * 1000 };
-  const options = {
-    ...{ folder: resolve(values.data), syncIntervalMs, snapshotIntervalMs, historyMs, historyBytesMax },
-    recoverTo: values.recoverTo ?? undefined,
-  };
-  return strategy === "snapshot" ? { strategy, ...options } : { strategy, sync, ...options };
 }
 
 async function recover(engine: Engine, values: Values, lines: Lines): Promise<void> {

@@ -15,6 +15,7 @@ import {
 } from "../engine/frames.ts";
 import type { Answer, Caller, Sink } from "../engine/types.ts";
 import { validate } from "../engine/validate.ts";
+import { deferred } from "../lib/deferred.ts";
 import { type ErrorCode, type Problem, problem } from "../wire/errors.ts";
 import { type CoreOperationName, type Input, type OperationName, operations } from "../wire/operations.ts";
 
@@ -199,7 +200,7 @@ export class Posts {
     }
     named.requestCount++;
     post.read(frame);
-    const over = Promise.withResolvers<Problem>();
+    const over = deferred<Problem>();
     const end = () => over.resolve(notOpen(from));
     named.ended.addEventListener("abort", end, { once: true });
     try {

@@ -105,7 +105,7 @@ describe("workers - the age of the loop", () => {
     await world.advance(1000);
     const before = ages().length;
     // A handler holds the loop: time passes, and no timer fires.
-    world.time += 15_000;
+    world.monotonicNow += 15_000;
     await world.advance(0);
     const [age, ...more] = ages().slice(before);
     // It looks at itself every quarter of a heartbeat.

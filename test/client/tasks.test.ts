@@ -69,9 +69,9 @@ test("tasks - a time-out is for the whole wait, over a reconnect too", async () 
   daemon.line.break();
   await world.advance(1000);
   expect(daemon.line.ops("task.get").length).toBe(1);
-  const timers = world.timers.size;
+  const timers = world.timerCount;
   await world.advance(58_000);
-  expect(world.timers.size).toBe(timers);
+  expect(world.timerCount).toBe(timers);
   await world.advance(1000);
   expect(await failure).toMatchObject({ code: "timeout" });
 });

@@ -421,7 +421,7 @@ test("worker - stop aborts and gives back what is still running when its time is
   await stopping;
   expect(started[0]!.context.signal.aborted).toBe(true);
   expect(daemon.line.work.map(({ op }) => op)).toEqual(["task.release", "worker.unregister"]);
-  expect(world.timers.size).toBe(0);
+  expect(world.timerCount).toBe(0);
 });
 
 test("worker - stop ends although the daemon is out of reach", async () => {
@@ -431,7 +431,7 @@ test("worker - stop ends although the daemon is out of reach", async () => {
   const stopping = run.stop();
   await world.advance(5000);
   await stopping;
-  expect(world.timers.size).toBe(0);
+  expect(world.timerCount).toBe(0);
 });
 
 test("worker - its signal stops it", async () => {

@@ -3,6 +3,7 @@
  * the other end is a script that keeps what it was sent. It knows no tasks; what it answers, a test decides.
  */
 import type { Connection, Environment, Handlers, Transport } from "../../client/transport.ts";
+import { MovedClock } from "../../src/embedded/clock.ts";
 import { type ErrorCode, problem } from "../../src/wire/errors.ts";
 import type { RequestMessage } from "../../src/wire/frames.ts";
 import { limits } from "../../src/wire/limits.ts";
@@ -13,42 +14,19 @@ import type { Task } from "../../src/wire/tasks.ts";
 /** Lets every promise that can go on go on; takes no time of the world. */
 export const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-type VirtualTimer = { at: number; order: number; callback: () => void };
-
-export class World implements Environment {
-  time = 1000;
+export class World extends MovedClock implements Environment {
   /** What random() gives next; 0.5 once they are used up. */
   draws: number[] = [];
-  readonly timers = new Set<VirtualTimer>();
-  #order = 0;
+
+  constructor() {
+    super({ wall: 0, monotonic: 1000 }, settle);
+  }
 
   now() {
-    return this.time;
+    return this.monotonicNow;
   }
   random() {
     return this.draws.shift() ?? 0.5;
-  }
-  setTimer(ms: number, callback: () => void) {
-    const timer = { at: this.time + ms, order: this.#order++, callback };
-    this.timers.add(timer);
-    return timer;
-  }
-  clearTimer(timer: unknown) {
-    this.timers.delete(timer as VirtualTimer);
-  }
-
-  async advance(ms: number) {
-    const end = this.time + ms;
-    await settle();
-    for (;;) {
-      const [next] = [...this.timers].sort((a, b) => a.at - b.at || a.order - b.order);
-      if (next === undefined || next.at > end) break;
-      this.timers.delete(next);
-      this.time = Math.max(this.time, next.at);
-      next.callback();
-      await settle();
-    }
-    this.time = end;
   }
 }
 

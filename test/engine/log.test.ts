@@ -1,7 +1,8 @@
 /** What the engine owes the log: nothing leaves before its entry is durable, and what is undone was never told. */
 import { describe, expect, test } from "bun:test";
 import { stateText } from "../../src/core/check.ts";
-import { anyone, Disk, EngineWorld, settle, TestSink } from "./world.ts";
+import { KeptDisk } from "../../src/embedded/disk.ts";
+import { anyone, EngineWorld, settle, TestSink } from "./world.ts";
 
 /** A world whose log does nothing by itself from here on. */
 async function held(options = {}) {
@@ -378,7 +379,7 @@ describe("engine - a log beyond use", () => {
 
 describe("engine - revisions", () => {
   test("engine - every start goes on above the ceiling, whatever the log holds", async () => {
-    const disk = new Disk();
+    const disk = new KeptDisk();
     disk.ceiling = 5000;
     const world = await EngineWorld.start({ disk });
     const id = await world.submit();

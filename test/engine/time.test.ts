@@ -1,8 +1,9 @@
 /** The clocks: leases end by the lease clock alone, delays by the wall clock, and the timer wakes for both. */
 import { describe, expect, test } from "bun:test";
-import { type Disk, EngineWorld, FakeClock, settle, TestSink } from "./world.ts";
+import type { KeptDisk } from "../../src/embedded/disk.ts";
+import { EngineWorld, FakeClock, settle, TestSink } from "./world.ts";
 
-async function leased(options: { leaseMs?: number; disk?: Disk; clock?: FakeClock } = {}) {
+async function leased(options: { leaseMs?: number; disk?: KeptDisk; clock?: FakeClock } = {}) {
   const { leaseMs = 5000, ...rest } = options;
   const world = await EngineWorld.start(rest);
   await world.ok("worker.register", { workerId: "w", instanceId: "i1" });

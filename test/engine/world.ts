@@ -5,11 +5,12 @@
  */
 import { expect } from "bun:test";
 import { check } from "../../src/core/check.ts";
-import type { Clock } from "../../src/engine/clock.ts";
+import { MovedClock } from "../../src/embedded/clock.ts";
+import { type KeptDisk, KeptLog } from "../../src/embedded/disk.ts";
 import type { EngineConfig } from "../../src/engine/config.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import type { Answer, Caller, Sink } from "../../src/engine/types.ts";
-import type { Appended, Batch, Log, LogStatus, Recovered, RecoverySink } from "../../src/log/log.ts";
+import type { Appended, Batch, Log, LogStatus } from "../../src/log/log.ts";
 import { MemoryLog } from "../../src/log/memory.ts";
 import { createLines } from "../../src/telemetry/lines.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
@@ -21,59 +22,9 @@ export async function settle(): Promise<void> {
   for (let i = 0; i < 40; i++) await Promise.resolve();
 }
 
-export class FakeClock implements Clock {
-  wallNow = 1_700_000_000_000;
-  monotonicNow = 5000;
-  #timers: { at: number; call: () => void }[] = [];
-
-  wall = () => this.wallNow;
-  monotonic = () => this.monotonicNow;
-
-  after(ms: number, call: () => void): () => void {
-    const timer = { at: this.monotonicNow + ms, call };
-    this.#timers.push(timer);
-    return () => {
-      this.#timers = this.#timers.filter((one) => one !== timer);
-    };
-  }
-
-  get timerCount(): number {
-    return this.#timers.length;
-  }
-
-  /** Time passes, and every timer fires at its moment. */
-  async advance(ms: number): Promise<void> {
-    const end = this.monotonicNow + ms;
-    for (;;) {
-      await settle();
-      const next = this.#timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
-      if (next === undefined) break;
-      this.#move(Math.max(0, next.at - this.monotonicNow));
-      this.#timers = this.#timers.filter((one) => one !== next);
-      next.call();
-    }
-    this.#move(end - this.monotonicNow);
-    await settle();
-  }
-
-  /** The process is stopped for so long: time passes and no timer fires. */
-  stand(ms: number): void {
-    this.#move(ms);
-  }
-
-  #move(ms: number): void {
-    this.monotonicNow += ms;
-    this.wallNow += ms;
-  }
-}
-
-/** What outlives an engine. */
-export class Disk {
-  batches: Batch[] = [];
-  ceiling = 0;
-
-  get last(): number {
-    return this.batches.at(-1)?.last ?? 0;
+export class FakeClock extends MovedClock {
+  constructor() {
+    super({ wall: 1_700_000_000_000, monotonic: 5000 }, settle);
   }
 }
 
@@ -87,7 +38,7 @@ type Pending = {
   fail: (e: Error) => void;
 };
 
-export class FakeLog implements Log {
+export class FakeLog extends KeptLog {
   /** Appends (and reservations) answer by themselves; false: the test does it. */
   auto = true;
   autoReserve = true;
@@ -101,23 +52,7 @@ export class FakeLog implements Log {
   #pending: Pending | null = null;
   #reservations: (() => void)[] = [];
 
-  constructor(readonly disk = new Disk()) {}
-
-  async open(sink: RecoverySink): Promise<Recovered> {
-    for (const { text } of this.disk.batches) sink.lines(text);
-    sink.progress(1, 1);
-    const headers = this.disk.batches.flatMap(({ text }) => text.match(/^@.*$/gm) ?? []);
-    const [, at, clock] = (headers.at(-1) ?? "@0\t0\t0").slice(1).split("\t").map(Number);
-    return {
-      revision: this.disk.last,
-      ceiling: Math.max(this.disk.ceiling, this.disk.last),
-      at: at as number,
-      clock: clock as number,
-      notes: [],
-    };
-  }
-
-  append(batch: Batch, after: number): Promise<Appended> {
+  override append(batch: Batch, after: number): Promise<Appended> {
     expect(this.#pending).toBeNull();
     this.appends.push({ batch, after });
     return new Promise((settle, fail) => {
@@ -140,12 +75,7 @@ export class FakeLog implements Log {
   /** The append on its way succeeds, if it follows what is there. */
   complete(): void {
     const { batch, after, settle } = this.#take();
-    if (after !== this.disk.last) {
-      settle({ kind: "fenced", last: this.disk.last });
-      return;
-    }
-    this.disk.batches.push(batch);
-    settle({ kind: "durable" });
+    settle(this.write(batch, after));
   }
 
   full(): void {
@@ -160,13 +90,10 @@ export class FakeLog implements Log {
     this.#take().fail(error);
   }
 
-  reserve(ceiling: number): Promise<void> {
+  override reserve(ceiling: number): Promise<void> {
     this.reserved.push(ceiling);
     return new Promise((resolve) => {
-      this.#reservations.push(() => {
-        this.disk.ceiling = Math.max(this.disk.ceiling, ceiling);
-        resolve();
-      });
+      this.#reservations.push(() => void super.reserve(ceiling).then(resolve));
       if (this.autoReserve) this.reserveAll();
     });
   }
@@ -175,32 +102,23 @@ export class FakeLog implements Log {
     for (const done of this.#reservations.splice(0)) done();
   }
 
-  async probe(): Promise<boolean> {
+  override async probe(): Promise<boolean> {
     this.probeCount++;
     if (this.probeAnswer instanceof Error) throw this.probeAnswer;
     return this.probeAnswer;
   }
 
-  status(): LogStatus {
-    const { last } = this.disk;
-    return {
-      strategy: "wal",
-      syncedRevision: last,
-      foldedTo: 0,
-      oldestRevision: 0,
-      logBytes: 4096,
-      syncCount: this.disk.batches.length,
-      batchCount: this.disk.batches.length,
-    };
+  override status(): LogStatus {
+    return { ...super.status(), logBytes: 4096 };
   }
 
-  onFailure(listener: (error: Error) => void): void {
+  override onFailure(listener: (error: Error) => void): void {
     this.fail = listener;
   }
 
-  async stop(): Promise<void> {
+  override stop(): Promise<void> {
     this.stopCount++;
-    this.disk.ceiling = this.disk.last;
+    return super.stop();
   }
 }
 
@@ -274,7 +192,7 @@ export const engineConfig: EngineConfig = {
 export const anyone: Caller = { who: "test", session: null, seq: 0, ackedThrough: 0 };
 
 export type WorldOptions = {
-  disk?: Disk;
+  disk?: KeptDisk;
   clock?: FakeClock;
   config?: Partial<EngineConfig>;
   log?: Log;

@@ -1,0 +1,88 @@
+/**
+ * The clients and workers of a coordinator inside a process: the ones of `client/`, with the network of this room in
+ * the place of a socket. It knows whom it made, so that they can be found on the network and end with the coordinator.
+ */
+import { type ClientOptions, CoordinationClient } from "../../client/client.ts";
+import type { Transports } from "../../client/connection.ts";
+import type { Environment } from "../../client/transport.ts";
+import {
+  type Handler,
+  type RunningWorker,
+  type RunOptions,
+  type StopOptions,
+  worker,
+} from "../../client/worker.ts";
+import { Host, type Network } from "./network.ts";
+
+/** Where the coordinator is and by what clock, nobody has to say. */
+type Settled = "url" | "httpUrl" | "token" | "transport" | "environment";
+export type EmbeddedClientOptions = Omit<ClientOptions, Settled>;
+export type EmbeddedWorkerOptions = Omit<RunOptions, Settled>;
+
+const url = "ws://in-process";
+
+export class Clients {
+  readonly #hosts = new Map<CoordinationClient, Host>();
+  readonly #workers = new Set<RunningWorker>();
+
+  constructor(
+    private readonly network: Network,
+    private readonly environment: Environment,
+    private readonly carriers: (of: Required<Transports>) => Transports,
+  ) {}
+
+  client(options: EmbeddedClientOptions = {}): CoordinationClient {
+    const { host, settled } = this.#place();
+    const client = new CoordinationClient({ ...options, ...settled });
+    this.#know(client, host);
+    return client;
+  }
+
+  async worker<P, R>(
+    queue: string | string[],
+    handler: Handler<P, R>,
+    options: EmbeddedWorkerOptions = {},
+  ): Promise<RunningWorker> {
+    const { host, settled } = this.#place();
+    const running = await worker(queue, handler, { ...options, ...settled });
+    this.#know(running.client, host);
+    this.#workers.add(running);
+    running.client.on("closed", () => this.#workers.delete(running));
+    return running;
+  }
+
+  #place() {
+    const host = new Host();
+    const transport = this.carriers(this.network.transports(host));
+    return { host, settled: { url, transport, environment: this.environment } };
+  }
+
+  #know(client: CoordinationClient, host: Host): void {
+    if (client.state === "closed") return;
+    this.#hosts.set(client, host);
+    client.on("closed", () => this.#hosts.delete(client));
+  }
+
+  /** Where a client, a worker, or the worker of this id is. */
+  hostOf(who: CoordinationClient | RunningWorker | string): Host {
+    for (const [client, host] of this.#hosts)
+      if (
+        client === who ||
+        client.workerId === who ||
+        (typeof who === "object" && "client" in who && who.client === client)
+      )
+        return host;
+    throw new Error(
+      `${typeof who === "string" ? `worker ${who}` : "this client"} is none of this coordinator's, or is closed`,
+    );
+  }
+
+  /** Lets workers end what they do. */
+  async stopWorkers(options?: StopOptions): Promise<void> {
+    await Promise.all([...this.#workers].map((running) => running.stop(options)));
+  }
+
+  close(): void {
+    for (const client of [...this.#hosts.keys()]) client.close();
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * A disk in memory, for tests: it outlives the coordinators that write to it, and is full when it is told to be. It
+ * keeps every batch and never folds any, which is more than a test fills and too little for anything else.
+ */
+import type { Appended, Batch, Log, LogStatus, Recovered, RecoverySink } from "../log/log.ts";
+
+export class KeptDisk {
+  readonly batches: Batch[] = [];
+  ceiling = 0;
+  isFull = false;
+
+  get last(): number {
+    return this.batches.at(-1)?.last ?? 0;
+  }
+}
+
+/** The log over such a disk: what is appended is there at once. */
+export class KeptLog implements Log {
+  constructor(readonly disk = new KeptDisk()) {}
+
+  async open(sink: RecoverySink): Promise<Recovered> {
+    const { batches, ceiling, last } = this.disk;
+    for (const { text } of batches) sink.lines(text);
+    sink.progress(1, 1);
+    const header = batches.at(-1)?.text.match(/^@.*$/gm)?.at(-1) ?? "@0\t0\t0";
+    const [, at, clock] = header.slice(1).split("\t").map(Number) as [number, number, number];
+    return { revision: last, ceiling: Math.max(ceiling, last), at, clock, notes: [] };
+  }
+
+  async append(batch: Batch, after: number): Promise<Appended> {
+    return this.write(batch, after);
+  }
+
+  protected write(batch: Batch, after: number): Appended {
+    const { disk } = this;
+    if (disk.isFull) return { kind: "full" };
+    if (after !== disk.last) return { kind: "fenced", last: disk.last };
+    disk.batches.push(batch);
+    return { kind: "durable" };
+  }
+
+  async reserve(ceiling: number): Promise<void> {
+    this.disk.ceiling = Math.max(this.disk.ceiling, ceiling);
+  }
+
+  async probe(): Promise<boolean> {
+    return !this.disk.isFull;
+  }
+
+  status(): LogStatus {
+    const { last, batches } = this.disk;
+    return {
+      strategy: "wal",
+      syncedRevision: last,
+      foldedTo: 0,
+      oldestRevision: 0,
+      logBytes: 0,
+      syncCount: batches.length,
+      batchCount: batches.length,
+    };
+  }
+
+  onFailure(_listener: (error: Error) => void): void {}
+
+  async stop(): Promise<void> {
+    this.disk.ceiling = this.disk.last;
+  }
+}
