@@ -27,7 +27,7 @@ import { News } from "./news.ts";
 import { Outbox } from "./outbox.ts";
 import { Readers } from "./readers.ts";
 import { Seats } from "./seats.ts";
-import type { Answer, Caller, Sink } from "./types.ts";
+import { type Answer, answerOnly, type Caller, type Sink } from "./types.ts";
 import { validate } from "./validate.ts";
 import { type Waiter, Waits } from "./waits.ts";
 import { type Watch, Watches } from "./watch.ts";
@@ -560,13 +560,3 @@ const nothing: Answer = { ok: '{"assignments":[]}' };
 /** Writing a value of great depth holds the loop for seconds, then throws; the core refuses it anyway. */
 const fingerprint = (input: unknown) =>
   withinDepth(input, 2 * limits.depthMax) ? Bun.hash.crc32(JSON.stringify(input) ?? "") : 0;
-
-/** For those who have no sink of their own. */
-const answerOnly = (answer: (answer: Answer) => void): Sink => ({
-  answer: (_seq, given) => answer(given),
-  push() {},
-  change() {},
-  silent() {},
-  flush() {},
-  backlog: () => 0,
-});

@@ -36,3 +36,13 @@ export type Sink = {
   /** What was sent and has not left this process yet, in bytes. Over the budget, `Engine.drained` must follow. */
   backlog(): number;
 };
+
+/** A sink for those who ask and want nothing else told. */
+export const answerOnly = (answer: (answer: Answer) => void): Sink => ({
+  answer: (_seq, given) => answer(given),
+  push() {},
+  change() {},
+  silent() {},
+  flush() {},
+  backlog: () => 0,
+});

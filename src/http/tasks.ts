@@ -2,7 +2,7 @@
 
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import type { Answer } from "../engine/types.ts";
+import { type Answer, answerOnly } from "../engine/types.ts";
 import {
   CancelQuery,
   TaskExtendBody,
@@ -128,22 +128,36 @@ export const tasks = (port: Port) => {
 };
 
 /**
- * A submit answers over HTTP with the task itself, so it is read after. The two are not one moment: the task
- * answered may already be running.
+ * A submit answers over HTTP with the task itself. It is read in the same turn: of the state that the submit made, and
+ * behind the same sync, where a read that waited for the submit's answer would wait for the next one as well.
  */
-async function submit(port: Port, body: unknown, request: Request): Promise<Submission> {
+function submit(port: Port, body: unknown, request: Request): Promise<Submission> {
   const caller = callerOf(request, body);
-  const submitted = await port.call("task.submit", body, caller);
-  if ("error" in submitted) return problemResponse(submitted.error) as unknown as Submission;
-  const rows = JSON.parse(submitted.ok) as Output<"task.submit">;
-  const reader = { ...caller, session: null, seq: 0 };
-  const read = (taskId: string): Promise<Answer> => port.call("task.get", { taskId }, reader);
-  const found = await Promise.all([rows].flat().map((row) => read(row.id)));
-  const refused = found.find((answer) => "error" in answer);
-  if (refused !== undefined) return problemResponse(refused.error) as unknown as Submission;
-  const texts = found.map((answer) => (answer as { ok: string }).ok);
-  const status = [rows].flat().every((row) => row.duplicate) ? 200 : 201;
-  return jsonText<Submission>(Array.isArray(rows) ? `[${texts.join(",")}]` : texts[0]!, status);
+  return new Promise((resolve) => {
+    let rows: TaskSubmitted[] = [];
+    const answers: Answer[] = [];
+    const sink = answerOnly((answer) => {
+      answers.push(answer);
+      if (answers.length === 1 + rows.length) resolve(submission(answers, rows, Array.isArray(body)));
+    });
+    const submitted = port.request("task.submit", body, caller, sink) as Answer;
+    if ("error" in submitted) return;
+    rows = [JSON.parse(submitted.ok) as Output<"task.submit">].flat();
+    const reader = { ...caller, session: null, seq: 0 };
+    for (const { id } of rows) port.request("task.get", { taskId: id }, reader, sink);
+  });
 }
 
+/** The first answer is the submit's, the others are the tasks'. */
+function submission(answers: Answer[], rows: TaskSubmitted[], isArray: boolean): Submission {
+  const texts: string[] = [];
+  for (const answer of answers) {
+    if ("error" in answer) return problemResponse(answer.error) as unknown as Submission;
+    texts.push(answer.ok);
+  }
+  const text = isArray ? `[${texts.slice(1).join(",")}]` : (texts[1] as string);
+  return jsonText<Submission>(text, rows.every((row) => row.duplicate) ? 200 : 201);
+}
+
+type TaskSubmitted = wire.TaskSubmitted;
 type Submission = wire.Task | wire.Task[];

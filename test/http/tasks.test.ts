@@ -1,6 +1,8 @@
 /** The routes of tasks: which operation each carries out, with what, for whom. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import type { Port } from "../../src/http/port.ts";
 import type { Output } from "../../src/wire/operations.ts";
+import { until } from "../support/daemon.ts";
 import { world } from "./world.ts";
 
 const w = world();
@@ -94,6 +96,24 @@ describe("http tasks", () => {
     expect(response.status).toBe(201);
     expect(tasks.map((task) => task.type)).toEqual(["a", "b", "c"]);
     expect(w.calls.filter((call) => call.operation === "task.submit")).toHaveLength(1);
+  });
+
+  test("http tasks - a submit and the reading of its tasks wait for one sync, not for two", async () => {
+    const letOut: (() => void)[] = [];
+    const port: Port = {
+      ...w.port,
+      request: (operation, input, caller, sink) =>
+        w.port.request(operation, input, caller, {
+          ...sink,
+          answer: (seq, answer) => letOut.push(() => sink.answer(seq, answer)),
+        }),
+    };
+    await using slow = world({ port });
+    const answered = slow.send("POST", "/api/tasks", [{ type: "a" }, { type: "b" }]);
+    await until(() => letOut.length === 3);
+    for (const one of letOut) one();
+    const tasks = (await (await answered).json()) as Task[];
+    expect(tasks.map((task) => task.type)).toEqual(["a", "b"]);
   });
 
   test("http tasks - a known idempotency key answers 200 with the earlier task", async () => {

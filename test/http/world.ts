@@ -65,10 +65,10 @@ export function world(options: Options = {}): World {
     return { id, state: "queued", duplicate: false };
   };
 
-  const run = async (call: Call): Promise<unknown> => {
+  const run = (call: Call): unknown => {
     const { operation, input } = call;
     const set = answer[operation];
-    if (set !== undefined) return await set(call);
+    if (set !== undefined) return set(call);
     if (operation === "task.submit") {
       return Array.isArray(input) ? input.map(make) : make(input as Record<string, unknown>);
     }
@@ -81,20 +81,43 @@ export function world(options: Options = {}): World {
     return responseSamples[operationId(operation)]!.ok;
   };
 
+  const asked = <T>(call: Call, carryOut: () => T): T | { error: Problem } => {
+    const { operation, input } = call;
+    calls.push(call);
+    const errors = explain(operations[operation].input, input);
+    return errors.length > 0
+      ? { error: problem("invalid-input", explainInWords(errors), { errors }) }
+      : carryOut();
+  };
+  const refusal = (error: unknown) => {
+    if (error instanceof Refused) return { error: error.problem };
+    throw error;
+  };
+
   const port: Port = options.port ?? {
     // Frames are tried over the real engine.
     ...({ onTurn() {} } as unknown as FramePort),
     async call(operation, input, caller) {
       const call = { operation, input, caller };
-      calls.push(call);
-      const errors = explain(operations[operation].input, input);
-      if (errors.length > 0) return { error: problem("invalid-input", explainInWords(errors), { errors }) };
-      try {
-        return { ok: JSON.stringify(await run(call)) };
-      } catch (error) {
-        if (error instanceof Refused) return { error: error.problem };
-        throw error;
-      }
+      return asked(call, async () => {
+        try {
+          return { ok: JSON.stringify(await run(call)) };
+        } catch (error) {
+          return refusal(error);
+        }
+      });
+    },
+    request(operation, input, caller, sink) {
+      const call = { operation, input, caller };
+      const found = asked(call, () => {
+        try {
+          return { ok: JSON.stringify(run(call)) };
+        } catch (error) {
+          return refusal(error);
+        }
+      });
+      queueMicrotask(() => sink.answer(caller.seq, found));
+      return found;
     },
     health: () => responseSamples.health!.ok as ReturnType<Port["health"]>,
     ready: () => ({ ready: true, reason: "" }),
