@@ -2,7 +2,7 @@
  * The processes of a benchmark: the daemon, the baseline's server, and the loads. Each run has its own, on free ports
  * of loopback, and ends them; its data folder goes with it.
  */
-import { rmSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
 import { cleanUp, type Daemon, spawnDaemon, temporaryFolder } from "../test/support/daemon.ts";
@@ -40,6 +40,10 @@ class Child {
     });
     running.add(this.#process);
     this.say(begin);
+  }
+
+  get pid(): number {
+    return this.#process.pid;
   }
 
   say(message: unknown): void {
@@ -94,14 +98,14 @@ export async function loaded(what: Load): Promise<Outcome> {
   return loading.outcome();
 }
 
-export type Server = { url: string; port: number };
+export type Server = { url: string; port: number; pid: number };
 
 export async function withBaseline<T>(kind: BaselineKind, run: (server: Server) => Promise<T>): Promise<T> {
   const folder = temporaryFolder();
   const child = new Child("baseline.ts", { kind, folder });
   try {
     const port = (await child.next()) as number;
-    return await run({ port, url: `ws://127.0.0.1:${port}` });
+    return await run({ port, url: `ws://127.0.0.1:${port}`, pid: child.pid });
   } finally {
     await child.end();
     rmSync(folder, { recursive: true });
@@ -169,4 +173,17 @@ export async function countingSyncs(daemon: Daemon, work: () => Promise<void>): 
   if (batches === 0 || syncs < batches - 1)
     throw new Error(`${batches} batches were acknowledged with ${syncs} syncs`);
   return syncs;
+}
+
+export const perSecond = ({ count, startedAt, endedAt }: Pick<Outcome, "count" | "startedAt" | "endedAt">) =>
+  (1000 * count) / (endedAt - startedAt);
+
+/** What a process uses, as Linux tells it. */
+export function usageOf(pid: number): { cpuMs: number; residentBytes: number } {
+  const read = (file: string) => readFileSync(`/proc/${pid}/${file}`, "utf8");
+  let cpuNs = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`))
+    cpuNs += Number.parseInt(read(`task/${thread}/schedstat`), 10);
+  const resident = /^VmRSS:\s+(\d+) kB/m.exec(read("status"));
+  return { cpuMs: cpuNs / 1e6, residentBytes: Number(resident?.[1]) * 1024 };
 }

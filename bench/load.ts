@@ -28,6 +28,8 @@ export type Load =
   | { kind: "start"; url: string; samples: number }
   /** The same for a frame that is echoed. */
   | { kind: "echoed"; url: string; samples: number }
+  /** Workers of the client with nothing to do, or bare connections that say something so often; until it is stopped. */
+  | { kind: "idle"; url: string; name: string; workers: number; everyMs: number; echo: boolean }
   /** One submit a request over so many kept connections. */
   | { kind: "requests"; port: number; connections: number; length: Length };
 
@@ -317,6 +319,37 @@ async function echoed({ url, samples }: Extract<Load, { kind: "echoed" }>): Prom
   };
 }
 
+/** So many connect at once. */
+const joiningMax = 50;
+
+async function idle(load: Extract<Load, { kind: "idle" }>): Promise<Run> {
+  const { url, name, workers, everyMs, echo } = load;
+  const bare = async () => {
+    const socket = await open(url, true, "");
+    const beat = () => socket.send('[{"op":"session.ping","seq":1}]');
+    setTimeout(() => setInterval(beat, everyMs), Math.random() * everyMs);
+  };
+  const registered = async (i: number) => {
+    const client = new CoordinationClient({ url, workerId: `${name}-${i}` });
+    const failed = (what: unknown) => {
+      throw new Error(`${name}-${i}: ${Bun.inspect(what)}`);
+    };
+    client.on("disconnected", failed).on("error", failed).on("task_assigned", failed);
+    await client.connect();
+  };
+  for (let i = 0; i < workers; i += joiningMax)
+    await Promise.all(
+      Array.from({ length: Math.min(joiningMax, workers - i) }, (_, j) =>
+        echo ? bare() : registered(i + j),
+      ),
+    );
+  return async (stopped) => {
+    const startedAt = now();
+    await stopped;
+    return { count: workers, startedAt, endedAt: now(), total: workers, times: [] };
+  };
+}
+
 /** HTTP by hand over plain sockets: a client library would cost more than what it measures. */
 async function requests({ port, connections, length }: Extract<Load, { kind: "requests" }>): Promise<Run> {
   const sockets = await Promise.all(
@@ -369,6 +402,8 @@ function prepare(load: Load): Promise<Run> {
       return start(load);
     case "echoed":
       return echoed(load);
+    case "idle":
+      return idle(load);
     case "requests":
       return requests(load);
   }

@@ -78,7 +78,7 @@ async function onCopy<T>(scale: Scale, run: (folder: string) => Promise<T>): Pro
 
 export const recovery: Benchmark = {
   name: "recovery",
-  says: "From the start of `cortexd serve` until it is ready, over a million live tasks and a full history (smoke: 50,000), after kill -9.",
+  says: "The cold start: from the start of `cortexd serve` until it is ready, over a million live tasks and a full history (smoke: 50,000), after kill -9.",
   against: "a bare process that reads every row of the same file.",
   figures: { ready: { unit: "s", better: "less" }, tasks: { unit: "tasks", better: "more" } },
   sides: {

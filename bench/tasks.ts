@@ -5,21 +5,50 @@
  */
 import type { Daemon } from "../test/support/daemon.ts";
 import type { Benchmark, Figures, Scale } from "./benchmark.ts";
-import { countingSyncs, load, loaded, metricsOf, type Server, withBaseline, withDaemon } from "./children.ts";
+import {
+  countingSyncs,
+  load,
+  loaded,
+  metricsOf,
+  perSecond,
+  type Server,
+  usageOf,
+  withBaseline,
+  withDaemon,
+} from "./children.ts";
 import type { Length, Load, Outcome } from "./load.ts";
 
 const rate = { unit: "tasks/s", better: "more" } as const;
+/** Of the server's process, all threads: other work on the machine moves it far less than a rate. */
+const cpu = { unit: "µs a task", better: "less" } as const;
 /** How well commits are shared. */
 const perSync = { unit: "tasks", better: "more" } as const;
-
-const perSecond = ({ count, startedAt, endedAt }: Pick<Outcome, "count" | "startedAt" | "endedAt">) =>
-  (1000 * count) / (endedAt - startedAt);
 
 function expectCount(what: string, found: number, expected: number): void {
   if (found !== expected) throw new Error(`the daemon counts ${found} tasks ${what}, not ${expected}`);
 }
 
 const timed = ({ warmMs, runMs }: Scale): Length => ({ warmMs, runMs });
+
+/**
+ * A smoke run does so much and ends, however slow the machine is: of CPU that is measured from the first operation on,
+ * what the code costs until it is warm must be the same part each time.
+ */
+const lengthOf = (scale: Scale, count: number): Length => (scale.smoke ? { count } : timed(scale));
+const smokeCount = 20_000;
+/** An echo is done before anything can be measured otherwise. */
+const echoedCount = 10 * smokeCount;
+
+/** Runs one load against the server of this process; of `total` operations. */
+async function answering(pid: number, what: Load): Promise<{ total: number; figures: Figures }> {
+  const loading = await load(what);
+  const before = usageOf(pid).cpuMs;
+  loading.start();
+  const outcome = await loading.outcome();
+  const cpuMs = usageOf(pid).cpuMs - before;
+  const { total } = outcome;
+  return { total, figures: { rate: perSecond(outcome), cpu: (1000 * cpuMs) / total } };
+}
 
 /** A benchmark in which one load submits as fast as it is answered. */
 function submitting(
@@ -33,21 +62,22 @@ function submitting(
     name,
     says,
     against,
-    figures: { rate, perSync },
+    figures: { rate, cpu, perSync },
     sides: {
       baseline: (scale) =>
-        withBaseline(baseline.kind, async (server) => ({
-          rate: perSecond(await loaded(baseline.loadOf(server, timed(scale)))),
-        })),
+        withBaseline(baseline.kind, async (server) => {
+          const what = baseline.loadOf(server, lengthOf(scale, echoedCount));
+          return (await answering(server.pid, what)).figures;
+        }),
       cortexd: (scale) =>
         withDaemon(scale, async (daemon) => {
-          let outcome: Outcome | undefined;
+          let found = { total: 0, figures: {} };
           const syncs = await countingSyncs(daemon, async () => {
-            outcome = await loaded(loadOf(daemon, timed(scale)));
+            found = await answering(daemon.pid, loadOf(daemon, lengthOf(scale, smokeCount)));
           });
-          const { total } = outcome as Outcome;
+          const { total, figures } = found;
           expectCount("submitted", (await metricsOf(daemon)).daemon.tasksSubmitted, total);
-          return { rate: perSecond(outcome as Outcome), perSync: total / syncs };
+          return { ...figures, perSync: total / syncs };
         }),
     },
   };
@@ -126,7 +156,9 @@ async function lives(
     ),
   );
   let outcome: Outcome | undefined;
+  let cpuMs = 0;
   const syncs = await countingSyncs(daemon, async () => {
+    const before = usageOf(daemon.pid).cpuMs;
     for (const one of loads) one.start();
     const submitted = how.queuedBefore ? null : await loaded(submit);
     await completed(daemon, count);
@@ -134,24 +166,26 @@ async function lives(
     const outcomes = await Promise.all(loads.map((one) => one.outcome()));
     const startedAt = submitted?.startedAt ?? Math.min(...outcomes.map((one) => one.startedAt));
     outcome = together(outcomes, startedAt);
+    cpuMs = usageOf(daemon.pid).cpuMs - before;
   });
   expectCount("completed, as many as the workers were told", count, (outcome as Outcome).total);
-  return { rate: perSecond(outcome as Outcome), perSync: count / syncs };
+  return { rate: perSecond(outcome as Outcome), cpu: (1000 * cpuMs) / count, perSync: count / syncs };
 }
 
 const drain: Benchmark = {
   name: "drain",
   says: "One worker process is pushed, completes and is acknowledged a queue that is full before it comes (bare frames).",
   against: "frames of 100 completions through a bare WebSocket echo, 10 in flight.",
-  figures: { rate, perSync },
+  figures: { rate, cpu, perSync },
   sides: {
     baseline: (scale) =>
-      withBaseline("echo", async ({ url }) => ({
-        rate: perSecond(await loaded(frames(url, "complete", 100, capacity / 100, timed(scale), true))),
-      })),
+      withBaseline("echo", async ({ url, pid }) => {
+        const length = lengthOf(scale, echoedCount);
+        return (await answering(pid, frames(url, "complete", 100, capacity / 100, length, true))).figures;
+      }),
     cortexd: (scale) =>
       withDaemon(scale, (daemon) =>
-        lives(daemon, scale.smoke ? 10_000 : 300_000, 1, { bare: true, queuedBefore: true }),
+        lives(daemon, scale.smoke ? smokeCount : 300_000, 1, { bare: true, queuedBefore: true }),
       ),
   },
 };
@@ -166,7 +200,7 @@ const drainClient: Benchmark = {
     ...drain.sides,
     cortexd: (scale) =>
       withDaemon(scale, (daemon) =>
-        lives(daemon, scale.smoke ? 10_000 : 300_000, 1, { bare: false, queuedBefore: true }),
+        lives(daemon, scale.smoke ? smokeCount : 300_000, 1, { bare: false, queuedBefore: true }),
       ),
   },
 };
@@ -175,23 +209,28 @@ const pipeline: Benchmark = {
   name: "pipeline",
   says: `A producer and ${fleet} worker processes with the public client, from the first submit to the last acknowledgement.`,
   against: `${fleet + 1} processes sending frames of 100 through one bare WebSocket echo, the producer's share counted.`,
-  figures: { rate, perSync },
+  figures: { rate, cpu, perSync },
   sides: {
     baseline: (scale) =>
-      withBaseline("echo", async ({ url }) => {
+      withBaseline("echo", async ({ url, pid }) => {
+        const length = lengthOf(scale, echoedCount);
         const loads = await Promise.all(
           Array.from({ length: fleet + 1 }, (_, i) =>
-            load(frames(url, i === 0 ? "submit" : "complete", 100, 4, timed(scale), true)),
+            load(frames(url, i === 0 ? "submit" : "complete", 100, 4, length, true)),
           ),
         );
+        const before = usageOf(pid).cpuMs;
         for (const one of loads) one.start();
         const outcomes = await Promise.all(loads.map((one) => one.outcome()));
+        const cpuMs = usageOf(pid).cpuMs - before;
         // A task is two operations: one of the producer's and one of a worker's.
-        return { rate: outcomes.reduce((sum, one) => sum + perSecond(one), 0) / 2 };
+        const count = outcomes.reduce((sum, { total }) => sum + total, 0) / 2;
+        const rate = outcomes.reduce((sum, one) => sum + perSecond(one), 0) / 2;
+        return { rate, cpu: (1000 * cpuMs) / count };
       }),
     cortexd: (scale) =>
       withDaemon(scale, (daemon) =>
-        lives(daemon, scale.smoke ? 10_000 : 200_000, fleet, { bare: false, queuedBefore: false }),
+        lives(daemon, scale.smoke ? smokeCount : 200_000, fleet, { bare: false, queuedBefore: false }),
       ),
   },
 };
