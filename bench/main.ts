@@ -13,9 +13,10 @@ import { idle } from "./idle.ts";
 import { memory } from "./memory.ts";
 import { recovery } from "./recovery.ts";
 import { machine, report } from "./report.ts";
+import { schedules } from "./schedules.ts";
 import { tasks } from "./tasks.ts";
 
-const benchmarks: Benchmark[] = [...tasks, backlog, ...idle, memory, recovery];
+const benchmarks: Benchmark[] = [...tasks, backlog, ...idle, memory, recovery, schedules];
 
 const { values } = parseArgs({
   args: Bun.argv.slice(2),

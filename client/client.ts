@@ -19,6 +19,7 @@ import {
 import { ClientError, CortexError } from "./errors.ts";
 import { Emitter } from "./events.ts";
 import { httpRequests, type TransportChoice } from "./http.ts";
+import { Schedules } from "./schedules.ts";
 import { type Gap, iterate, type WatchEvent, Watches, type WatchFilter } from "./state.ts";
 import { type Caller, Submitted, SubmittedAll, TaskHandle } from "./tasks.ts";
 import { type Environment, machine, type Transport, type TransportName, webSocket } from "./transport.ts";
@@ -63,7 +64,7 @@ export type ClientEvents = {
   reconnecting: { attempt: number; delayMs: number };
   /** The client is of no more use. */
   closed: { error: Error };
-  /** Any change of any task or worker; the watch begins with the first listener and ends with the last. */
+  /** Any change of any task, worker or schedule; the watch begins with the first listener and ends with the last. */
   change: Extract<WatchEvent, { event: "change" }>;
   /** Changes were missed by the listeners of "change". */
   gap: Gap;
@@ -76,6 +77,7 @@ export const defaultUrl = "ws://127.0.0.1:9501";
 export class CoordinationClient extends Emitter<ClientEvents> implements Caller {
   readonly environment: Environment;
   readonly workerId: string | null;
+  readonly schedules: Schedules = new Schedules(this);
   readonly #session: Session;
   readonly #watches: Watches;
   readonly #registration: Registration | null;

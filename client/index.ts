@@ -4,6 +4,13 @@ export type { ErrorCode, FieldError, Problem } from "../src/wire/errors.ts";
 export type { AbortReason, EventMessage } from "../src/wire/frames.ts";
 export { limits } from "../src/wire/limits.ts";
 export type { CoreOperationName, Input, OperationName, Output } from "../src/wire/operations.ts";
+export type {
+  Schedule,
+  SchedulePut,
+  ScheduleShown,
+  ScheduleState,
+  ScheduleTask,
+} from "../src/wire/schedules.ts";
 export type { ChangeView, Counts, Queue, State, Welcome } from "../src/wire/state.ts";
 export type {
   Assignment,
@@ -21,6 +28,7 @@ export { type ClientEvents, type ClientOptions, CoordinationClient, defaultUrl }
 export type { CallOptions, SessionState, Transports } from "./connection.ts";
 export { ClientError, type ClientErrorCode, CortexError, TaskFailed } from "./errors.ts";
 export { httpRequests, type TransportChoice } from "./http.ts";
+export { Schedules } from "./schedules.ts";
 export type { Gap, WatchEvent, WatchFilter } from "./state.ts";
 export { type ResultOptions, Submitted, SubmittedAll, TaskHandle } from "./tasks.ts";
 export {

@@ -8,6 +8,7 @@ import type { App } from "../src/http/app.ts";
 import type { Problem } from "../src/wire/errors.ts";
 import type { MetricsView, ReadyView } from "../src/wire/http.ts";
 import type { Input, Output } from "../src/wire/operations.ts";
+import type { Schedule, ScheduleShown } from "../src/wire/schedules.ts";
 import type { HealthView, Queue, State } from "../src/wire/state.ts";
 import type { LeaseView, Task, TaskStanding, TaskSubmit } from "../src/wire/tasks.ts";
 import type { Worker } from "../src/wire/workers.ts";
@@ -134,6 +135,44 @@ export class RestClient {
     return answer(this.#api.api.workers.heartbeat.post(input, request(options)));
   }
 
+  // -------------------------------------------------------------------------------------------- schedules
+
+  readonly schedules = {
+    put: ({ name, ...schedule }: Input<"schedule.put">, options?: RequestOptions): Promise<Schedule> =>
+      answer(this.#schedule(name).put(schedule, request(options))),
+    get: (
+      name: string,
+      { count, ...options }: RequestOptions & { count?: number } = {},
+    ): Promise<ScheduleShown> =>
+      answer(this.#schedule(name).get({ query: count === undefined ? {} : { count }, ...request(options) })),
+    list: (filter: Input<"schedule.list"> = {}, options?: RequestOptions): Promise<Output<"schedule.list">> =>
+      answer(this.#api.api.schedules.get({ query: filter, ...request(options) })),
+    delete: (
+      name: string,
+      { ifRevision, ...options }: RequestOptions & { ifRevision?: number } = {},
+    ): Promise<Output<"schedule.delete">> =>
+      answer(
+        this.#schedule(name).delete(undefined, {
+          query: ifRevision === undefined ? {} : { ifRevision },
+          ...request(options),
+        }),
+      ),
+    pause: (name: string, options?: RequestOptions): Promise<Schedule> =>
+      answer(this.#schedule(name).pause.post(undefined, request(options))),
+    resume: (name: string, options?: RequestOptions): Promise<Schedule> =>
+      answer(this.#schedule(name).resume.post(undefined, request(options))),
+    run: (name: string, options?: RequestOptions): Promise<Output<"schedule.run">> =>
+      answer(this.#schedule(name).run.post(undefined, request(options))),
+    preview: (
+      input: Input<"schedule.preview">,
+      options?: RequestOptions,
+    ): Promise<Output<"schedule.preview">> =>
+      answer(this.#api.api.schedules.preview.post(input, request(options))),
+  };
+
+  #schedule(name: string) {
+    return this.#api.api.schedules({ name: encodeURIComponent(name) });
+  }
   #task(id: string) {
     return this.#api.api.tasks({ id: encodeURIComponent(id) });
   }

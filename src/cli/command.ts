@@ -14,6 +14,8 @@ export type Option =
   | (Common & { type: "integer" | "number"; default?: number; min?: number; max?: number })
   /** Milliseconds, written with a unit. */
   | (Common & { type: "duration"; default?: number; min?: number; max?: number })
+  /** Ms since 1970, written as a date or as such. */
+  | (Common & { type: "moment"; default?: number; min?: number; max?: number })
   | (Common & { type: "choice"; choices: readonly string[]; default?: string })
   /** KEY=VALUE, given as often as wanted. */
   | (Common & { type: "pairs"; default?: Readonly<Record<string, string>> })
@@ -27,6 +29,7 @@ type Base = {
   integer: number;
   number: number;
   duration: number;
+  moment: number;
   choice: string;
   pairs: Record<string, string>;
   json: unknown;

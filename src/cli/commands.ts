@@ -3,6 +3,7 @@ import { backup, restore } from "./backup.ts";
 import type { Entry } from "./command.ts";
 import { config } from "./config.ts";
 import { queues } from "./queues.ts";
+import { schedules } from "./schedules.ts";
 import { serve } from "./serve.ts";
 import { status } from "./status.ts";
 import { tasks } from "./tasks.ts";
@@ -15,6 +16,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   tasks,
   workers,
   queues,
+  schedules,
   verify: {
     summary: "Read all of the data folder, change nothing, say what is whole. [--json]",
     raw: verify,

@@ -14,6 +14,7 @@ export const rest = (to: Address) => new RestClient(to);
 const missing: ReadonlySet<ErrorCode> = new Set([
   "unknown-task",
   "unknown-worker",
+  "unknown-schedule",
   "unknown-namespace",
   "not-found",
 ]);

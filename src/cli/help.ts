@@ -95,6 +95,7 @@ const units: Record<Exclude<Option["type"], "flag">, string> = {
   integer: "COUNT",
   number: "NUMBER",
   duration: "TIME",
+  moment: "MOMENT",
   choice: "CHOICE",
   pairs: "KEY=VALUE",
   json: "JSON",

@@ -37,9 +37,9 @@ function optionOf(field: string, of: TSchema): Option {
   const help = of.description ?? "";
   switch (of[Kind]) {
     case "Integer":
-      return field.endsWith("Ms")
-        ? { type: "duration", help, min: of.minimum ?? 0, max: of.maximum ?? limits.durationMsMax }
-        : { type: "integer", help, min: of.minimum, max: of.maximum };
+      if (field.endsWith("Ms"))
+        return { type: "duration", help, min: of.minimum ?? 0, max: of.maximum ?? limits.durationMsMax };
+      return { type: isMoment(field) ? "moment" : "integer", help, min: of.minimum, max: of.maximum };
     case "Array":
       return { type: "list", help };
     case "Record":
@@ -55,6 +55,8 @@ function optionOf(field: string, of: TSchema): Option {
   }
   return { type: "json", help };
 }
+
+const isMoment = (field: string) => field.endsWith("At") || field === "from";
 
 /** The input's fields that were given, under their names on the wire. */
 export function inputOf<S extends TSchema>(schema: S, values: Record<string, unknown>): Partial<S["static"]> {

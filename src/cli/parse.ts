@@ -148,6 +148,8 @@ export function allowed(option: Option): string {
       return `a number${range(option, String)}`;
     case "duration":
       return `a time such as 500ms, 30s, 5m, 1h or 2d${range(option, durationText)}`;
+    case "moment":
+      return "a moment such as 2026-12-24T18:00Z, without the Z in the time of this machine";
     case "pairs":
       return "KEY=VALUE";
     case "json":
@@ -176,6 +178,8 @@ function meantBy(option: Option, texts: string[]): unknown {
       return text.trim() === "" ? undefined : between(option, Number(text));
     case "duration":
       return between(option, readDuration(text));
+    case "moment":
+      return between(option, /^[0-9]+$/.test(text) ? Number(text) : Date.parse(text));
     case "list": {
       const items = texts.flatMap((one) => one.split(",")).map((item) => item.trim());
       return items.includes("") ? undefined : items;

@@ -54,7 +54,8 @@ const submit = command({
   },
 });
 
-async function payloadOf(word: string): Promise<unknown> {
+/** A word that is JSON, or says where it is. */
+export async function payloadOf(word: string): Promise<unknown> {
   const source = word === "-" ? "standard input" : word.startsWith("@") ? word.slice(1) : "PAYLOAD";
   let text = word;
   try {
@@ -62,7 +63,7 @@ async function payloadOf(word: string): Promise<unknown> {
     else if (word.startsWith("@")) text = readFileSync(source, "utf8");
   } catch (error) {
     const why = (error as { code?: string }).code ?? String(error);
-    throw new Exit("input-broken", `${source} cannot be read (${why}).`, "Nothing was submitted.");
+    throw new Exit("input-broken", `${source} cannot be read (${why}).`, "Nothing was changed.");
   }
   try {
     return JSON.parse(text);
@@ -70,7 +71,7 @@ async function payloadOf(word: string): Promise<unknown> {
     throw new Exit(
       source === "PAYLOAD" ? "usage" : "input-broken",
       `${source} is not JSON: ${(error as Error).message}.`,
-      `A text is written with its quotes: '"text"'. Nothing was submitted.`,
+      `A text is written with its quotes: '"text"'. Nothing was changed.`,
     );
   }
 }

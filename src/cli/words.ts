@@ -44,12 +44,15 @@ const colours: Record<string, Colour> = {
   busy: "cyan",
   scheduled: "yellow",
   draining: "yellow",
+  active: "green",
+  paused: "yellow",
+  finished: "dim",
   failed: "red",
   dead: "red",
   offline: "red",
   cancelled: "dim",
 };
-/** Of a task's or a worker's state; one of a later daemon has none. */
+/** Of a task's, a worker's or a schedule's state; one of a later daemon has none. */
 export const stateColour = (state: string): Colour | null => colours[state] ?? null;
 
 export const labelsText = (labels: Record<string, string>) =>

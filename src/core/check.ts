@@ -6,6 +6,7 @@
 import { taskStates } from "../wire/tasks.ts";
 import { encodeEntry } from "./codec.ts";
 import type { Coordinator } from "./coordinator.ts";
+import { nextRun } from "./schedules.ts";
 import { isFinal, specOrder, type TaskRecord } from "./tasks.ts";
 
 export function check(core: Coordinator): string[] {
@@ -112,6 +113,40 @@ export function check(core: Coordinator): string[] {
       `worker ${id} stands wrong for assign`,
     );
   }
+  let due = 0;
+  for (const [name, record] of core.schedules.entries()) {
+    const { spec, state, nextAt, dueAt } = record;
+    const slot = core.agenda.slot(name);
+    expect(spec.name === name, `schedule ${name} is kept under another name (${spec.name})`);
+    expect(record.revision <= core.store.revision, `schedule ${name} is newer than the store`);
+    expect(spec.putRevision <= record.revision, `schedule ${name} was put after its last change`);
+    expect(
+      (state === "finished") === (nextAt === 0 && record.waitingAt === 0),
+      `schedule ${name} is ${state}, its next run at ${nextAt}`,
+    );
+    expect(
+      nextAt === 0 || nextRun(spec, nextAt - 1) === nextAt,
+      `schedule ${name}: ${nextAt} is none of its runs`,
+    );
+    expect(
+      dueAt >= nextAt && dueAt <= nextAt + spec.jitterMs,
+      `schedule ${name} is due at ${dueAt} for ${nextAt}`,
+    );
+    expect(
+      record.waitingAt === 0 || record.lastTaskId !== null,
+      `schedule ${name} waits for the end of no task`,
+    );
+    expect(slot !== undefined && slot.record === record, `schedule ${name} has no slot, or an old one`);
+    const at = core.agenda.placeOf(record);
+    expect(
+      slot?.held === true || slot?.at === at,
+      `schedule ${name} is to be looked at at ${slot?.at}, not ${at}`,
+    );
+    if (at < Number.POSITIVE_INFINITY) due += 1;
+  }
+  expect(core.agenda.size === core.schedules.size, `${core.agenda.size} slots of schedules`);
+  expect(core.agenda.dueCount === due, `${core.agenda.dueCount} schedules are to be looked at, not ${due}`);
+
   for (const slot of core.dispatch.slots())
     expect(core.workers.has(slot.id), `slot ${slot.id} has no worker`);
   return wrong;

@@ -11,6 +11,7 @@
 import type { TaskState } from "../wire/tasks.ts";
 import type { AnswerRecord } from "./answers.ts";
 import { defaultBackoff, extrasOf, noCapabilities, noLabels, shared } from "./options.ts";
+import { newSchedule, type ScheduleRecord, type ScheduleSpec } from "./schedules.ts";
 import type { Change, Store, Table } from "./store.ts";
 import { type Lease, newRecord, noOutcome, readyAt, type TaskRecord, type TaskSpec } from "./tasks.ts";
 import type { WorkerRecord } from "./workers.ts";
@@ -43,6 +44,12 @@ function encodeChange(change: Change): string {
     }
     case "workers":
       return after === undefined ? `-worker\t${key}\n` : `+worker\t${key}\t${JSON.stringify(after)}\n`;
+    case "schedules": {
+      if (after === undefined) return `-schedule\t${key}\n-schedule.run\t${key}\n`;
+      const { spec, ...run } = after as ScheduleRecord;
+      const isNew = (before as ScheduleRecord | undefined)?.spec !== spec;
+      return `${isNew ? `+schedule\t${key}\t${encodeSchedule(spec)}\n` : ""}+schedule.run\t${key}\t${JSON.stringify(run)}\n`;
+    }
     case "answers":
       return after === undefined
         ? `-answer\t${key}\n`
@@ -177,6 +184,48 @@ const decodeLease = (spec: TaskSpec, from: LeaseLine): Lease => ({
   startedClock: from.startedClock ?? 0,
 });
 
+function encodeSchedule({ payload, ...head }: ScheduleSpec): string {
+  return `${JSON.stringify(head)}\t${payload}`;
+}
+
+function decodeSchedule(text: string): ScheduleSpec {
+  const tab = text.indexOf("\t");
+  const from = JSON.parse(text.slice(0, tab));
+  return {
+    name: from.name,
+    cron: from.cron,
+    timeZone: from.timeZone,
+    everyMs: from.everyMs,
+    startAt: from.startAt,
+    endAt: from.endAt,
+    anchorAt: from.anchorAt,
+    jitterMs: from.jitterMs,
+    missed: from.missed,
+    missedMax: from.missedMax,
+    overlap: from.overlap,
+    task: from.task,
+    payload: text.slice(tab + 1),
+    createdAt: from.createdAt,
+    putRevision: from.putRevision,
+  };
+}
+
+function decodeScheduleRun(spec: ScheduleSpec, text: string): ScheduleRecord {
+  const from = JSON.parse(text);
+  return {
+    spec,
+    state: from.state,
+    nextAt: from.nextAt,
+    dueAt: from.dueAt,
+    waitingAt: from.waitingAt,
+    lastAt: from.lastAt,
+    lastTaskId: from.lastTaskId,
+    runsCount: from.runsCount,
+    skippedCount: from.skippedCount,
+    revision: from.revision,
+  };
+}
+
 /** Its session and place are the row's name. */
 function encodeAnswer(answer: AnswerRecord): string {
   let text = `{"seq":${answer.seq},"operation":"${answer.operation}","at":${answer.at},"revision":${answer.revision}`;
@@ -223,13 +272,15 @@ function decodeWorker(text: string): WorkerRecord {
 export class Loader {
   readonly #tasks: Table<TaskRecord>;
   readonly #workers: Table<WorkerRecord>;
+  readonly #schedules: Table<ScheduleRecord>;
   readonly #answers: Table<AnswerRecord>;
-  /** Runs in an image that has let go of the task already; the entries after it delete them too. */
+  /** Standings in an image that has let go of what stands so already; the entries after it delete them too. */
   readonly #orphans = new Set<string>();
 
   constructor(store: Store) {
     this.#tasks = store.table("tasks");
     this.#workers = store.table("workers");
+    this.#schedules = store.table("schedules");
     this.#answers = store.table("answers");
   }
 
@@ -238,17 +289,30 @@ export class Loader {
       case "task":
         // The spec never changes; an image that is newer than the entry that made the task may hold its run too.
         if (!this.#tasks.has(key)) this.#tasks.restore(key, newRecord(decodeSpec(key, text)));
-        if (this.#orphans.size > 0) this.#orphans.delete(key);
+        this.#found("task", key);
         return;
       case "task.run": {
         const known = this.#tasks.get(key);
-        if (known === undefined) this.#orphans.add(key);
+        if (known === undefined) this.#orphans.add(`task ${key}`);
         else this.#tasks.restore(key, decodeRun(known.spec, text));
         return;
       }
       case "worker":
         this.#workers.restore(key, decodeWorker(text));
         return;
+      case "schedule": {
+        const spec = decodeSchedule(text);
+        const known = this.#schedules.get(key);
+        this.#schedules.restore(key, known === undefined ? newSchedule(spec) : { ...known, spec });
+        this.#found("schedule", key);
+        return;
+      }
+      case "schedule.run": {
+        const known = this.#schedules.get(key);
+        if (known === undefined) this.#orphans.add(`schedule ${key}`);
+        else this.#schedules.restore(key, decodeScheduleRun(known.spec, text));
+        return;
+      }
       case "answer":
         this.#answers.restore(key, decodeAnswer(key, text));
         return;
@@ -260,10 +324,17 @@ export class Loader {
   delete(part: string, key: string): void {
     if (part === "task" || part === "task.run") {
       this.#tasks.restore(key, undefined);
-      if (this.#orphans.size > 0) this.#orphans.delete(key);
+      this.#found("task", key);
+    } else if (part === "schedule" || part === "schedule.run") {
+      this.#schedules.restore(key, undefined);
+      this.#found("schedule", key);
     } else if (part === "worker") this.#workers.restore(key, undefined);
     else if (part === "answer") this.#answers.restore(key, undefined);
     else throw new Error(`the log deletes a part "${part}" that this version does not know`);
+  }
+
+  #found(what: string, key: string): void {
+    if (this.#orphans.size > 0) this.#orphans.delete(`${what} ${key}`);
   }
 
   /** One whole entry, or several: headers are passed over, changes applied. */
@@ -285,6 +356,6 @@ export class Loader {
 
   /** Everything was given. */
   end(): void {
-    for (const key of this.#orphans) throw new Error(`the log holds how task ${key} stands but not the task`);
+    for (const key of this.#orphans) throw new Error(`the log holds how ${key} stands but not what it is`);
   }
 }

@@ -17,6 +17,8 @@ import { Dispatch, type Slot } from "./dispatch.ts";
 import { Limits, type MemoryBudget } from "./limits.ts";
 import * as queues from "./queues.ts";
 import { type Result, refuse } from "./result.ts";
+import type { ScheduleRecord } from "./schedules.ts";
+import * as schedules from "./schedules.ts";
 import * as state from "./state.ts";
 import type { Store, Table } from "./store.ts";
 import type { TaskRecord, TaskSpec } from "./tasks.ts";
@@ -60,6 +62,7 @@ export type CoreMetrics = Record<
   | "tasksInterrupted"
   | "pushesRevoked"
   | "quarantines"
+  | "scheduleRuns"
   | "operationsRepeated",
   number
 >;
@@ -91,14 +94,18 @@ export type CoreOptions = {
 
 /** Changes made in one transaction of `tick`, so that one tick never holds the loop for long. */
 const changesPerTick = 1000;
+/** Schedules looked at in one tick: where they have patterns of their own, each costs a third of a millisecond. */
+const looksPerTick = 100;
 
 export class Coordinator {
   readonly tasks: Table<TaskRecord>;
   readonly workers: Table<WorkerRecord>;
+  readonly schedules: Table<ScheduleRecord>;
   readonly answers: Answers;
   readonly dispatch: Dispatch;
   readonly queues: queues.Queues;
   readonly limits: Limits;
+  readonly agenda: schedules.Agenda;
   readonly config: CoreConfig;
   readonly namespace: string;
   readonly metrics: CoreMetrics;
@@ -134,6 +141,7 @@ export class Coordinator {
     this.graceUntil = options.graceUntil;
     this.tasks = store.table("tasks");
     this.workers = store.table("workers");
+    this.schedules = store.table("schedules");
     this.dispatch = new Dispatch(
       options.config.ageingMs,
       () => this.clock,
@@ -145,6 +153,7 @@ export class Coordinator {
     );
     this.namespace = options.namespace ?? "default";
     this.limits = new Limits(this, options.memory ?? { bytes: 0 });
+    this.agenda = new schedules.Agenda(this);
     this.workers.index([{ change: (before, after) => this.#workerChanged(before, after) }], (a, b) =>
       a.id < b.id ? -1 : 1,
     );
@@ -152,6 +161,8 @@ export class Coordinator {
       [this.queues, this.limits, { change: (before, after) => this.#taskChanged(before, after) }],
       (a, b) => tasks.specOrder(a.spec, b.spec),
     );
+    // After the tasks, whose ends a run may wait for.
+    this.schedules.index([this.agenda]);
     this.answers = new Answers(store, (session, at) =>
       this.#oldAnswers.push(at + limits.answerAgeMsMax, session),
     );
@@ -250,6 +261,22 @@ export class Coordinator {
         return workers.list(this, input as Input<"worker.list">);
       case "queue.list":
         return queues.list(this, input as Input<"queue.list">);
+      case "schedule.put":
+        return schedules.put(this, input as Input<"schedule.put">);
+      case "schedule.get":
+        return schedules.get(this, input as Input<"schedule.get">);
+      case "schedule.list":
+        return schedules.list(this, input as Input<"schedule.list">);
+      case "schedule.delete":
+        return schedules.remove(this, input as Input<"schedule.delete">);
+      case "schedule.pause":
+        return schedules.pause(this, input as Input<"schedule.pause">);
+      case "schedule.resume":
+        return schedules.resume(this, input as Input<"schedule.resume">);
+      case "schedule.run":
+        return schedules.run(this, input as Input<"schedule.run">);
+      case "schedule.preview":
+        return schedules.preview(this, input as Input<"schedule.preview">);
       case "state.get":
         return state.get(this, input as Input<"state.get">);
       default:
@@ -266,6 +293,7 @@ export class Coordinator {
       if (record?.state !== "scheduled" || record.runAt > this.now) return;
       this.tasks.put(spec.id, { ...record, state: "queued", runAt: 0, revision: this.store.nextRevision });
     });
+    this.#runSchedules();
     this.#due(this.#retire, this.now, "task.retire", (queue) => {
       const before = this.now - this.config.retentionMs;
       if (this.queues.retireOld(this, queue, before, changesPerTick)) this.#retire.push(this.now, queue);
@@ -305,6 +333,18 @@ export class Coordinator {
       });
   }
 
+  /** The rest of many that are due at once comes with the next tick, which is due at once too. */
+  #runSchedules(): void {
+    const { agenda } = this;
+    for (let looks = 0; agenda.nextAt <= this.now && looks < looksPerTick; )
+      this.#transaction("schedule.fire", "cortexd", () => {
+        while (agenda.nextAt <= this.now && looks < looksPerTick && this.store.changeCount < changesPerTick) {
+          looks++;
+          agenda.lookAtFirst();
+        }
+      });
+  }
+
   #due<T>(heap: DeadlineHeap<T>, upTo: number, operation: string, each: (value: T) => void): void {
     while (heap.nextAt <= upTo)
       this.#transaction(operation, "cortexd", () => {
@@ -314,7 +354,7 @@ export class Coordinator {
 
   /** In how many ms `tick` has something to do; Infinity: nothing is planned. */
   nextDueMs(): number {
-    const wall = Math.min(this.#ready.nextAt, this.#retire.nextAt, this.#forget.nextAt);
+    const wall = Math.min(this.#ready.nextAt, this.#retire.nextAt, this.#forget.nextAt, this.agenda.nextAt);
     const { watches, looks } = this.dispatch;
     const clock = Math.min(this.#oldAnswers.nextAt, watches.nextAt, looks.nextAt);
     return Math.max(0, Math.min(wall - this.now, clock - this.clock));
@@ -363,6 +403,7 @@ export class Coordinator {
 
   #taskChanged(before: TaskRecord | undefined, after: TaskRecord | undefined): void {
     this.dispatch.changeTask(before, after);
+    this.agenda.taskChanged(before, after);
     if (after?.state === "scheduled") this.#ready.push(after.runAt, after.spec);
     else if (this.#progress.size > 0 && before?.state === "running" && after?.state !== "running")
       this.#progress.delete(before.spec.id);

@@ -22,7 +22,7 @@ const sizeOfOutcome = ({ result, progress, error }: Outcome): number =>
 export type MemoryBudget = { bytes: number };
 
 export class Limits implements Index<TaskRecord> {
-  /** An estimate of what the tasks of this state take in memory. */
+  /** An estimate of what the tasks and schedules of this state take in memory. */
   bytes = 0;
   /** Tasks that have not ended. */
   unfinished = 0;
@@ -42,25 +42,33 @@ export class Limits implements Index<TaskRecord> {
       grown += sizeOf(after);
       if (!isFinal(after.state)) this.unfinished += 1;
     }
-    this.bytes += grown;
-    this.budget.bytes += grown;
+    this.grow(grown);
+  }
+
+  /** Something else of this state takes so many bytes more. */
+  grow(bytes: number): void {
+    this.bytes += bytes;
+    this.budget.bytes += bytes;
   }
 
   /** Whether `count` more tasks are refused, and how. */
   refuseSubmit(count: number): Refusal | null {
-    const { queuedTasksMax, memoryBytesMax } = this.core.config;
+    const { queuedTasksMax } = this.core.config;
     if (this.unfinished + count > queuedTasksMax)
       return refuse("busy", `${this.unfinished} tasks have not ended; the limit is ${queuedTasksMax}`, {
         retryAfterMs: 1000,
       });
-    if (this.budget.bytes >= memoryBytesMax)
-      return refuse(
-        "busy",
-        `the tasks take about ${this.budget.bytes} bytes of memory; the limit is ${memoryBytesMax}`,
-        {
-          retryAfterMs: 1000,
-        },
-      );
-    return null;
+    return this.refuseMemory();
+  }
+
+  /** Whether anything more that takes memory is refused. */
+  refuseMemory(): Refusal | null {
+    const { memoryBytesMax } = this.core.config;
+    if (this.budget.bytes < memoryBytesMax) return null;
+    return refuse(
+      "busy",
+      `what is kept takes about ${this.budget.bytes} bytes of memory; the limit is ${memoryBytesMax}`,
+      { retryAfterMs: 1000 },
+    );
   }
 }

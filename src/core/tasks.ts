@@ -109,8 +109,9 @@ export const specOrder = (a: TaskSpec, b: TaskSpec): number => a.revision - b.re
 /** A submit that was checked: what will become a record. */
 type Draft = { submit: TaskSubmit; queue: string; capabilities: readonly string[]; payload: string };
 
-function draft(core: Coordinator, submit: TaskSubmit): Draft | Refusal {
-  const payload = textOf(submit.payload, "payload");
+/** `kept`: its payload, where that was made text before. */
+function draft(core: Coordinator, submit: TaskSubmit, kept?: string): Draft | Refusal {
+  const payload = kept === undefined ? textOf(submit.payload, "payload") : { text: kept };
   if ("error" in payload) return payload;
   const queue = submit.queue ?? taskDefaults.queue;
   const required = submit.capabilities;
@@ -178,23 +179,38 @@ export function submit(core: Coordinator, input: Input<"task.submit">): Result {
     if ("error" in checked) return checked;
     drafts.push(checked);
   }
-  const revision = core.store.nextRevision;
   let text = "";
   for (let i = 0; i < count; i++) {
     const from = drafts[i] as Draft;
-    const key = from.submit.idempotencyKey;
-    const earlier = key === undefined ? undefined : core.queues.byKey(from.queue, key);
-    if (i > 0) text += ",";
-    if (earlier !== undefined) {
-      text += submitted(earlier.spec.id, earlier.state, true);
-      continue;
-    }
-    const record = newRecord(specOf(core, from, revision, i));
-    core.metrics.tasksSubmitted++;
-    core.tasks.put(record.spec.id, record);
-    text += submitted(record.spec.id, record.state, false);
+    const earlier = earlierOf(core, from);
+    const { spec, state } = earlier ?? make(core, from, i);
+    text += `${i > 0 ? "," : ""}${submitted(spec.id, state, earlier !== undefined)}`;
   }
   return { ok: many ? `[${text}]` : text };
+}
+
+/** The task that has the draft's key already. */
+function earlierOf(core: Coordinator, { submit, queue }: Draft): TaskRecord | undefined {
+  const key = submit.idempotencyKey;
+  return key === undefined ? undefined : core.queues.byKey(queue, key);
+}
+
+function make(core: Coordinator, from: Draft, number: number): TaskRecord {
+  const record = newRecord(specOf(core, from, core.store.nextRevision, number));
+  core.metrics.tasksSubmitted++;
+  core.tasks.put(record.spec.id, record);
+  return record;
+}
+
+/**
+ * Submits what was checked when it was kept, such as a schedule's task; inside a transaction that may do more, so its
+ * number in the entry is that of its change. The limits on what waits are the caller's to ask.
+ */
+export function submitKept(core: Coordinator, task: TaskSubmit, payload: string): { id: string } | Refusal {
+  const from = draft(core, task, payload);
+  if ("error" in from) return from;
+  const { spec } = earlierOf(core, from) ?? make(core, from, core.store.changeCount);
+  return { id: spec.id };
 }
 
 // --- leases -----------------------------------------------------------------------------------------------

@@ -500,6 +500,7 @@ export class Engine {
       tasksScheduled: counts.scheduled,
       tasksQueued: counts.queued,
       tasksRunning: counts.running,
+      schedules: this.core.schedules.size,
       workersIdle: workers.idle,
       workersBusy: workers.busy,
       workersDraining: workers.draining,

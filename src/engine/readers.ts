@@ -4,6 +4,7 @@
  * still loses them.
  */
 import { Slot } from "../core/dispatch.ts";
+import { type ScheduleRecord, scheduleText } from "../core/schedules.ts";
 import type { View } from "../core/store.ts";
 import { type TaskRecord, taskText } from "../core/tasks.ts";
 import { type WorkerRecord, workerText } from "../core/workers.ts";
@@ -93,6 +94,7 @@ export class Readers {
         running?.set(lease.workerId, (running.get(lease.workerId) ?? 0) + 1);
       return taskText(core, record as TaskRecord);
     }
+    if (table === "schedules") return scheduleText(record as ScheduleRecord);
     if (table !== "workers") return JSON.stringify(record);
     const worker = record as WorkerRecord;
     const slot = core.dispatch.slot(worker.id) ?? new Slot(worker.id, worker, core.clock);

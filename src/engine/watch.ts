@@ -2,6 +2,7 @@
  * Watches: who gets an event for which change. Each watch stands under the most selective thing it names (a
  * task, a worker, a queue, or all), so that a change looks only at the watches it may concern.
  */
+import type { ScheduleRecord } from "../core/schedules.ts";
 import type { Change } from "../core/store.ts";
 import { isFinal, leaseOf, type TaskRecord } from "../core/tasks.ts";
 import type { WorkerRecord } from "../core/workers.ts";
@@ -56,6 +57,13 @@ export class Watches {
         cause,
         each,
       );
+    else if (name === "schedules")
+      this.#schedule(
+        change.before as ScheduleRecord | undefined,
+        change.after as ScheduleRecord | undefined,
+        cause,
+        each,
+      );
   }
 
   #task(
@@ -106,6 +114,23 @@ export class Watches {
     };
     this.#under(`worker ${id}`, see);
     this.#under(everything, see);
+  }
+
+  #schedule(
+    before: ScheduleRecord | undefined,
+    after: ScheduleRecord | undefined,
+    cause: Cause,
+    each: (watch: Watch, text: string) => void,
+  ): void {
+    const { name } = ((after ?? before) as ScheduleRecord).spec;
+    // A watch of a task, a queue or a worker stands under another key.
+    this.#under(everything, (watch) => {
+      if (watch.filter.tables?.includes("schedules") === false) return;
+      each(
+        watch,
+        `"table":"schedules","id":"${name}",${causeText(cause)},"state":${quoted(after?.state)},"before":${quoted(before?.state)}`,
+      );
+    });
   }
 
   #under(key: string, see: (watch: Watch) => void): void {

@@ -14,6 +14,7 @@ import { health } from "./health.ts";
 import type { Port } from "./port.ts";
 import { problemOfError, problemResponse, Refusal, refuse } from "./problems.ts";
 import { queues } from "./queues.ts";
+import { schedules } from "./schedules.ts";
 import { state } from "./state.ts";
 import { swaggerUi } from "./swagger.ts";
 import { tasks } from "./tasks.ts";
@@ -34,6 +35,7 @@ export const routes = (port: Port) =>
     .use(workers(port))
     .use(tasks(port))
     .use(queues(port))
+    .use(schedules(port))
     .use(frames(port));
 
 export const createApp = (port: Port, { guard, version, report }: AppOptions) => {
@@ -60,7 +62,8 @@ export const createApp = (port: Port, { guard, version, report }: AppOptions) =>
       if (errors.length > 0) {
         return problemResponse(problem("invalid-input", explainInWords(errors), { errors }));
       }
-      if (request.method === "POST") return refusedBody(headers, bodyBytesMax(request.url));
+      if (request.method === "POST" || request.method === "PUT")
+        return refusedBody(headers, bodyBytesMax(request.url));
     })
     .onParse(({ request }) => readJson(request))
     .onError(({ code, error, request }) =>
@@ -94,7 +97,7 @@ const preflight = (origin: string) =>
     status: 204,
     headers: {
       "access-control-allow-origin": origin,
-      "access-control-allow-methods": "GET, POST, DELETE",
+      "access-control-allow-methods": "GET, POST, PUT, DELETE",
       "access-control-allow-headers":
         "authorization, content-type, idempotency-key, cortex-namespace, cortex-session, cortex-connection",
       "access-control-max-age": "600",

@@ -26,6 +26,7 @@ const tags = [
   { name: "tasks", description: "Submit, claim, assign, complete, fail, cancel, watch over." },
   { name: "workers", description: "Register, stay alive, drain, leave." },
   { name: "queues", description: "Which there are, and what waits in them." },
+  { name: "schedules", description: "Tasks that the daemon submits by the clock." },
   { name: "state", description: "The whole at one moment." },
   { name: "frames", description: "Many operations in one request, as over the WebSocket." },
   { name: "health", description: "Alive, ready, and how it fares." },
@@ -136,7 +137,7 @@ function mendParameter(written: Json, example: Json): Json {
   if (said !== undefined) mended.description = said;
   mended.schema = mendSchema({ ...schema, examples: written.examples });
   if (where === "path") {
-    mended.schema.example ??= example?.taskId ?? example?.workerId;
+    mended.schema.example ??= example?.taskId ?? example?.workerId ?? example?.name;
     mended.description ??= "The id.";
   }
   return mended;

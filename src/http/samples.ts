@@ -83,6 +83,31 @@ const worker: Output<"worker.get"> = {
 const counts = { scheduled: 0, queued: 1, running: 0, completed: 0, failed: 0, dead: 0, cancelled: 0 };
 const queue = { name: "mail", counts, queuedByPriority: { critical: 0, high: 1, normal: 0, low: 0 } };
 
+const schedule: Output<"schedule.put"> = {
+  name: "nightly-report",
+  cron: "30 2 * * *",
+  timeZone: "Europe/Berlin",
+  everyMs: null,
+  startAt: null,
+  endAt: null,
+  jitterMs: 0,
+  missed: "once",
+  missedMax: 100,
+  overlap: "allow",
+  task: { queue: "reports", type: "report" },
+  state: "active",
+  nextAt: 1_767_231_000_000,
+  waitingAt: null,
+  lastAt: null,
+  lastTaskId: null,
+  runsCount: 0,
+  skippedCount: 0,
+  createdAt: at,
+  putRevision: 1042,
+  revision: 1042,
+};
+const nextRuns = [1_767_231_000_000, 1_767_317_400_000, 1_767_403_800_000];
+
 type Sample = {
   ok: unknown;
   /** What 503 of /ready holds. */
@@ -121,6 +146,14 @@ export const responseSamples: Record<string, Sample> = {
   workerGet: { ok: worker },
   workerList: { ok: { workers: [worker], cursor: null } },
   queueList: { ok: { queues: [queue] } },
+  schedulePut: { ok: schedule },
+  scheduleGet: { ok: { ...schedule, nextRuns } },
+  scheduleList: { ok: { schedules: [schedule], cursor: null } },
+  scheduleDelete: { ok: { name: "nightly-report" } },
+  schedulePause: { ok: { ...schedule, state: "paused" } },
+  scheduleResume: { ok: schedule },
+  scheduleRun: { ok: { name: "nightly-report", taskId: "1043-0" } },
+  schedulePreview: { ok: { nextRuns } },
   stateGet: {
     ok: {
       revision: 1042,

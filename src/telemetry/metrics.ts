@@ -65,6 +65,12 @@ export const metricTable = {
     unit: "",
     help: "Quarantines of workers whose attempts failed.",
   },
+  scheduleRuns: {
+    type: "counter",
+    part: "daemon",
+    unit: "",
+    help: "Runs of schedules that started, those on request included.",
+  },
   operations: {
     type: "counter",
     part: "daemon",
@@ -105,6 +111,7 @@ export const metricTable = {
     help: "Tasks by state.",
     family: tasksIn("running"),
   },
+  schedules: { type: "reading", part: "daemon", unit: "", help: "Schedules, finished ones included." },
   workersIdle: {
     type: "reading",
     part: "daemon",

@@ -70,6 +70,12 @@ export const errorTable = {
     retryable: false,
     hint: "Register the worker first.",
   },
+  "unknown-schedule": {
+    status: 404,
+    title: "There is no schedule of this name",
+    retryable: false,
+    hint: "List the schedules to see which there are.",
+  },
   "unknown-namespace": {
     status: 404,
     title: "There is no such namespace",
@@ -81,6 +87,12 @@ export const errorTable = {
     title: "The task is in a state that does not allow this",
     retryable: false,
     hint: "Read the task and decide from its state.",
+  },
+  "revision-conflict": {
+    status: 409,
+    title: "It was changed since the revision that was named",
+    retryable: false,
+    hint: "Read it again, decide anew, and name the revision that was read.",
   },
   "lease-lost": {
     status: 409,

@@ -5,6 +5,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { type ErrorCode, errorTable } from "./errors.ts";
 import { limits } from "./limits.ts";
+import { ScheduleDelete, ScheduleGet, SchedulePut } from "./schedules.ts";
 import { Closed, Integer, Json, Name, Nullable, pageCursorPattern, Revision, waitPattern } from "./schema.ts";
 import { tableNames } from "./state.ts";
 import { TaskExtend, TaskId, TaskProgress, TaskRelease } from "./tasks.ts";
@@ -27,6 +28,10 @@ export function waitMs(text: string): number {
 export const TaskPath = Closed({ id: TaskId });
 export const WorkerPath = Closed({ id: Name("The worker's id, percent-encoded where it holds a slash.") });
 
+export const SchedulePath = Closed({
+  name: Name("The schedule's name, percent-encoded where it holds a slash."),
+});
+
 export const WaitQuery = Closed({ wait: Type.Optional(Wait) });
 export const CancelQuery = Closed({
   reason: Type.Optional(
@@ -38,6 +43,9 @@ export const CancelQuery = Closed({
 export const TaskExtendBody = Type.Omit(TaskExtend, ["taskId"]);
 export const TaskProgressBody = Type.Omit(TaskProgress, ["taskId"]);
 export const TaskReleaseBody = Type.Omit(TaskRelease, ["taskId"]);
+export const SchedulePutBody = Type.Omit(SchedulePut, ["name"]);
+export const ScheduleGetQuery = Type.Omit(ScheduleGet, ["name"]);
+export const ScheduleDeleteQuery = Type.Omit(ScheduleDelete, ["name"]);
 export const WorkerDrainBody = Type.Optional(Type.Omit(WorkerDrain, ["workerId"]));
 
 export const StateQuery = Closed({

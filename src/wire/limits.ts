@@ -54,6 +54,20 @@ export const limits = {
   answerAgeMsMax: 600_000,
   /** Different requirement sets (kind, capabilities) a queue's tasks may have among them, over all queues. */
   lanesMax: 10_000,
+  /** Schedules, finished ones included. */
+  schedulesMax: 500_000,
+  /** A cron pattern. */
+  cronLengthMax: 256,
+  /** The name of a time zone. */
+  timeZoneLengthMax: 64,
+  /** The shortest time between two runs of a schedule, in ms: what a cron pattern can say too. */
+  everyMsMin: 1000,
+  /** Missed runs of one schedule that may start at once. */
+  missedRunsMax: 100,
+  /** Runs to come that one request may ask for. */
+  nextRunsMax: 100,
+  /** The last moment that may be named: the year 3000, in ms since 1970 (UTC). */
+  momentMax: 32_503_680_000_000,
   /** Registered workers, offline ones that have not been forgotten included. */
   workersMax: 100_000,
 } as const;

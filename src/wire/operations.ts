@@ -9,6 +9,7 @@
  */
 import type { Static, TSchema } from "@sinclair/typebox";
 import type { ErrorCode } from "./errors.ts";
+import * as schedules from "./schedules.ts";
 import * as state from "./state.ts";
 import * as tasks from "./tasks.ts";
 import * as workers from "./workers.ts";
@@ -224,6 +225,83 @@ export const operations = {
     summary: "List queues with their counts.",
     example: {},
   },
+  "schedule.put": {
+    kind: "mutation",
+    scope: "write",
+    input: schedules.SchedulePut,
+    output: schedules.Schedule,
+    errors: ["revision-conflict", "payload-too-large", "payload-too-deep"],
+    summary: "Make a schedule, or replace the one of this name; what it has run so far stays.",
+    example: {
+      name: "nightly-report",
+      cron: "30 2 * * *",
+      timeZone: "Europe/Berlin",
+      task: { queue: "reports", type: "report" },
+    },
+  },
+  "schedule.get": {
+    kind: "read",
+    scope: "read",
+    input: schedules.ScheduleGet,
+    output: schedules.ScheduleShown,
+    errors: ["unknown-schedule"],
+    summary: "Read one schedule and its next runs.",
+    example: { name: "nightly-report", count: 5 },
+  },
+  "schedule.list": {
+    kind: "read",
+    scope: "read",
+    input: schedules.ScheduleList,
+    output: schedules.SchedulePage,
+    errors: [],
+    summary: "List schedules by name.",
+    example: { state: "active", limit: 50 },
+  },
+  "schedule.delete": {
+    kind: "mutation",
+    scope: "write",
+    input: schedules.ScheduleDelete,
+    output: schedules.ScheduleDeleted,
+    errors: ["unknown-schedule", "revision-conflict"],
+    summary: "Delete a schedule; the tasks it submitted stay.",
+    example: { name: "nightly-report" },
+  },
+  "schedule.pause": {
+    kind: "mutation",
+    scope: "write",
+    input: schedules.ScheduleRef,
+    output: schedules.Schedule,
+    errors: ["unknown-schedule"],
+    summary: "Start no runs until it is resumed.",
+    example: { name: "nightly-report" },
+  },
+  "schedule.resume": {
+    kind: "mutation",
+    scope: "write",
+    input: schedules.ScheduleRef,
+    output: schedules.Schedule,
+    errors: ["unknown-schedule"],
+    summary: "Run it again; its policy says what becomes of the runs missed meanwhile.",
+    example: { name: "nightly-report" },
+  },
+  "schedule.run": {
+    kind: "mutation",
+    scope: "write",
+    input: schedules.ScheduleRef,
+    output: schedules.ScheduleRan,
+    errors: ["unknown-schedule", "too-many-requirement-sets"],
+    summary: "Submit its task now, whatever its time, its state and its last run say.",
+    example: { name: "nightly-report" },
+  },
+  "schedule.preview": {
+    kind: "read",
+    scope: "read",
+    input: schedules.SchedulePreview,
+    output: schedules.ScheduleRuns,
+    errors: [],
+    summary: "Show when a schedule would run, without making one.",
+    example: { cron: "30 2 * * *", timeZone: "Europe/Berlin", count: 3 },
+  },
   "state.get": {
     kind: "read",
     scope: "read",
@@ -301,6 +379,8 @@ export const objects: Record<string, TSchema> = {
   Assignment: tasks.Assignment,
   Worker: workers.Worker,
   Queue: state.Queue,
+  Schedule: schedules.Schedule,
+  ScheduleTask: schedules.ScheduleTask,
   State: state.State,
 };
 

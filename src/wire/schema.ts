@@ -11,6 +11,9 @@ export const namePattern = "^(?!(?:__proto__|constructor|prototype)$)[A-Za-z0-9_
 /** How a time is written in a URL: 500ms, 30s, 2m. */
 export const waitPattern = "^[0-9]{1,9}(ms|s|m)$";
 
+/** What a cron pattern is written with; a colon would make it a date. */
+export const cronPattern = "^[0-9A-Za-z@*/,#?+ -]+$";
+
 /** A place in a table's pages: the number of a shard, and the last key that was read there. */
 export const pageCursorPattern = "^([0-9]|[1-5][0-9]|6[0-3])/";
 

@@ -52,7 +52,7 @@ export const State = Closed({
 });
 export type State = Static<typeof State>;
 
-export const tableNames = ["tasks", "workers", "answers"] as const;
+export const tableNames = ["tasks", "workers", "schedules", "answers"] as const;
 
 export const HealthView = Closed({
   status: Type.Union([Type.Literal("ok"), Type.Literal("read-only"), Type.Literal("stopping")]),
@@ -95,13 +95,14 @@ export const Welcome = Closed({
 });
 export type Welcome = Static<typeof Welcome>;
 
+const WatchedTable = Type.Union([Type.Literal("tasks"), Type.Literal("workers"), Type.Literal("schedules")]);
 export const WatchStart = Closed({
   watchId: Name("Chosen by the client; names the watch in its events. One connection may have many."),
   tables: Type.Optional(
-    Type.Array(Type.Union([Type.Literal("tasks"), Type.Literal("workers")]), {
+    Type.Array(WatchedTable, {
       minItems: 1,
       uniqueItems: true,
-      description: "Default: both.",
+      description: "Default: all of them.",
     }),
   ),
   queue: Type.Optional(Name("Only tasks of this queue.")),
@@ -118,7 +119,7 @@ export const WatchStopped = Closed({ watchId: Type.String() });
 
 /** One change, as watchers see it. */
 export const ChangeView = Closed({
-  table: Type.Union([Type.Literal("tasks"), Type.Literal("workers")]),
+  table: WatchedTable,
   id: Type.String(),
   revision: Revision("The entry that made the change."),
   at: Type.Integer(),

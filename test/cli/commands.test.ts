@@ -160,6 +160,49 @@ describe("commands - workers, queues, status", () => {
   });
 });
 
+describe("commands - schedules", () => {
+  test("commands - a schedule is put, shown, listed, paused, run, and deleted", async () => {
+    const words = ["--cron", "30 2 * * *", "--time-zone", "Europe/Berlin", "--overlap", "skip"];
+    const start = ["--start-at", "2030-01-01T00:00Z", "--queue", "reports", "--timeout", "5m"];
+    const put = await json(["schedules", "put", "nightly", "report", '{"a":1}', ...words, ...start]);
+    expect(put).toMatchObject({
+      ...{ name: "nightly", cron: "30 2 * * *", timeZone: "Europe/Berlin", overlap: "skip" },
+      startAt: Date.parse("2030-01-01T00:00:00Z"),
+      nextAt: Date.parse("2030-01-01T01:30:00Z"),
+      task: { type: "report", queue: "reports", payload: { a: 1 }, timeoutMs: 300_000 },
+    });
+    const shown = (await ends("ok", ["schedules", "show", "nightly", "--count", "2"])).output;
+    for (const part of ["30 2 * * * (Europe/Berlin)", "2030-01-01T01:30:00.000Z", "2030-01-02T01:30:00.000Z"])
+      expect(shown).toContain(part);
+    expect(shown).not.toContain("2030-01-03");
+    await ends("ok", ["schedules", "pause", "nightly"]);
+    expect((await json(["schedules", "list", "--state", "paused"])).schedules).toHaveLength(1);
+    expect((await ends("ok", ["schedules", "list"])).output).toMatch(/^nightly +paused +30 2 /m);
+    const { taskId } = await json(["schedules", "run", "nightly"]);
+    expect(await client.task(taskId)).toMatchObject({ queue: "reports", payload: { a: 1 } });
+    expect((await ends("ok", ["schedules", "resume", "nightly"])).output).toContain("is active");
+    await ends("ok", ["schedules", "delete", "nightly"]);
+    await ends("not-found", ["schedules", "show", "nightly"]);
+  });
+
+  test("commands - a preview says when, and what is wrong with a pattern, and makes nothing", async () => {
+    const words = ["schedules", "preview", "--time-zone", "Europe/Berlin", "--from", "2026-03-28T00:00Z"];
+    const { output } = await ends("ok", [...words, "--cron", "30 2 * * *", "--count", "2"]);
+    expect(output).toMatch(/^2026-03-28T01:30:00.000Z .*\n2026-03-29T01:00:00.000Z /);
+    expect((await ends("refused", [...words, "--cron", "61 2 * * *"])).errors).toContain("/cron");
+    expect((await json(["schedules", "list"])).schedules).toEqual([]);
+  });
+
+  test("commands - a schedule of every second runs by itself", async () => {
+    await ends("ok", ["schedules", "put", "tick", "t", "--every", "1s", "--queue", "ticks"]);
+    await work("ticks", "complete");
+    const { runsCount, lastTaskId } = await client.schedules.get("tick");
+    expect(runsCount).toBeGreaterThan(0);
+    expect((await client.task(lastTaskId as string)).idempotencyKey).toMatch(/^schedule\/tick\/[0-9]+$/);
+    await client.schedules.delete("tick");
+  });
+});
+
 describe("commands - which daemon, and what is wrong", () => {
   test("commands - no daemon, no token, a wrong token: each says what to do", async () => {
     const nobody = await ends("unreachable", ["queues", "--url", "http://127.0.0.1:1"]);
@@ -186,6 +229,7 @@ describe("commands - which daemon, and what is wrong", () => {
     ],
     [["tasks", "list", "--state", "done"], ["allowed is scheduled, queued, running"]],
     [["tasks", "list", "--limit", "0"], ["at least 1"]],
+    [["schedules", "preview", "--every", "1h", "--from", "noon"], ["a moment such as"]],
     [
       ["queues", "--url", "ftp://x"],
       ["--url is", "an http address"],

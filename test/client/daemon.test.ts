@@ -297,3 +297,28 @@ test("daemon - a second instance under a live id is refused", async () => {
   await client.connect();
   await expect(open({ workerId: "w-twice" }).connect()).rejects.toMatchObject({ code: "worker-id-in-use" });
 });
+
+test("daemon - a schedule is put, previewed, run and deleted by a program, which sees it live", async () => {
+  const client = open();
+  await client.connect();
+  const { schedules } = client;
+  const events = client.watch({ tables: ["schedules"] });
+  const schedule = { name: "nightly", cron: "@daily", task: { type: "report", queue: "reports" } };
+  const put = await schedules.put(schedule);
+  expect(await schedules.put(schedule)).toEqual(put);
+  expect((await schedules.get("nightly", { count: 3 })).nextRuns).toEqual(
+    (await schedules.preview({ cron: "@daily", count: 3 })).nextRuns,
+  );
+  const { taskId } = await schedules.run("nightly");
+  expect((await client.task(taskId).get()).queue).toBe("reports");
+  expect((await schedules.pause("nightly")).state).toBe("paused");
+  expect((await schedules.list({ state: "paused" })).schedules.map(({ name }) => name)).toEqual(["nightly"]);
+  expect((await schedules.resume("nightly")).state).toBe("active");
+  await schedules.delete("nightly", { ifRevision: put.putRevision });
+  const states: unknown[] = [];
+  for await (const event of events) {
+    if (event.event === "change") states.push(event.state);
+    if (states.length === 5) break;
+  }
+  expect(states).toEqual(["active", "active", "paused", "active", null]);
+});

@@ -92,6 +92,14 @@ test("rest - every operation that has a method arrives with its input", async ()
   await rest.heartbeat({ workerId: "w" });
   await rest.unregister({ workerId: "w" });
   await rest.queues();
+  await rest.schedules.put({ name: "a/b", everyMs: 5000, task: { type: "t" } });
+  await rest.schedules.get("a/b", { count: 2 });
+  await rest.schedules.list({ state: "paused" });
+  await rest.schedules.pause("a/b");
+  await rest.schedules.resume("a/b");
+  await rest.schedules.run("a/b");
+  await rest.schedules.delete("a/b", { ifRevision: 7 });
+  await rest.schedules.preview({ cron: "@daily" });
   await rest.state();
   expect(server.calls.map(({ operation, input }) => [operation, input])).toEqual([
     ["task.cancel", { taskId: "1-0", reason: "twice" }],
@@ -108,6 +116,14 @@ test("rest - every operation that has a method arrives with its input", async ()
     ["worker.heartbeat", { workerId: "w" }],
     ["worker.unregister", { workerId: "w" }],
     ["queue.list", {}],
+    ["schedule.put", { name: "a/b", everyMs: 5000, task: { type: "t" } }],
+    ["schedule.get", { name: "a/b", count: 2 }],
+    ["schedule.list", { state: "paused" }],
+    ["schedule.pause", { name: "a/b" }],
+    ["schedule.resume", { name: "a/b" }],
+    ["schedule.run", { name: "a/b" }],
+    ["schedule.delete", { name: "a/b", ifRevision: 7 }],
+    ["schedule.preview", { cron: "@daily" }],
     ["state.get", {}],
   ]);
   expect((await rest.health()).status).toBe("ok");

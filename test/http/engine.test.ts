@@ -157,6 +157,11 @@ describe("http engine", () => {
     expect((await w.send("POST", "/api/tasks", { queue: "paged", type: "a" }, headers)).status).toBe(201);
     await w.send("POST", "/api/tasks", { queue: "paged", type: "a" }, { "idempotency-key": "a/b?c" });
     await register("rack/5");
+    for (const name of ["nightly", "a/b"])
+      await w.send("PUT", `/api/schedules/${encodeURIComponent(name)}`, {
+        everyMs: 60_000,
+        task: { type: "a" },
+      });
     const lines = (await (await w.fetch("/api/state?format=ndjson")).text()).trimEnd().split("\n").slice(1);
     const streamed = lines.map((line) => JSON.parse(line) as { table: string; record: unknown });
     for (const table of tableNames) {

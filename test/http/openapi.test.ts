@@ -90,6 +90,14 @@ describe("openapi", () => {
         "POST /api/workers/register",
         "POST /api/workers/unregister",
         "POST /api/frames",
+        "GET /api/schedules",
+        "GET /api/schedules/{name}",
+        "PUT /api/schedules/{name}",
+        "DELETE /api/schedules/{name}",
+        "POST /api/schedules/{name}/pause",
+        "POST /api/schedules/{name}/resume",
+        "POST /api/schedules/{name}/run",
+        "POST /api/schedules/preview",
       ].sort(),
     );
   });

@@ -51,7 +51,9 @@ describe("http swagger", () => {
       await page.goto(`${w.url}/swagger`);
       const operation = page.locator("#operations-tasks-taskSubmit");
       await operation.waitFor();
-      expect(await page.locator(".opblock").count()).toBe(25);
+      const document = (await (await w.fetch("/swagger/json")).json()) as { paths: Record<string, object> };
+      const routes = Object.values(document.paths).flatMap((methods) => Object.keys(methods));
+      expect(await page.locator(".opblock").count()).toBe(routes.length);
       await operation.locator(".opblock-summary").click();
       await operation.getByRole("button", { name: "Try it out" }).click();
       await operation.getByRole("button", { name: "Execute" }).click();

@@ -35,6 +35,7 @@ export const noMetrics = () => ({
   tasksInterrupted: 0,
   pushesRevoked: 0,
   quarantines: 0,
+  scheduleRuns: 0,
   operationsRepeated: 0,
 });
 

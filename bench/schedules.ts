@@ -1,0 +1,42 @@
+/** What schedules cost while nothing is due: the daemon's CPU with a hundred thousand of them, against none. */
+import { CoordinationClient } from "../client/index.ts";
+import type { Benchmark } from "./benchmark.ts";
+import { usageOf, withDaemon } from "./children.ts";
+
+/** Percent of one core over the next seconds, once the daemon has folded what was put. */
+async function restingCpu(pid: number, ms: number): Promise<number> {
+  await Bun.sleep(ms);
+  const before = usageOf(pid).cpuMs;
+  const from = performance.now();
+  await Bun.sleep(ms);
+  return (100 * (usageOf(pid).cpuMs - before)) / (performance.now() - from);
+}
+
+export const schedules: Benchmark = {
+  name: "schedules",
+  says: "CPU of the daemon with 100,000 schedules at rest, half of them of sixty patterns (smoke: 5,000).",
+  against: "a daemon without schedules.",
+  figures: { cpu: { unit: "% of a core", better: "less" } },
+  sides: {
+    baseline: (scale) =>
+      withDaemon(scale, async ({ pid }) => ({ cpu: await restingCpu(pid, scale.smoke ? 1000 : 15_000) })),
+    cortexd: (scale) =>
+      withDaemon(scale, async ({ pid, wsUrl }) => {
+        const client = new CoordinationClient({ url: wsUrl });
+        await client.connect();
+        const count = scale.smoke ? 5000 : 100_000;
+        for (let i = 0; i < count; i += 500)
+          await Promise.all(
+            Array.from({ length: 500 }, (_, k) => {
+              const name = `schedule-${i + k}`;
+              const task = { type: "t", payload: { i: i + k } };
+              // An hour of the first of January: not due while this runs, unless it is then.
+              const time = k % 2 === 0 ? { everyMs: 86_400_000 } : { cron: `${k % 60} 3 1 1 *` };
+              return client.schedules.put({ name, ...time, task });
+            }),
+          );
+        client.close();
+        return { cpu: await restingCpu(pid, scale.smoke ? 1000 : 15_000) };
+      }),
+  },
+};
