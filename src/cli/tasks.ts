@@ -168,6 +168,8 @@ const fieldsOf = (task: Task, now: number): (readonly [string, string | null, (C
   ["Finished", moment(task.finishedAt, now)],
   ["Backoff", `${task.backoff.strategy}, from ${span(task.backoff.delayMs)}`],
   ["Silence", `${span(task.leaseMs)} allowed`],
+  ["Expires", moment(task.expiresAt, now)],
+  ["Deadline", moment(task.deadlineAt, now)],
   ["Time-out", task.timeoutMs === null ? null : span(task.timeoutMs)],
   ["Kind", task.kind],
   ["Capabilities", task.capabilities.join(", ") || null],

@@ -6,6 +6,7 @@
 import { taskStates } from "../wire/tasks.ts";
 import { encodeEntry } from "./codec.ts";
 import type { Coordinator } from "./coordinator.ts";
+import { endsAt } from "./expiry.ts";
 import { nextRun } from "./schedules.ts";
 import { isFinal, specOrder, type TaskRecord } from "./tasks.ts";
 
@@ -21,6 +22,7 @@ export function check(core: Coordinator): string[] {
   const running = new Map<string, Set<string>>();
   const leases = new Set<string>();
   let unfinished = 0;
+  let ending = 0;
 
   for (const [id, record] of core.tasks.entries()) {
     const { spec, state, lease } = record;
@@ -33,6 +35,12 @@ export function check(core: Coordinator): string[] {
     expect(record.attempt >= 0 && record.attempt <= attempts, `task ${id} has ${record.attempt} attempts`);
     expect((state === "scheduled") === record.runAt > 0, `task ${id} is ${state} with runAt ${record.runAt}`);
     expect(isFinal(state) === finishedAt > 0, `task ${id} is ${state} with finishedAt ${finishedAt}`);
+    const endAt = endsAt(record);
+    expect(
+      (core.expiry.placeOf(id) ?? Number.POSITIVE_INFINITY) === endAt,
+      `task ${id} ends by the clock at ${endAt}, not ${core.expiry.placeOf(id)}`,
+    );
+    if (endAt < Number.POSITIVE_INFINITY) ending += 1;
     if (state === "queued") push(queued, queue, record);
     if (isFinal(state)) push(finished, queue, record);
     if (state === "running") {
@@ -54,6 +62,8 @@ export function check(core: Coordinator): string[] {
       `${core.queues.counts[state]} ${state}, ${counts[state]} kept`,
     );
   expect(core.limits.unfinished === unfinished, `unfinished ${core.limits.unfinished}, ${unfinished} kept`);
+
+  expect(core.expiry.size === ending, `${core.expiry.size} tasks end by the clock, not ${ending}`);
 
   const inLanes = new Map<string, string[]>();
   for (const lane of core.dispatch.lanes()) {

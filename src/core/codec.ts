@@ -71,7 +71,7 @@ const unnamed = { priority: 2, attempts: 3, backoff: defaultBackoff, leaseMs: 30
 
 function encodeSpec(spec: TaskSpec): string {
   const { options } = spec;
-  const { idempotencyKey } = spec.extras;
+  const { idempotencyKey, deadlineAt } = spec.extras;
   let text = `{"queue":"${options.queue}","type":"${options.type}","createdAt":${spec.createdAt}`;
   if (options.priority !== unnamed.priority) text += `,"priority":${options.priority}`;
   if (options.attempts !== unnamed.attempts) text += `,"attempts":${options.attempts}`;
@@ -82,6 +82,8 @@ function encodeSpec(spec: TaskSpec): string {
   if (options.kind !== null) text += `,"kind":"${options.kind}"`;
   if (options.capabilities.length > 0) text += `,"capabilities":${JSON.stringify(options.capabilities)}`;
   if (options.labels !== noLabels) text += `,"labels":${JSON.stringify(options.labels)}`;
+  if (options.ttlMs !== 0) text += `,"ttlMs":${options.ttlMs}`;
+  if (deadlineAt !== 0) text += `,"deadlineAt":${deadlineAt}`;
   if (options.delayMs !== 0) text += `,"readyAt":${readyAt(spec)}`;
   return `${text}}\t${spec.payload}`;
 }
@@ -102,11 +104,12 @@ function decodeHead(head: string) {
       leaseMs: from.leaseMs ?? unnamed.leaseMs,
       timeoutMs: from.timeoutMs ?? unnamed.timeoutMs,
       delayMs: from.readyAt === undefined ? 0 : from.readyAt - from.createdAt,
+      ttlMs: from.ttlMs ?? 0,
       kind: from.kind ?? null,
       capabilities: from.capabilities ?? noCapabilities,
       labels: from.labels ?? noLabels,
     }),
-    extras: extrasOf(from.idempotencyKey ?? null),
+    extras: extrasOf(from.idempotencyKey ?? null, from.deadlineAt ?? 0),
     createdAt: from.createdAt,
   };
   lastHead = head;

@@ -14,6 +14,7 @@ import type { CoreOperationName, Input } from "../wire/operations.ts";
 import { operations } from "../wire/operations.ts";
 import { Answers } from "./answers.ts";
 import { Dispatch, type Slot } from "./dispatch.ts";
+import { Expiry } from "./expiry.ts";
 import { Limits, type MemoryBudget } from "./limits.ts";
 import * as queues from "./queues.ts";
 import { type Result, refuse } from "./result.ts";
@@ -106,6 +107,7 @@ export class Coordinator {
   readonly queues: queues.Queues;
   readonly limits: Limits;
   readonly agenda: schedules.Agenda;
+  readonly expiry = new Expiry();
   readonly config: CoreConfig;
   readonly namespace: string;
   readonly metrics: CoreMetrics;
@@ -293,6 +295,11 @@ export class Coordinator {
       if (record?.state !== "scheduled" || record.runAt > this.now) return;
       this.tasks.put(spec.id, { ...record, state: "queued", runAt: 0, revision: this.store.nextRevision });
     });
+    while (this.expiry.nextAt <= this.now)
+      this.#transaction("task.expire", "cortexd", () => {
+        while (this.expiry.nextAt <= this.now && this.store.changeCount < changesPerTick)
+          this.expiry.endFirst(this);
+      });
     this.#runSchedules();
     this.#due(this.#retire, this.now, "task.retire", (queue) => {
       const before = this.now - this.config.retentionMs;
@@ -354,7 +361,13 @@ export class Coordinator {
 
   /** In how many ms `tick` has something to do; Infinity: nothing is planned. */
   nextDueMs(): number {
-    const wall = Math.min(this.#ready.nextAt, this.#retire.nextAt, this.#forget.nextAt, this.agenda.nextAt);
+    const wall = Math.min(
+      this.#ready.nextAt,
+      this.#retire.nextAt,
+      this.#forget.nextAt,
+      this.agenda.nextAt,
+      this.expiry.nextAt,
+    );
     const { watches, looks } = this.dispatch;
     const clock = Math.min(this.#oldAnswers.nextAt, watches.nextAt, looks.nextAt);
     return Math.max(0, Math.min(wall - this.now, clock - this.clock));
@@ -404,6 +417,7 @@ export class Coordinator {
   #taskChanged(before: TaskRecord | undefined, after: TaskRecord | undefined): void {
     this.dispatch.changeTask(before, after);
     this.agenda.taskChanged(before, after);
+    this.expiry.taskChanged(before, after);
     if (after?.state === "scheduled") this.#ready.push(after.runAt, after.spec);
     else if (this.#progress.size > 0 && before?.state === "running" && after?.state !== "running")
       this.#progress.delete(before.spec.id);

@@ -18,6 +18,8 @@ export type TaskOptions = {
   readonly timeoutMs: number;
   /** From its submission to when it is first meant to be ready. */
   readonly delayMs: number;
+  /** How long it may wait, once it is first ready, for a worker to begin it. 0: for ever. */
+  readonly ttlMs: number;
   readonly kind: string | null;
   /** Sorted. */
   readonly capabilities: readonly string[];
@@ -27,6 +29,8 @@ export type TaskOptions = {
 /** What few tasks have and hardly two alike. */
 export type TaskExtras = {
   readonly idempotencyKey: string | null;
+  /** By when it must have ended, on the wall clock. 0: never. */
+  readonly deadlineAt: number;
 };
 
 export const noCapabilities: readonly string[] = Object.freeze([]);
@@ -40,11 +44,11 @@ export const taskDefaults = {
 } as const;
 
 /** The extras of a task that has none. */
-export const noExtras: TaskExtras = { idempotencyKey: null };
+export const noExtras: TaskExtras = { idempotencyKey: null, deadlineAt: 0 };
 
 /** Extras as a record; the shared one for none. */
-export const extrasOf = (idempotencyKey: string | null): TaskExtras =>
-  idempotencyKey === null ? noExtras : { idempotencyKey };
+export const extrasOf = (idempotencyKey: string | null, deadlineAt: number): TaskExtras =>
+  idempotencyKey === null && deadlineAt === 0 ? noExtras : { idempotencyKey, deadlineAt };
 
 /** Task types whose options are remembered, and how many different options of each. */
 const typesMax = 4096;
@@ -83,6 +87,7 @@ const isSame = (a: TaskOptions, b: TaskOptions): boolean =>
   a.queue === b.queue &&
   a.priority === b.priority &&
   a.delayMs === b.delayMs &&
+  a.ttlMs === b.ttlMs &&
   a.attempts === b.attempts &&
   a.leaseMs === b.leaseMs &&
   a.timeoutMs === b.timeoutMs &&

@@ -16,6 +16,12 @@ export const refuse = (
   more?: { retryAfterMs?: number; errors?: FieldError[] },
 ): Refusal => ({ error: problem(code, detail, more) });
 
+/** For what no schema can say: a field is wrong; "" points at the whole input. */
+export function invalid(pointer: string, detail: string): Refusal {
+  const about = pointer === "" ? "" : `${pointer}: `;
+  return refuse("invalid-input", `${about}${detail}`, { errors: [{ pointer, detail }] });
+}
+
 /** A JSON value as text, or why it cannot be kept. `what` names it for the caller ("payload"). */
 export function textOf(value: unknown, what: string): { text: string } | Refusal {
   if (value === undefined || value === null) return { text: "null" };

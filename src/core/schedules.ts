@@ -18,7 +18,7 @@ import type { Input } from "../wire/operations.ts";
 import type { SchedulePut, ScheduleState, ScheduleTask } from "../wire/schedules.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { type Pattern, patternOf } from "./cron.ts";
-import { type Refusal, type Result, refuse, textOf } from "./result.ts";
+import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
 import type { Index } from "./store.ts";
 import { isFinal, submitKept, type TaskRecord } from "./tasks.ts";
 
@@ -313,11 +313,6 @@ function look(core: Coordinator, record: ScheduleRecord): boolean {
 // --- what an operator says --------------------------------------------------------------------------------
 
 const unknownSchedule = (name: string) => refuse("unknown-schedule", `there is no schedule ${name}`);
-
-function invalid(pointer: string, detail: string): Refusal {
-  const about = pointer === "" ? "" : `${pointer}: `;
-  return refuse("invalid-input", `${about}${detail}`, { errors: [{ pointer, detail }] });
-}
 
 type TimingInput = Pick<SchedulePut, "cron" | "timeZone" | "everyMs" | "startAt" | "endAt">;
 

@@ -11,6 +11,7 @@
  *                                   ├── interruption ──┘───── too many ──────────► dead
  *                                   └── retry ── failed, dead, cancelled
  *            cancel: scheduled, queued, running ──► cancelled
+ *            by the clock: not begun in its time to live, not ended by its deadline ──► failed (expiry.ts)
  *
  * An interruption (the worker went silent) and a release charge no attempt, and the task stands in its queue
  * where it stood: its place is a function of its spec alone.
@@ -27,6 +28,7 @@ import {
 } from "../wire/tasks.ts";
 import type { Coordinator } from "./coordinator.ts";
 import type { Slot } from "./dispatch.ts";
+import { endsAt, expiresAt } from "./expiry.ts";
 import {
   defaultBackoff,
   extrasOf,
@@ -37,7 +39,7 @@ import {
   type TaskOptions,
   taskDefaults,
 } from "./options.ts";
-import { type Refusal, type Result, refuse, textOf } from "./result.ts";
+import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
 import { offline, unknownWorker } from "./workers.ts";
 
 /** What never changes in a task: written once. */
@@ -109,8 +111,15 @@ export const specOrder = (a: TaskSpec, b: TaskSpec): number => a.revision - b.re
 /** A submit that was checked: what will become a record. */
 type Draft = { submit: TaskSubmit; queue: string; capabilities: readonly string[]; payload: string };
 
-/** `kept`: its payload, where that was made text before. */
-function draft(core: Coordinator, submit: TaskSubmit, kept?: string): Draft | Refusal {
+/**
+ * `pointer` is where the submit stands in the input; `kept` its payload, where that was made text before.
+ */
+function draft(core: Coordinator, submit: TaskSubmit, pointer: string, kept?: string): Draft | Refusal {
+  const { runAt, deadlineAt } = submit;
+  if (runAt !== undefined && submit.delayMs !== undefined)
+    return invalid(`${pointer}/runAt`, "goes without delayMs: one of the two says when");
+  if (deadlineAt !== undefined && deadlineAt <= core.now)
+    return invalid(`${pointer}/deadlineAt`, `is past: it is ${core.now} now`);
   const payload = kept === undefined ? textOf(submit.payload, "payload") : { text: kept };
   if ("error" in payload) return payload;
   const queue = submit.queue ?? taskDefaults.queue;
@@ -139,13 +148,14 @@ function specOf(core: Coordinator, from: Draft, revision: number, number: number
       backoff: submit.backoff ?? defaultBackoff,
       leaseMs: submit.leaseMs ?? taskDefaults.leaseMs,
       timeoutMs: submit.timeoutMs ?? 0,
-      delayMs: submit.delayMs ?? 0,
+      delayMs: submit.delayMs ?? Math.max(0, (submit.runAt ?? 0) - core.now),
+      ttlMs: submit.ttlMs ?? 0,
       kind: submit.kind ?? null,
       capabilities: from.capabilities,
       labels: submit.labels ?? noLabels,
     }),
     payload: from.payload,
-    extras: extrasOf(submit.idempotencyKey ?? null),
+    extras: extrasOf(submit.idempotencyKey ?? null, submit.deadlineAt ?? 0),
     createdAt: core.now,
   };
 }
@@ -175,7 +185,7 @@ export function submit(core: Coordinator, input: Input<"task.submit">): Result {
   if (busy !== null) return busy;
   const drafts: Draft[] = [];
   for (let i = 0; i < count; i++) {
-    const checked = draft(core, many ? (input[i] as TaskSubmit) : input);
+    const checked = many ? draft(core, input[i] as TaskSubmit, `/${i}`) : draft(core, input, "");
     if ("error" in checked) return checked;
     drafts.push(checked);
   }
@@ -207,7 +217,7 @@ function make(core: Coordinator, from: Draft, number: number): TaskRecord {
  * number in the entry is that of its change. The limits on what waits are the caller's to ask.
  */
 export function submitKept(core: Coordinator, task: TaskSubmit, payload: string): { id: string } | Refusal {
-  const from = draft(core, task, payload);
+  const from = draft(core, task, "", payload);
   if ("error" in from) return from;
   const { spec } = earlierOf(core, from) ?? make(core, from, core.store.changeCount);
   return { id: spec.id };
@@ -382,6 +392,20 @@ export function timeOut(core: Coordinator, record: TaskRecord): void {
   failAttempt(core, record, { message, code: "timeout" }, false, undefined);
 }
 
+/** Its time to live or its deadline has passed. It says nothing of a worker. */
+export function expireTask(core: Coordinator, record: TaskRecord): void {
+  if (record.state === "running") core.dispatch.noteAbort(record, core.now);
+  const { deadlineAt } = record.spec.extras;
+  const error =
+    deadlineAt > 0 && deadlineAt <= core.now
+      ? { message: "it had not ended by its deadline", code: "deadline" }
+      : {
+          message: `no worker began it within ${record.spec.options.ttlMs} ms of being ready`,
+          code: "expired",
+        };
+  failAttempt(core, record, error, true, undefined);
+}
+
 /** The delay before attempt `attempt + 1`; `chance` lies in [0, 1) and draws the jittered part. */
 export function backoffMs(backoff: Backoff, attempt: number, chance: number): number {
   const max = backoff.maxMs ?? defaultBackoff.maxMs ?? 0;
@@ -516,6 +540,11 @@ export function retry(core: Coordinator, input: Input<"task.retry">): Result {
       "wrong-state",
       `task ${input.taskId} is ${record.state}; a failed, dead or cancelled task is retried`,
     );
+  if (endsAt({ ...record, state: "queued" }) <= core.now)
+    return refuse(
+      "wrong-state",
+      `the time of task ${input.taskId} is over: its deadline or time to live has passed; submit it anew`,
+    );
   const busy = core.limits.refuseSubmit(1);
   if (busy !== null) return busy;
   const { queue, kind, capabilities } = record.spec.options;
@@ -581,7 +610,7 @@ export function assign(core: Coordinator, input: Input<"task.assign">): Result {
   } else {
     const busy = core.limits.refuseSubmit(1);
     if (busy !== null) return busy;
-    const checked = draft(core, input.task as TaskSubmit);
+    const checked = draft(core, input.task as TaskSubmit, "/task");
     if ("error" in checked) return checked;
     fresh = checked;
   }
@@ -628,6 +657,7 @@ export function taskText(core: Coordinator, record: TaskRecord): string {
     `"attempts":${options.attempts},"interruptions":${record.interruptions},` +
     `"backoff":${options.backoff === defaultBackoff ? defaultBackoffText : JSON.stringify(options.backoff)},` +
     `"leaseMs":${options.leaseMs},"timeoutMs":${options.timeoutMs || null},` +
+    `"expiresAt":${(!isFinal(record.state) && expiresAt(record)) || null},"deadlineAt":${spec.extras.deadlineAt || null},` +
     `"idempotencyKey":${jsonOrNull(spec.extras.idempotencyKey)},"kind":${jsonOrNull(options.kind)},` +
     `"capabilities":${options.capabilities.length === 0 ? "[]" : JSON.stringify(options.capabilities)},` +
     `"labels":${options.labels === noLabels ? "{}" : JSON.stringify(options.labels)},` +
@@ -657,6 +687,7 @@ export function pushText(core: Coordinator, record: TaskRecord): string {
   if (options.backoff !== defaultBackoff) text += `,"backoff":${JSON.stringify(options.backoff)}`;
   if (options.leaseMs !== pushedDefaults.leaseMs) text += `,"leaseMs":${options.leaseMs}`;
   if (options.timeoutMs !== 0) text += `,"timeoutMs":${options.timeoutMs}`;
+  if (spec.extras.deadlineAt !== 0) text += `,"deadlineAt":${spec.extras.deadlineAt}`;
   if (idempotencyKey !== null) text += `,"idempotencyKey":${JSON.stringify(idempotencyKey)}`;
   if (options.kind !== null) text += `,"kind":"${options.kind}"`;
   if (options.capabilities.length > 0) text += `,"capabilities":${JSON.stringify(options.capabilities)}`;

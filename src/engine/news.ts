@@ -164,6 +164,8 @@ function abortReason(operation: string, after: TaskRecord | undefined): AbortRea
   switch (operation) {
     case "task.cancel":
       return "cancelled";
+    case "task.expire":
+      return "timeout";
     case "lease.expire":
       return after?.outcome.error?.code === "timeout" ? "timeout" : "lease-expired";
     case "lease.revoke":

@@ -21,6 +21,8 @@ const queued: Output<"task.get"> = {
   backoff: { strategy: "exponential", delayMs: 1000, maxMs: 3_600_000, jitter: 0.5 },
   leaseMs: 30_000,
   timeoutMs: null,
+  expiresAt: null,
+  deadlineAt: null,
   idempotencyKey: null,
   kind: null,
   capabilities: [],

@@ -4,7 +4,7 @@
  */
 import { type Static, Type } from "@sinclair/typebox";
 import { limits } from "./limits.ts";
-import { Closed, cronPattern, DurationMs, Integer, Moment, Name, Nullable, Revision } from "./schema.ts";
+import { At, Closed, cronPattern, DurationMs, Integer, Moment, Name, Nullable, Revision } from "./schema.ts";
 import { TaskId, TaskSubmit } from "./tasks.ts";
 
 export const scheduleStates = ["active", "paused", "finished"] as const;
@@ -25,9 +25,6 @@ const OverlapPolicy = Type.Union([Type.Literal("allow"), Type.Literal("skip"), T
   description:
     "What a run does while the task of the last one has not ended. allow: starts beside it; skip: does not start; wait: starts when it has ended, one run at most waits. Default allow.",
 });
-
-/** A moment that was chosen by hand. */
-const At = (description: string) => Integer(0, limits.momentMax, description);
 
 const timing = {
   cron: Type.Optional(
@@ -57,8 +54,8 @@ const timing = {
   endAt: Type.Optional(At("No run after this moment (ms since 1970, UTC).")),
 };
 
-/** What a run submits. The key that makes a submit unique is the schedule's own. */
-export const ScheduleTask = Type.Omit(TaskSubmit, ["idempotencyKey"], {
+/** What a run submits. When, and the key that makes a submit unique, are the schedule's to say. */
+export const ScheduleTask = Type.Omit(TaskSubmit, ["idempotencyKey", "runAt", "deadlineAt"], {
   description: "The task each run submits; its idempotencyKey is `schedule/NAME/MOMENT`.",
 });
 export type ScheduleTask = Static<typeof ScheduleTask>;

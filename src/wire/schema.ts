@@ -29,6 +29,9 @@ export const DurationMs = (description: string, minimum = 0) =>
 /** A moment: milliseconds since 1970 (UTC). */
 export const Moment = (description: string) => Type.Integer({ minimum: 0, description });
 
+/** A moment that is chosen by hand. */
+export const At = (description: string) => Integer(0, limits.momentMax, description);
+
 export const Revision = (description: string) => Type.Integer({ minimum: 0, description });
 
 /** Any JSON value; checked for size and depth by hand, never merged into anything. */

@@ -2,6 +2,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { limits } from "./limits.ts";
 import {
+  At,
   Closed,
   DurationMs,
   Integer,
@@ -98,6 +99,20 @@ export const TaskSubmit = Closed({
     ),
   ),
   delayMs: Type.Optional(DurationMs("Start no earlier than this many ms from now. Default 0.")),
+  runAt: Type.Optional(
+    At("Start no earlier than this moment (ms since 1970, UTC); one that is past is now. This or delayMs."),
+  ),
+  ttlMs: Type.Optional(
+    DurationMs(
+      "How long it may wait, once it is ready, for a worker to begin it; then it is failed, with the error code `expired`. In ms. Default: for ever.",
+      1,
+    ),
+  ),
+  deadlineAt: Type.Optional(
+    At(
+      "By when it must have ended (ms since 1970, UTC), whatever it is doing; then it is failed, with the error code `deadline`. Default: none.",
+    ),
+  ),
   idempotencyKey: Type.Optional(
     Type.String({
       minLength: 1,
@@ -152,6 +167,8 @@ export const Task = Closed({
   backoff: Backoff,
   leaseMs: Type.Integer(),
   timeoutMs: Nullable(Type.Integer()),
+  expiresAt: Nullable(Moment("When its time to live ends; null once a worker has begun it.")),
+  deadlineAt: Nullable(Moment("By when it must have ended.")),
   idempotencyKey: Nullable(Type.String()),
   kind: Nullable(Type.String()),
   capabilities: Type.Array(Type.String()),
@@ -260,6 +277,8 @@ export const pushedDefaults = {
   backoff: { strategy: "exponential", delayMs: 1000, maxMs: 3_600_000, jitter: 0.5 },
   leaseMs: 30_000,
   timeoutMs: null,
+  expiresAt: null,
+  deadlineAt: null,
   idempotencyKey: null,
   kind: null,
   capabilities: [] as string[],

@@ -61,6 +61,20 @@ describe("commands - tasks", () => {
       expect(output).toContain(part);
   });
 
+  test("commands - moments are written as dates", async () => {
+    const words = ["--run-at", "2100-01-01T00:00Z", "--ttl", "1h", "--deadline-at", "2100-01-02T00:00Z"];
+    const task = await json(["tasks", "submit", "t", ...words]);
+    expect(task).toMatchObject({
+      state: "scheduled",
+      runAt: Date.parse("2100-01-01T00:00:00Z"),
+      expiresAt: Date.parse("2100-01-01T01:00:00Z"),
+      deadlineAt: Date.parse("2100-01-02T00:00:00Z"),
+    });
+    const { output } = await ends("ok", ["tasks", "show", task.id]);
+    for (const part of ["Expires", "2100-01-01T01:00:00.000Z", "Deadline", "2100-01-02T00:00:00.000Z"])
+      expect(output).toContain(part);
+  });
+
   test("commands - a payload comes from a file, and what is not JSON submits nothing", async () => {
     const file = join(temporaryFolder(), "payload.json");
     writeFileSync(file, '["from", "a file"]');

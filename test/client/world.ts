@@ -235,6 +235,8 @@ export const aTask = (id: string, more: Partial<Task> = {}): Task => ({
   backoff: { strategy: "exponential", delayMs: 1000 },
   leaseMs: 30_000,
   timeoutMs: null,
+  expiresAt: null,
+  deadlineAt: null,
   idempotencyKey: null,
   kind: null,
   capabilities: [],

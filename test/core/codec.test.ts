@@ -19,6 +19,8 @@ const submit: fc.Arbitrary<TaskSubmit> = fc.record(
     leaseMs: fc.integer({ min: 100, max: 90_000 }),
     timeoutMs: fc.integer({ min: 100, max: 90_000 }),
     delayMs: fc.nat(10_000),
+    ttlMs: fc.integer({ min: 1, max: 90_000 }),
+    deadlineAt: fc.integer({ min: 1_000_000_000_001, max: 1_000_000_090_000 }),
     idempotencyKey: fc.string({ minLength: 1, maxLength: 20 }),
     kind: fc.constantFrom("worker", "builder"),
     capabilities: fc.uniqueArray(fc.constantFrom("gpu", "linux", "tpu"), { maxLength: 3 }),

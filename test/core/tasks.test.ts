@@ -399,3 +399,117 @@ test("limits - over the number of unfinished tasks or the memory, submits are re
   world.ok("task.cancel", { taskId: world.ok("task.list", {}).tasks[0]!.id });
   world.refused("task.submit", { type: "t" }, "busy");
 });
+
+// --- by the clock -----------------------------------------------------------------------------------------
+
+test("tasks - runAt is a moment: it starts then and not before, and one that is past is now", () => {
+  const world = new World();
+  world.worker("w");
+  const runAt = world.now + 5000;
+  const id = world.submit({ type: "a", runAt });
+  expect(world.task(id)).toMatchObject({ state: "scheduled", runAt });
+  world.advance(4999);
+  expect(world.task(id).state).toBe("scheduled");
+  world.advance(1);
+  expect(world.task(id)).toMatchObject({ state: "running", runAt: null });
+  expect(world.task(world.submit({ type: "a", runAt: world.now - 1 })).state).toBe("queued");
+});
+
+test("tasks - a time that contradicts itself is refused with the field that does, wherever the task stands", () => {
+  const world = new World();
+  const both = { type: "a", delayMs: 5, runAt: world.now + 5 };
+  const past = { type: "a", deadlineAt: world.now };
+  const pointers = (input: Parameters<typeof world.submit>[0]) =>
+    world.refused("task.submit", input, "invalid-input").errors?.map(({ pointer }) => pointer);
+  expect(pointers(both)).toEqual(["/runAt"]);
+  expect(pointers(past)).toEqual(["/deadlineAt"]);
+  expect(pointers([{ type: "a" }, both])).toEqual(["/1/runAt"]);
+  const assigned = world.refused("task.assign", { task: past }, "invalid-input");
+  expect(assigned.errors?.[0]?.pointer).toBe("/task/deadlineAt");
+  expect(world.core.tasks.size).toBe(0);
+});
+
+test("tasks - one that nobody began in its time to live is failed, counted from when it was ready", () => {
+  const world = new World();
+  const id = world.submit({ type: "a", ttlMs: 5000 });
+  const later = world.submit({ type: "a", delayMs: 60_000, ttlMs: 5000 });
+  expect(world.task(id).expiresAt).toBe(world.now + 5000);
+  expect(world.task(later).expiresAt).toBe(world.now + 65_000);
+  world.advance(4999);
+  expect(world.task(id).state).toBe("queued");
+  expect(world.core.nextDueMs()).toBe(1);
+  world.advance(1);
+  expect(world.task(id)).toMatchObject({
+    state: "failed",
+    error: { code: "expired" },
+    expiresAt: null,
+    finishedAt: world.now,
+  });
+  expect(world.core.operation).toBe("task.expire");
+  world.advance(59_999);
+  expect(world.task(later).state).toBe("queued");
+  world.advance(1);
+  expect(world.task(later).error?.code).toBe("expired");
+  expect(world.core.metrics.tasksFailed).toBe(2);
+});
+
+test("tasks - once a worker has begun it, its time to live is over for good", () => {
+  const world = new World();
+  world.worker("w");
+  const id = world.submit({ type: "a", ttlMs: 5000 });
+  world.settle();
+  expect(world.task(id)).toMatchObject({ state: "running", expiresAt: null });
+  world.ok("task.release", world.held(id));
+  world.ok("worker.unregister", { workerId: "w" });
+  world.advance(3_600_000);
+  expect(world.task(id).state).toBe("queued");
+});
+
+test("tasks - one that has not ended by its deadline is failed, whatever it is doing, and its worker is told", () => {
+  const world = new World();
+  world.worker("w", { queues: ["run"] });
+  const deadlineAt = world.now + 5000;
+  const running = world.submit({ type: "a", queue: "run", deadlineAt });
+  const queued = world.submit({ type: "a", queue: "none", deadlineAt });
+  const scheduled = world.submit({ type: "a", delayMs: 60_000, deadlineAt });
+  const done = world.submit({ type: "a", queue: "none", deadlineAt });
+  world.ok("task.cancel", { taskId: done });
+  world.settle();
+  const held = world.held(running);
+  world.advance(5000);
+  for (const id of [running, queued, scheduled])
+    expect(world.task(id)).toMatchObject({ state: "failed", error: { code: "deadline" }, deadlineAt });
+  expect(world.task(done).state).toBe("cancelled");
+  world.refused("task.complete", held, "lease-lost");
+  expect(world.ok("worker.heartbeat", { workerId: "w" }).cancels).toEqual([
+    { taskId: running, token: held.token },
+  ]);
+  // It is not the worker's fault.
+  expect(world.ok("worker.get", { workerId: "w" })).toMatchObject({ health: "healthy", running: 0 });
+});
+
+test("tasks - what expired may be retried by hand and then waits; what is past its deadline may not", () => {
+  const world = new World();
+  const expired = world.submit({ type: "a", ttlMs: 1000 });
+  const late = world.submit({ type: "a", deadlineAt: world.now + 1000 });
+  const cancelled = world.submit({ type: "a", ttlMs: 1000 });
+  world.ok("task.cancel", { taskId: cancelled });
+  world.advance(1000);
+  world.ok("task.retry", { taskId: expired });
+  world.advance(60_000);
+  expect(world.task(expired).state).toBe("queued");
+  for (const taskId of [late, cancelled])
+    expect(world.refused("task.retry", { taskId }, "wrong-state").detail).toContain("submit it anew");
+});
+
+test("tasks - an undone end by the clock is due again", () => {
+  const world = new World();
+  const id = world.submit({ type: "a", ttlMs: 1000, deadlineAt: world.now + 9000 });
+  const count = world.transactions.length;
+  world.advance(1000);
+  for (const one of world.transactions.slice(count).reverse()) world.store.undo(one);
+  world.sound();
+  expect(world.core.nextDueMs()).toBe(0);
+  world.settle();
+  expect(world.task(id).error?.code).toBe("expired");
+});

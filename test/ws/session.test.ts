@@ -604,6 +604,7 @@ describe("session - workers", () => {
   test("session - what ended its attempts is told to a worker, with the reason", async () => {
     const { worker, world } = await opened();
     const line = await worker("w", { capacity: 3 });
+    const late = await world.submit({ deadlineAt: world.clock.wallNow + 500 });
     const cancelled = await world.submit({ timeoutMs: 60_000 });
     const timesOut = await world.submit({ timeoutMs: 1000 });
     await world.ok("task.cancel", { taskId: cancelled, reason: "ordered twice" });
@@ -611,6 +612,7 @@ describe("session - workers", () => {
     await world.advance(2000);
     expect(line.events("task.aborted")).toMatchObject([
       { taskId: cancelled, workerId: "w", reason: "cancelled", detail: "ordered twice" },
+      { taskId: late, workerId: "w", reason: "timeout", detail: "it had not ended by its deadline" },
       { taskId: timesOut, workerId: "w", reason: "timeout" },
     ]);
   });
