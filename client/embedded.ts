@@ -3,10 +3,11 @@
  * and stands here under the name of the package.
  */
 
-export type { EmbeddedClientOptions, EmbeddedWorkerOptions } from "../src/embedded/clients.ts";
 export {
   type CoordinatorOptions,
   createCoordinator,
+  type EmbeddedClientOptions,
   type EmbeddedCoordinator,
+  type EmbeddedWorkerOptions,
   type Tuning,
 } from "../src/embedded/coordinator.ts";

@@ -27,7 +27,7 @@ export type { Worker } from "../src/wire/workers.ts";
 export { type ClientEvents, type ClientOptions, CoordinationClient, defaultUrl } from "./client.ts";
 export type { CallOptions, SessionState, Transports } from "./connection.ts";
 export { ClientError, type ClientErrorCode, CortexError, TaskFailed } from "./errors.ts";
-export { httpRequests, type TransportChoice } from "./http.ts";
+export { type Fetch, httpRequests, requestsOver, type TransportChoice } from "./http.ts";
 export { Schedules } from "./schedules.ts";
 export type { Gap, WatchEvent, WatchFilter } from "./state.ts";
 export { type ResultOptions, Submitted, SubmittedAll, TaskHandle } from "./tasks.ts";
@@ -40,7 +40,9 @@ export {
   type Timer,
   type Transport,
   type TransportName,
+  type WebSocketLike,
   webSocket,
+  webSocketBy,
 } from "./transport.ts";
 export {
   type Context,

@@ -2,7 +2,6 @@
  * `@cortexd/client/testing`: the coordinator in your tests, with a clock that you move and faults that you ask for. It
  * is a room of the server, and stands here under the name of the package.
  */
-export type { EmbeddedClientOptions, EmbeddedWorkerOptions } from "../src/embedded/clients.ts";
 export {
   createCoordinator,
   type Duration,

@@ -64,9 +64,21 @@ export const machine: Environment = {
   clearTimer: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
 };
 
-export const webSocket: Transport = {
+/** As much of a WebSocket as is needed; that of the package `ws` has it too. */
+export type WebSocketLike = {
+  onopen: ((event: never) => void) | null;
+  onmessage: ((event: never) => void) | null;
+  onerror: ((event: never) => void) | null;
+  onclose: ((event: never) => void) | null;
+  send(text: string): void;
+  close(code?: number, reason?: string): void;
+  readonly bufferedAmount: number;
+};
+
+/** For who has no WebSocket of its own, such as Node 20: one that is handed in. */
+export const webSocketBy = (open: (url: string) => WebSocketLike): Transport => ({
   connect(url, handlers) {
-    const socket = new WebSocket(url);
+    const socket = open(url);
     let ended = false;
     const end = (code: number, reason: string) => {
       if (ended) return;
@@ -74,13 +86,13 @@ export const webSocket: Transport = {
       handlers.close(code, reason);
     };
     socket.onopen = () => handlers.open();
-    socket.onmessage = (event) => {
+    socket.onmessage = (event: { data: unknown }) => {
       if (typeof event.data === "string") handlers.message(event.data);
       else socket.close(1003, "text frames only");
     };
     // An error is always followed by a close, which is where it is told.
     socket.onerror = () => {};
-    socket.onclose = (event) => end(event.code, event.reason);
+    socket.onclose = (event: { code: number; reason: string }) => end(event.code, event.reason);
     return {
       send: (text) => socket.send(text),
       close: () => socket.close(),
@@ -89,4 +101,6 @@ export const webSocket: Transport = {
       },
     };
   },
-};
+});
+
+export const webSocket = webSocketBy((url) => new WebSocket(url));

@@ -2,22 +2,17 @@
  * The clients and workers of a coordinator inside a process: the ones of `client/`, with the network of this room in
  * the place of a socket. It knows whom it made, so that they can be found on the network and end with the coordinator.
  */
-import { type ClientOptions, CoordinationClient } from "../../client/client.ts";
-import type { Transports } from "../../client/connection.ts";
-import type { Environment } from "../../client/transport.ts";
 import {
+  CoordinationClient,
+  type Environment,
   type Handler,
   type RunningWorker,
-  type RunOptions,
   type StopOptions,
+  type Transports,
   worker,
-} from "../../client/worker.ts";
+} from "../../client/index.ts";
+import type { EmbeddedClientOptions, EmbeddedWorkerOptions } from "./coordinator.ts";
 import { Host, type Network } from "./network.ts";
-
-/** Where the coordinator is and by what clock, nobody has to say. */
-type Settled = "url" | "httpUrl" | "token" | "transport" | "environment";
-export type EmbeddedClientOptions = Omit<ClientOptions, Settled>;
-export type EmbeddedWorkerOptions = Omit<RunOptions, Settled>;
 
 const url = "ws://in-process";
 

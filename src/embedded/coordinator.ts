@@ -3,24 +3,29 @@
  * its state in memory, or in a data folder as `cortexd serve` does. It reads no environment and no file: what it is
  * told are the options of `serve` that are about data, tasks and limits, by their names in the configuration file.
  */
-import type { CoordinationClient } from "../../client/client.ts";
-import { machine } from "../../client/transport.ts";
-import type { Handler, RunningWorker, StopOptions } from "../../client/worker.ts";
-import pkg from "../../package.json" with { type: "json" };
 import {
-  engineConfig,
-  loadConfig,
-  logOptions,
-  type OptionName,
-  optionTable,
-  type Values,
-} from "../config.ts";
+  type ClientOptions,
+  type CoordinationClient,
+  type Handler,
+  machine,
+  type RunningWorker,
+  type RunOptions,
+  type StopOptions,
+} from "../../client/index.ts";
+import pkg from "../../package.json" with { type: "json" };
+import { engineConfig, logOptions } from "../config.ts";
 import { systemClock } from "../engine/clock.ts";
 import { deferred } from "../lib/deferred.ts";
 import { openLog } from "../log/open.ts";
-import { Clients, type EmbeddedClientOptions, type EmbeddedWorkerOptions } from "./clients.ts";
+import { Clients } from "./clients.ts";
 import { Life } from "./life.ts";
 import { Network } from "./network.ts";
+import { valuesOf } from "./values.ts";
+
+/** Where the coordinator is and by what clock, nobody has to say. */
+type Settled = "url" | "httpUrl" | "token" | "transport" | "environment";
+export type EmbeddedClientOptions = Omit<ClientOptions, Settled>;
+export type EmbeddedWorkerOptions = Omit<RunOptions, Settled>;
 
 /** Times as in the configuration file: a number of ms, or a text such as "30s". */
 export type Tuning = {
@@ -93,29 +98,4 @@ export async function createCoordinator(options: CoordinatorOptions = {}): Promi
     done: end.promise,
     stop: (stopOptions) => (stopping ??= stop(stopOptions)),
   };
-}
-
-/** Options that are about ports, tokens and log lines mean nothing here. */
-const groups = ["data", "tasks and workers", "limits"];
-/** What the state may use where nothing is said: whoever embeds it has other things in memory too. */
-const memoryBytes = 2 * 1024 ** 3;
-
-/** The values of all options; throws with everything that is wrong with those given. */
-export function valuesOf(options: { [name: string]: unknown }): Values {
-  const strangers = Object.keys(options).filter((name) => {
-    const row = Object.hasOwn(optionTable, name) ? optionTable[name as OptionName] : null;
-    return row === null || !groups.includes(row.group);
-  });
-  const result = loadConfig({
-    argv: ["--config", "the options of createCoordinator"],
-    environment: {},
-    readFile: () => JSON.stringify(options),
-    machine: { memoryBytes },
-  });
-  const problems = [
-    ...strangers.map((name) => `${JSON.stringify(name)} is no option of createCoordinator`),
-    ...("problems" in result ? result.problems : []),
-  ];
-  if ("config" in result && problems.length === 0) return result.config.values;
-  throw new Error(problems.join("\n"));
 }

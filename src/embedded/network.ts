@@ -3,9 +3,14 @@
  * socket between them, and no port. What is said arrives in order and never at once. It can be made as bad as real
  * ones are (late, cut, without WebSockets, losing an answer), and is good until somebody asks for that.
  */
-import type { Transports } from "../../client/connection.ts";
-import { type Fetch, requestsOver } from "../../client/http.ts";
-import type { Connection, Handlers, Timer } from "../../client/transport.ts";
+import {
+  type Connection,
+  type Fetch,
+  type Handlers,
+  requestsOver,
+  type Timer,
+  type Transports,
+} from "../../client/index.ts";
 import type { RequestMessage } from "../wire/frames.ts";
 import type { OperationName } from "../wire/operations.ts";
 import type { Listener, ServerEnd } from "./life.ts";

@@ -3,10 +3,7 @@
  * moves it, a disk in memory that outlives a kill, and a network that is as bad as the test asks for. Nothing in it
  * waits for real time but `waitFor`, which waits for handlers of the test's own.
  */
-import type { CoordinationClient } from "../../client/client.ts";
-import type { TaskHandle } from "../../client/tasks.ts";
-import { machine } from "../../client/transport.ts";
-import type { RunningWorker } from "../../client/worker.ts";
+import { type CoordinationClient, machine, type RunningWorker, type TaskHandle } from "../../client/index.ts";
 import pkg from "../../package.json" with { type: "json" };
 import { engineConfig, readDuration } from "../config.ts";
 import { systemClock } from "../engine/clock.ts";
@@ -16,10 +13,11 @@ import type { OperationName } from "../wire/operations.ts";
 import type { Task, TaskState, TaskSubmitted } from "../wire/tasks.ts";
 import { Clients } from "./clients.ts";
 import { MovedClock } from "./clock.ts";
-import { type EmbeddedCoordinator, type Tuning, valuesOf } from "./coordinator.ts";
+import type { EmbeddedCoordinator, Tuning } from "./coordinator.ts";
 import { KeptDisk, KeptLog } from "./disk.ts";
 import { Life } from "./life.ts";
 import { Network } from "./network.ts";
+import { valuesOf } from "./values.ts";
 
 export type TestCoordinatorOptions = Tuning & {
   /** When it begins, in epoch ms. Default: now. */

@@ -229,10 +229,14 @@ export class ThreadLog implements Log {
   }
 }
 
-/** In the executable all modules lie in one file at its root, and the worker, an entry point of its own, in log/. */
+/**
+ * In the executable all modules lie in one file at its root, and the worker, an entry point of its own, in log/. In the
+ * client's package both are built, side by side.
+ */
 function workerUrl(): URL {
-  const isCompiled = import.meta.url.includes("$bunfs") || import.meta.url.includes("~BUN");
-  return new URL(isCompiled ? "./log/worker.js" : "./worker.ts", import.meta.url);
+  const own = import.meta.url;
+  const isCompiled = own.includes("$bunfs") || own.includes("~BUN");
+  return new URL(isCompiled ? "./log/worker.js" : own.endsWith(".ts") ? "./worker.ts" : "./worker.js", own);
 }
 
 function threadError(why: string): LogError {

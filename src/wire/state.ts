@@ -5,7 +5,7 @@ import { Closed, Json, Name, Nullable, Revision } from "./schema.ts";
 import { TaskStateSchema } from "./tasks.ts";
 import { LoopAge, WorkerHealthSchema } from "./workers.ts";
 
-const Counts = Closed({
+export const Counts = Closed({
   scheduled: Type.Integer(),
   queued: Type.Integer(),
   running: Type.Integer(),

@@ -1,44 +1,18 @@
 /** Swagger UI as a person meets it: a real browser, no internet, a task submitted by Try it out. */
-import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { describe, expect, test } from "bun:test";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { type BrowserContext, chromium } from "playwright-core";
+import { missingBrowser, openBrowser } from "../support/browser.ts";
 import { world } from "./world.ts";
 
-const executable = Bun.which("chromium") ?? Bun.which("chromium-browser") ?? Bun.which("google-chrome");
-const missing =
-  executable === null || !existsSync(executable) ? " (skipped: no chromium on this machine)" : "";
 const artifacts = join(import.meta.dir, "../../artifacts");
 
-const flags = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
-
-let browser: BrowserContext | null = null;
-const profile = mkdtempSync(join(tmpdir(), "cortexd-browser-"));
-afterAll(async () => {
-  await browser?.close();
-  rmSync(profile, { recursive: true, force: true });
-});
-
 describe("http swagger", () => {
-  test.skipIf(missing !== "")(
-    `http swagger - Try it out submits a task, with nothing loaded from elsewhere${missing}`,
+  test.skipIf(missingBrowser !== "")(
+    `http swagger - Try it out submits a task, with nothing loaded from elsewhere${missingBrowser}`,
     async () => {
       await using w = world();
-      browser = await chromium.launchPersistentContext(profile, {
-        executablePath: executable!,
-        headless: true,
-        args: flags,
-        viewport: { width: 1280, height: 1400 },
-      });
+      await using browser = await openBrowser();
       const page = await browser.newPage();
       const complaints: string[] = [];
       const requested: string[] = [];
