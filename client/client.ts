@@ -5,6 +5,14 @@
  */
 import type { EventMessage } from "../src/wire/frames.ts";
 import type { CoreOperationName, Input, Output } from "../src/wire/operations.ts";
+import type {
+  GroupPage,
+  Limit,
+  LimitSettings,
+  PauseOptions,
+  Queue,
+  QueueSettings,
+} from "../src/wire/queues.ts";
 import type { State, Welcome } from "../src/wire/state.ts";
 import type { LeaseView, TaskError, TaskStanding, TaskSubmit, TaskSubmitted } from "../src/wire/tasks.ts";
 import { assignmentOf } from "../src/wire/tasks.ts";
@@ -247,6 +255,41 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
   }
   async queues(options?: CallOptions): Promise<Output<"queue.list">["queues"]> {
     return (await this.call("queue.list", {}, options)).queues;
+  }
+  queue(name: string, options?: CallOptions): Promise<Queue> {
+    return this.call("queue.get", { queue: name }, options);
+  }
+  /** The groups of a queue that have ready or running tasks. */
+  groups(
+    queue: string,
+    page: Omit<Input<"queue.groups">, "queue"> = {},
+    options?: CallOptions,
+  ): Promise<GroupPage> {
+    return this.call("queue.groups", { ...page, queue }, options);
+  }
+  /** Sets what is given; null resets a setting, what is left out stays. */
+  configure(queue: string, settings: QueueSettings, options?: CallOptions): Promise<Queue> {
+    return this.call("queue.configure", { ...settings, queue }, options);
+  }
+  /** Starts no more tasks of the queue, or of one group; with `forMs` for so long. */
+  pause(queue: string, how: PauseOptions = {}, options?: CallOptions): Promise<Queue> {
+    return this.call("queue.pause", { ...how, queue }, options);
+  }
+  resume(queue: string, group?: string, options?: CallOptions): Promise<Queue> {
+    return this.call("queue.resume", group === undefined ? { queue } : { queue, group }, options);
+  }
+  async limits(options?: CallOptions): Promise<Limit[]> {
+    return (await this.call("limit.list", {}, options)).limits;
+  }
+  limit(name: string, options?: CallOptions): Promise<Limit> {
+    return this.call("limit.get", { name }, options);
+  }
+  /** Sets a named limit, which holds over queues for all tasks that name it. */
+  putLimit(name: string, limit: LimitSettings, options?: CallOptions): Promise<Limit> {
+    return this.call("limit.put", { ...limit, name }, options);
+  }
+  deleteLimit(name: string, options?: CallOptions): Promise<Output<"limit.delete">> {
+    return this.call("limit.delete", { name }, options);
   }
   getState(options?: CallOptions): Promise<State> {
     return this.call("state.get", {}, options);

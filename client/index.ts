@@ -5,13 +5,24 @@ export type { AbortReason, EventMessage } from "../src/wire/frames.ts";
 export { limits } from "../src/wire/limits.ts";
 export type { CoreOperationName, Input, OperationName, Output } from "../src/wire/operations.ts";
 export type {
+  Backlog,
+  Counts,
+  Group,
+  Limit,
+  LimitSettings,
+  PauseOptions,
+  Queue,
+  QueueSettings,
+  Rate,
+} from "../src/wire/queues.ts";
+export type {
   Schedule,
   SchedulePut,
   ScheduleShown,
   ScheduleState,
   ScheduleTask,
 } from "../src/wire/schedules.ts";
-export type { ChangeView, Counts, Queue, State, Welcome } from "../src/wire/state.ts";
+export type { ChangeView, State, Welcome } from "../src/wire/state.ts";
 export type {
   Assignment,
   LeaseView,

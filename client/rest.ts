@@ -8,8 +8,16 @@ import type { App } from "../src/http/app.ts";
 import type { Problem } from "../src/wire/errors.ts";
 import type { MetricsView, ReadyView } from "../src/wire/http.ts";
 import type { Input, Output } from "../src/wire/operations.ts";
+import type {
+  GroupPage,
+  Limit,
+  LimitSettings,
+  PauseOptions,
+  Queue,
+  QueueSettings,
+} from "../src/wire/queues.ts";
 import type { Schedule, ScheduleShown } from "../src/wire/schedules.ts";
-import type { HealthView, Queue, State } from "../src/wire/state.ts";
+import type { HealthView, State } from "../src/wire/state.ts";
 import type { LeaseView, Task, TaskStanding, TaskSubmit } from "../src/wire/tasks.ts";
 import type { Worker } from "../src/wire/workers.ts";
 import { ClientError, CortexError } from "./errors.ts";
@@ -65,6 +73,40 @@ export class RestClient {
   }
   async queues(options?: RequestOptions): Promise<Queue[]> {
     return (await answer(this.#api.api.queues.get(request(options)))).queues;
+  }
+
+  // ----------------------------------------------------------------------------------- queues and limits
+
+  queue(name: string, options?: RequestOptions): Promise<Queue> {
+    return answer(this.#queue(name).get(request(options)));
+  }
+  groups(
+    queue: string,
+    page: Omit<Input<"queue.groups">, "queue"> = {},
+    options?: RequestOptions,
+  ): Promise<GroupPage> {
+    return answer(this.#queue(queue).groups.get({ query: page, ...request(options) }));
+  }
+  configure(queue: string, settings: QueueSettings, options?: RequestOptions): Promise<Queue> {
+    return answer(this.#queue(queue).patch(settings, request(options)));
+  }
+  pause(queue: string, how: PauseOptions = {}, options?: RequestOptions): Promise<Queue> {
+    return answer(this.#queue(queue).pause.post(how, request(options)));
+  }
+  resume(queue: string, group?: string, options?: RequestOptions): Promise<Queue> {
+    return answer(this.#queue(queue).resume.post(group === undefined ? {} : { group }, request(options)));
+  }
+  async limits(options?: RequestOptions): Promise<Limit[]> {
+    return (await answer(this.#api.api.limits.get(request(options)))).limits;
+  }
+  limit(name: string, options?: RequestOptions): Promise<Limit> {
+    return answer(this.#limit(name).get(request(options)));
+  }
+  putLimit(name: string, limit: LimitSettings, options?: RequestOptions): Promise<Limit> {
+    return answer(this.#limit(name).put(limit, request(options)));
+  }
+  deleteLimit(name: string, options?: RequestOptions): Promise<Output<"limit.delete">> {
+    return answer(this.#limit(name).delete(undefined, request(options)));
   }
 
   // ------------------------------------------------------------------------------------------------ tasks
@@ -175,6 +217,12 @@ export class RestClient {
   }
   #task(id: string) {
     return this.#api.api.tasks({ id: encodeURIComponent(id) });
+  }
+  #queue(name: string) {
+    return this.#api.api.queues({ name: encodeURIComponent(name) });
+  }
+  #limit(name: string) {
+    return this.#api.api.limits({ name: encodeURIComponent(name) });
   }
   #worker(id: string) {
     return this.#api.api.workers({ id: encodeURIComponent(id) });

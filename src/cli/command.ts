@@ -74,7 +74,12 @@ export function command<const O extends Options>(
   return row as unknown as Command;
 }
 
-export type Group = { summary: string; commands: Readonly<Record<string, Command>> };
+export type Group = {
+  summary: string;
+  commands: Readonly<Record<string, Command>>;
+  /** The command that is meant when none is named. */
+  alone?: string;
+};
 /** Reads its words itself. */
 export type Raw = { summary: string; raw(argv: string[]): Promise<void> };
 export type Entry = Command | Group | Raw;

@@ -2,6 +2,7 @@
 import { backup, restore } from "./backup.ts";
 import type { Entry } from "./command.ts";
 import { config } from "./config.ts";
+import { limits } from "./limits.ts";
 import { queues } from "./queues.ts";
 import { schedules } from "./schedules.ts";
 import { serve } from "./serve.ts";
@@ -17,6 +18,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   workers,
   queues,
   schedules,
+  limits,
   verify: {
     summary: "Read all of the data folder, change nothing, say what is whole. [--json]",
     raw: verify,

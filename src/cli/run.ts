@@ -27,6 +27,9 @@ async function start(argv: string[]): Promise<ExitName | undefined> {
   const entry = known(first, all, "a command", "cortexd help");
   if ("raw" in entry) return void (await entry.raw(rest));
   if (!("commands" in entry)) return execute(first, entry, rest);
+  const isNamed = rest[0] !== undefined && !rest[0].startsWith("-");
+  if (!isNamed && entry.alone !== undefined)
+    return execute(`${first} ${entry.alone}`, entry.commands[entry.alone]!, rest);
   const [second, ...words] = rest;
   return execute(`${first} ${second}`, subcommand(first, entry, second), words);
 }

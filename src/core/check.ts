@@ -7,6 +7,8 @@ import { taskStates } from "../wire/tasks.ts";
 import { encodeEntry } from "./codec.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { endsAt } from "./expiry.ts";
+import type { Gate } from "./gates.ts";
+import type { Stream } from "./lanes.ts";
 import { nextRun } from "./schedules.ts";
 import { isFinal, specOrder, type TaskRecord } from "./tasks.ts";
 
@@ -67,26 +69,16 @@ export function check(core: Coordinator): string[] {
 
   const inLanes = new Map<string, string[]>();
   for (const lane of core.dispatch.lanes()) {
-    const specs = lane.lines.flatMap((line) => line.toArray());
-    expect((lane.head === undefined) === (specs.length === 0), `a lane of ${lane.queue} has lost its head`);
-    expect(
-      lane.head === undefined || specs.includes(lane.head),
-      `the head of a lane of ${lane.queue} is not in it`,
-    );
-    for (const line of lane.lines) {
-      expect(line.size === line.toArray().length, `a line of ${lane.queue} counts ${line.size}`);
-      expect(
-        line.first() === line.toArray()[0],
-        `a line of ${lane.queue} has another first than its order says`,
-      );
-    }
-    inLanes.set(lane.queue, [...(inLanes.get(lane.queue) ?? []), ...specs.map((spec) => spec.id)]);
+    const { name } = lane.queue;
+    const specs = [...lane.streams.values()].flatMap((stream) => stream.specs());
+    for (const stream of lane.streams.values()) checkStream(stream, expect);
+    inLanes.set(name, [...(inLanes.get(name) ?? []), ...specs.map((spec) => spec.id)]);
     for (const crew of core.dispatch.crews()) {
-      const fits = crew.fits(lane);
-      expect(lane.crews.includes(crew) === fits, `a lane of ${lane.queue} and crew ${crew.key} disagree`);
+      const fits = crew.fits(lane.needs);
+      expect(lane.crews.includes(crew) === fits, `a lane of ${name} and crew ${crew.key} disagree`);
       expect(
         crew.lanes.has(lane) === (fits && lane.head !== undefined),
-        `crew ${crew.key} has a wrong idea of a lane of ${lane.queue}`,
+        `crew ${crew.key} has a wrong idea of a lane of ${name}`,
       );
     }
   }
@@ -100,6 +92,7 @@ export function check(core: Coordinator): string[] {
   }
   for (const [queue, ids] of inLanes)
     expect(ids.length === 0, `queue ${queue}: lanes hold ${ids.length} tasks too many`);
+  checkFlow(core, expect);
   for (const [queue, records] of finished) {
     const ids = records
       .sort((a, b) => a.revision - b.revision || specOrder(a.spec, b.spec))
@@ -160,6 +153,79 @@ export function check(core: Coordinator): string[] {
   for (const slot of core.dispatch.slots())
     expect(core.workers.has(slot.id), `slot ${slot.id} has no worker`);
   return wrong;
+}
+
+type Expect = (holds: boolean, message: string) => void;
+
+function checkStream(stream: Stream, expect: Expect): void {
+  const { lane, wait, woken, key } = stream;
+  const of = `stream "${key}" of ${lane.queue.name}`;
+  const specs = stream.specs();
+  expect(stream.head !== undefined && specs.includes(stream.head), `${of} has lost its head`);
+  for (const line of stream.lines) {
+    if (line === undefined) continue;
+    const inOrder = line.toArray();
+    expect(line.size === inOrder.length, `a line of ${of} counts ${line.size}`);
+    expect(line.first() === inOrder[0], `a line of ${of} has another first than its order says`);
+  }
+  expect(lane.awake.has(stream) === (wait === null), `${of} is neither awake nor asleep, or both`);
+  expect(wait === null || (wait.streams.has(stream) && wait.lane === lane), `${of} is not where it sleeps`);
+  expect(wait === null || woken === null, `${of} sleeps and is woken`);
+  expect(woken === null || woken.woken === stream, `${of} was woken where nobody knows of it`);
+  expect(stream.turn <= stream.group.turn, `${of} stands behind its group's turn`);
+  expect(lane.queue.groups.get(stream.group.name) === stream.group, `${of} has a group that is gone`);
+}
+
+/** What runs behind each gate, by what the tasks say; and that whoever sleeps may be woken. */
+function checkFlow(core: Coordinator, expect: Expect): void {
+  const { flow, dispatch } = core;
+  const running = new Map<string, number>();
+  const queued = new Map<string, number>();
+  const count = (map: Map<string, number>, key: string) => map.set(key, (map.get(key) ?? 0) + 1);
+  for (const { spec, state } of core.tasks.values()) {
+    if (state === "queued") count(queued, `${spec.options.queue} ${spec.extras.group ?? ""}`);
+    if (state !== "running") continue;
+    count(running, `queue ${spec.options.queue}`);
+    if (spec.extras.group !== null) count(running, `group ${spec.options.queue} ${spec.extras.group}`);
+    for (const name of spec.options.limits) count(running, `limit ${name}`);
+  }
+  const checkGate = (gate: Gate, key: string) => {
+    const runs = running.get(key) ?? 0;
+    expect(gate.running === runs, `${key} counts ${gate.running} running, ${runs} do`);
+    running.delete(key);
+    for (const wait of gate.waits.values()) {
+      const first = wait.streams.top;
+      const asleep = first !== undefined && wait.woken === null;
+      expect((gate.asleep?.has(wait) ?? false) === asleep, `${key} has a wrong idea of who sleeps`);
+      if (!asleep || gate.shut(core.clock) !== null) continue;
+      const due = dispatch.gates.opening.has(gate) || gate.lookAt <= core.clock;
+      expect(due, `${key} is open, and nobody wakes who sleeps there`);
+    }
+    const rate = (gate.asleep?.size ?? 0) > 0 && gate.shut(core.clock) === "rate";
+    const { opening, looks } = dispatch.gates;
+    expect(!rate || opening.has(gate) || looks.nextAt <= gate.lookAt, `${key} is not looked at again`);
+    expect(!rate || opening.has(gate) || gate.lookAt < Number.POSITIVE_INFINITY, `${key} is forgotten`);
+  };
+  for (const queue of flow.queues()) {
+    checkGate(queue.gate, `queue ${queue.name}`);
+    if (queue.waiting !== null) {
+      const kept = queue.waiting.specs().map(({ id }) => id);
+      const waits = [...core.queues.waitingIn(queue.name)].map(({ id }) => id);
+      expect(same(kept.sort(), waits.sort()), `queue ${queue.name} has a wrong idea of its backlog`);
+    }
+    expect(queue.settings === flow.settings.get(queue.name), `queue ${queue.name} has other settings`);
+    expect(queue.gate.paused === flow.pauses.has(queue.name), `queue ${queue.name}: wrongly paused`);
+    for (const group of queue.groups.values()) {
+      const key = `${queue.name} ${group.name}`;
+      if (group.name !== "") checkGate(group.gate, `group ${key}`);
+      expect(group.queued === (queued.get(key) ?? 0), `group ${key} counts ${group.queued} ready`);
+      expect(group.name === "" || group.gate.paused === flow.pauses.has(key), `group ${key}: wrongly paused`);
+      queued.delete(key);
+    }
+  }
+  for (const gate of flow.limitGates()) checkGate(gate, `limit ${gate.name}`);
+  for (const key of running.keys()) expect(false, `${key} has no gate`);
+  for (const key of queued.keys()) expect(false, `group ${key} is not known`);
 }
 
 /** The tables as text, in a fixed order: equal texts are equal states. */

@@ -10,6 +10,7 @@
  */
 import type { TaskState } from "../wire/tasks.ts";
 import type { AnswerRecord } from "./answers.ts";
+import type { LimitRecord, PauseRecord, QueueRecord } from "./flow.ts";
 import { defaultBackoff, extrasOf, noCapabilities, noLabels, shared } from "./options.ts";
 import { newSchedule, type ScheduleRecord, type ScheduleSpec } from "./schedules.ts";
 import type { Change, Store, Table } from "./store.ts";
@@ -50,6 +51,12 @@ function encodeChange(change: Change): string {
       const isNew = (before as ScheduleRecord | undefined)?.spec !== spec;
       return `${isNew ? `+schedule\t${key}\t${encodeSchedule(spec)}\n` : ""}+schedule.run\t${key}\t${JSON.stringify(run)}\n`;
     }
+    case "queues":
+    case "limits":
+    case "pauses": {
+      const part = change.table.name.slice(0, -1);
+      return after === undefined ? `-${part}\t${key}\n` : `+${part}\t${key}\t${JSON.stringify(after)}\n`;
+    }
     case "answers":
       return after === undefined
         ? `-answer\t${key}\n`
@@ -71,7 +78,7 @@ const unnamed = { priority: 2, attempts: 3, backoff: defaultBackoff, leaseMs: 30
 
 function encodeSpec(spec: TaskSpec): string {
   const { options } = spec;
-  const { idempotencyKey, deadlineAt } = spec.extras;
+  const { idempotencyKey, group, deadlineAt } = spec.extras;
   let text = `{"queue":"${options.queue}","type":"${options.type}","createdAt":${spec.createdAt}`;
   if (options.priority !== unnamed.priority) text += `,"priority":${options.priority}`;
   if (options.attempts !== unnamed.attempts) text += `,"attempts":${options.attempts}`;
@@ -84,6 +91,8 @@ function encodeSpec(spec: TaskSpec): string {
   if (options.labels !== noLabels) text += `,"labels":${JSON.stringify(options.labels)}`;
   if (options.ttlMs !== 0) text += `,"ttlMs":${options.ttlMs}`;
   if (deadlineAt !== 0) text += `,"deadlineAt":${deadlineAt}`;
+  if (options.limits.length > 0) text += `,"limits":${JSON.stringify(options.limits)}`;
+  if (group !== null) text += `,"group":"${group}"`;
   if (options.delayMs !== 0) text += `,"readyAt":${readyAt(spec)}`;
   return `${text}}\t${spec.payload}`;
 }
@@ -108,8 +117,13 @@ function decodeHead(head: string) {
       kind: from.kind ?? null,
       capabilities: from.capabilities ?? noCapabilities,
       labels: from.labels ?? noLabels,
+      limits: from.limits ?? noCapabilities,
     }),
-    extras: extrasOf(from.idempotencyKey ?? null, from.deadlineAt ?? 0),
+    extras: extrasOf({
+      idempotencyKey: from.idempotencyKey ?? null,
+      group: from.group ?? null,
+      deadlineAt: from.deadlineAt ?? 0,
+    }),
     createdAt: from.createdAt,
   };
   lastHead = head;
@@ -271,11 +285,52 @@ function decodeWorker(text: string): WorkerRecord {
   };
 }
 
+function decodeQueue(text: string): QueueRecord {
+  const from = JSON.parse(text);
+  return {
+    name: from.name,
+    concurrency: from.concurrency ?? null,
+    rate: from.rate ?? null,
+    groupConcurrency: from.groupConcurrency ?? null,
+    groupRate: from.groupRate ?? null,
+    weight: from.weight ?? null,
+    groupWeights: from.groupWeights ?? {},
+    backlog: from.backlog ?? null,
+    revision: from.revision,
+  };
+}
+
+function decodeLimit(text: string): LimitRecord {
+  const from = JSON.parse(text);
+  return {
+    name: from.name,
+    concurrency: from.concurrency ?? null,
+    rate: from.rate ?? null,
+    revision: from.revision,
+  };
+}
+
+function decodePause(text: string): PauseRecord {
+  const from = JSON.parse(text);
+  return {
+    queue: from.queue,
+    group: from.group ?? null,
+    since: from.since,
+    until: from.until ?? 0,
+    by: from.by,
+    reason: from.reason ?? null,
+    revision: from.revision,
+  };
+}
+
 /** Fills a store from a log's rows and entries, oldest first. It has no logic: it puts and deletes records. */
 export class Loader {
   readonly #tasks: Table<TaskRecord>;
   readonly #workers: Table<WorkerRecord>;
   readonly #schedules: Table<ScheduleRecord>;
+  readonly #queues: Table<QueueRecord>;
+  readonly #limits: Table<LimitRecord>;
+  readonly #pauses: Table<PauseRecord>;
   readonly #answers: Table<AnswerRecord>;
   /** Standings in an image that has let go of what stands so already; the entries after it delete them too. */
   readonly #orphans = new Set<string>();
@@ -284,6 +339,9 @@ export class Loader {
     this.#tasks = store.table("tasks");
     this.#workers = store.table("workers");
     this.#schedules = store.table("schedules");
+    this.#queues = store.table("queues");
+    this.#limits = store.table("limits");
+    this.#pauses = store.table("pauses");
     this.#answers = store.table("answers");
   }
 
@@ -316,6 +374,15 @@ export class Loader {
         else this.#schedules.restore(key, decodeScheduleRun(known.spec, text));
         return;
       }
+      case "queue":
+        this.#queues.restore(key, decodeQueue(text));
+        return;
+      case "limit":
+        this.#limits.restore(key, decodeLimit(text));
+        return;
+      case "pause":
+        this.#pauses.restore(key, decodePause(text));
+        return;
       case "answer":
         this.#answers.restore(key, decodeAnswer(key, text));
         return;
@@ -332,6 +399,9 @@ export class Loader {
       this.#schedules.restore(key, undefined);
       this.#found("schedule", key);
     } else if (part === "worker") this.#workers.restore(key, undefined);
+    else if (part === "queue") this.#queues.restore(key, undefined);
+    else if (part === "limit") this.#limits.restore(key, undefined);
+    else if (part === "pause") this.#pauses.restore(key, undefined);
     else if (part === "answer") this.#answers.restore(key, undefined);
     else throw new Error(`the log deletes a part "${part}" that this version does not know`);
   }

@@ -15,11 +15,15 @@ import { operations } from "../wire/operations.ts";
 import { Answers } from "./answers.ts";
 import { Dispatch, type Slot } from "./dispatch.ts";
 import { Expiry } from "./expiry.ts";
+import { Flow } from "./flow.ts";
+import { Gates } from "./gates.ts";
+import { urgentBy } from "./lanes.ts";
 import { Limits, type MemoryBudget } from "./limits.ts";
 import * as queues from "./queues.ts";
 import { type Result, refuse } from "./result.ts";
 import type { ScheduleRecord } from "./schedules.ts";
 import * as schedules from "./schedules.ts";
+import * as settings from "./settings.ts";
 import * as state from "./state.ts";
 import type { Store, Table } from "./store.ts";
 import type { TaskRecord, TaskSpec } from "./tasks.ts";
@@ -60,6 +64,7 @@ export type CoreMetrics = Record<
   | "tasksFailed"
   | "tasksDead"
   | "tasksCancelled"
+  | "tasksDropped"
   | "tasksInterrupted"
   | "pushesRevoked"
   | "quarantines"
@@ -103,6 +108,7 @@ export class Coordinator {
   readonly workers: Table<WorkerRecord>;
   readonly schedules: Table<ScheduleRecord>;
   readonly answers: Answers;
+  readonly flow: Flow;
   readonly dispatch: Dispatch;
   readonly queues: queues.Queues;
   readonly limits: Limits;
@@ -125,6 +131,8 @@ export class Coordinator {
   readonly #retire = new DeadlineHeap<string>();
   readonly #forget = new DeadlineHeap<string>();
   readonly #oldAnswers = new DeadlineHeap<string>();
+  readonly #resume = new DeadlineHeap<string>();
+  readonly #gates: Gates;
   /** The newest progress of running tasks: volatile, written with the task's next change. */
   readonly #progress = new Map<string, { token: number; text: string }>();
   /** Tasks whose progress changed since the engine last asked. */
@@ -144,8 +152,21 @@ export class Coordinator {
     this.tasks = store.table("tasks");
     this.workers = store.table("workers");
     this.schedules = store.table("schedules");
+    const urgent = urgentBy(options.config.ageingMs);
+    this.#gates = new Gates(
+      () => this.clock,
+      urgent,
+      (lane) => this.dispatch.laneMoved(lane),
+    );
+    this.flow = new Flow(store, this.#gates, () => this.clock, {
+      pauseEnds: (at, key) => this.#resume.push(at, key),
+      // Before there are queues, recovery shows the tasks that wait one by one.
+      waitingIn: (queue) => this.queues?.waitingIn(queue) ?? [],
+    });
     this.dispatch = new Dispatch(
-      options.config.ageingMs,
+      this.#gates,
+      this.flow,
+      urgent,
       () => this.clock,
       () => this.store.revision,
       options.config,
@@ -279,6 +300,24 @@ export class Coordinator {
         return schedules.run(this, input as Input<"schedule.run">);
       case "schedule.preview":
         return schedules.preview(this, input as Input<"schedule.preview">);
+      case "queue.get":
+        return settings.get(this, input as Input<"queue.get">);
+      case "queue.groups":
+        return settings.groups(this, input as Input<"queue.groups">);
+      case "queue.configure":
+        return settings.configure(this, input as Input<"queue.configure">);
+      case "queue.pause":
+        return settings.pause(this, input as Input<"queue.pause">);
+      case "queue.resume":
+        return settings.resume(this, input as Input<"queue.resume">);
+      case "limit.put":
+        return settings.putLimit(this, input as Input<"limit.put">);
+      case "limit.get":
+        return settings.getLimit(this, input as Input<"limit.get">);
+      case "limit.list":
+        return settings.listLimits(this, input as Input<"limit.list">);
+      case "limit.delete":
+        return settings.deleteLimit(this, input as Input<"limit.delete">);
       case "state.get":
         return state.get(this, input as Input<"state.get">);
       default:
@@ -301,6 +340,13 @@ export class Coordinator {
           this.expiry.endFirst(this);
       });
     this.#runSchedules();
+    this.#due(this.#resume, this.now, "queue.resume", (key) => {
+      const { pauses } = this.flow;
+      const pause = pauses.get(key);
+      // It may have been resumed, or paused for longer, since.
+      if (pause !== undefined && pause.until > 0 && pause.until <= this.now) pauses.delete(key);
+    });
+    this.#gates.tick();
     this.#due(this.#retire, this.now, "task.retire", (queue) => {
       const before = this.now - this.config.retentionMs;
       if (this.queues.retireOld(this, queue, before, changesPerTick)) this.#retire.push(this.now, queue);
@@ -363,13 +409,14 @@ export class Coordinator {
   nextDueMs(): number {
     const wall = Math.min(
       this.#ready.nextAt,
+      this.#resume.nextAt,
       this.#retire.nextAt,
       this.#forget.nextAt,
       this.agenda.nextAt,
       this.expiry.nextAt,
     );
     const { watches, looks } = this.dispatch;
-    const clock = Math.min(this.#oldAnswers.nextAt, watches.nextAt, looks.nextAt);
+    const clock = Math.min(this.#oldAnswers.nextAt, watches.nextAt, looks.nextAt, this.#gates.looks.nextAt);
     return Math.max(0, Math.min(wall - this.now, clock - this.clock));
   }
 

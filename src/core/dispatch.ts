@@ -8,11 +8,13 @@
  * decide only which leases are made, never what a log entry means.
  */
 import { DeadlineHeap, IndexedHeap } from "../lib/heap.ts";
-import { Line } from "../lib/line.ts";
 import { limits } from "../wire/limits.ts";
+import type { Flow, QueueFlow } from "./flow.ts";
+import type { Gates } from "./gates.ts";
 import { Health } from "./health.ts";
+import { Lane, laneBefore, type Stream, Turns, type Urgent } from "./lanes.ts";
 import { type Refusal, refuse } from "./result.ts";
-import { leaseOf, readyAt, specOrder, type TaskRecord, type TaskSpec } from "./tasks.ts";
+import { leaseOf, type TaskRecord, type TaskSpec } from "./tasks.ts";
 import type { WorkerRecord } from "./workers.ts";
 
 /** What a task asks of a worker. */
@@ -22,26 +24,9 @@ export type Needs = { queue: string; kind: string | null; capabilities: readonly
 const abortsMax = 256;
 export const abortAgeMs = 300_000;
 
-const headBefore = (order: (a: TaskSpec, b: TaskSpec) => boolean, a: Lane, b: Lane) =>
-  order(a.head as TaskSpec, b.head as TaskSpec);
-
-export class Lane {
-  /** One line a priority, in the order of submission. */
-  readonly lines = [0, 1, 2, 3].map(() => new Line<TaskSpec>(specOrder));
-  /** The most urgent of the lines' first tasks. */
-  head: TaskSpec | undefined;
-  crews: Crew[] = [];
-
-  constructor(
-    readonly queue: string,
-    readonly kind: string | null,
-    readonly capabilities: readonly string[],
-  ) {}
-}
-
 export class Crew {
   /** Fitting lanes that have a task. */
-  readonly lanes: IndexedHeap<Lane>;
+  readonly lanes: Turns<Lane>;
   /** Workers with a socket and room for a push. */
   readonly pushable = new IndexedHeap<Slot>(lessLoaded);
   /** Workers without a socket and with room: for assign alone. */
@@ -58,9 +43,9 @@ export class Crew {
     readonly queues: readonly string[],
     readonly kind: string,
     readonly capabilities: readonly string[],
-    order: (a: TaskSpec, b: TaskSpec) => boolean,
+    urgent: Urgent,
   ) {
-    this.lanes = new IndexedHeap<Lane>((a, b) => headBefore(order, a, b));
+    this.lanes = new Turns<Lane>(urgent);
   }
 
   fits(needs: Needs): boolean {
@@ -175,33 +160,21 @@ export class Dispatch {
   readonly changedHealth = new Set<Slot>();
   #order = 0;
 
-  /** `ageingMs`: how long a task waits to be as urgent as one of the next higher priority; 0: never. */
   constructor(
-    private readonly ageingMs: number,
+    readonly gates: Gates,
+    private readonly flow: Flow,
+    private readonly urgent: Urgent,
     private readonly clock: () => number,
     private readonly revision: () => number,
     /** How long a push may go without being acknowledged (0: for ever), and handlers without turning. */
     private readonly allows: { pushAckMs: number; stalledMs: number },
   ) {}
 
-  readonly #urgent = (a: TaskSpec, b: TaskSpec): boolean => {
-    const { priority: priorityA } = a.options;
-    const { priority: priorityB } = b.options;
-    if (this.ageingMs === 0) {
-      if (priorityA !== priorityB) return priorityA < priorityB;
-    } else {
-      const urgencyA = readyAt(a) + priorityA * this.ageingMs;
-      const urgencyB = readyAt(b) + priorityB * this.ageingMs;
-      if (urgencyA !== urgencyB) return urgencyA < urgencyB;
-    }
-    return specOrder(a, b) < 0;
-  };
-
   // --- lanes ----------------------------------------------------------------------------------------------
 
-  openLane(needs: Needs): Lane {
-    const lane = new Lane(needs.queue, needs.kind, needs.capabilities);
-    for (const crew of this.#crews.values()) if (crew.fits(lane)) lane.crews.push(crew);
+  openLane(queue: QueueFlow, needs: Needs): Lane {
+    const lane = new Lane(queue, needs, this.urgent);
+    for (const crew of this.#crews.values()) if (crew.fits(needs)) lane.crews.push(crew);
     this.#lanes.add(lane);
     return lane;
   }
@@ -211,31 +184,66 @@ export class Dispatch {
   }
 
   enter(lane: Lane, spec: TaskSpec): void {
-    (lane.lines[spec.options.priority] as Line<TaskSpec>).add(spec);
-    if (lane.head !== undefined && !this.#urgent(spec, lane.head)) return;
-    lane.head = spec;
-    this.#laneMoved(lane);
+    const stream = lane.streamOf(spec) ?? this.#openStream(lane, spec);
+    stream.add(spec);
+    if (stream.head !== undefined && !this.urgent(spec, stream.head)) return;
+    stream.head = spec;
+    if (stream.wait !== null) this.gates.moved(stream);
+    else {
+      lane.awake.update(stream);
+      if (lane.awake.top === stream) this.laneMoved(lane);
+    }
   }
 
   leave(lane: Lane, spec: TaskSpec): void {
-    (lane.lines[spec.options.priority] as Line<TaskSpec>).remove(spec);
-    if (lane.head !== spec) return;
-    lane.head = undefined;
-    for (const line of lane.lines) {
-      const first = line.first();
-      if (first !== undefined && (lane.head === undefined || this.#urgent(first, lane.head)))
-        lane.head = first;
-    }
-    this.#laneMoved(lane);
+    const stream = lane.streamOf(spec) as Stream;
+    stream.remove(spec);
+    this.gates.settled(stream);
+    if (stream.head !== spec) return;
+    const first = lane.awake.top === stream;
+    stream.head = stream.first(this.urgent);
+    if (stream.head === undefined) {
+      lane.awake.delete(stream);
+      this.gates.gone(stream);
+      lane.streams.delete(stream.key);
+      this.flow.streamWent(stream);
+    } else if (stream.wait !== null) this.gates.moved(stream);
+    else lane.awake.update(stream);
+    if (first) this.laneMoved(lane);
   }
 
-  #laneMoved(lane: Lane): void {
+  #openStream(lane: Lane, spec: TaskSpec): Stream {
+    const group = this.flow.group(lane.queue, spec.extras.group ?? "");
+    const stream = lane.openStream(spec, group, this.flow.gatesOf(lane.queue, group, spec.options.limits));
+    this.flow.streamCame(stream);
+    stream.turn = group.turn;
+    return stream;
+  }
+
+  /** Another task comes first in the lane, or none does. */
+  laneMoved(lane: Lane): void {
     for (const crew of lane.crews) {
       const had = crew.lanes.size;
       if (lane.head === undefined) crew.lanes.delete(lane);
       else crew.lanes.update(lane);
       if (had === 0 || crew.lanes.size === 0) this.#crewMoved(crew);
     }
+  }
+
+  /** Whether the lane's first task may start now; if not, something else comes first since. */
+  #isOpen(lane: Lane): boolean {
+    const stream = lane.awake.top as Stream;
+    if (stream.turn < stream.group.turn) {
+      // Its group had a turn in another lane meanwhile, or here.
+      stream.turn = stream.group.turn;
+      lane.awake.update(stream);
+      this.laneMoved(lane);
+      return false;
+    }
+    const gate = this.gates.shutFor(stream);
+    if (gate === null) return true;
+    this.gates.sleep(stream, gate);
+    return false;
   }
 
   #crewMoved(crew: Crew): void {
@@ -296,10 +304,10 @@ export class Dispatch {
     let crew = this.#crews.get(key);
     if (crew === undefined) {
       const { queues, kind, capabilities } = slot.record;
-      crew = new Crew(key, queues, kind, capabilities, this.#urgent);
+      crew = new Crew(key, queues, kind, capabilities, this.urgent);
       this.#crews.set(key, crew);
       for (const lane of this.#lanes) {
-        if (!crew.fits(lane)) continue;
+        if (!crew.fits(lane.needs)) continue;
         lane.crews.push(crew);
         if (lane.head !== undefined) crew.lanes.update(lane);
       }
@@ -318,7 +326,7 @@ export class Dispatch {
     if (crew.size === 0) {
       this.#crews.delete(crew.key);
       for (const lane of this.#lanes)
-        if (crew.fits(lane)) lane.crews = lane.crews.filter((one) => one !== crew);
+        if (crew.fits(lane.needs)) lane.crews = lane.crews.filter((one) => one !== crew);
       this.#pushing.delete(crew);
       this.#claiming.delete(crew);
     } else this.#crewMoved(crew);
@@ -550,12 +558,19 @@ export class Dispatch {
    */
   match(max: number, lease: (spec: TaskSpec, slot: Slot) => void): number {
     let made = 0;
-    while (made < max && this.#pushing.size > 0) {
+    while (made < max) {
+      const woke = this.gates.wake();
+      if (this.#pushing.size === 0) {
+        // What was woken may fit nobody who is free; what sleeps behind it may.
+        if (woke) continue;
+        break;
+      }
       let lane: Lane | undefined;
       for (const crew of this.#pushing) {
         const top = crew.lanes.top as Lane;
-        if (lane === undefined || (top !== lane && headBefore(this.#urgent, top, lane))) lane = top;
+        if (lane === undefined || (top !== lane && laneBefore(top, lane, this.urgent))) lane = top;
       }
+      if (!this.#isOpen(lane as Lane)) continue;
       let best: Slot | undefined;
       for (const crew of (lane as Lane).crews) {
         const slot = crew.pushable.top;
@@ -568,12 +583,17 @@ export class Dispatch {
   }
 
   get canMatch(): boolean {
-    return this.#pushing.size > 0;
+    return this.#pushing.size > 0 || this.gates.opening.size > 0;
   }
 
-  /** The most urgent ready task this worker fits. */
+  /** The task that this worker gets next. */
   nextFor(slot: Slot): TaskSpec | undefined {
-    return slot.crew.lanes.top?.head;
+    for (;;) {
+      const woke = this.gates.wake();
+      const lane = slot.crew.lanes.top;
+      if (lane === undefined && !woke) return undefined;
+      if (lane !== undefined && this.#isOpen(lane)) return lane.head;
+    }
   }
 
   /** A claim of this worker waits for a task. */
@@ -590,8 +610,12 @@ export class Dispatch {
 
   /** A worker whose waiting claim can be served now. */
   nextClaiming(): Slot | undefined {
-    for (const crew of this.#claiming) return crew.claiming.top;
-    return undefined;
+    for (;;) {
+      const woke = this.gates.wake();
+      const [crew] = this.#claiming;
+      if (crew === undefined && !woke) return undefined;
+      if (crew !== undefined && this.#isOpen(crew.lanes.top as Lane)) return crew.claiming.top;
+    }
   }
 
   /** The worker for an assignment: the named one if it fits, else the least loaded that does, socket or not. */

@@ -24,11 +24,15 @@ export type TaskOptions = {
   /** Sorted. */
   readonly capabilities: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
+  /** Named limits it counts for; sorted. */
+  readonly limits: readonly string[];
 };
 
 /** What few tasks have and hardly two alike. */
 export type TaskExtras = {
   readonly idempotencyKey: string | null;
+  /** Null: the queue's nameless group. */
+  readonly group: string | null;
   /** By when it must have ended, on the wall clock. 0: never. */
   readonly deadlineAt: number;
 };
@@ -44,11 +48,25 @@ export const taskDefaults = {
 } as const;
 
 /** The extras of a task that has none. */
-export const noExtras: TaskExtras = { idempotencyKey: null, deadlineAt: 0 };
+export const noExtras: TaskExtras = { idempotencyKey: null, group: null, deadlineAt: 0 };
 
-/** Extras as a record; the shared one for none. */
-export const extrasOf = (idempotencyKey: string | null, deadlineAt: number): TaskExtras =>
-  idempotencyKey === null && deadlineAt === 0 ? noExtras : { idempotencyKey, deadlineAt };
+/** Groups whose tasks share one record of extras. */
+const groupsMax = 65_536;
+const ofGroups = new Map<string, TaskExtras>();
+
+/** Extras as a record; a shared one for none, and for a group alone. */
+export function extrasOf(wanted: TaskExtras): TaskExtras {
+  const { idempotencyKey, group, deadlineAt } = wanted;
+  if (idempotencyKey !== null || deadlineAt !== 0) return wanted;
+  if (group === null) return noExtras;
+  let extras = ofGroups.get(group);
+  if (extras === undefined) {
+    if (ofGroups.size === groupsMax) ofGroups.clear();
+    extras = wanted;
+    ofGroups.set(group, extras);
+  }
+  return extras;
+}
 
 /** Task types whose options are remembered, and how many different options of each. */
 const typesMax = 4096;
@@ -94,7 +112,8 @@ const isSame = (a: TaskOptions, b: TaskOptions): boolean =>
   a.kind === b.kind &&
   isSameMap(a.backoff, b.backoff) &&
   isSameList(a.capabilities, b.capabilities) &&
-  isSameMap(a.labels, b.labels);
+  isSameMap(a.labels, b.labels) &&
+  isSameList(a.limits, b.limits);
 
 const isSameList = (a: readonly unknown[], b: readonly unknown[]): boolean =>
   a === b || (a.length === b.length && a.every((one, i) => one === b[i]));

@@ -8,8 +8,11 @@ import { limits } from "../wire/limits.ts";
 import type { Input } from "../wire/operations.ts";
 import { priorities, type taskStates } from "../wire/tasks.ts";
 import type { Coordinator } from "./coordinator.ts";
-import type { Dispatch, Lane, Needs } from "./dispatch.ts";
+import type { Dispatch, Needs } from "./dispatch.ts";
+import type { QueueFlow } from "./flow.ts";
+import type { Lane } from "./lanes.ts";
 import type { Result } from "./result.ts";
+import { flowText } from "./settings.ts";
 import type { Index } from "./store.ts";
 import { isFinal, specOrder, type TaskRecord, type TaskSpec } from "./tasks.ts";
 
@@ -38,11 +41,16 @@ class Queue {
   /** A look at the oldest finished task's age is due. */
   retireDue = false;
 
-  constructor(readonly name: string) {}
+  constructor(
+    readonly name: string,
+    readonly flow: QueueFlow,
+  ) {}
 }
 
 const laneKey = (needs: Needs) => `${needs.kind ?? ""}\n${needs.capabilities.join("\n")}`;
 const isPlain = (needs: Needs) => needs.kind === null && needs.capabilities.length === 0;
+
+const waits = ({ state }: TaskRecord) => state === "queued" || state === "scheduled";
 
 export class Queues implements Index<TaskRecord> {
   readonly #queues = new Map<string, Queue>();
@@ -65,7 +73,8 @@ export class Queues implements Index<TaskRecord> {
     const name = spec.options.queue;
     let queue = this.#queues.get(name);
     if (queue === undefined) {
-      queue = new Queue(name);
+      queue = new Queue(name, this.core.flow.queue(name));
+      queue.flow.hasTasks = true;
       this.#queues.set(name, queue);
     }
     if (before !== undefined) this.#remove(queue, before);
@@ -76,12 +85,14 @@ export class Queues implements Index<TaskRecord> {
 
   #add(queue: Queue, record: TaskRecord): void {
     queue.counts[record.state] += 1;
+    if (queue.flow.waiting !== null && waits(record)) queue.flow.waiting.add(record.spec);
     this.counts[record.state] += 1;
     if (record.state === "queued") {
       const { options } = record.spec;
       queue.queuedByPriority[options.priority] = (queue.queuedByPriority[options.priority] as number) + 1;
       this.dispatch.enter(this.#laneOf(queue, options), record.spec);
-    } else if (isFinal(record.state)) {
+    } else if (record.state === "running") this.core.flow.started(queue.flow, record.spec);
+    else if (isFinal(record.state)) {
       queue.finished.add(record);
       if (!queue.retireDue) {
         queue.retireDue = true;
@@ -92,12 +103,14 @@ export class Queues implements Index<TaskRecord> {
 
   #remove(queue: Queue, record: TaskRecord): void {
     queue.counts[record.state] -= 1;
+    if (queue.flow.waiting !== null && waits(record)) queue.flow.waiting.remove(record.spec);
     this.counts[record.state] -= 1;
     if (record.state === "queued") {
       const { options } = record.spec;
       queue.queuedByPriority[options.priority] = (queue.queuedByPriority[options.priority] as number) - 1;
       this.dispatch.leave(this.#laneOf(queue, options), record.spec);
-    } else if (isFinal(record.state)) queue.finished.remove(record);
+    } else if (record.state === "running") this.core.flow.ended(queue.flow, record.spec);
+    else if (isFinal(record.state)) queue.finished.remove(record);
   }
 
   #born(queue: Queue, spec: TaskSpec): void {
@@ -124,7 +137,7 @@ export class Queues implements Index<TaskRecord> {
   #laneOf(queue: Queue, needs: Needs): Lane {
     if (isPlain(needs)) {
       if (queue.plain === undefined) {
-        queue.plain = this.dispatch.openLane(needs);
+        queue.plain = this.dispatch.openLane(queue.flow, needs);
         this.#laneCount += 1;
       }
       return queue.plain;
@@ -132,7 +145,7 @@ export class Queues implements Index<TaskRecord> {
     const key = laneKey(needs);
     let lane = queue.lanes.get(key);
     if (lane === undefined) {
-      lane = this.dispatch.openLane(needs);
+      lane = this.dispatch.openLane(queue.flow, needs);
       queue.lanes.set(key, lane);
       this.#laneCount += 1;
     }
@@ -152,22 +165,40 @@ export class Queues implements Index<TaskRecord> {
 
   #dropEmptyLanes(): void {
     for (const queue of this.#queues.values()) {
-      if (queue.plain !== undefined && queue.plain.head === undefined) {
+      if (queue.plain?.isEmpty) {
         this.#drop(queue.plain);
         queue.plain = undefined;
       }
       for (const [key, lane] of queue.lanes) {
-        if (lane.head !== undefined) continue;
+        if (!lane.isEmpty) continue;
         this.#drop(lane);
         queue.lanes.delete(key);
       }
-      if (queue.taskCount === 0) this.#queues.delete(queue.name);
+      if (queue.taskCount > 0) continue;
+      this.#queues.delete(queue.name);
+      queue.flow.hasTasks = false;
+      this.core.flow.dropUnused(queue.flow);
     }
   }
 
   #drop(lane: Lane): void {
     this.dispatch.closeLane(lane);
     this.#laneCount -= 1;
+  }
+
+  /** How many tasks of the queue wait: ready, or delayed. */
+  waiting(name: string): number {
+    const counts = this.#queues.get(name)?.counts;
+    return counts === undefined ? 0 : counts.queued + counts.scheduled;
+  }
+
+  /** Those tasks, oldest first. Walks all tasks: for a setting that changes, never on a hot path. */
+  *waitingIn(name: string): Iterable<TaskSpec> {
+    if (this.waiting(name) === 0) return;
+    for (const spec of this.#order) {
+      if (spec.options.queue !== name || this.#left.has(spec)) continue;
+      if (waits(this.core.tasks.get(spec.id) as TaskRecord)) yield spec;
+    }
   }
 
   /** The kept task of this queue that was submitted with the key. */
@@ -237,10 +268,17 @@ export class Queues implements Index<TaskRecord> {
   }
 
   *texts(): Iterable<string> {
-    for (const queue of this.#queues.values()) {
-      const byPriority = priorities.map((name, i) => `"${name}":${queue.queuedByPriority[i]}`).join(",");
-      yield `{"name":"${queue.name}","counts":${JSON.stringify(queue.counts)},"queuedByPriority":{${byPriority}}}`;
-    }
+    for (const { name } of this.core.flow.queues()) yield this.text(name);
+  }
+
+  /** A queue as everyone sees it, whether or not it has tasks. */
+  text(name: string): string {
+    const queue = this.#queues.get(name);
+    const byPriority = priorities.map((one, i) => `"${one}":${queue?.queuedByPriority[i] ?? 0}`).join(",");
+    return (
+      `{"name":"${name}","counts":${JSON.stringify(queue?.counts ?? noCounts())},` +
+      `"queuedByPriority":{${byPriority}},${flowText(this.core, name)}}`
+    );
   }
 }
 

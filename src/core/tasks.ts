@@ -26,9 +26,11 @@ import {
   type TaskState,
   type TaskSubmit,
 } from "../wire/tasks.ts";
+import { dropped, droppedReason, dropsNewest, refuseBacklog } from "./backlog.ts";
 import type { Coordinator } from "./coordinator.ts";
 import type { Slot } from "./dispatch.ts";
 import { endsAt, expiresAt } from "./expiry.ts";
+import { shutInWords } from "./flow.ts";
 import {
   defaultBackoff,
   extrasOf,
@@ -153,9 +155,17 @@ function specOf(core: Coordinator, from: Draft, revision: number, number: number
       kind: submit.kind ?? null,
       capabilities: from.capabilities,
       labels: submit.labels ?? noLabels,
+      limits:
+        submit.limits === undefined || submit.limits.length === 0
+          ? noCapabilities
+          : [...submit.limits].sort(),
     }),
     payload: from.payload,
-    extras: extrasOf(submit.idempotencyKey ?? null, submit.deadlineAt ?? 0),
+    extras: extrasOf({
+      idempotencyKey: submit.idempotencyKey ?? null,
+      group: submit.group ?? null,
+      deadlineAt: submit.deadlineAt ?? 0,
+    }),
     createdAt: core.now,
   };
 }
@@ -189,6 +199,8 @@ export function submit(core: Coordinator, input: Input<"task.submit">): Result {
     if ("error" in checked) return checked;
     drafts.push(checked);
   }
+  const full = backlogFull(core, drafts);
+  if (full !== null) return full;
   let text = "";
   for (let i = 0; i < count; i++) {
     const from = drafts[i] as Draft;
@@ -205,11 +217,27 @@ function earlierOf(core: Coordinator, { submit, queue }: Draft): TaskRecord | un
   return key === undefined ? undefined : core.queues.byKey(queue, key);
 }
 
+/** Puts a new task into its queue, and drops what is too much in it; the task as it stands then. */
 function make(core: Coordinator, from: Draft, number: number): TaskRecord {
   const record = newRecord(specOf(core, from, core.store.nextRevision, number));
+  const { id, options } = record.spec;
   core.metrics.tasksSubmitted++;
-  core.tasks.put(record.spec.id, record);
+  if (core.flow.settings.size === 0) {
+    core.tasks.put(id, record);
+    return record;
+  }
+  const isDropped = dropsNewest(core, options.queue);
+  core.tasks.put(id, record);
+  if (isDropped) return drop(core, record);
+  for (const oldest of dropped(core.flow.queue(options.queue), record.spec))
+    drop(core, core.tasks.get(oldest.id) as TaskRecord);
   return record;
+}
+
+function drop(core: Coordinator, record: TaskRecord): TaskRecord {
+  core.metrics.tasksDropped++;
+  const reason = droppedReason(record.spec.options.queue);
+  return finish(core, record, "cancelled", { result: null, error: record.outcome.error, reason });
 }
 
 /**
@@ -221,6 +249,26 @@ export function submitKept(core: Coordinator, task: TaskSubmit, payload: string)
   if ("error" in from) return from;
   const { spec } = earlierOf(core, from) ?? make(core, from, core.store.changeCount);
   return { id: spec.id };
+}
+
+/** The first queue that may not take as many more tasks as are new in it. */
+function backlogFull(core: Coordinator, drafts: readonly Draft[]): Refusal | null {
+  if (core.flow.settings.size === 0) return null;
+  const fresh = new Map<string, number>();
+  const keys = new Set<string>();
+  for (const { queue, submit } of drafts) {
+    const key = submit.idempotencyKey;
+    if (key !== undefined) {
+      if (core.queues.byKey(queue, key) !== undefined || keys.has(`${queue} ${key}`)) continue;
+      keys.add(`${queue} ${key}`);
+    }
+    fresh.set(queue, (fresh.get(queue) ?? 0) + 1);
+  }
+  for (const [queue, count] of fresh) {
+    const full = refuseBacklog(core, queue, count);
+    if (full !== null) return full;
+  }
+  return null;
 }
 
 // --- leases -----------------------------------------------------------------------------------------------
@@ -248,6 +296,7 @@ export function lease(core: Coordinator, record: TaskRecord, workerId: string): 
     revision,
   };
   core.metrics.tasksLeased++;
+  core.flow.leased(record.spec, 1);
   const slot = core.dispatch.slot(workerId) as Slot;
   // A claim is answered; every other lease is pushed.
   if (core.operation === "task.claim") core.dispatch.claiming(slot, spec);
@@ -631,6 +680,8 @@ export function assign(core: Coordinator, input: Input<"task.assign">): Result {
       );
     record = newRecord(specOf(core, fresh, core.store.nextRevision, 0));
   }
+  const [shut] = core.flow.shutFor((record as TaskRecord).spec);
+  if (shut !== undefined) return refuse("limit-reached", shutInWords(shut));
   return { ok: assignmentText(core, lease(core, record as TaskRecord, chosen.slot.id)) };
 }
 
@@ -661,6 +712,7 @@ export function taskText(core: Coordinator, record: TaskRecord): string {
     `"idempotencyKey":${jsonOrNull(spec.extras.idempotencyKey)},"kind":${jsonOrNull(options.kind)},` +
     `"capabilities":${options.capabilities.length === 0 ? "[]" : JSON.stringify(options.capabilities)},` +
     `"labels":${options.labels === noLabels ? "{}" : JSON.stringify(options.labels)},` +
+    `"group":${jsonOrNull(spec.extras.group)},"limits":${options.limits.length === 0 ? "[]" : JSON.stringify(options.limits)},` +
     `"createdAt":${spec.createdAt},"runAt":${record.runAt || null},"startedAt":${lease?.startedAt ?? null},` +
     `"finishedAt":${outcome.finishedAt || null},"lease":${running ? leaseText(core, record) : null},` +
     `"progress":${core.progressOf(record)},"result":${outcome.result},"error":${jsonOrNull(outcome.error)},` +
@@ -677,7 +729,7 @@ export const assignmentText = (core: Coordinator, record: TaskRecord): string =>
 export function pushText(core: Coordinator, record: TaskRecord): string {
   const { spec } = record;
   const { options } = spec;
-  const { idempotencyKey } = spec.extras;
+  const { idempotencyKey, group } = spec.extras;
   let text =
     `{"event":"task.assigned","task":{"id":"${spec.id}","queue":"${options.queue}","type":"${options.type}","payload":${spec.payload},` +
     `"attempt":${record.attempt},"createdAt":${spec.createdAt},"startedAt":${leaseOf(record).startedAt},"revision":${record.revision}`;
@@ -692,6 +744,8 @@ export function pushText(core: Coordinator, record: TaskRecord): string {
   if (options.kind !== null) text += `,"kind":"${options.kind}"`;
   if (options.capabilities.length > 0) text += `,"capabilities":${JSON.stringify(options.capabilities)}`;
   if (options.labels !== noLabels) text += `,"labels":${JSON.stringify(options.labels)}`;
+  if (group !== null) text += `,"group":"${group}"`;
+  if (options.limits.length > 0) text += `,"limits":${JSON.stringify(options.limits)}`;
   const progress = core.progressOf(record);
   if (progress !== null) text += `,"progress":${progress}`;
   const { error } = record.outcome;

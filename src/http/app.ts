@@ -11,6 +11,7 @@ import { limits } from "../wire/limits.ts";
 import { addressErrors, pathOf, type Route } from "./address.ts";
 import { frames, framesPath } from "./frames.ts";
 import { health } from "./health.ts";
+import { limits as namedLimits } from "./limits.ts";
 import type { Port } from "./port.ts";
 import { problemOfError, problemResponse, Refusal, refuse } from "./problems.ts";
 import { queues } from "./queues.ts";
@@ -36,6 +37,7 @@ export const routes = (port: Port) =>
     .use(tasks(port))
     .use(queues(port))
     .use(schedules(port))
+    .use(namedLimits(port))
     .use(frames(port));
 
 export const createApp = (port: Port, { guard, version, report }: AppOptions) => {
@@ -62,8 +64,7 @@ export const createApp = (port: Port, { guard, version, report }: AppOptions) =>
       if (errors.length > 0) {
         return problemResponse(problem("invalid-input", explainInWords(errors), { errors }));
       }
-      if (request.method === "POST" || request.method === "PUT")
-        return refusedBody(headers, bodyBytesMax(request.url));
+      if (takesBody.has(request.method)) return refusedBody(headers, bodyBytesMax(request.url));
     })
     .onParse(({ request }) => readJson(request))
     .onError(({ code, error, request }) =>
@@ -97,13 +98,15 @@ const preflight = (origin: string) =>
     status: 204,
     headers: {
       "access-control-allow-origin": origin,
-      "access-control-allow-methods": "GET, POST, PUT, DELETE",
+      "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE",
       "access-control-allow-headers":
         "authorization, content-type, idempotency-key, cortex-namespace, cortex-session, cortex-connection",
       "access-control-max-age": "600",
       vary: "origin",
     },
   });
+
+const takesBody: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
 
 /** Refuses a body by its headers, before a byte of it is read. */
 function refusedBody(headers: Headers, bytesMax: number): Response | undefined {

@@ -25,7 +25,8 @@ const named: Record<string, TSchema> = { ...objects, Problem: ProblemBody };
 const tags = [
   { name: "tasks", description: "Submit, claim, assign, complete, fail, cancel, watch over." },
   { name: "workers", description: "Register, stay alive, drain, leave." },
-  { name: "queues", description: "Which there are, and what waits in them." },
+  { name: "queues", description: "Which there are, what waits in them, and how it may flow." },
+  { name: "limits", description: "Named limits that hold over queues." },
   { name: "schedules", description: "Tasks that the daemon submits by the clock." },
   { name: "state", description: "The whole at one moment." },
   { name: "frames", description: "Many operations in one request, as over the WebSocket." },
@@ -137,7 +138,7 @@ function mendParameter(written: Json, example: Json): Json {
   if (said !== undefined) mended.description = said;
   mended.schema = mendSchema({ ...schema, examples: written.examples });
   if (where === "path") {
-    mended.schema.example ??= example?.taskId ?? example?.workerId ?? example?.name;
+    mended.schema.example ??= example?.[name] ?? example?.taskId ?? example?.workerId ?? example?.queue;
     mended.description ??= "The id.";
   }
   return mended;

@@ -27,6 +27,8 @@ const queued: Output<"task.get"> = {
   kind: null,
   capabilities: [],
   labels: {},
+  group: null,
+  limits: [],
   createdAt: at,
   runAt: null,
   startedAt: null,
@@ -83,7 +85,33 @@ const worker: Output<"worker.get"> = {
 };
 
 const counts = { scheduled: 0, queued: 1, running: 0, completed: 0, failed: 0, dead: 0, cancelled: 0 };
-const queue = { name: "mail", counts, queuedByPriority: { critical: 0, high: 1, normal: 0, low: 0 } };
+const queue: Output<"queue.get"> = {
+  name: "mail",
+  counts,
+  queuedByPriority: { critical: 0, high: 1, normal: 0, low: 0 },
+  settings: {
+    concurrency: 50,
+    rate: null,
+    groupConcurrency: 5,
+    groupRate: { count: 10, perMs: 1000, burst: 10 },
+    weight: null,
+    groupWeights: { acme: 3 },
+    backlog: { max: 100_000, policy: "refuse" },
+  },
+  paused: null,
+  shut: null,
+  groupsWaiting: 1,
+  groupsPaused: 0,
+};
+const paused = { since: at, until: at + 60_000, by: "worker-001", reason: "429 from their server" };
+const limit: Output<"limit.get"> = {
+  name: "openai",
+  concurrency: 20,
+  rate: { count: 500, perMs: 60_000, burst: 500 },
+  running: 20,
+  shut: "concurrency",
+  revision: 1040,
+};
 
 const schedule: Output<"schedule.put"> = {
   name: "nightly-report",
@@ -156,6 +184,20 @@ export const responseSamples: Record<string, Sample> = {
   scheduleResume: { ok: schedule },
   scheduleRun: { ok: { name: "nightly-report", taskId: "1043-0" } },
   schedulePreview: { ok: { nextRuns } },
+  queueGet: { ok: queue },
+  queueGroups: {
+    ok: {
+      groups: [{ name: "acme", queued: 1, running: 5, weight: 3, paused, shut: "paused" }],
+      cursor: null,
+    },
+  },
+  queueConfigure: { ok: queue },
+  queuePause: { ok: { ...queue, paused, shut: "paused" } },
+  queueResume: { ok: queue },
+  limitPut: { ok: limit },
+  limitGet: { ok: limit },
+  limitList: { ok: { limits: [limit] } },
+  limitDelete: { ok: { name: "openai" } },
   stateGet: {
     ok: {
       revision: 1042,

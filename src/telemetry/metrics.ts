@@ -47,6 +47,7 @@ export const metricTable = {
   tasksFailed: { type: "counter", part: "daemon", unit: "", help: "Tasks that ended by a final error." },
   tasksDead: { type: "counter", part: "daemon", unit: "", help: "Tasks out of attempts or interruptions." },
   tasksCancelled: { type: "counter", part: "daemon", unit: "", help: "Tasks cancelled." },
+  tasksDropped: { type: "counter", part: "daemon", unit: "", help: "Tasks dropped by a full backlog." },
   tasksInterrupted: {
     type: "counter",
     part: "daemon",

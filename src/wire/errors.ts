@@ -142,6 +142,30 @@ export const errorTable = {
     retryable: false,
     hint: "Use fewer combinations of queue, kind and capabilities.",
   },
+  "backlog-full": {
+    status: 429,
+    title: "The queue's backlog is full",
+    retryable: true,
+    hint: "Send the request again after Retry-After seconds, or raise the queue's backlog limit.",
+  },
+  "limit-reached": {
+    status: 409,
+    title: "A limit or a pause keeps the task from starting now",
+    retryable: true,
+    hint: "Leave the task in its queue: it starts as soon as it may; or raise the limit, or resume the queue or group.",
+  },
+  "unknown-queue": {
+    status: 404,
+    title: "There is no queue with this name",
+    retryable: false,
+    hint: "A queue is there once a task was submitted to it or something was set for it; list the queues.",
+  },
+  "unknown-limit": {
+    status: 404,
+    title: "There is no limit with this name",
+    retryable: false,
+    hint: "Put the limit first; list the limits to see which there are.",
+  },
   "greeting-expected": {
     status: 401,
     title: "The connection has not greeted yet",

@@ -5,6 +5,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { type ErrorCode, errorTable } from "./errors.ts";
 import { limits } from "./limits.ts";
+import { GroupList, LimitPut, QueueConfigure, QueuePause, QueueResume } from "./queues.ts";
 import { ScheduleDelete, ScheduleGet, SchedulePut } from "./schedules.ts";
 import { Closed, Integer, Json, Name, Nullable, pageCursorPattern, Revision, waitPattern } from "./schema.ts";
 import { tableNames } from "./state.ts";
@@ -31,6 +32,8 @@ export const WorkerPath = Closed({ id: Name("The worker's id, percent-encoded wh
 export const SchedulePath = Closed({
   name: Name("The schedule's name, percent-encoded where it holds a slash."),
 });
+export const QueuePath = Closed({ name: Name("The queue's name, percent-encoded where it holds a slash.") });
+export const LimitPath = Closed({ name: Name("The limit's name, percent-encoded where it holds a slash.") });
 
 export const WaitQuery = Closed({ wait: Type.Optional(Wait) });
 export const CancelQuery = Closed({
@@ -46,6 +49,11 @@ export const TaskReleaseBody = Type.Omit(TaskRelease, ["taskId"]);
 export const SchedulePutBody = Type.Omit(SchedulePut, ["name"]);
 export const ScheduleGetQuery = Type.Omit(ScheduleGet, ["name"]);
 export const ScheduleDeleteQuery = Type.Omit(ScheduleDelete, ["name"]);
+export const QueueConfigureBody = Type.Omit(QueueConfigure, ["queue"]);
+export const QueuePauseBody = Type.Optional(Type.Omit(QueuePause, ["queue"]));
+export const QueueResumeBody = Type.Optional(Type.Omit(QueueResume, ["queue"]));
+export const GroupQuery = Type.Omit(GroupList, ["queue"]);
+export const LimitPutBody = Type.Omit(LimitPut, ["name"]);
 export const WorkerDrainBody = Type.Optional(Type.Omit(WorkerDrain, ["workerId"]));
 
 export const StateQuery = Closed({

@@ -68,6 +68,24 @@ export const limits = {
   nextRunsMax: 100,
   /** The last moment that may be named: the year 3000, in ms since 1970 (UTC). */
   momentMax: 32_503_680_000_000,
+  /** Named limits that one task may count for. */
+  limitsPerTaskMax: 4,
+  /** Named limits that are set. */
+  namedLimitsMax: 10_000,
+  /** Tasks that a limit may let run at once. */
+  concurrencyMax: 1_000_000,
+  /** Tasks in a rate's time, and its burst. */
+  rateCountMax: 1_000_000,
+  /** A queue's or group's weight. */
+  weightMax: 1000,
+  /** Groups of one queue with a weight of their own. */
+  groupWeightsMax: 1000,
+  /** Tasks that a queue with a backlog limit may let wait. */
+  backlogMax: 100_000_000,
+  /** Queues for which something is set. */
+  queuesMax: 100_000,
+  /** Queues and groups that are paused. */
+  pausesMax: 100_000,
   /** Registered workers, offline ones that have not been forgotten included. */
   workersMax: 100_000,
 } as const;

@@ -1,35 +1,10 @@
-/** Queues, the state as a whole, and watching it, on the wire. */
+/** The state as a whole, and watching it, on the wire. */
 import { type Static, Type } from "@sinclair/typebox";
 import { limits } from "./limits.ts";
+import { Counts, Queue } from "./queues.ts";
 import { Closed, Json, Name, Nullable, Revision } from "./schema.ts";
 import { TaskStateSchema } from "./tasks.ts";
 import { LoopAge, WorkerHealthSchema } from "./workers.ts";
-
-export const Counts = Closed({
-  scheduled: Type.Integer(),
-  queued: Type.Integer(),
-  running: Type.Integer(),
-  completed: Type.Integer(),
-  failed: Type.Integer(),
-  dead: Type.Integer(),
-  cancelled: Type.Integer(),
-});
-export type Counts = Static<typeof Counts>;
-
-export const Queue = Closed({
-  name: Type.String(),
-  counts: Counts,
-  queuedByPriority: Closed({
-    critical: Type.Integer(),
-    high: Type.Integer(),
-    normal: Type.Integer(),
-    low: Type.Integer(),
-  }),
-});
-export type Queue = Static<typeof Queue>;
-export const QueueList = Closed({});
-export const QueuePage = Closed({ queues: Type.Array(Queue) });
-export type QueuePage = Static<typeof QueuePage>;
 
 export const StateGet = Closed({});
 export const State = Closed({
@@ -52,7 +27,7 @@ export const State = Closed({
 });
 export type State = Static<typeof State>;
 
-export const tableNames = ["tasks", "workers", "schedules", "answers"] as const;
+export const tableNames = ["tasks", "workers", "schedules", "queues", "limits", "pauses", "answers"] as const;
 
 export const HealthView = Closed({
   status: Type.Union([Type.Literal("ok"), Type.Literal("read-only"), Type.Literal("stopping")]),

@@ -124,6 +124,18 @@ export const TaskSubmit = Closed({
   kind: Type.Optional(Name("Only workers of this kind may run it.")),
   capabilities: Type.Optional(Names("Only workers that have all of these may run it.")),
   labels: Type.Optional(Labels("For people and filters; dispatch does not read them.")),
+  group: Type.Optional(
+    Name(
+      "Whose task it is (a tenant, a host, an account): the groups of a queue take fair turns, and each has the queue's per-group limits.",
+    ),
+  ),
+  limits: Type.Optional(
+    Type.Array(Name("One named limit."), {
+      maxItems: limits.limitsPerTaskMax,
+      uniqueItems: true,
+      description: "The named limits it counts for. One that is not set limits nothing.",
+    }),
+  ),
 });
 export type TaskSubmit = Static<typeof TaskSubmit>;
 
@@ -173,6 +185,8 @@ export const Task = Closed({
   kind: Nullable(Type.String()),
   capabilities: Type.Array(Type.String()),
   labels: Type.Record(Type.String(), Type.String()),
+  group: Nullable(Type.String()),
+  limits: Type.Array(Type.String()),
   createdAt: Moment("When it was submitted."),
   runAt: Nullable(Moment("When it becomes ready; null once it is.")),
   startedAt: Nullable(Moment("When the newest attempt started.")),
@@ -283,6 +297,8 @@ export const pushedDefaults = {
   kind: null,
   capabilities: [] as string[],
   labels: {} as Record<string, string>,
+  group: null,
+  limits: [] as string[],
   runAt: null,
   finishedAt: null,
   progress: null,
@@ -302,6 +318,7 @@ export const assignmentOf = ({ task, lease }: Push): Assignment => ({
     backoff: { ...pushedDefaults.backoff },
     capabilities: [],
     labels: {},
+    limits: [],
     lease,
     ...task,
   },

@@ -100,6 +100,15 @@ test("rest - every operation that has a method arrives with its input", async ()
   await rest.schedules.run("a/b");
   await rest.schedules.delete("a/b", { ifRevision: 7 });
   await rest.schedules.preview({ cron: "@daily" });
+  await rest.queue("q");
+  await rest.groups("a/b", { limit: 5 });
+  await rest.configure("q", { concurrency: 2, rate: null });
+  await rest.pause("q", { group: "g", forMs: 5 });
+  await rest.resume("q");
+  await rest.limits();
+  await rest.limit("l");
+  await rest.putLimit("l", { concurrency: 2 });
+  await rest.deleteLimit("l");
   await rest.state();
   expect(server.calls.map(({ operation, input }) => [operation, input])).toEqual([
     ["task.cancel", { taskId: "1-0", reason: "twice" }],
@@ -124,6 +133,15 @@ test("rest - every operation that has a method arrives with its input", async ()
     ["schedule.run", { name: "a/b" }],
     ["schedule.delete", { name: "a/b", ifRevision: 7 }],
     ["schedule.preview", { cron: "@daily" }],
+    ["queue.get", { queue: "q" }],
+    ["queue.groups", { queue: "a/b", limit: 5 }],
+    ["queue.configure", { queue: "q", concurrency: 2, rate: null }],
+    ["queue.pause", { queue: "q", group: "g", forMs: 5 }],
+    ["queue.resume", { queue: "q" }],
+    ["limit.list", {}],
+    ["limit.get", { name: "l" }],
+    ["limit.put", { name: "l", concurrency: 2 }],
+    ["limit.delete", { name: "l" }],
     ["state.get", {}],
   ]);
   expect((await rest.health()).status).toBe("ok");

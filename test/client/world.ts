@@ -241,6 +241,8 @@ export const aTask = (id: string, more: Partial<Task> = {}): Task => ({
   kind: null,
   capabilities: [],
   labels: {},
+  group: null,
+  limits: [],
   createdAt: 0,
   runAt: null,
   startedAt: null,

@@ -24,6 +24,8 @@ const submit: fc.Arbitrary<TaskSubmit> = fc.record(
     idempotencyKey: fc.string({ minLength: 1, maxLength: 20 }),
     kind: fc.constantFrom("worker", "builder"),
     capabilities: fc.uniqueArray(fc.constantFrom("gpu", "linux", "tpu"), { maxLength: 3 }),
+    group: fc.constantFrom("acme", "beta"),
+    limits: fc.uniqueArray(fc.constantFrom("api", "disk"), { maxLength: 2 }),
     labels: fc.dictionary(fc.constantFrom("zone", "team"), fc.string({ maxLength: 10 })),
   },
   { requiredKeys: ["type"] },

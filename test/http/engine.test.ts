@@ -162,6 +162,15 @@ describe("http engine", () => {
         everyMs: 60_000,
         task: { type: "a" },
       });
+    for (const name of ["one", "rack/2"]) {
+      const path = encodeURIComponent(name);
+      for (const [method, route, body] of [
+        ["PATCH", `queues/${path}`, { concurrency: 5 }],
+        ["PUT", `limits/${path}`, { concurrency: 5 }],
+        ["POST", `queues/${path}/pause`, { group: "acme" }],
+      ] as const)
+        expect((await w.send(method, `/api/${route}`, body)).status).toBe(200);
+    }
     const lines = (await (await w.fetch("/api/state?format=ndjson")).text()).trimEnd().split("\n").slice(1);
     const streamed = lines.map((line) => JSON.parse(line) as { table: string; record: unknown });
     for (const table of tableNames) {

@@ -26,6 +26,28 @@ describe("http workers", () => {
     ["POST", "/api/workers/w1/drain", undefined, "worker.drain", { workerId: "w1" }],
     ["POST", "/api/workers/w1/drain", { drain: false }, "worker.drain", { workerId: "w1", drain: false }],
     ["GET", "/api/queues", undefined, "queue.list", {}],
+    ["GET", "/api/queues/rack%2F1", undefined, "queue.get", { queue: "rack/1" }],
+    ["PATCH", "/api/queues/q", { concurrency: null }, "queue.configure", { queue: "q", concurrency: null }],
+    [
+      "GET",
+      "/api/queues/q/groups?limit=5&cursor=a",
+      undefined,
+      "queue.groups",
+      { queue: "q", limit: 5, cursor: "a" },
+    ],
+    ["POST", "/api/queues/q/pause", undefined, "queue.pause", { queue: "q" }],
+    [
+      "POST",
+      "/api/queues/q/pause",
+      { group: "g", forMs: 5 },
+      "queue.pause",
+      { queue: "q", group: "g", forMs: 5 },
+    ],
+    ["POST", "/api/queues/q/resume", { group: "g" }, "queue.resume", { queue: "q", group: "g" }],
+    ["GET", "/api/limits", undefined, "limit.list", {}],
+    ["GET", "/api/limits/l", undefined, "limit.get", { name: "l" }],
+    ["PUT", "/api/limits/l", { concurrency: 2 }, "limit.put", { name: "l", concurrency: 2 }],
+    ["DELETE", "/api/limits/l", undefined, "limit.delete", { name: "l" }],
     ["GET", "/api/state", undefined, "state.get", {}],
   ];
   test.each(rows)("http workers - %s %s", async (method, path, body, operation, input) => {

@@ -3,7 +3,8 @@
  * the middle. Time never passes by itself.
  */
 import { expect } from "bun:test";
-import { check } from "../../src/core/check.ts";
+import { check, stateText } from "../../src/core/check.ts";
+import { Loader } from "../../src/core/codec.ts";
 import { type Cause, Coordinator, type CoreConfig, type CoreOptions } from "../../src/core/coordinator.ts";
 import { createStore, type Store, type Transaction } from "../../src/core/store.ts";
 import { validate } from "../../src/engine/validate.ts";
@@ -32,6 +33,7 @@ export const noMetrics = () => ({
   tasksFailed: 0,
   tasksDead: 0,
   tasksCancelled: 0,
+  tasksDropped: 0,
   tasksInterrupted: 0,
   pushesRevoked: 0,
   quarantines: 0,
@@ -51,7 +53,9 @@ export class World {
     store: Store = createStore(),
     graceUntil = 0,
     place: Pick<CoreOptions, "namespace" | "memory"> = {},
+    at?: { now: number; clock: number },
   ) {
+    if (at !== undefined) ({ now: this.now, clock: this.clock } = at);
     this.store = store;
     this.core = new Coordinator(store, {
       ...place,
@@ -63,6 +67,18 @@ export class World {
       graceUntil,
     });
     store.onCommit((transaction) => this.transactions.push(transaction));
+  }
+
+  /** What a restart makes of it: the tables out of their text, everything that is not state forgotten. */
+  restarted(config: Partial<CoreConfig> = {}): World {
+    const store = createStore();
+    const loader = new Loader(store);
+    loader.entry(stateText(this.core));
+    loader.end();
+    store.advanceTo(this.store.revision);
+    const world = new World(config, store, this.clock + coreConfig.graceMs, {}, this);
+    world.sound();
+    return world;
   }
 
   /** Lets time pass on both clocks, then does what is due and dispatches. */

@@ -1,0 +1,407 @@
+import { describe, expect, test } from "bun:test";
+import { World } from "../support/world.ts";
+
+/** Ids of the tasks that run, in the order they were leased. */
+const running = (world: World, workerId = "w") => world.holds(workerId);
+
+function submit(world: World, count: number, more: object = {}): string[] {
+  return Array.from({ length: count }, () => world.submit({ type: "t", queue: "q", ...more }));
+}
+
+/** Completes the worker's oldest task; its id. */
+function complete(world: World, workerId = "w"): string {
+  const [id] = world.holds(workerId) as [string];
+  world.ok("task.complete", world.held(id));
+  world.settle();
+  return id;
+}
+
+describe("flow - concurrency", () => {
+  test("flow - of a queue no more run than its concurrency says, and the next starts when one ends", () => {
+    const world = new World();
+    world.ok("queue.configure", { queue: "q", concurrency: 2 });
+    const ids = submit(world, 4);
+    world.worker("w", { capacity: 10 });
+    world.settle();
+    expect(running(world)).toEqual(ids.slice(0, 2));
+    complete(world);
+    expect(running(world)).toEqual(ids.slice(1, 3));
+    expect(world.ok("queue.get", { queue: "q" }).shut).toBe("concurrency");
+  });
+
+  test("flow - other queues and other groups go on where one is at its limit", () => {
+    const world = new World();
+    world.ok("queue.configure", { queue: "q", groupConcurrency: 1 });
+    const [a1] = submit(world, 3, { group: "a" });
+    const [b1] = submit(world, 3, { group: "b" });
+    const other = world.submit({ type: "t", queue: "other" });
+    world.worker("w", { capacity: 10 });
+    world.settle();
+    expect(running(world).sort()).toEqual([a1!, b1!, other].sort());
+  });
+
+  test("flow - tasks without a group have no per-group limit", () => {
+    const world = new World();
+    world.ok("queue.configure", { queue: "q", groupConcurrency: 1 });
+    submit(world, 3);
+    world.worker("w", { capacity: 10 });
+    world.settle();
+    expect(running(world)).toHaveLength(3);
+  });
+
+  test("flow - a named limit holds over queues, and for whoever names it alone", () => {
+    const world = new World();
+    world.ok("limit.put", { name: "api", concurrency: 2 });
+    for (const queue of ["x", "y", "z"]) world.submit({ type: "t", queue, limits: ["api"] });
+    const free = world.submit({ type: "t", queue: "x" });
+    world.worker("w", { capacity: 10 });
+    world.settle();
+    expect(running(world)).toHaveLength(3);
+    expect(running(world)).toContain(free);
+    expect(world.ok("limit.get", { name: "api" })).toMatchObject({ running: 2, shut: "concurrency" });
+    world.ok("limit.delete", { name: "api" });
+    world.settle();
+    expect(running(world)).toHaveLength(4);
+  });
+
+  test("flow - a limit that is lowered ends nothing, and one that is raised starts the next at once", () => {
+    const world = new World();
+    submit(world, 6);
+    world.worker("w", { capacity: 10 });
+    world.ok("queue.configure", { queue: "q", concurrency: 3 });
+    world.settle();
+    world.ok("queue.configure", { queue: "q", concurrency: 1 });
+    world.settle();
+    expect(running(world)).toHaveLength(3);
+    complete(world);
+    complete(world);
+    expect(running(world)).toHaveLength(1);
+    world.ok("queue.configure", { queue: "q", concurrency: null });
+    world.settle();
+    expect(running(world)).toHaveLength(4);
+  });
+
+  test("flow - a claim gets only what may start, and waits for the rest", () => {
+    const world = new World();
+    world.ok("queue.configure", { queue: "q", concurrency: 1 });
+    submit(world, 3);
+    world.worker("w", { capacity: 10, claims: true });
+    expect(world.ok("task.claim", { workerId: "w", count: 5 }).assignments).toHaveLength(1);
+    expect(world.ok("task.claim", { workerId: "w", count: 5 }).assignments).toHaveLength(0);
+    world.ok("task.complete", world.held(running(world)[0]!));
+    expect(world.ok("task.claim", { workerId: "w", count: 5 }).assignments).toHaveLength(1);
+  });
+
+  test("flow - a task is not assigned over a limit", () => {
+    const world = new World();
+    world.ok("limit.put", { name: "api", concurrency: 0 });
+    const id = world.submit({ type: "t", limits: ["api"] });
+    world.worker("w");
+    world.refused("task.assign", { taskId: id, workerId: "w" }, "limit-reached");
+    world.refused("task.assign", { task: { type: "t", limits: ["api"] } }, "limit-reached");
+    world.ok("limit.put", { name: "api", concurrency: 1 });
+    world.ok("task.assign", { taskId: id, workerId: "w" });
+  });
+
+  test("flow - a lane that nobody serves keeps no other from a limit they share", () => {
+    const world = new World();
+    world.ok("queue.configure", { queue: "q", concurrency: 1 });
+    world.worker("w", { capacity: 10 });
+    world.worker("gpu", { kind: "gpu" });
+    const blocker = submit(world, 1, { kind: "worker" })[0]!;
+    submit(world, 5, { kind: "gpu" });
+    const plain = submit(world, 1, { kind: "worker" })[0]!;
+    world.settle();
+    // The gpu worker looks at its lane, and what waits there falls asleep at the queue's gate.
+    expect(world.holds("gpu")).toEqual([]);
+    world.ok("worker.drain", { workerId: "gpu" });
+    world.ok("task.complete", world.held(blocker));
+    world.settle();
+    expect(world.holds("w")).toEqual([plain]);
+  });
+});
+
+describe("flow - rates", () => {
+  test("flow - a rate lets a burst pass, then one each time a token comes", () => {
+    const world = new World();
+    world.ok("queue.configure", { queue: "q", rate: { count: 2, perMs: 1000, burst: 3 } });
+    submit(world, 10);
+    world.worker("w", { capacity: 100 });
+    world.settle();
+    expect(running(world)).toHaveLength(3);
+    world.advance(499);
+    expect(running(world)).toHaveLength(3);
+    expect(world.core.nextDueMs()).toBe(1);
+    world.advance(1);
+    expect(running(world)).toHaveLength(4);
+    world.advance(1000);
+    expect(running(world)).toHaveLength(6);
+  });
+
+  test("flow - each group has a rate of its own", () => {
+    const world = new World();
+    world.ok("queue.configure", { queue: "q", groupRate: { count: 1, perMs: 1000 } });
+    submit(world, 3, { group: "a" });
+    submit(world, 3, { group: "b" });
+    world.worker("w", { capacity: 100 });
+    world.settle();
+    expect(running(world)).toHaveLength(2);
+    world.advance(1000);
+    expect(running(world)).toHaveLength(4);
+  });
+
+  test("flow - a rate that is set anew keeps the tokens there are: no burst for who sets it again", () => {
+    const world = new World();
+    world.worker("w", { capacity: 100 });
+    submit(world, 10);
+    for (let i = 0; i < 5; i++) {
+      world.ok("queue.configure", { queue: "q", rate: { count: 2, perMs: 60_000, burst: 2 } });
+      world.settle();
+    }
+    expect(running(world)).toHaveLength(2);
+  });
+});
+
+describe("flow - pauses", () => {
+  test("flow - a paused queue starts nothing, what runs goes on, and it resumes", () => {
+    const world = new World();
+    world.worker("w", { capacity: 10 });
+    const [first] = submit(world, 1);
+    world.settle();
+    world.ok("queue.pause", { queue: "q", reason: "maintenance" }, { who: "ada" });
+    submit(world, 2);
+    world.settle();
+    expect(running(world)).toEqual([first!]);
+    expect(world.ok("queue.get", { queue: "q" })).toMatchObject({
+      shut: "paused",
+      paused: { by: "ada", reason: "maintenance", until: null },
+    });
+    world.ok("queue.resume", { queue: "q" });
+    world.settle();
+    expect(running(world)).toHaveLength(3);
+  });
+
+  test("flow - a paused group keeps no other", () => {
+    const world = new World();
+    world.worker("w", { capacity: 10 });
+    world.ok("queue.pause", { queue: "q", group: "a" });
+    submit(world, 2, { group: "a" });
+    const b = submit(world, 2, { group: "b" });
+    world.settle();
+    expect(running(world)).toEqual(b);
+    const { groups } = world.ok("queue.groups", { queue: "q" });
+    expect(groups.map(({ name, queued, running, shut }) => [name, queued, running, shut])).toEqual([
+      ["a", 2, 0, "paused"],
+      ["b", 0, 2, null],
+    ]);
+  });
+
+  test("flow - a pause for a time ends by itself", () => {
+    const world = new World();
+    world.worker("w", { capacity: 10 });
+    world.ok("queue.pause", { queue: "q", group: "a", forMs: 1000 });
+    submit(world, 2, { group: "a" });
+    world.advance(999);
+    expect(running(world)).toHaveLength(0);
+    world.advance(1);
+    expect(running(world)).toHaveLength(2);
+    expect(world.ok("queue.get", { queue: "q" }).groupsPaused).toBe(0);
+  });
+
+  test("flow - a pause is never shortened by another", () => {
+    const world = new World();
+    const until = () => world.ok("queue.get", { queue: "q" }).paused?.until;
+    world.ok("queue.pause", { queue: "q", forMs: 5000 });
+    world.ok("queue.pause", { queue: "q", forMs: 1000 });
+    expect(until()).toBe(world.now + 5000);
+    world.ok("queue.pause", { queue: "q" });
+    world.ok("queue.pause", { queue: "q", forMs: 1000 });
+    expect(until()).toBeNull();
+    world.advance(10_000);
+    expect(world.ok("queue.get", { queue: "q" }).paused).not.toBeNull();
+  });
+});
+
+describe("flow - turns", () => {
+  test("flow - a group with ten tasks is done within ten rounds, whatever another has", () => {
+    const world = new World();
+    submit(world, 200, { group: "big" });
+    world.worker("w", { capacity: 1 });
+    for (let i = 0; i < 20; i++) {
+      world.settle();
+      complete(world);
+    }
+    const small = submit(world, 10, { group: "small" });
+    world.settle();
+    const started: string[] = [];
+    for (let i = 0; i < 21; i++) started.push(complete(world));
+    expect(started.filter((id) => small.includes(id))).toHaveLength(10);
+  });
+
+  test("flow - turns go by weight", () => {
+    const world = new World();
+    world.ok("queue.configure", { queue: "q", groupWeights: { a: 3 } });
+    const a = submit(world, 60, { group: "a" });
+    submit(world, 60, { group: "b" });
+    world.worker("w", { capacity: 1 });
+    world.settle();
+    const started = Array.from({ length: 40 }, () => complete(world));
+    const ofA = started.filter((id) => a.includes(id)).length;
+    expect(ofA).toBeGreaterThanOrEqual(29);
+    expect(ofA).toBeLessThanOrEqual(31);
+  });
+
+  test("flow - a group's turns are the same for all that its tasks require", () => {
+    const world = new World();
+    const a = submit(world, 30, { group: "a" });
+    submit(world, 30, { group: "a", capabilities: ["gpu"] });
+    const b = submit(world, 30, { group: "b", capabilities: ["gpu"] });
+    world.worker("w", { capacity: 1, capabilities: ["gpu"] });
+    world.settle();
+    const started = Array.from({ length: 40 }, () => complete(world));
+    const ofB = started.filter((id) => b.includes(id)).length;
+    expect(ofB).toBeGreaterThanOrEqual(19);
+    expect(ofB).toBeLessThanOrEqual(21);
+    expect(started.filter((id) => a.includes(id)).length).toBeGreaterThan(0);
+  });
+
+  test("flow - queues share their workers by weight once one has a weight", () => {
+    const world = new World();
+    const share = () => {
+      const started = Array.from({ length: 40 }, () => complete(world));
+      return started.filter((id) => x.includes(id)).length;
+    };
+    const y = Array.from({ length: 200 }, () => world.submit({ type: "t", queue: "y" }));
+    const x = Array.from({ length: 200 }, () => world.submit({ type: "t", queue: "x" }));
+    world.worker("w", { capacity: 1 });
+    world.settle();
+    expect(y).toContain(complete(world));
+    expect(share()).toBe(0);
+    world.ok("queue.configure", { queue: "x", weight: 3 });
+    const ofX = share();
+    expect(ofX).toBeGreaterThanOrEqual(28);
+    expect(ofX).toBeLessThanOrEqual(32);
+    world.ok("queue.configure", { queue: "x", weight: null });
+    world.settle();
+    complete(world);
+    expect(share()).toBe(0);
+  });
+
+  test("flow - groups that are idle are forgotten", () => {
+    const world = new World();
+    world.worker("w", { capacity: 1000 });
+    for (let i = 0; i < 100; i++) {
+      submit(world, 1, { group: `g${i}` });
+      world.settle();
+      complete(world);
+    }
+    const [queue] = [...world.core.flow.queues()];
+    expect(queue!.groups.size).toBeLessThan(5);
+  });
+});
+
+describe("flow - backlogs", () => {
+  const backlog = (world: World, max: number, policy: string) =>
+    world.ok("queue.configure", { queue: "q", backlog: { max, policy: policy as "refuse" } });
+  const state = (world: World, id: string) => world.task(id).state;
+
+  test("flow - refuse: what would be too much is refused whole, and says when to try again", () => {
+    const world = new World();
+    backlog(world, 3, "refuse");
+    submit(world, 2);
+    const task = { type: "t", queue: "q" };
+    const problem = world.refused("task.submit", [task, task], "backlog-full");
+    expect(problem.retryAfterMs).toBeGreaterThan(0);
+    world.ok("task.submit", [task, { type: "t", queue: "other" }]);
+    world.worker("w");
+    world.settle();
+    submit(world, 1, { delayMs: 1000 });
+    world.refused("task.submit", task, "backlog-full");
+  });
+
+  test("flow - refuse: a task that is there already is no more", () => {
+    const world = new World();
+    backlog(world, 1, "refuse");
+    const task = { type: "t", queue: "q", idempotencyKey: "k" };
+    world.ok("task.submit", [task, task]);
+    world.ok("task.submit", task);
+    world.refused("task.submit", { ...task, idempotencyKey: "l" }, "backlog-full");
+  });
+
+  test("flow - drop-oldest: those that were submitted first are cancelled, ready or delayed", () => {
+    const world = new World();
+    const early = submit(world, 2);
+    backlog(world, 3, "drop-oldest");
+    const delayed = submit(world, 1, { delayMs: 1000 })[0]!;
+    const late = submit(world, 3, { priority: "low" });
+    expect([...early, delayed].map((id) => state(world, id))).toEqual(Array(3).fill("cancelled"));
+    expect(late.map((id) => state(world, id))).toEqual(Array(3).fill("queued"));
+    expect(world.task(early[0]!).reason).toContain("backlog of queue q is full");
+  });
+
+  test("flow - drop-newest: the submitted task is cancelled at once, and the answer says so", () => {
+    const world = new World();
+    backlog(world, 1, "drop-newest");
+    const answers = world.ok("task.submit", [
+      { type: "t", queue: "q" },
+      { type: "t", queue: "q" },
+    ]) as { state: string }[];
+    expect(answers.map((answer) => answer.state)).toEqual(["queued", "cancelled"]);
+  });
+
+  test("flow - keep-latest: each group keeps its newest", () => {
+    const world = new World();
+    backlog(world, 1, "keep-latest");
+    const a = submit(world, 3, { group: "a" });
+    const b = submit(world, 2, { group: "b" });
+    const states = [...a, ...b].map((id) => state(world, id));
+    expect(states).toEqual(["cancelled", "cancelled", "queued", "cancelled", "queued"]);
+  });
+
+  test("flow - what runs is never dropped, nor a task that comes back", () => {
+    const world = new World();
+    backlog(world, 1, "drop-oldest");
+    world.worker("w");
+    const [first] = submit(world, 1);
+    world.settle();
+    const [second] = submit(world, 1);
+    world.ok("task.release", world.held(first!));
+    expect([state(world, first!), state(world, second!)]).toEqual(["queued", "queued"]);
+  });
+});
+
+describe("flow - settings", () => {
+  test("flow - what is left out stays, null resets, and a queue with nothing set has no record", () => {
+    const world = new World();
+    world.ok("queue.configure", { queue: "q", concurrency: 5, groupWeights: { a: 2, b: 3 } });
+    const { settings } = world.ok("queue.configure", { queue: "q", groupWeights: { a: null }, weight: 2 });
+    expect(settings).toEqual({
+      concurrency: 5,
+      rate: null,
+      groupConcurrency: null,
+      groupRate: null,
+      weight: 2,
+      groupWeights: { b: 3 },
+      backlog: null,
+    });
+    world.ok("queue.configure", { queue: "q", concurrency: null, groupWeights: null, weight: null });
+    expect(world.core.flow.settings.size).toBe(0);
+    expect(world.ok("queue.list", {}).queues).toEqual([]);
+  });
+
+  test("flow - what changes nothing writes no entry", () => {
+    const world = new World();
+    world.ok("queue.configure", { queue: "q", concurrency: 5 });
+    const before = world.transactions.length;
+    world.ok("queue.configure", { queue: "q", concurrency: 5 });
+    world.ok("queue.resume", { queue: "q" });
+    expect(world.transactions.length).toBe(before);
+  });
+
+  test("flow - unknown queues and limits are told", () => {
+    const world = new World();
+    world.refused("queue.get", { queue: "q" }, "unknown-queue");
+    world.refused("limit.get", { name: "l" }, "unknown-limit");
+    world.refused("limit.delete", { name: "l" }, "unknown-limit");
+  });
+});
