@@ -3,6 +3,7 @@
  * the place of a socket. It knows whom it made, so that they can be found on the network and end with the coordinator.
  */
 import {
+  ClientError,
   CoordinationClient,
   type Environment,
   type Handler,
@@ -19,6 +20,8 @@ const url = "ws://in-process";
 export class Clients {
   readonly #hosts = new Map<CoordinationClient, Host>();
   readonly #workers = new Set<RunningWorker>();
+  /** Ends workers that are still connecting. */
+  readonly #end = new AbortController();
 
   constructor(
     private readonly network: Network,
@@ -39,7 +42,9 @@ export class Clients {
     options: EmbeddedWorkerOptions = {},
   ): Promise<RunningWorker> {
     const { host, settled } = this.#place();
-    const running = await worker(queue, handler, { ...options, ...settled });
+    const { signal = this.#end.signal } = options;
+    const both = AbortSignal.any([this.#end.signal, signal]);
+    const running = await worker(queue, handler, { ...options, ...settled, signal: both });
     this.#know(running.client, host);
     this.#workers.add(running);
     running.client.on("closed", () => this.#workers.delete(running));
@@ -47,6 +52,7 @@ export class Clients {
   }
 
   #place() {
+    if (this.#end.signal.aborted) throw stopped();
     const host = new Host();
     const transport = this.carriers(this.network.transports(host));
     return { host, settled: { url, transport, environment: this.environment } };
@@ -77,7 +83,11 @@ export class Clients {
     await Promise.all([...this.#workers].map((running) => running.stop(options)));
   }
 
+  /** For good. */
   close(): void {
+    this.#end.abort(stopped());
     for (const client of [...this.#hosts.keys()]) client.close();
   }
 }
+
+const stopped = () => new ClientError("closed", "the coordinator was stopped");

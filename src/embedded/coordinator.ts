@@ -78,6 +78,8 @@ export async function createCoordinator(options: CoordinatorOptions = {}): Promi
     random: machine.random,
     onFailure: (error) => {
       network.listener = null;
+      // That they end is told once, by `done`.
+      void clients.stopWorkers({ graceMs: 0 });
       clients.close();
       end.reject(error);
     },

@@ -16,7 +16,14 @@ export class KeptDisk {
 
 /** The log over such a disk: what is appended is there at once. */
 export class KeptLog implements Log {
+  #isCut = false;
+
   constructor(readonly disk = new KeptDisk()) {}
+
+  /** The process that wrote is gone: what it still had in mind is not written, and nobody is answered. */
+  cut(): void {
+    this.#isCut = true;
+  }
 
   async open(sink: RecoverySink): Promise<Recovered> {
     const { batches, ceiling, last } = this.disk;
@@ -28,7 +35,7 @@ export class KeptLog implements Log {
   }
 
   async append(batch: Batch, after: number): Promise<Appended> {
-    return this.write(batch, after);
+    return this.#isCut ? new Promise(() => {}) : this.write(batch, after);
   }
 
   protected write(batch: Batch, after: number): Appended {

@@ -97,16 +97,19 @@ export async function createCoordinator(options: TestCoordinatorOptions = {}): P
   };
 
   let life: Life | null = null;
+  let log = new KeptLog(disk);
   const end = deferred<void>();
   const kill = () => {
     life?.kill();
+    log.cut();
     life = null;
     network.listener = null;
     network.cut(null);
   };
   const start = async () => {
+    log = new KeptLog(disk);
     const next = await Life.start({
-      log: new KeptLog(disk),
+      log,
       clock,
       config,
       random: environment.random,

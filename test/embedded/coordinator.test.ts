@@ -1,5 +1,6 @@
 /** The coordinator in the caller's own process: the same client before it, memory or a data folder behind it. */
 import { afterEach, describe, expect, test } from "bun:test";
+import { rmSync } from "node:fs";
 import { createCoordinator as packaged } from "@cortexd/client/embedded";
 import { createCoordinator } from "cortexd";
 import type { CoordinatorOptions, EmbeddedCoordinator } from "../../client/embedded.ts";
@@ -99,6 +100,34 @@ describe("embedded", () => {
     await cortex.done;
     expect(client.state).toBe("closed");
     expect(await client.submit({ type: "t" }).then(null, refusedBy)).toBe("closed");
+  });
+
+  test("embedded - a worker that is still connecting ends with it, and nobody comes after", async () => {
+    const cortex = await create();
+    const connecting = cortex.worker("q", () => null).then(() => "connected", refusedBy);
+    const client = cortex.client();
+    const connected = client.connect().then(() => "connected", refusedBy);
+    await cortex.stop();
+    expect(await connecting).toBe("closed");
+    expect(await connected).toBe("closed");
+    expect(() => cortex.client()).toThrow("the coordinator was stopped");
+    expect(await cortex.worker("q", () => null).then(null, refusedBy)).toBe("closed");
+  });
+
+  test("embedded - a log beyond use is told by `done`, and ends its clients and workers", async () => {
+    const data = temporaryFolder();
+    const cortex = await createCoordinator({ data });
+    const told = cortex.done.catch((error) => error);
+    const running = await cortex.worker("q", () => null);
+    const client = cortex.client();
+    await client.submit({ queue: "other", type: "t" });
+    rmSync(data, { recursive: true });
+    const submitted = client.submit({ queue: "other", type: "t" }).then(() => "acknowledged", refusedBy);
+    expect(await told).toMatchObject({ name: "LogError", code: "log-failed" });
+    expect(await submitted).toBe("closed");
+    await running.done;
+    expect([client.state, running.client.state]).toEqual(["closed", "closed"]);
+    await cortex.stop();
   });
 
   test("embedded - with a data folder what was acknowledged is there after a stop, under higher revisions", async () => {

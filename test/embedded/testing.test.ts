@@ -6,6 +6,9 @@ import {
   type TestCoordinatorOptions,
 } from "@cortexd/client/testing";
 import type { CoordinationClient } from "../../client/index.ts";
+import { KeptLog } from "../../src/embedded/disk.ts";
+import { Life } from "../../src/embedded/life.ts";
+import { anyone, engineConfig, FakeClock, settle } from "../engine/world.ts";
 
 const open = new Set<TestCoordinator>();
 async function create(options?: TestCoordinatorOptions) {
@@ -150,6 +153,27 @@ describe("testing - faults", () => {
     expect(results).toEqual(["late"]);
     expect(begun).toBe(2);
     expect((await client.getState()).revision).toBeGreaterThan(revision);
+  });
+
+  test("testing - what a killed process still had in mind is not written", async () => {
+    const log = new KeptLog();
+    const life = await Life.start({
+      ...{ log, clock: new FakeClock(), config: engineConfig, random: () => 0.5 },
+      onFailure: (error) => {
+        throw error;
+      },
+    });
+    const submit = () => life.engine.call("task.submit", { type: "t" }, anyone);
+    await submit();
+    const { length } = log.disk.batches;
+    expect(length).toBeGreaterThan(0);
+    const answers: unknown[] = [];
+    submit().then((answer) => answers.push(answer));
+    life.kill();
+    log.cut();
+    await settle();
+    expect(log.disk.batches.length).toBe(length);
+    expect(answers).toEqual([]);
   });
 
   test("testing - a lost answer: the operation was carried out once, and its caller hears of it later", async () => {
