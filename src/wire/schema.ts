@@ -30,7 +30,7 @@ export const DurationMs = (description: string, minimum = 0) =>
 export const Moment = (description: string) => Type.Integer({ minimum: 0, description });
 
 /** A moment that is chosen by hand. */
-export const At = (description: string) => Integer(0, limits.momentMax, description);
+export const At = (description: string) => Integer(1, limits.momentMax, description);
 
 export const Revision = (description: string) => Type.Integer({ minimum: 0, description });
 

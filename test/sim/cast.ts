@@ -27,6 +27,7 @@ export type CastOptions = {
   clientWorkers: number;
   restWorkers: number;
   watchers: number;
+  schedulers: number;
   /** Mean pause between two deeds of a producer, in ms. */
   paceMs: number;
   queues: number;
@@ -43,6 +44,7 @@ const failing = (message: string, more: object = {}) =>
 const expectedCodes: readonly ErrorCode[] = [
   ...(["lease-lost", "unknown-task", "wrong-state", "busy", "disk-full", "shutting-down"] as const),
   ...(["worker-unavailable", "worker-offline", "no-worker", "unknown-worker", "worker-id-in-use"] as const),
+  "unknown-schedule",
 ];
 
 export class Cast {
@@ -84,6 +86,7 @@ export class Cast {
     many(options.watchers, "watcher", (process) => this.#watcher(process));
     many(1, "operator", (process) => this.#operator(process));
     many(1, "ghost", (process) => this.#ghost(process));
+    many(options.schedulers, "clock", (process) => this.#scheduler(process));
     for (let i = 0; i < options.helpers; i++) this.#employ(`helper-${i}`);
   }
 
@@ -660,6 +663,44 @@ export class Cast {
     for (const workerId of drained) this.#go(process, "undrain", () => client.drain(workerId, false));
   }
 
+  /** Keeps a few schedules, and changes its mind; takes them away before it leaves. */
+  async #scheduler(process: Process): Promise<void> {
+    const client = this.#client(process);
+    const { random } = this.world;
+    const names = ["s1", "s2"];
+    const deed = async (name: string, luck: number): Promise<unknown> => {
+      const { schedules } = client;
+      if (luck < 0.15) return schedules.pause(name);
+      if (luck < 0.4) return schedules.resume(name);
+      if (luck < 0.5) return schedules.delete(name);
+      return schedules.put({
+        name,
+        everyMs: random.pick([1000, 2500, 4000]),
+        missed: random.pick(["skip", "once", "all"] as const),
+        missedMax: random.int(1, 5),
+        overlap: random.pick(["allow", "skip", "wait"] as const),
+        task: {
+          queue: `q${random.int(1, this.options.queues)}`,
+          type: "work",
+          leaseMs: 3000,
+          payload: [name],
+        },
+      });
+    };
+    // One at a time: what hangs must not come true after the schedule was taken away.
+    while (!this.ending) {
+      await this.#pause(process, 2 * this.options.paceMs);
+      if (this.ending) break;
+      await this.#track(process, "schedule", deed(random.pick(names), random.next())).catch((error) =>
+        this.#met(process, "schedule", error),
+      );
+    }
+    for (const name of names)
+      await this.#track(process, "unschedule", client.schedules.delete(name)).catch((error) =>
+        this.#met(process, "unschedule", error),
+      );
+  }
+
   /** Says what is no longer true: reports under leases that are over. */
   async #ghost(process: Process): Promise<void> {
     const client = this.#client(process);
@@ -743,7 +784,7 @@ export class Cast {
     }
     for (const { seen, gaps, first, last } of this.watched)
       for (const { revision, table, key } of model.commits) {
-        if (revision <= first || revision > last || (table !== "tasks" && table !== "workers")) continue;
+        if (revision <= first || revision > last || table === "answers") continue;
         if (seen.has(`${revision} ${table} ${key}`)) continue;
         if (!gaps.some((gap) => revision >= gap.from && revision <= gap.to))
           throw new Violation(

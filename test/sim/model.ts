@@ -10,6 +10,7 @@ import { check } from "../../src/core/check.ts";
 import { encodeEntry } from "../../src/core/codec.ts";
 import type { Cause, Coordinator } from "../../src/core/coordinator.ts";
 import type { Result } from "../../src/core/result.ts";
+import type { ScheduleRecord } from "../../src/core/schedules.ts";
 import type { Change, Store, Transaction } from "../../src/core/store.ts";
 import { leaseOf, type TaskRecord } from "../../src/core/tasks.ts";
 import type { WorkerRecord } from "../../src/core/workers.ts";
@@ -306,6 +307,7 @@ export class Model {
     applyText(this.#rows, text);
     this.world.trace(operation, text);
     const leased = new Set<string>();
+    this.#begun.clear();
     for (const change of changes) {
       this.commits.push({ revision, table: change.table.name, key: change.key });
       if (change.table.name === "tasks" && operation === "worker.register")
@@ -313,10 +315,77 @@ export class Model {
       if (change.table.name === "tasks")
         this.#task(core, revision, operation, change as Change<TaskRecord>, leased);
       else if (change.table.name === "workers") this.#worker(operation, change as Change<WorkerRecord>);
+      else if (change.table.name === "schedules") this.#schedule(operation, change as Change<ScheduleRecord>);
     }
   }
 
   #lastRevision = 0;
+
+  /** By schedule: the moments whose tasks this transaction made. */
+  readonly #begun = new Map<string, number[]>();
+
+  /** Runs start at moments of their schedule that have come, each once, and as its policies say. */
+  #schedule(operation: string, { key, before, after }: Change<ScheduleRecord>): void {
+    const runs = this.#begun.get(key) ?? [];
+    if (operation !== "schedule.fire") {
+      this.expect(
+        this.#running?.op === operation && operation.startsWith("schedule."),
+        `schedule ${key} was changed by ${operation}`,
+      );
+      return;
+    }
+    if (before === undefined || after === undefined)
+      throw new Violation(`a run made or removed schedule ${key}`);
+    const { spec } = before;
+    this.expect(
+      after.spec === spec && before.state === "active",
+      `schedule ${key} ran and is ${before.state}`,
+    );
+    this.expect(
+      after.runsCount === before.runsCount + runs.length,
+      `schedule ${key} counts ${after.runsCount - before.runsCount} runs and made ${runs.length} tasks`,
+    );
+    this.expect(
+      after.nextAt > this.#wall,
+      `schedule ${key} goes on at ${after.nextAt}, and it is ${this.#wall}`,
+    );
+    // What waits may be of a time that a put has replaced since.
+    const due = runs.filter((at) => at !== before.waitingAt);
+    const late = due.filter((at) => this.#wall - at > 10_000);
+    const most = { skip: 0, once: 1, all: spec.missedMax }[spec.missed];
+    this.expect(
+      late.length <= most,
+      `schedule ${key} ran for ${late.length} missed moments (${spec.missed})`,
+    );
+    for (const at of due)
+      this.expect(
+        (at - spec.anchorAt) % spec.everyMs === 0 &&
+          at > spec.anchorAt &&
+          at >= before.nextAt &&
+          at <= this.#wall,
+        `schedule ${key} ran for ${at}, which is no moment that had come`,
+      );
+    if (spec.overlap !== "allow" && runs.length > 0) {
+      const last = before.lastTaskId === null ? undefined : this.tasks.get(before.lastTaskId);
+      this.expect(
+        runs.length === 1 && (last === undefined || isFinal(top(last).state)),
+        `schedule ${key} ran beside its last task (${spec.overlap})`,
+      );
+    }
+    this.world.count("schedule.ran", runs.length);
+    this.world.count("schedule.late", late.length);
+    this.world.count("schedule.skipped", after.skippedCount - before.skippedCount);
+    if (runs.includes(before.waitingAt)) this.world.count("schedule.waited");
+  }
+
+  /** What a run submits is what its schedule says, under the key of its moment. */
+  #submitOfRun(core: Coordinator, { spec }: TaskRecord): TaskSubmit {
+    const idempotencyKey = spec.extras.idempotencyKey as string;
+    const [, name, at] = idempotencyKey.split("/") as [string, string, string];
+    const schedule = core.schedules.get(name) as ScheduleRecord;
+    this.#begun.set(name, [...(this.#begun.get(name) ?? []), Number(at)]);
+    return { ...schedule.spec.task, payload: JSON.parse(schedule.spec.payload), idempotencyKey };
+  }
 
   #worker(operation: string, { key, before, after }: Change<WorkerRecord>): void {
     if (after === undefined || operation !== "worker.register") {
@@ -395,16 +464,20 @@ export class Model {
     leased: Set<string>,
   ): void {
     const current = this.#running;
-    this.expect(
+    const asked =
       current !== null &&
-        current.op === operation &&
-        (operation === "task.submit" || operation === "task.assign"),
-      `task ${id} was made by ${operation}`,
-    );
+      current.op === operation &&
+      (operation === "task.submit" || operation === "task.assign");
+    const isRun = current === null && operation === "schedule.fire";
+    this.expect(asked || isRun, `task ${id} was made by ${operation}`);
     const { spec } = record;
     const { options } = spec;
     const input = current?.input as { task?: TaskSubmit };
-    const submitted = operation === "task.submit" ? (input as TaskSubmit | TaskSubmit[]) : input.task;
+    const submitted = isRun
+      ? this.#submitOfRun(core, record)
+      : operation === "task.submit"
+        ? (input as TaskSubmit | TaskSubmit[])
+        : input.task;
     const submit = (Array.isArray(submitted) ? submitted[spec.number] : submitted) as TaskSubmit;
     const same =
       options.queue === (submit.queue ?? "default") &&

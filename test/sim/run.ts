@@ -81,6 +81,7 @@ export function run({ seed, preset: given, plants = {} }: RunOptions): Run {
     clientWorkers: random.int(0, 2),
     restWorkers: random.int(0, 2),
     watchers: random.int(0, 1),
+    schedulers: random.int(0, 1),
     paceMs: random.pick([150, 500, 1000]),
     queues: random.int(1, 3),
   };
