@@ -1,11 +1,12 @@
 /**
- * Writes the parts of PROTOCOL.md that stand in the source already: operations, objects, errors, limits and close
- * codes, each between two markers. The prose around them is written by hand. `bun docs/generate.ts` brings the
- * file up to date; a test compares.
+ * Writes the parts of PROTOCOL.md and IMPORT.md that stand in the source already: operations, objects, errors, limits
+ * and close codes; the fields of imported tasks. Each stands between two markers; the prose around them is written by
+ * hand. `bun docs/generate.ts` brings the files up to date; tests compare.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { OptionalKind, type TSchema } from "@sinclair/typebox";
+import { mapping } from "../src/cli/mapping.ts";
 import { errorTable } from "../src/wire/errors.ts";
 import { closeCodes } from "../src/wire/frames.ts";
 import { limits } from "../src/wire/limits.ts";
@@ -16,6 +17,7 @@ import * as tasks from "../src/wire/tasks.ts";
 
 const root = join(import.meta.dir, "..");
 export const protocolFile = join(root, "docs/PROTOCOL.md");
+export const importFile = join(root, "docs/IMPORT.md");
 
 /** Beside what operations use, what only events carry. */
 const described: Record<string, TSchema> = { ...objects, Change: state.ChangeView };
@@ -159,26 +161,39 @@ function valuesText(file: string, object: string, values: Record<string, number>
   ].join("\n");
 }
 
-const parts: Record<string, () => string> = {
+function fieldsText(): string {
+  const rows = mapping.map(({ field, names, help }) => {
+    const known = names.map((name) => `\`${name}\``).join(", ");
+    return `| ${field} | ${known} | ${cell(help)} |`;
+  });
+  return ["| field | names | |", "|---|---|---|", ...rows].join("\n");
+}
+
+type Parts = Record<string, () => string>;
+const protocolParts: Parts = {
   operations: operationsText,
   objects: objectsText,
   errors: errorsText,
   limits: () => valuesText("src/wire/limits.ts", "limits", limits, "limit"),
   "close codes": () => valuesText("src/wire/frames.ts", "closeCodes", closeCodes, "code"),
 };
+export const importParts: Parts = { fields: fieldsText };
 
 /** The document with every generated part as the source has it now. */
-export function render(document: string): string {
+export function render(document: string, parts: Parts = protocolParts): string {
   let text = document;
   for (const [name, part] of Object.entries(parts)) {
     const from = `<!-- generated: ${name} -->`;
     const to = `<!-- end: ${name} -->`;
     const start = text.indexOf(from);
     const end = text.indexOf(to);
-    if (start === -1 || end < start) throw new Error(`docs/PROTOCOL.md has no place for: ${name}`);
+    if (start === -1 || end < start) throw new Error(`the document has no place for: ${name}`);
     text = `${text.slice(0, start + from.length)}\n\n${part()}\n\n${text.slice(end)}`;
   }
   return text;
 }
 
-if (import.meta.main) writeFileSync(protocolFile, render(readFileSync(protocolFile, "utf8")));
+if (import.meta.main) {
+  writeFileSync(protocolFile, render(readFileSync(protocolFile, "utf8")));
+  writeFileSync(importFile, render(readFileSync(importFile, "utf8"), importParts));
+}

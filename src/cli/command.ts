@@ -59,6 +59,8 @@ export type Command = {
   client: boolean;
   /** What `--json` prints. */
   json: string;
+  /** What else its help lists: a word, and lines about it. */
+  tables?: readonly { title: string; rows: readonly (readonly [string, string])[] }[];
   examples: readonly { words: string; meaning: string }[];
   /** Resolves with how it ended, if not well; an expected failure is thrown as an Exit. */
   run(given: Given<Options>): Promise<ExitName | undefined>;

@@ -47,7 +47,7 @@ ${aligned(listed(group, name))}
 `;
 
 export function commandHelp(name: string, command: Command): string {
-  const { summary, arguments: taken, options, client, examples, json } = command;
+  const { summary, arguments: taken, options, client, examples, json, tables = [] } = command;
   const words = taken.map(({ name, optional, many }) => {
     const word = many ? `${name}...` : name;
     return optional ? `[${word}]` : word;
@@ -57,6 +57,7 @@ export function commandHelp(name: string, command: Command): string {
     section("Arguments", aligned(taken.map(({ name, help }) => [name, help]))),
     section("Options", optionList({ ...options, ...everyOption })),
     client ? section("Which daemon", optionList(addressOptions)) : "",
+    ...tables.map(({ title, rows }) => section(title, explained(rows))),
     `With --json: ${json}`,
     section(
       "Examples",
@@ -76,6 +77,9 @@ function aligned(rows: readonly (readonly [string, string])[]): string {
   const width = Math.max(...rows.map(([word]) => word.length));
   return rows.map(([word, help]) => `  ${word.padEnd(width)}  ${help}`).join("\n");
 }
+
+const explained = (rows: readonly (readonly [string, string])[]) =>
+  rows.map(([word, help]) => `  ${word}\n${help.replaceAll(/^/gm, "      ")}`).join("\n");
 
 function optionList(options: Options): string {
   return Object.entries(options)

@@ -10,6 +10,7 @@ import { type Task, TaskList, type TaskPage, type TaskStanding, TaskSubmit } fro
 import { type Address, command, type Group } from "./command.ts";
 import { exitOfClient, rest } from "./daemon.ts";
 import { Exit, type ExitName } from "./exit.ts";
+import { importTasks } from "./import.ts";
 import { inputOf, optionsOf } from "./options.ts";
 import type { Colour, Column, Output } from "./output.ts";
 import { pagesOf } from "./pages.ts";
@@ -319,5 +320,5 @@ async function told(task: Task, out: Output, several: boolean): Promise<void> {
 
 export const tasks: Group = {
   summary: "Submitting tasks, looking at them, ending them, waiting for them.",
-  commands: { submit, list, show, cancel, retry, wait },
+  commands: { submit, import: importTasks, list, show, cancel, retry, wait },
 };

@@ -159,12 +159,12 @@ export async function spawnDaemon(options: Options = {}): Promise<Daemon> {
 /** Runs `cortexd` to its end. */
 export async function runCortexd(
   args: string[],
-  options: { environment?: Record<string, string>; cwd?: string } = {},
+  options: { environment?: Record<string, string>; cwd?: string; stdin?: string | undefined } = {},
 ): Promise<{ code: number | null; output: string; errors: string }> {
   const child = Bun.spawn([...cortexd, ...args], {
     env: { ...bare, ...options.environment },
     cwd: options.cwd ?? temporaryFolder(),
-    stdin: "ignore",
+    stdin: options.stdin === undefined ? "ignore" : new Blob([options.stdin]),
     stdout: "pipe",
     stderr: "pipe",
   });
