@@ -551,8 +551,11 @@ export class Session {
 
   /** For how long the loop stood still at most, since this was last asked. */
   takeLoopAge(): number {
-    const age = Math.round(this.#loopAgeMs);
+    const now = this.#environment.now();
+    // Behind a loop that stood still the timers of others may come first.
+    const age = Math.round(Math.max(this.#loopAgeMs, now - this.#turnDueAt));
     this.#loopAgeMs = 0;
+    this.#turnDueAt = Math.max(this.#turnDueAt, now);
     return age;
   }
 

@@ -1,8 +1,10 @@
 /**
  * What a command is, in one table each: its arguments, its options, what it prints for programs, examples. Parsing,
  * `--help` and every error about the words are derived from it (parse.ts, help.ts). Nothing is done here. A command
- * with `client` talks to a daemon that runs: it gets the options that say which one, and never opens a data folder.
+ * with `client` talks to a daemon that runs: it gets the options that say which one, and never opens a data folder. One
+ * with `serve` works on what a daemon would be started with, and takes the options of `serve` beside its own.
  */
+import type { Config } from "../config.ts";
 import type { ExitName } from "./exit.ts";
 import type { Output } from "./output.ts";
 
@@ -49,6 +51,8 @@ export type Given<O extends Options> = {
   words: string[];
   values: Values<O>;
   to: Address;
+  /** What the options of `serve`, the environment and the file come to; of a command with `serve`. */
+  config(): Config;
   out: Output;
 };
 
@@ -57,6 +61,7 @@ export type Command = {
   arguments: readonly Argument[];
   options: Options;
   client: boolean;
+  serve?: true;
   /** What `--json` prints. */
   json: string;
   /** What else its help lists: a word, and lines about it. */

@@ -19,14 +19,8 @@ export const commands: Readonly<Record<string, Entry>> = {
   queues,
   schedules,
   limits,
-  verify: {
-    summary: "Read all of the data folder, change nothing, say what is whole. [--json]",
-    raw: verify,
-  },
-  backup: { summary: "TO: copy the data, beside the daemon. [--namespace NAME] [--json]", raw: backup },
-  restore: { summary: "FROM: put a backup in the place of the data folder. [--json]", raw: restore },
-  config: {
-    summary: "check | print | schema: what serve would take, and where each value came from. [--json]",
-    raw: config,
-  },
+  verify,
+  backup,
+  restore,
+  config,
 };

@@ -3,34 +3,60 @@
  * starting anything. Every mistake is told at once; secrets are never shown.
  */
 import { configSchema, explained } from "../config.ts";
-import { ownWords } from "./configured.ts";
-import { Exit } from "./exit.ts";
-import { print } from "./terminal.ts";
+import { command, type Group } from "./command.ts";
 
-export async function config(argv: string[]): Promise<void> {
-  const [what, ...rest] = argv;
-  if (what === "schema") return print(`${JSON.stringify(configSchema(), null, 2)}\n`);
-  if (what !== "check" && what !== "print") {
-    throw new Exit(
-      "usage",
-      `config ${what ?? ""} is not a command`,
-      "Say `cortexd config check`, `print` or `schema`.",
-    );
-  }
-  const { json, config } = ownWords(rest, []);
-  const rows = explained(config);
-  if (what === "check") {
-    const { notes } = config;
-    return print(
-      json
-        ? `${JSON.stringify({ ok: true, notes })}\n`
-        : `${["The configuration is sound.", ...notes].join("\n")}\n`,
-    );
-  }
-  if (json)
-    return print(`${JSON.stringify(Object.fromEntries(rows.map(({ name, ...row }) => [name, row])))}\n`);
-  const lines = rows.map(
-    ({ name, text, unit, from }) => `${name.padEnd(20)} ${text.padEnd(24)} ${unit.padEnd(9)} ${from}`,
-  );
-  await print(`${lines.join("\n")}\n`);
-}
+const check = command({
+  summary: "Say whether the configuration is sound, or every mistake in it.",
+  arguments: [],
+  options: {},
+  client: false,
+  serve: true,
+  json: 'one object, {"ok": true, "notes": [...]}.',
+  examples: [
+    { words: "config check --config cortex.json", meaning: "Before the daemon is started with it." },
+  ],
+  async run({ config, out }) {
+    const { notes } = config();
+    if (out.json) await out.value({ ok: true, notes });
+    else await out.line(["The configuration is sound.", ...notes].join("\n"));
+    return undefined;
+  },
+});
+
+const print = command({
+  summary: "Print each value, and where it came from.",
+  arguments: [],
+  options: {},
+  client: false,
+  serve: true,
+  json: "one object, for each option its value, and where it came from.",
+  examples: [
+    { words: "config print --preset production", meaning: "What the daemon would run with." },
+    { words: "config print --json | jq .port.value", meaning: "One value alone." },
+  ],
+  async run({ config, out }) {
+    const rows = explained(config());
+    if (out.json) await out.value(Object.fromEntries(rows.map(({ name, ...row }) => [name, row])));
+    for (const { name, text, unit, from } of out.json ? [] : rows)
+      await out.line(`${name.padEnd(20)} ${text.padEnd(24)} ${unit.padEnd(9)} ${from}`);
+    return undefined;
+  },
+});
+
+const schema = command({
+  summary: "Print the JSON schema of a configuration file.",
+  arguments: [],
+  options: {},
+  client: false,
+  json: "the same.",
+  examples: [{ words: "config schema > cortex.schema.json", meaning: "For editors and checkers." }],
+  async run({ out }) {
+    await out.line(JSON.stringify(configSchema(), null, 2));
+    return undefined;
+  },
+});
+
+export const config: Group = {
+  summary: "What serve would take, and where each value came from.",
+  commands: { check, print, schema },
+};

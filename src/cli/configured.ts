@@ -39,25 +39,3 @@ function memoryBytes(): number {
   const limit = process.constrainedMemory();
   return limit > 0 && limit < totalmem() ? limit : totalmem();
 }
-
-/** Words of a command that takes the options of serve too: so many words that are no options first, and its own flags. */
-export function ownWords(
-  argv: readonly string[],
-  names: readonly string[],
-): { words: string[]; json: boolean; namespace: string | undefined; config: Config } {
-  const rest = [...argv];
-  const words: string[] = [];
-  while (words.length < names.length && rest[0] !== undefined && !rest[0].startsWith("-"))
-    words.push(rest.shift()!);
-  const missing = names[words.length];
-  if (missing !== undefined) {
-    throw new Exit("usage", `${missing} is missing`, "`cortexd help` shows how the command is called.");
-  }
-  const json = rest.includes("--json");
-  const namespaceAt = rest.indexOf("--namespace");
-  const namespace = namespaceAt < 0 ? undefined : rest[namespaceAt + 1];
-  const forConfig = rest.filter(
-    (word, i) => word !== "--json" && (namespaceAt < 0 || (i !== namespaceAt && i !== namespaceAt + 1)),
-  );
-  return { words, json, namespace, config: configured(forConfig) };
-}

@@ -47,7 +47,7 @@ ${aligned(listed(group, name))}
 `;
 
 export function commandHelp(name: string, command: Command): string {
-  const { summary, arguments: taken, options, client, examples, json, tables = [] } = command;
+  const { summary, arguments: taken, options, client, serve, examples, json, tables = [] } = command;
   const words = taken.map(({ name, optional, many }) => {
     const word = many ? `${name}...` : name;
     return optional ? `[${word}]` : word;
@@ -57,6 +57,7 @@ export function commandHelp(name: string, command: Command): string {
     section("Arguments", aligned(taken.map(({ name, help }) => [name, help]))),
     section("Options", optionList({ ...options, ...everyOption })),
     client ? section("Which daemon", optionList(addressOptions)) : "",
+    serve ? section("Which data", serveText) : "",
     ...tables.map(({ title, rows }) => section(title, explained(rows))),
     `With --json: ${json}`,
     section(
@@ -67,6 +68,9 @@ export function commandHelp(name: string, command: Command): string {
   ];
   return `${sections.filter((one) => one !== "").join("\n\n")}\n`;
 }
+
+const serveText = `  Give the options, the environment and the file that the daemon is started with: --data FOLDER, --preset NAME,
+  --config FILE. \`cortexd help\` lists all.`;
 
 const section = (title: string, text: string) => (text === "" ? "" : `${title}:\n${text}`);
 

@@ -55,6 +55,28 @@ export function asks(argv: readonly string[], ...flags: string[]): boolean {
   return (end === -1 ? argv : argv.slice(0, end)).some((word) => flags.includes(word));
 }
 
+/**
+ * The words that are meant for `serve`, where a command takes those too. Every option of serve has a value, so the word
+ * behind one is no word of the command.
+ */
+export function serveWords(command: Command, argv: readonly string[]): { own: string[]; serve: string[] } {
+  if (command.serve === undefined) return { own: [...argv], serve: [] };
+  const options = optionsOfCommand(command);
+  const byFlag = new Map(Object.entries(options).map(([name, option]) => [flagOf(name), option]));
+  const own: string[] = [];
+  const serve: string[] = [];
+  for (let i = 0; i < argv.length; i++) {
+    const word = argv[i]!;
+    const isOption = word.startsWith("-") && word !== "-";
+    const option = byFlag.get(word.split("=")[0]!);
+    const to = isOption && option === undefined ? serve : own;
+    to.push(word);
+    const takesNext = isOption && option?.type !== "flag" && !word.includes("=");
+    if (takesNext && argv[i + 1]?.startsWith("--") === false) to.push(argv[++i]!);
+  }
+  return { own, serve };
+}
+
 export function parse(
   command: Command,
   argv: readonly string[],

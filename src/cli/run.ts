@@ -6,11 +6,12 @@ import { readFileSync } from "node:fs";
 import { nearest } from "../lib/nearest.ts";
 import type { Command, Entry, Group } from "./command.ts";
 import { commands } from "./commands.ts";
+import { configured } from "./configured.ts";
 import { exitOfClient } from "./daemon.ts";
 import { Exit, type ExitName, exitOf, exitTable } from "./exit.ts";
 import { commandHelp, groupHelp, helpText, version } from "./help.ts";
 import { Output, ReaderGone, terminalOf } from "./output.ts";
-import { asks, parse } from "./parse.ts";
+import { asks, parse, serveWords } from "./parse.ts";
 import { print } from "./terminal.ts";
 
 const own: Record<string, Entry> = {
@@ -67,7 +68,8 @@ async function help(argv: string[]): Promise<void> {
 
 async function execute(name: string, command: Command, argv: string[]): Promise<ExitName | undefined> {
   const { env: environment } = process;
-  const parsed = parse(command, argv, { environment, readFile: (path) => readFileSync(path, "utf8") });
+  const { own, serve } = serveWords(command, argv);
+  const parsed = parse(command, own, { environment, readFile: (path) => readFileSync(path, "utf8") });
   if ("problems" in parsed) {
     const { problems } = parsed;
     const told = problems.length === 1 ? problems[0] : problems.map((one) => `\n  ${one}`).join("");
@@ -77,7 +79,8 @@ async function execute(name: string, command: Command, argv: string[]): Promise<
   process.stdout.on("error", () => {});
   const out = new Output(parsed.json, terminalOf(process.stdout, environment));
   try {
-    return await command.run({ ...parsed, values: parsed.values as never, out });
+    const config = () => configured(serve);
+    return await command.run({ ...parsed, values: parsed.values as never, config, out });
   } catch (error) {
     if (error instanceof ReaderGone) return;
     throw exitOfClient(error, parsed.to) ?? error;

@@ -4,15 +4,37 @@
  */
 import { resolve } from "node:path";
 import { type Finding, verifyFolder } from "../log/verify.ts";
-import { ownWords } from "./configured.ts";
+import { command } from "./command.ts";
 import { Exit } from "./exit.ts";
-import { print } from "./terminal.ts";
+import type { Output } from "./output.ts";
 
 const number = (value: number) => value.toLocaleString("en-US");
 
-export async function verify(argv: string[]): Promise<void> {
-  const { json, config } = ownWords(argv, []);
-  const data = resolve(config.values.data);
+export const verify = command({
+  summary: "Read all of the data folder, change nothing, say what is whole.",
+  arguments: [],
+  options: {},
+  client: false,
+  serve: true,
+  json: "one object: data, inUse, sound, and for each namespace what was found and the way out (null where only a backup helps).",
+  examples: [
+    {
+      words: "verify",
+      meaning:
+        "Beside a daemon that runs it sees one moment; what a start would read it sees with the daemon stopped.",
+    },
+    {
+      words: "verify --data /backups/old --json | jq .sound",
+      meaning: "The exit code tells the same: 0, or 7.",
+    },
+  ],
+  async run({ config, out }) {
+    await verified(resolve(config().values.data), out);
+    return undefined;
+  },
+});
+
+async function verified(data: string, out: Output): Promise<void> {
   const { inUse, findings } = await verifyFolder(data);
   if (findings.length === 0) {
     throw new Exit(
@@ -22,11 +44,11 @@ export async function verify(argv: string[]): Promise<void> {
     );
   }
   const damaged = findings.filter(({ problems }) => problems.length > 0);
-  if (json) {
+  if (out.json) {
     const namespaces = findings.map((finding) => ({ ...finding, way: wayOut(finding, data) }));
-    await print(`${JSON.stringify({ data, inUse, sound: damaged.length === 0, namespaces })}\n`);
+    await out.value({ data, inUse, sound: damaged.length === 0, namespaces });
   } else {
-    await print(`${findings.map((finding) => told(finding, data, inUse)).join("\n")}\n`);
+    await out.line(findings.map((finding) => told(finding, data, inUse)).join("\n"));
   }
   if (damaged.length === 0) return;
   const names = damaged.map(({ name }) => name).join(", ");
@@ -65,7 +87,9 @@ function told(finding: Finding, data: string, inUse: boolean): string {
     );
     lines.push(
       recoverTo === null
-        ? "  no state in it can be put together whole: restore a backup"
+        ? finding.pagesIntact
+          ? "  no state in it can be put together whole: restore a backup"
+          : "  the database's own pages are damaged, and nothing can go on in it: restore a backup"
         : `  what is there up to revision ${recoverTo}${when} is whole; this goes on from there and gives up the rest:`,
     );
     const way = wayOut(finding, data);

@@ -1,12 +1,15 @@
 /**
  * Putting a backup in a data folder's place. It is proven before anything moves: read against its manifest, copied
- * beside the folder, opened there by the log itself and loaded. Then two renames swap the folders: the old one is
+ * beside the folder, opened there by the log itself and built into a state that is held against its invariants. Then
+ * two renames swap the folders: the old one is
  * kept, and where a process is killed between them the next start finishes the swap. Revisions never go back: the
  * log goes on above every one that the lost daemon may have given out (docs/decisions/0050).
  */
 import { cpSync, existsSync, mkdirSync, realpathSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { check } from "../core/check.ts";
 import { Loader } from "../core/codec.ts";
+import { Coordinator, type CoreOptions } from "../core/coordinator.ts";
 import { createStore } from "../core/store.ts";
 import { type BackedUp, type Manifest, markOf, verifyBackup } from "./backup.ts";
 import {
@@ -43,18 +46,24 @@ const clockErrorMs = 24 * 3600_000;
 export const leapOf = (backupAt: number, now: number) =>
   (Math.max(0, now - backupAt) + clockErrorMs) * revisionsPerMs;
 
+/** What a state is built with to be proven. */
+export type Proof = Pick<CoreOptions, "config" | "metrics">;
+
 /** `step` is told before each thing that changes what is on disk. */
 export async function restore(
   from: string,
   to: string,
   now: number,
+  proof: Proof,
   step: (name: string) => void = () => {},
 ): Promise<Restored> {
   finishRestore(to);
   const isThere = existsSync(to);
   const data = isThere ? realpathSync(to) : to;
   const unlockOld = isThere ? lockFolder(data) : () => {};
+  const staging = `${data}.restoring`;
   let unlockNew = () => {};
+  let isStaged = false;
   try {
     const { manifest, problems } = await verifyBackup(from);
     if (problems.length > 0) {
@@ -65,8 +74,8 @@ export async function restore(
       );
     }
     step("stage");
-    const staging = `${data}.restoring`;
     unlockNew = stage(staging);
+    isStaged = true;
     const restored = new Set(manifest.namespaces.map(({ name }) => name));
     const old = isThere ? placesOf(data) : [];
     for (const one of manifest.namespaces) {
@@ -90,7 +99,7 @@ export async function restore(
     for (const one of manifest.namespaces) {
       step(`open ${one.name}`);
       const folder = placeIn(staging, one.name);
-      logs.push({ name: one.name, ...(await prove(folder)) });
+      logs.push({ name: one.name, ...(await prove(folder, from, proof)) });
       // Those of the data folder serve its namespaces too.
       if (folder !== staging)
         for (const file of ["lock", "ballast"]) rmSync(join(folder, file), { force: true });
@@ -112,6 +121,9 @@ export async function restore(
     finishRestore(data);
     step("done");
     return { manifest, before: beforeName(data, now), kept: kept.map(({ name }) => name), logs };
+  } catch (error) {
+    if (isStaged) rmSync(staging, { recursive: true, force: true });
+    throw error;
   } finally {
     unlockNew();
     unlockOld();
@@ -136,17 +148,46 @@ function copyIn(from: string, one: BackedUp, goal: string, oldCeiling: number, l
   syncFolder(goal);
 }
 
-/** Opens a log as a daemon would and reads all of it into a state. */
-async function prove(folder: string): Promise<{ revision: number; ceiling: number }> {
+/** Opens a log as a daemon would, reads all of it into a state, and holds that against what is true of every state. */
+async function prove(
+  folder: string,
+  from: string,
+  proof: Proof,
+): Promise<{ revision: number; ceiling: number }> {
   const log = openLog({ strategy: "wal", folder, sync: "always" });
-  const loader = new Loader(createStore());
-  const { revision, ceiling } = await log.open({
-    lines: (text) => loader.entry(text),
+  const store = createStore();
+  const loader = new Loader(store);
+  let wrong: string[] = [];
+  const refuse = (error: unknown) => {
+    wrong = [(error as Error).message];
+  };
+  const { revision, ceiling, at, clock } = await log.open({
+    lines(text) {
+      if (wrong.length > 0) return;
+      try {
+        loader.entry(text);
+      } catch (error) {
+        refuse(error);
+      }
+    },
     progress() {},
   });
-  loader.end();
   await log.stop();
-  return { revision, ceiling };
+  if (wrong.length === 0) {
+    try {
+      loader.end();
+      store.advanceTo(ceiling);
+      wrong = check(new Coordinator(store, { ...proof, random: () => 0, now: at, clock, graceUntil: 0 }));
+    } catch (error) {
+      refuse(error);
+    }
+  }
+  if (wrong.length === 0) return { revision, ceiling };
+  throw new LogError(
+    "data-folder-damaged",
+    `the records in ${from} do not fit each other, and nothing was restored: ${wrong.slice(0, 3).join("; ")}`,
+    "Use another backup.",
+  );
 }
 
 function moveAway(data: string, goal: string): void {

@@ -14,7 +14,9 @@ import { SqliteStorage } from "./sqlite.ts";
 
 /** Where a namespace has its log. */
 export type Place = { name: string; folder: string };
-export type Finding = Place & Inspection;
+export type Finding = Place & Inspected;
+/** `pagesIntact`: SQLite finds nothing wrong with its own pages, so it can be trusted to write in them. */
+export type Inspected = Inspection & { pagesIntact: boolean };
 
 /** The namespaces of a data folder that have a log, `default` first. */
 export function placesOf(data: string): Place[] {
@@ -46,7 +48,7 @@ export async function inspectFolder(
   folder: string,
   isUnowned: boolean,
   slots?: readonly string[],
-): Promise<Inspection> {
+): Promise<Inspected> {
   const storage = SqliteStorage.reader(folder, isUnowned);
   try {
     if (!existsSync(join(folder, "cortex.db"))) {
@@ -61,15 +63,18 @@ export async function inspectFolder(
     if (format !== null && format > formatVersion) throw newerFormat(storage.name, format);
     const found = await inspect(storage, slots);
     const broken = await storage.brokenPages();
+    const pagesIntact = broken.length === 0;
     return {
-      ...found,
+      ...{ ...found, pagesIntact },
+      // A daemon that went on from there would write in what is broken. Before the first revision there is nothing.
+      recoverTo: pagesIntact && found.recoverTo !== 0 ? found.recoverTo : null,
       problems: [...found.problems, ...broken.map((line) => `the database's pages: ${line}`)],
     };
   } catch (error) {
     if (!(error instanceof LogError) || error.code !== "data-folder-damaged") throw error;
     return {
       ...{ problems: [error.message], imageIntact: false, baseIntact: false, isSnapshot: false, rowCount: 0 },
-      ...{ entryCount: 0, logFrom: 0, logTo: 0, hash: "", at: 0, recoverTo: null },
+      ...{ entryCount: 0, logFrom: 0, logTo: 0, hash: "", at: 0, recoverTo: null, pagesIntact: false },
     };
   } finally {
     await storage.close();

@@ -1,10 +1,18 @@
 /** The commands beside serve, as processes against a real daemon: what they print, for whom, and how they end. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { RestClient } from "../../client/rest.ts";
+import type { Command } from "../../src/cli/command.ts";
+import { commands } from "../../src/cli/commands.ts";
 import { type ExitName, exitTable } from "../../src/cli/exit.ts";
+import { commandHelp } from "../../src/cli/help.ts";
+import { parse, serveWords } from "../../src/cli/parse.ts";
+import { loadConfig } from "../../src/config.ts";
 import { type Daemon, runCortexd, spawnDaemon, temporaryFolder } from "../support/daemon.ts";
+
+// Each starts processes of its own, some one after the other.
+setDefaultTimeout(60_000);
 
 let daemon: Daemon;
 let client: RestClient;
@@ -85,6 +93,19 @@ describe("commands - tasks", () => {
     expect(errors).toContain(file);
     await ends("usage", ["tasks", "submit", "t", "plain", "--queue", "files"]);
     expect((await client.tasks({ queue: "files" })).tasks).toHaveLength(1);
+  });
+
+  test("commands - a payload comes from standard input, and what is not JSON submits nothing", async () => {
+    const words = ["tasks", "submit", "t", "-", "--queue", "stdin", "--json"];
+    const environment = { CORTEX_URL: daemon.url, CORTEX_TOKEN: token };
+    const { code, output } = await runCortexd(words, { environment, stdin: '{"from": "a pipe"}\n' });
+    expect([code, JSON.parse(output).payload]).toEqual([0, { from: "a pipe" }]);
+    const torn = await runCortexd(words, { environment, stdin: '{"from": ' });
+    expect([torn.code, torn.errors]).toEqual([
+      exitTable["input-broken"].code,
+      expect.stringContaining("standard input"),
+    ]);
+    expect((await client.tasks({ queue: "stdin" })).tasks).toHaveLength(1);
   });
 
   test("commands - a list is read over many pages, and is one JSON object", async () => {
@@ -255,6 +276,46 @@ describe("commands - which daemon, and what is wrong", () => {
     const { errors, output } = await ends("usage", words);
     expect(output).toBe("");
     for (const part of told) expect(errors).toContain(part);
+  });
+
+  const named = Object.entries(commands).flatMap(([name, entry]): [string, Command][] => {
+    if ("raw" in entry) return [];
+    if (!("commands" in entry)) return [[name, entry]];
+    return Object.entries(entry.commands).map(([word, one]) => [`${name} ${word}`, one]);
+  });
+  test.each(named)(
+    "commands - %s has help of its own, and its examples are words it takes",
+    (name, command) => {
+      const text = commandHelp(name, command);
+      for (const part of [`cortexd ${name}`, command.summary, "Examples:", "With --json:"])
+        expect(text).toContain(part);
+      const world = { environment: {}, readFile: () => "" };
+      const examples = command.examples.filter(({ words }) => words.startsWith(name));
+      for (const { words } of examples) {
+        const argv = (
+          words
+            .slice(name.length)
+            .split(/ [<|>] /)[0]!
+            .match(/'[^']*'|"[^"]*"|[^ ]+/g) ?? []
+        ).map((word) => word.replace(/^(['"])(.*)\1$/, "$2"));
+        const { own, serve } = serveWords(command, argv);
+        expect({ words, ...parse(command, own, world) }).not.toHaveProperty("problems");
+        const input = { argv: serve, ...world, readFile: () => "{}", machine: { memoryBytes: 2 ** 32 } };
+        expect({ words, ...loadConfig(input) }).not.toHaveProperty("problems");
+      }
+    },
+  );
+
+  test("commands - what keeps the data takes the options of serve between its own words", async () => {
+    expect((await ends("ok", ["help", "backup"])).output).toBe(
+      (await ends("ok", ["backup", "--help"])).output,
+    );
+    const data = temporaryFolder();
+    const words = ["backup", "--data", data, "--namespace", "x", `${data}/to`, "--json"];
+    expect((await ends("data-folder-not-writable", words)).errors).toContain("the namespace x");
+    expect((await ends("usage", ["verify", "--dta", data])).errors).toContain("did you mean --data?");
+    expect((await ends("usage", ["restore", "--data", data])).errors).toContain("FROM is missing");
+    expect((await ends("usage", ["verify", "a", "--data", data])).errors).toContain("one word too many");
   });
 
   test("commands - help tells of one command the same way from everywhere, with an example", async () => {

@@ -1,5 +1,5 @@
 /** Keeping the data: verify, backup and restore, on real folders, beside real daemons, through kills. */
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
   cpSync,
   existsSync,
@@ -14,8 +14,13 @@ import { dirname, join } from "node:path";
 import { exitTable } from "../../src/cli/exit.ts";
 import { MarkFile } from "../../src/log/folder.ts";
 import { newestMark } from "../../src/log/format.ts";
+import { openLog } from "../../src/log/open.ts";
 import { leapOf } from "../../src/log/restore.ts";
+import { inspectFolder } from "../../src/log/verify.ts";
 import { type Daemon, runCortexd, spawnDaemon, temporaryFolder } from "../support/daemon.ts";
+
+// Each starts several processes, one after the other.
+setDefaultTimeout(60_000);
 
 const daemons: Daemon[] = [];
 const start = async (options?: Parameters<typeof spawnDaemon>[0]) => {
@@ -150,6 +155,28 @@ describe("verify", () => {
     expect(revisionOf(await submit(daemon, {}))).toBeGreaterThan(revisionOf(ids.at(-1)!));
     await daemon.stop();
     expect((await runCortexd(["verify", "--data", data])).code).toBe(0);
+  });
+
+  test("verify - where SQLite's own pages are broken, or nothing is left, it offers no way that would fail", async () => {
+    const { data } = await folderOf(8);
+    const path = join(data, "cortex.db");
+    const bytes = readFileSync(path);
+    let brokenCount = 0;
+    let offeredCount = 0;
+    for (let page = 1; page < bytes.length / 4096; page++) {
+      // The page's head: where its cells are.
+      writeFileSync(path, Buffer.from(bytes).fill(0xff, 4096 * page + 8, 4096 * page + 20));
+      const { pagesIntact, recoverTo } = await inspectFolder(data, true);
+      if (!pagesIntact) brokenCount++;
+      if (recoverTo !== null) offeredCount++;
+      expect([page, pagesIntact || recoverTo === null, recoverTo]).toEqual([page, true, recoverTo || null]);
+    }
+    expect(brokenCount).toBeGreaterThan(0);
+    expect(offeredCount).toBeGreaterThan(0);
+    writeFileSync(path, Buffer.from(bytes).fill(0xff, 4096 * 2, 4096 * 5));
+    const { output } = await runCortexd(["verify", "--data", data]);
+    expect(output).not.toContain("--recover-to");
+    expect(output).toContain("restore a backup");
   });
 
   test("verify - a folder without a log is told", async () => {
@@ -303,6 +330,35 @@ describe("restore", () => {
     expect(readdirSync(dirname(data))).toEqual(["data"]);
   });
 
+  const misfits: [string, string, string][] = [
+    [
+      "a task that runs on nobody",
+      '+task.run\t1-0\t{"state":"running","revision":2,"token":2,"workerId":"w","attempt":1}',
+      "not registered",
+    ],
+    ["how a task stands without the task", '+task.run\t7-0\t{"state":"queued","revision":2}', "task 7-0"],
+  ];
+  test.each(misfits)(
+    "restore - a backup that holds %s is refused before anything moves",
+    async (_, line, word) => {
+      const data = join(temporaryFolder(), "data");
+      const log = openLog({ strategy: "wal", sync: "always", folder: data });
+      await log.open({ lines() {}, progress() {} });
+      const submitted =
+        '+task\t1-0\t{"queue":"q","type":"t","createdAt":1000}\tnull\n+task.run\t1-0\t{"state":"queued","revision":1}\n';
+      const entry = (revision: number, lines: string) =>
+        `@${revision}\t1000\t10\ttask.submit\ttest\n${lines}`;
+      await log.append({ first: 1, last: 2, text: entry(1, submitted) + entry(2, `${line}\n`) }, 0);
+      await log.stop();
+      const to = join(temporaryFolder(), "backup");
+      expect((await runCortexd(["backup", to, "--data", data])).code).toBe(0);
+      const before = contents(data);
+      const { code, errors } = await runCortexd(["restore", to, "--data", data]);
+      expect([code, errors]).toEqual([7, expect.stringContaining(word)]);
+      expect([contents(data), readdirSync(dirname(data))]).toEqual([before, ["data"]]);
+    },
+  );
+
   test("restore - killed at any step it leaves a folder that starts, and the next restore goes through", async () => {
     const { data, ids, late, to } = await backedUp();
     const steps: string[] = [];
@@ -341,5 +397,5 @@ describe("restore", () => {
       await daemon.stop();
       expect((await runCortexd(["restore", to, "--data", folder])).code).toBe(0);
     }
-  }, 60_000);
+  });
 });

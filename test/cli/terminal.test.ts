@@ -1,12 +1,13 @@
 /** What a person sees when the daemon starts. */
-import { expect, test } from "bun:test";
-import { existsSync, readFileSync } from "node:fs";
+import { describe, expect, test } from "bun:test";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { RestClient } from "../../client/rest.ts";
 import { createProgress, type Standing, summary } from "../../src/cli/terminal.ts";
 import { type Config, loadConfig } from "../../src/config.ts";
 import { openLog } from "../../src/log/open.ts";
 import { createLines } from "../../src/telemetry/lines.ts";
-import { cortexd, temporaryFolder, until } from "../support/daemon.ts";
+import { cortexd, spawnDaemon, temporaryFolder, until } from "../support/daemon.ts";
 
 function config(argv: string[]): Config {
   const result = loadConfig({ argv, environment: {}, readFile: () => "", machine: { memoryBytes: 2 ** 32 } });
@@ -89,8 +90,73 @@ async function folderOfTasks(count: number): Promise<string> {
 }
 
 const script = Bun.which("script");
+const whyNoScript = script === null ? " (skipped: there is no script command)" : "";
+
+/** What a command writes to a terminal that is so many places wide. */
+async function onTerminal(words: string[], columns: number, environment = ""): Promise<string> {
+  const transcript = join(temporaryFolder(), "transcript");
+  const command = `stty cols ${columns}; ${environment} ${[...cortexd, ...words].join(" ")}`;
+  const child = Bun.spawn(["script", "-qfec", command, transcript], { stdin: "ignore", stdout: "ignore" });
+  expect(await child.exited).toBe(0);
+  // Between the lines that script itself writes.
+  return readFileSync(transcript, "utf8")
+    .split("\n")
+    .slice(1)
+    .join("\n")
+    .replace(/\n?Script done on [^\n]*\n$/, "");
+}
+const withoutColours = Bun.stripANSI;
+
+describe("terminal - a real one", () => {
+  test.skipIf(script === null)(
+    `terminal - a table fits its width, cut where it may be, and has colours unless NO_COLOR is set${whyNoScript}`,
+    async () => {
+      const daemon = await spawnDaemon({ preset: "development" });
+      const client = new RestClient({ url: daemon.url });
+      const payload = { to: "somebody with a long name, 長い名前の人", subject: "x".repeat(200) };
+      const { id } = await client.submit({ queue: "terminal", type: "send", payload });
+      const words = ["tasks", "list", "--url", daemon.url];
+      for (const columns of [80, 100]) {
+        const text = await onTerminal(words, columns);
+        const lines = withoutColours(text)
+          .split(/\r?\n/)
+          .filter((line) => line !== "");
+        expect(lines).toHaveLength(2);
+        for (const line of lines) expect(Bun.stringWidth(line)).toBeLessThanOrEqual(columns);
+        expect(lines[1]).toStartWith(`${id}  queued  terminal  send`);
+        expect(lines[1]).toEndWith("…");
+        expect(text).not.toBe(withoutColours(text));
+      }
+      const plain = await onTerminal(words, 80, "NO_COLOR=1");
+      expect(plain).not.toContain("\x1b");
+      const wide = await onTerminal(words, 1000);
+      expect(withoutColours(wide)).toContain("x".repeat(200));
+      await daemon.kill();
+    },
+    60_000,
+  );
+
+  test.skipIf(script === null)(
+    `terminal - an import shows how far it is on a line that renews itself, and leaves only its report${whyNoScript}`,
+    async () => {
+      const file = join(temporaryFolder(), "tasks.ndjson");
+      const line = `${JSON.stringify({ type: "t", payload: "x".repeat(1000) })}\n`;
+      writeFileSync(file, line.repeat(30_000));
+      const text = await onTerminal(["tasks", "import", file, "--dry-run"], 100);
+      const told = [...text.matchAll(/\[2K\[([#.]{24})\] (\d+) % {2}([\d,]+) read/g)];
+      expect(told.length).toBeGreaterThan(0);
+      const percents = told.map((match) => Number(match[2]));
+      expect(percents).toEqual([...percents].sort((a, b) => a - b));
+      expect(text.slice(text.lastIndexOf("\x1b[2K"))).toStartWith(
+        `\x1b[2K${file}: of 30,000 elements 30,000 could`,
+      );
+    },
+    60_000,
+  );
+});
+
 test.skipIf(script === null)(
-  `terminal - on a terminal, one line that renews itself tells how far the log is read${script === null ? " (skipped: there is no script command)" : ""}`,
+  `terminal - on a terminal, one line that renews itself tells how far the log is read${whyNoScript}`,
   async () => {
     const data = await folderOfTasks(200_000);
     const transcript = join(data, "transcript");

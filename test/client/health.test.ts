@@ -3,7 +3,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { type AssignedTask, CoordinationClient, worker } from "../../client/index.ts";
 import { spawnDaemon } from "../support/daemon.ts";
-import { assigned, FakeDaemon, settle, World } from "./world.ts";
+import { assigned, FakeDaemon, settle, TwoWays, World } from "./world.ts";
 
 async function aWorker() {
   const world = new World();
@@ -114,6 +114,49 @@ describe("workers - the age of the loop", () => {
     expect(more).toEqual([]);
     await world.advance(101);
     expect(ages().slice(before + 1)).toEqual([0]);
+  });
+});
+
+describe("workers - the age of the loop, over HTTP", () => {
+  async function aWorkerOnHttp() {
+    const world = new World();
+    const ways = new TwoWays();
+    ways.websocket = "refused";
+    const client = new CoordinationClient({ transport: ways.transports, environment: world, workerId: "w" });
+    const connected = client.connect();
+    await world.advance(1000);
+    await connected;
+    expect(client.transport).toBe("http");
+    const ages = () =>
+      ways.request.asks.flatMap(({ messages }) =>
+        messages
+          .filter(({ op }) => op === "worker.heartbeat")
+          .map(({ input }) => (input as { loopAgeMs: number }).loopAgeMs),
+      );
+    return { world, ages };
+  }
+
+  test("workers - over HTTP the beats of a loop that turns say so", async () => {
+    const { world, ages } = await aWorkerOnHttp();
+    await world.advance(5000);
+    expect(ages().length).toBeGreaterThan(3);
+    expect(new Set(ages())).toEqual(new Set([0]));
+  });
+
+  test("workers - over HTTP a loop that stood still says so once, with its first beat, whichever timer comes first", async () => {
+    // At another moment of the beat each time, so that each of the two timers is the first one once.
+    for (const beforeMs of [0, 100, 300, 600, 900]) {
+      const { world, ages } = await aWorkerOnHttp();
+      await world.advance(1000 + beforeMs);
+      const before = ages().length;
+      world.time += 15_000;
+      await world.advance(3000);
+      const [age, ...more] = ages().slice(before);
+      expect(age).toBeGreaterThanOrEqual(14_000);
+      expect(age).toBeLessThanOrEqual(15_000);
+      expect(more.length).toBeGreaterThan(0);
+      expect(new Set(more)).toEqual(new Set([0]));
+    }
   });
 });
 

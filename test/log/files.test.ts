@@ -172,7 +172,8 @@ describe("kill -9", () => {
 describe("damaged files", () => {
   test("recovery - a flipped byte in the middle of the write-ahead file is found, and the way out works", async () => {
     const folder = await killedFolder();
-    flip(join(folder, "cortex.db-wal"), (bytes) => bytes.length >> 1);
+    // By what stands there: how much of the file is folding depends on how fast the machine is.
+    flip(join(folder, "cortex.db-wal"), (bytes) => bytes.indexOf("value-100"));
     const error = await refusal(folder);
     expect(error.code).toBe("data-folder-damaged");
     expect(error.message).toContain("revision 200 was synced");
@@ -297,7 +298,8 @@ test("reader - one that reads for long holds up no append", async () => {
   await storage.commit({ log: row(2) }, true);
   const before = performance.now();
   await storage.makeRoom();
-  expect(performance.now() - before).toBeLessThan(1000);
+  // SQLite's own patience is five seconds; a busy machine takes some of its own.
+  expect(performance.now() - before).toBeLessThan(4500);
   expect((await reader.readLog(0, 1)).length).toBe(1);
   expect(await reader.readLog(1, 1)).toEqual([]);
   await reader.close();
@@ -426,7 +428,7 @@ describe("a thread that dies", () => {
     await log.open(new Rebuilt());
     const error = await log.append(put(1, "a", "1"), 0).catch((error: LogError) => error);
     expect(error).toMatchObject({ code: "log-failed" });
-    expect(log.append(put(1, "a", "1"), 0)).rejects.toMatchObject({ code: "log-failed" });
+    await expect(log.append(put(1, "a", "1"), 0)).rejects.toMatchObject({ code: "log-failed" });
     await log.stop();
     expect(heard).toHaveLength(1);
   });
@@ -437,7 +439,7 @@ describe("a thread that dies", () => {
       { mode: "always" },
       new LogThread(new URL(`file://${root}/none.ts`)),
     );
-    expect(log.open(new Rebuilt())).rejects.toMatchObject({ code: "log-failed" });
+    await expect(log.open(new Rebuilt())).rejects.toMatchObject({ code: "log-failed" });
   });
 });
 
