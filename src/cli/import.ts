@@ -237,23 +237,32 @@ class Import {
     client: CoordinationClient | null,
   ): Promise<{ error: unknown; signal: NodeJS.Signals | null }> {
     this.#client = client;
+    const interrupted = Promise.withResolvers<null>();
     const asked = (signal: NodeJS.Signals) => {
       this.#signal = signal;
       this.#outcome.stopped = `${signal}: run it again to go on; what is there is not made twice`;
+      interrupted.resolve(null);
     };
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, asked);
     const progress = new Progress(source.bytes);
     try {
-      for await (const chunk of source.chunks) {
+      const chunks = source.chunks[Symbol.asyncIterator]();
+      for (;;) {
+        // Whoever writes into a pipe may be silent for long, and a signal waits for nobody.
+        const next = await Promise.race([chunks.next(), interrupted.promise]);
+        if (next === null || next.done === true) break;
+        const chunk = next.value;
         const odd = reader.bytesRead === 0 ? strange(chunk) : null;
         if (odd !== null) throw new Exit("input-broken", `${source.name} ${odd}.`, "Nothing was imported.");
         for (const element of reader.push(chunk)) await this.#take(element);
+        if (this.#inFlight.size === 0) await this.#send();
         progress.show(reader.bytesRead, this.#outcome);
         if (this.#isOver) break;
       }
       if (!this.#isOver) for (const element of reader.end()) await this.#take(element);
     } catch (error) {
-      this.#error ??= error instanceof Exit ? error : unreadable(source.name, error);
+      const isOfTheFile = typeof (error as { code?: unknown }).code === "string";
+      this.#error ??= isOfTheFile ? unreadable(source.name, error) : error;
     }
     await this.#send();
     await Promise.all(this.#inFlight);
