@@ -18,7 +18,7 @@ let daemon: Daemon;
 let client: RestClient;
 const token = "s3cret";
 beforeAll(async () => {
-  daemon = await spawnDaemon({ preset: "development", args: ["--token", token] });
+  daemon = await spawnDaemon({ preset: "development", args: ["--token", token, "--silence-ms", "10m"] });
   client = new RestClient({ url: daemon.url, token });
 });
 afterAll(() => daemon.kill());
@@ -253,7 +253,7 @@ describe("commands - which daemon, and what is wrong", () => {
   });
 
   const mistakes: [string[], string[]][] = [
-    [["tasks"], ["needs one of submit, list"]],
+    [["tasks"], ["needs one of submit, import, list"]],
     [["taks"], ["did you mean tasks?"]],
     [["tasks", "lst"], ["did you mean list?"]],
     [["tasks", "submit"], ["TYPE is missing"]],

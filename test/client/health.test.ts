@@ -149,7 +149,7 @@ describe("workers - the age of the loop, over HTTP", () => {
       const { world, ages } = await aWorkerOnHttp();
       await world.advance(1000 + beforeMs);
       const before = ages().length;
-      world.time += 15_000;
+      world.monotonicNow += 15_000;
       await world.advance(3000);
       const [age, ...more] = ages().slice(before);
       expect(age).toBeGreaterThanOrEqual(14_000);
