@@ -72,6 +72,16 @@ export const mapping = [
     names: ["timeout", "timeoutMs"],
     help: "The longest an attempt may run, in ms, or a text such as 5m.",
   },
+  {
+    field: "ttl",
+    names: ["ttl", "ttlMs"],
+    help: "How long it may wait to be begun, in ms, or a text such as 1h.",
+  },
+  {
+    field: "deadline",
+    names: ["deadline", "deadlineAt"],
+    help: "The moment by which it must have ended; written as that of runAt.",
+  },
   { field: "lease", names: ["leaseMs", "lease"], help: "The silence allowed, in ms, or a text such as 30s." },
   {
     field: "backoff",
@@ -95,7 +105,17 @@ type Field = (typeof mapping)[number]["field"];
 
 /** What a task of `tasks list --json` says of its past here. */
 const past = [
-  ...["attempt", "interruptions", "createdAt", "startedAt", "finishedAt", "lease", "progress", "result"],
+  ...[
+    "attempt",
+    "interruptions",
+    "expiresAt",
+    "createdAt",
+    "startedAt",
+    "finishedAt",
+    "lease",
+    "progress",
+    "result",
+  ],
   ...["error", "reason", "revision"],
 ];
 
@@ -212,6 +232,10 @@ export class Mapping {
     if (delayMs !== undefined) task.delayMs = delayMs;
     const timeoutMs = durationOf(found.get("timeout"));
     if (timeoutMs !== undefined) task.timeoutMs = timeoutMs;
+    const ttlMs = durationOf(found.get("ttl"));
+    if (ttlMs !== undefined) task.ttlMs = ttlMs;
+    const deadlineAt = momentOf(found.get("deadline"));
+    if (deadlineAt !== undefined) task.deadlineAt = deadlineAt;
     const leaseMs = durationOf(found.get("lease"));
     if (leaseMs !== undefined) task.leaseMs = leaseMs;
     const backoff = backoffOf(found.get("backoff"));
@@ -351,8 +375,13 @@ function durationOf(field: Named | undefined): number | undefined {
 const secondsMax = 1e11;
 
 function delayOf(delay: Named | undefined, runAt: Named | undefined, now: number): number | undefined {
-  if (runAt === undefined) return durationOf(delay);
-  const { name, value } = runAt;
+  const at = momentOf(runAt);
+  return at === undefined ? durationOf(delay) : Math.max(0, at - now);
+}
+
+function momentOf(field: Named | undefined): number | undefined {
+  if (field === undefined) return undefined;
+  const { name, value } = field;
   const at =
     typeof value === "number"
       ? value < secondsMax
@@ -363,7 +392,7 @@ function delayOf(delay: Named | undefined, runAt: Named | undefined, now: number
         : Number.NaN;
   if (Number.isNaN(at))
     throw new Unclear(`${name} is ${shownJson(value)}; a date or ms since 1970 is needed`);
-  return Math.max(0, Math.round(at - now));
+  return Math.round(at);
 }
 
 function backoffOf(field: Named | undefined): TaskSubmit["backoff"] | undefined {

@@ -94,6 +94,10 @@ describe("mapping - fields", () => {
       { type: "t", delayMs: 0 },
     ],
     [
+      { type: "t", ttl: "1h", deadline: "2026-01-02T00:00:00Z" },
+      { type: "t", ttlMs: 3600_000, deadlineAt: now + 86_400_000 },
+    ],
+    [
       { type: "t", priority: "Urgent" },
       { type: "t", priority: "critical" },
     ],
