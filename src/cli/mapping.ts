@@ -95,6 +95,8 @@ export const mapping = [
   },
   { field: "kind", names: ["kind", "workerKind"], help: "The kind of worker, where it is not the type." },
   { field: "labels", names: ["labels"], help: "An object of texts." },
+  { field: "group", names: ["group"], help: "Whose task it is, for fair turns and limits per group." },
+  { field: "limits", names: ["limits"], help: "The limits it counts against: a list of names." },
   {
     field: "state",
     names: ["status", "state", "completed", "done"],
@@ -244,6 +246,10 @@ export class Mapping {
     if (capabilities.length > 0) task.capabilities = capabilities;
     const kind = textOf(found.get("kind"));
     if (kind !== undefined) task.kind = kind;
+    const group = textOf(found.get("group"));
+    if (group !== undefined) task.group = group;
+    const limitNames = namesOf(found.get("limits"));
+    if (limitNames.length > 0) task.limits = limitNames;
     const labels = get("labels");
     if (labels !== undefined) task.labels = labels as Record<string, string>;
     return { task };
@@ -302,7 +308,7 @@ export class Mapping {
 
 /** Names such as `task` and `topic` mean other things too: these fields are found by what they hold as well. */
 const fits = (field: Field, value: unknown) =>
-  !(["queue", "type", "kind", "idempotencyKey"] as Field[]).includes(field) ||
+  !(["queue", "type", "kind", "group", "idempotencyKey"] as Field[]).includes(field) ||
   typeof value === "string" ||
   typeof value === "number";
 
