@@ -4,7 +4,7 @@
  * connection.ts) and no socket (that is the transport it was given).
  */
 import type { EventMessage } from "../src/wire/frames.ts";
-import type { CoreOperationName, Input, Output } from "../src/wire/operations.ts";
+import type { Input, Output, RoutedOperationName } from "../src/wire/operations.ts";
 import type {
   GroupPage,
   Limit,
@@ -184,7 +184,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
   // ------------------------------------------------------------------------------------------------ tasks
 
   /** Any operation by its name. */
-  call<N extends CoreOperationName>(op: N, input: Input<N>, options?: CallOptions): Promise<Output<N>> {
+  call<N extends RoutedOperationName>(op: N, input: Input<N>, options?: CallOptions): Promise<Output<N>> {
     return this.#session.call(op, input, options);
   }
 
@@ -293,6 +293,17 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
   }
   getState(options?: CallOptions): Promise<State> {
     return this.call("state.get", {}, options);
+  }
+
+  /** The daemon's namespaces; this client stays in its own. */
+  get namespaces() {
+    return {
+      list: (options?: CallOptions) => this.call("namespace.list", {}, options),
+      create: (namespace: string, options?: CallOptions) =>
+        this.call("namespace.create", { namespace }, options),
+      /** Gone for good, with all that is in it. Never repeated: a lost answer rejects with `outcome-unknown`. */
+      drop: (namespace: string, options?: CallOptions) => this.call("namespace.drop", { namespace }, options),
+    };
   }
 
   /** Every change that fits, for as long as the loop runs; a gap says that changes were missed. */

@@ -8,14 +8,15 @@
  * The WebSocket comes first. Where it cannot be had and the daemon answers over HTTP, the session goes on there, and
  * looks for the WebSocket now and then; changing over, either way, is a reconnect like any other.
  *
- * Three sorts of operations. A mutation is repeated under its seq: the daemon recognises session and seq, and gives
+ * Four sorts of operations. A mutation is repeated under its seq: the daemon recognises session and seq, and gives
  * the first answer again. A read is repeated because that harms nothing. What is bound to one connection (the
- * greeting, a ping, a watch, a worker's registration or claim) is never repeated: the next connection gets its own.
+ * greeting, a ping, a watch, a worker's registration or claim) is never repeated: the next connection gets its own. What could hit another the second time (the drop of a namespace)
+ * is sent once, and its caller is told when the answer is lost.
  */
 import { type ErrorCode, type Problem, problem } from "../src/wire/errors.ts";
-import { type EventMessage, protocolVersion } from "../src/wire/frames.ts";
+import { closeCodes, type EventMessage, protocolVersion } from "../src/wire/frames.ts";
 import { limits } from "../src/wire/limits.ts";
-import { type CoreOperationName, type Input, type Output, operations } from "../src/wire/operations.ts";
+import { type Input, type Output, operations, type RoutedOperationName } from "../src/wire/operations.ts";
 import type { Welcome } from "../src/wire/state.ts";
 import { ClientError, CortexError } from "./errors.ts";
 import { addresses } from "./http.ts";
@@ -69,7 +70,10 @@ const read = 0;
 const mutation = 1;
 const bound = 2;
 const boundMutation = 3;
-type Repetition = typeof read | typeof mutation | typeof bound | typeof boundMutation;
+const once = 4;
+type Repetition = typeof read | typeof mutation | typeof bound | typeof boundMutation | typeof once;
+const repetitionOf = (op: RoutedOperationName): Repetition =>
+  op === "namespace.drop" ? once : operations[op].kind === "mutation" ? mutation : read;
 
 const never = -1;
 
@@ -225,10 +229,9 @@ export class Session {
     if (this.state === "idle") this.#connect();
   }
 
-  call<N extends CoreOperationName>(op: N, input: Input<N>, options?: CallOptions): Promise<Output<N>> {
+  call<N extends RoutedOperationName>(op: N, input: Input<N>, options?: CallOptions): Promise<Output<N>> {
     return new Promise((resolve, reject) => {
-      const repetition = operations[op].kind === "mutation" ? mutation : read;
-      const pending = this.#add(op, input, repetition, resolve as (output: never) => void, reject);
+      const pending = this.#add(op, input, repetitionOf(op), resolve as (output: never) => void, reject);
       if (pending === null) return;
       if (options !== undefined) this.#bind(pending, options);
       if (pending.done) return;
@@ -312,7 +315,8 @@ export class Session {
   }
 
   #closed(code: number, reason: string, refusal?: Problem): void {
-    if (refusal !== undefined && this.state === "connecting" && finalRefusals.has(refusal.code))
+    if (code === closeCodes.dropped) this.close(new CortexError(problem("namespace-dropped", reason)));
+    else if (refusal !== undefined && this.state === "connecting" && finalRefusals.has(refusal.code))
       this.close(new CortexError(refusal));
     else this.#lost(refusal?.detail ?? (reason === "" ? `closed with code ${code}` : reason));
   }
@@ -322,6 +326,8 @@ export class Session {
     const hello: Input<"session.hello"> = { protocol: protocolVersion, session: this.id };
     if (token !== undefined) hello.token = token;
     if (namespace !== undefined) hello.namespace = namespace;
+    // One that was dropped meanwhile must not come back because a client of it does.
+    if (this.welcome !== null) hello.create = false;
     if (client !== undefined) hello.client = client;
     const pending = this.#add("session.hello", hello, bound, this.#welcome, this.#unwelcome);
     if (pending === null) return;
@@ -413,7 +419,10 @@ export class Session {
   #forsake(detail: string): void {
     this.#drop();
     for (const pending of [...this.#pending.values()])
-      if (pending.repetition >= bound) this.#refuse(pending, new ClientError("disconnected", detail));
+      if (pending.repetition === once) {
+        const lost = `${pending.op} was sent and its answer was lost: ${detail}`;
+        if (pending.sentAt !== never) this.#refuse(pending, new ClientError("outcome-unknown", lost));
+      } else if (pending.repetition >= bound) this.#refuse(pending, new ClientError("disconnected", detail));
   }
 
   // ------------------------------------------------------------------------- looking for the WebSocket, on HTTP
@@ -851,7 +860,7 @@ type Message = { event?: string; seq?: number | null; ok?: unknown; error?: Prob
 /** Said outside the frames, and the same the next time. */
 const finalRefusals: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   ...(["unauthorized", "forbidden-host", "forbidden-origin"] as const),
-  ...(["unknown-namespace", "unsupported-protocol"] as const),
+  ...(["unknown-namespace", "namespace-dropped", "too-many-namespaces", "unsupported-protocol"] as const),
 ]);
 const leavingCode: ErrorCode = "shutting-down";
 const ignore = () => {};

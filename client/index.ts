@@ -3,7 +3,13 @@
 export type { ErrorCode, FieldError, Problem } from "../src/wire/errors.ts";
 export type { AbortReason, EventMessage } from "../src/wire/frames.ts";
 export { limits } from "../src/wire/limits.ts";
-export type { CoreOperationName, Input, OperationName, Output } from "../src/wire/operations.ts";
+export type {
+  CoreOperationName,
+  Input,
+  OperationName,
+  Output,
+  RoutedOperationName,
+} from "../src/wire/operations.ts";
 export type {
   Backlog,
   Counts,

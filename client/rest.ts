@@ -109,6 +109,20 @@ export class RestClient {
     return answer(this.#limit(name).delete(undefined, request(options)));
   }
 
+  // ------------------------------------------------------------------------------------------- namespaces
+
+  namespaces(options?: RequestOptions): Promise<Output<"namespace.list">> {
+    return answer(this.#api.api.namespaces.get(request(options)));
+  }
+  createNamespace(namespace: string, options?: RequestOptions): Promise<Output<"namespace.create">> {
+    return answer(this.#api.api.namespaces.post({ namespace }, request(options)));
+  }
+  /** Gone for good, with all that is in it. Not to be repeated blindly. */
+  dropNamespace(namespace: string, options?: RequestOptions): Promise<Output<"namespace.drop">> {
+    const name = encodeURIComponent(namespace);
+    return answer(this.#api.api.namespaces({ name }).delete(undefined, request(options)));
+  }
+
   // ------------------------------------------------------------------------------------------------ tasks
 
   submit(task: TaskSubmit, options?: RequestOptions): Promise<Task>;

@@ -9,6 +9,7 @@ import { nearest } from "./lib/nearest.ts";
 import type { LogOptions } from "./log/open.ts";
 import { levels, lineFormats } from "./telemetry/lines.ts";
 import { limits } from "./wire/limits.ts";
+import { isNamespace } from "./wire/schema.ts";
 
 export const presets = {
   durable: {
@@ -202,6 +203,26 @@ export const optionTable = {
     unit: "BYTES",
     help: "How much of them is kept at most.",
     example: "1GiB",
+  },
+  namespacesMax: {
+    group: "data",
+    type: "integer",
+    default: 64,
+    min: 1,
+    max: 1000,
+    unit: "COUNT",
+    help: "Namespaces there may be, `default` among them; over it none is made. Those that are there are opened.",
+    example: "64",
+  },
+  recoverNamespace: {
+    group: "data",
+    type: "text",
+    default: "default",
+    unit: "NAME",
+    help: "The namespace that --recover-to is about.",
+    example: "staging",
+    from: ["option"],
+    check: (text) => (isNamespace(text) ? null : "a namespace's name"),
   },
   recoverTo: {
     group: "data",

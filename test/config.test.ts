@@ -293,7 +293,7 @@ test("config - the help names every option, with its default, and its variable w
   const help = optionsHelp();
   for (const name of optionNames) {
     expect(help).toContain(`  ${flagOf(name)} `);
-    expect(help.includes(environmentOf(name))).toBe(name !== "recoverTo");
+    expect(help.includes(environmentOf(name))).toBe(name !== "recoverTo" && name !== "recoverNamespace");
   }
 });
 

@@ -3,6 +3,7 @@ import { backup, restore } from "./backup.ts";
 import type { Entry } from "./command.ts";
 import { config } from "./config.ts";
 import { limits } from "./limits.ts";
+import { namespaces } from "./namespaces.ts";
 import { queues } from "./queues.ts";
 import { schedules } from "./schedules.ts";
 import { serve } from "./serve.ts";
@@ -19,6 +20,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   queues,
   schedules,
   limits,
+  namespaces,
   verify,
   backup,
   restore,

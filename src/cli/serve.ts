@@ -4,10 +4,11 @@
  * An expected failure ends with its exit code and what to do about it; only a bug ends with a stack.
  */
 import { resolve } from "node:path";
-import { engineConfig, logOptions, lossText, type Values } from "../config.ts";
+import { engineConfig, lossText, type Values } from "../config.ts";
 import { systemClock as clock } from "../engine/clock.ts";
-import { Engine } from "../engine/engine.ts";
-import { openLog } from "../log/open.ts";
+import type { Engine } from "../engine/engine.ts";
+import { Namespaces } from "../engine/namespaces.ts";
+import { FolderPlaces, MemoryPlaces, type Places } from "../log/namespaces.ts";
 import type { Lines } from "../telemetry/lines.ts";
 import { createTelemetry } from "../telemetry/telemetry.ts";
 import type { Output } from "../wire/operations.ts";
@@ -38,20 +39,21 @@ export async function serve(argv: string[]): Promise<void> {
   lines.info("serve.starting", { version, preset: values.preset, data, pid: process.pid });
 
   const failure = Promise.withResolvers<never>();
-  const engine = new Engine({
-    log: openLog(logOptions({ ...values, data: resolve(values.data) }, clock.wall())),
+  const namespaces = new Namespaces({
+    places: placesFor(values),
+    namespacesMax: values.namespacesMax,
     clock,
     config: engineConfig(values, version),
     random: Math.random,
     telemetry,
     onFailure: failure.reject,
   });
-  const started = await Promise.race([recover(engine, values, lines), failure.promise, asked]);
+  const started = await Promise.race([recover(namespaces, values, lines), failure.promise, asked]);
   // Nothing was acknowledged yet, so there is nothing to wait for.
   if (typeof started === "string") return lines.info("serve.stopped", { asked: started });
 
-  const doors = await openDoors(engine, values, lines);
-  const standing = await standingOf(engine, doors, data);
+  const doors = await openDoors(namespaces.default, values, lines);
+  const standing = await standingOf(namespaces.default, doors, data);
   lines.info("serve.ready", {
     ...{ version, preset: values.preset, port: doors.port, wsPort: doors.wsPort, data, pid: process.pid },
     ...{ revision: standing.revision, mayLose: lossText(values) },
@@ -60,7 +62,7 @@ export async function serve(argv: string[]): Promise<void> {
 
   const by = await Promise.race([asked, failure.promise]);
   lines.info("serve.stopping", { by });
-  await Promise.race([stop(engine, doors, lines), failure.promise]);
+  await Promise.race([stop(namespaces, doors, lines), failure.promise]);
   lines.info("serve.stopped");
 }
 
@@ -73,7 +75,7 @@ async function standingOf(engine: Engine, { port, wsPort }: Doors, data: string 
 }
 
 /** Stops taking connections, answers who waits, writes what is left, closes: each step with the time it took. */
-async function stop(engine: Engine, doors: Doors, lines: Lines): Promise<void> {
+async function stop(namespaces: Namespaces, doors: Doors, lines: Lines): Promise<void> {
   let before = clock.monotonic();
   const step = (name: string) => {
     const now = clock.monotonic();
@@ -82,17 +84,32 @@ async function stop(engine: Engine, doors: Doors, lines: Lines): Promise<void> {
   };
   doors.shut();
   step("takes no more connections");
-  await engine.stop(step);
+  await namespaces.stop(step);
   await doors.close();
   step("closed the connections");
 }
 
-async function recover(engine: Engine, values: Values, lines: Lines): Promise<void> {
+function placesFor(values: Values): Places {
+  const { log, sync, syncIntervalMs, snapshotIntervalMs, historyMs, historyBytesMax } = values;
+  // A memory log has nothing to continue from, and revisions must grow over restarts all the same.
+  if (log === "memory") return new MemoryPlaces(() => clock.wall() * 1000);
+  const { recoverTo, recoverNamespace: namespace } = values;
+  return new FolderPlaces({
+    data: resolve(values.data),
+    log: {
+      mode: log === "snapshot" ? log : sync,
+      ...{ syncIntervalMs, snapshotIntervalMs, historyMs, historyBytesMax },
+    },
+    recover: recoverTo === null ? undefined : { namespace, to: recoverTo },
+  });
+}
+
+async function recover(namespaces: Namespaces, values: Values, lines: Lines): Promise<void> {
   const isTerminal = process.stdout.isTTY && values.logFormat === "text";
   const progress = createProgress(lines, isTerminal, clock.monotonic);
   const before = clock.monotonic();
   try {
-    const { revision } = await engine.start(progress.report);
+    const { revision } = await namespaces.start(progress.report);
     progress.end();
     lines.info("log.recovered", { revision, tookMs: Math.round(clock.monotonic() - before) });
   } catch (error) {

@@ -34,7 +34,7 @@ export const status = command({
         "Revision",
         `${health.revision}, ${behind === 0 ? "all of it durable" : `the last ${number(behind)} not durable yet`}`,
       ],
-      ["Namespace", state.namespace],
+      ["Namespaces", `${number(health.namespaceCount)}; what follows is of ${state.namespace}`],
       ["Tasks", counted(state.counts.tasks)],
       ["Workers", counted(state.counts.workers)],
       ["Submitted", `${rate(submitted)} since the daemon started`],

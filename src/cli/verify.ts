@@ -4,6 +4,7 @@
  */
 import { resolve } from "node:path";
 import { type Finding, verifyFolder } from "../log/verify.ts";
+import { defaultNamespace } from "../wire/namespaces.ts";
 import { command } from "./command.ts";
 import { Exit } from "./exit.ts";
 import type { Output } from "./output.ts";
@@ -61,8 +62,9 @@ async function verified(data: string, out: Output): Promise<void> {
 
 /** The exact command that goes on from what is whole; null: nothing is damaged, or nothing can be put together. */
 function wayOut({ problems, recoverTo, name }: Finding, data: string): string | null {
-  if (problems.length === 0 || recoverTo === null || name !== "default") return null;
-  return `cortexd serve --data ${quoted(data)} --recover-to ${recoverTo}`;
+  if (problems.length === 0 || recoverTo === null) return null;
+  const which = name === defaultNamespace ? "" : ` --recover-namespace ${name}`;
+  return `cortexd serve --data ${quoted(data)} --recover-to ${recoverTo}${which}`;
 }
 
 const quoted = (path: string) => (/^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`);

@@ -51,6 +51,12 @@ export class Limits implements Index<TaskRecord> {
     this.budget.bytes += bytes;
   }
 
+  /** The state is gone, and takes nothing any more. */
+  forget(): void {
+    this.budget.bytes -= this.bytes;
+    this.bytes = 0;
+  }
+
   /** Whether `count` more tasks are refused, and how. */
   refuseSubmit(count: number): Refusal | null {
     const { queuedTasksMax } = this.core.config;

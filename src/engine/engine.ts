@@ -17,12 +17,14 @@ import type { Log, LogStatus, Recovered } from "../log/log.ts";
 import type { Lines } from "../telemetry/lines.ts";
 import { type Metrics, metricsJson, metricsText, type Readings } from "../telemetry/metrics.ts";
 import { limits } from "../wire/limits.ts";
+import { defaultNamespace, type Namespace } from "../wire/namespaces.ts";
 import { type CoreOperationName, operations } from "../wire/operations.ts";
 import { type HealthView, tableNames, type WatchStart } from "../wire/state.ts";
 import { Batches } from "./batches.ts";
 import { type Clock, LeaseClock } from "./clock.ts";
 import type { EngineConfig } from "./config.ts";
 import type { SessionHolder } from "./frames.ts";
+import type { Namespaces } from "./namespaces.ts";
 import { News } from "./news.ts";
 import { Outbox } from "./outbox.ts";
 import { Readers } from "./readers.ts";
@@ -57,6 +59,10 @@ export class Engine {
   readonly counters: Metrics;
   readonly lines: Lines;
   readonly store: Store = createStore();
+  /** What this state is called. */
+  readonly namespace: string;
+  /** The namespaces it is one of; null: it stands alone. */
+  namespaces: Namespaces | null = null;
   /** Which connection each session has, over whichever transport. */
   readonly sessions = new Map<string, SessionHolder>();
   core!: Coordinator;
@@ -68,7 +74,7 @@ export class Engine {
   readonly #place: Pick<CoreOptions, "namespace" | "memory">;
   #leases!: LeaseClock;
   #startedAt = 0;
-  #state: "starting" | "running" | "read-only" | "stopping" | "failed" = "starting";
+  #state: "starting" | "running" | "read-only" | "stopping" | "failed" | "dropping" | "dropped" = "starting";
 
   readonly #batches: Batches;
   readonly #seats = new Seats();
@@ -91,6 +97,7 @@ export class Engine {
     this.#random = options.random;
     this.#onFailure = options.onFailure;
     const { namespace, memory } = options;
+    this.namespace = namespace ?? defaultNamespace;
     this.#place = { ...(namespace && { namespace }), ...(memory && { memory }) };
     this.config = options.config;
     this.counters = options.telemetry.metrics;
@@ -162,6 +169,32 @@ export class Engine {
     step("closed the log");
   }
 
+  /**
+   * The state is to be gone. From here on nothing new is heard, and nothing is told that was not durable; false: the
+   * log failed meanwhile. What follows on disk is the caller's, and then `dropped`.
+   */
+  async endForDrop(): Promise<boolean> {
+    const readOnly = this.#state === "read-only";
+    this.#turn();
+    this.#state = "dropping";
+    this.#cancelTimer();
+    this.#pump();
+    if (!readOnly) await this.#batches.whenDrained();
+    if (this.#isFailed) return false;
+    await this.#log.stop();
+    return !this.#isFailed;
+  }
+
+  /** It is gone: whoever waits is told, and every connection ends. */
+  dropped(): void {
+    this.#state = "dropped";
+    this.#waits.endAll();
+    this.#outbox.undo(nowhere, namespaceDropped);
+    for (const holder of [...this.sessions.values()]) holder.dropped();
+    this.#readers.endIdle(Number.POSITIVE_INFINITY);
+    this.core.limits.forget();
+  }
+
   get #isFailed(): boolean {
     return this.#state === "failed";
   }
@@ -191,6 +224,7 @@ export class Engine {
    */
   request(operation: CoreOperationName, input: unknown, caller: Caller, sink: Sink): Answer | null {
     this.counters.operations++;
+    if (this.isGoing) return this.#hold(sink, caller.seq, namespaceDropped, whenGone);
     this.#openTurn();
     // What was done is never told refused, whatever hinders new work now.
     const kept = this.#kept(operation, caller);
@@ -240,8 +274,18 @@ export class Engine {
     return null;
   }
 
+  /** It is being dropped, or was. */
+  get isGoing(): boolean {
+    return this.#state === "dropping" || this.#state === "dropped";
+  }
+
   #hold(sink: Sink, seq: number | null, answer: Answer, revision = this.store.revision): Answer {
     if ("error" in answer) this.counters.operationsRefused++;
+    if (this.#state === "dropped") {
+      sink.answer(seq, namespaceDropped);
+      sink.flush();
+      return namespaceDropped;
+    }
     this.#outbox.hold({ kind: "answer", revision, sink, seq, answer });
     this.#openTurn();
     return answer;
@@ -251,8 +295,9 @@ export class Engine {
   #answerWaiter({ operation, input, caller, sink }: Waiter): void {
     this.#openTurn();
     const kept = this.#kept(operation, caller);
-    const answer =
-      operation === "task.get" || this.#state === "running"
+    const answer = this.isGoing
+      ? namespaceDropped
+      : operation === "task.get" || this.#state === "running"
         ? this.#run(operation, input, caller)
         : this.#state === "read-only"
           ? diskFull
@@ -272,7 +317,7 @@ export class Engine {
 
   #closeTurn(): void {
     this.#turnOpen = false;
-    if (this.#state === "failed" || this.#state === "starting") return;
+    if (this.#state === "failed" || this.#state === "starting" || this.#state === "dropped") return;
     if (this.#state === "running" && this.#hasRevisions) {
       this.#waits.serve();
       // The rest of a long match comes in the next turn, after the sockets were heard.
@@ -282,7 +327,7 @@ export class Engine {
       this.#news.tellHealth();
     }
     this.#pump();
-    if (this.#state === "stopping") return;
+    if (this.#state === "stopping" || this.isGoing) return;
     // Something may have become due sooner than the timer was set for.
     const dueAt = this.#dueAt();
     if (dueAt < this.#wakeAt) this.#arm(dueAt);
@@ -309,7 +354,7 @@ export class Engine {
   /** The timer: what is due, and the next look. */
   #turn(): void {
     this.#cancelTimer();
-    if (this.#state === "failed" || this.#state === "stopping") return;
+    if (this.#state === "failed" || this.#state === "stopping" || this.isGoing) return;
     this.#openTurn();
     const now = this.#clock.monotonic();
     if (this.#state === "running") {
@@ -475,7 +520,25 @@ export class Engine {
       uptimeMs: Math.round(this.#clock.monotonic() - this.#startedAt),
       revision: this.store.revision,
       durableRevision: this.#batches.durable,
+      namespaceCount: 1,
     };
+  }
+
+  /** How it stands, once that is durable. */
+  async view(): Promise<Namespace> {
+    for (;;) {
+      const durable = this.#whenDurable();
+      const { revision } = this.store;
+      const tasks = { ...this.core.queues.counts };
+      const workers = workerCounts(this.core);
+      if (!(await durable)) continue;
+      return {
+        name: this.namespace,
+        status: this.#state === "read-only" ? "read-only" : "ok",
+        ...{ revision, durableRevision: this.#batches.durable, tasks, workers },
+        logBytes: this.#log.status().logBytes,
+      };
+    }
   }
 
   ready(): { ready: boolean; reason: string } {
@@ -485,11 +548,13 @@ export class Engine {
       "read-only": "the disk is full",
       stopping: "the daemon is stopping",
       failed: "the log is beyond use",
+      dropping: "the namespace is being dropped",
+      dropped: "the namespace was dropped",
     };
     return { ready: false, reason: reasons[this.#state] };
   }
 
-  #readings(): Readings {
+  readings(): Readings {
     const workers = workerCounts(this.core);
     const health = healthCounts(this.core);
     const { counts } = this.core.queues;
@@ -515,15 +580,16 @@ export class Engine {
       undurableBytes: this.#batches.undurableBytes,
       logBytes: log.logBytes,
       syncs: log.syncCount,
+      namespaces: 1,
     };
   }
 
   metrics() {
-    return metricsJson(this.counters, this.#readings());
+    return metricsJson(this.counters, this.readings());
   }
 
   prometheus(): string {
-    return metricsText(this.counters, this.#readings());
+    return metricsText(this.counters, this.readings());
   }
 
   tables(): readonly string[] {
@@ -555,6 +621,10 @@ export class Engine {
 const diskFull = refuse("disk-full", "the data folder's disk is full; nothing was changed", {
   retryAfterMs: probeMs,
 });
+const namespaceDropped = refuse("namespace-dropped", "the namespace was dropped; what was in it is gone");
+/** What waits for this leaves once the namespace is gone, and nothing that waits is as old as `nowhere`. */
+const whenGone = Number.MAX_SAFE_INTEGER;
+const nowhere = -1;
 /** What a claim gets when nobody may take anything any more. */
 const nothing: Answer = { ok: '{"assignments":[]}' };
 

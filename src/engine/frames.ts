@@ -12,7 +12,11 @@ import type { Welcome } from "../wire/state.ts";
 import type { Engine } from "./engine.ts";
 
 /** The connection that a session has: a newer greeting under the session's id ends it. */
-export type SessionHolder = { takenOver(): void };
+export type SessionHolder = {
+  takenOver(): void;
+  /** The namespace is gone. */
+  dropped(): void;
+};
 
 /** Who sent the frame, and carries out what it says. */
 export type Receiver = {
@@ -74,15 +78,24 @@ function readMessage(message: unknown, from: Receiver): void {
   else from.carryOut(op, seq, input ?? {});
 }
 
-/** Why this greeting is refused, whoever sends it; null: it is none of these. */
-export function greetingRefused(hello: Input<"session.hello">, session: string): Problem | null {
+/**
+ * Why this greeting is refused, whoever sends it; null: it is none of these. `namespace`: that of the connection;
+ * null: the greeting chooses it.
+ */
+export function greetingRefused(
+  hello: Input<"session.hello">,
+  session: string,
+  namespace: string | null,
+): Problem | null {
   if (hello.protocol !== protocolVersion)
     return problem(
       "unsupported-protocol",
       `version ${hello.protocol} was asked for; this daemon speaks ${protocolVersion}`,
     );
-  if (hello.namespace !== undefined && hello.namespace !== "default")
-    return problem("unknown-namespace", `there is no namespace ${hello.namespace}`);
+  if (namespace !== null && hello.namespace !== undefined && hello.namespace !== namespace) {
+    const detail = `the connection is in the namespace ${namespace}`;
+    return problem("invalid-input", detail, { errors: [{ pointer: "/namespace", detail }] });
+  }
   if (session !== "" && hello.session !== undefined && hello.session !== session) {
     const detail = `the connection has greeted as session ${session}`;
     return problem("invalid-input", detail, { errors: [{ pointer: "/session", detail }] });
@@ -90,11 +103,14 @@ export function greetingRefused(hello: Input<"session.hello">, session: string):
   return null;
 }
 
-export const welcomeOf = (engine: Pick<Engine, "config" | "revision">, session: string): Welcome => ({
+export const welcomeOf = (
+  engine: Pick<Engine, "config" | "revision" | "namespace">,
+  session: string,
+): Welcome => ({
   protocol: protocolVersion,
   server: `cortexd/${engine.config.version}`,
   session,
-  namespace: "default",
+  namespace: engine.namespace,
   revision: engine.revision,
   heartbeatMs: engine.config.heartbeatMs,
   limits: {

@@ -8,13 +8,16 @@ import type { Guard } from "../lib/guard.ts";
 import { errorTable, problem } from "../wire/errors.ts";
 import { explainInWords } from "../wire/explain.ts";
 import { limits } from "../wire/limits.ts";
+import { isNamespace } from "../wire/schema.ts";
 import { addressErrors, pathOf, type Route } from "./address.ts";
 import { frames, framesPath } from "./frames.ts";
 import { health } from "./health.ts";
 import { limits as namedLimits } from "./limits.ts";
+import { namespaces } from "./namespaces.ts";
 import type { Port } from "./port.ts";
-import { problemOfError, problemResponse, Refusal, refuse } from "./problems.ts";
+import { invalid, problemOfError, problemResponse, Refusal, refuse } from "./problems.ts";
 import { queues } from "./queues.ts";
+import { namespaceOf } from "./route.ts";
 import { schedules } from "./schedules.ts";
 import { state } from "./state.ts";
 import { swaggerUi } from "./swagger.ts";
@@ -38,6 +41,7 @@ export const routes = (port: Port) =>
     .use(queues(port))
     .use(schedules(port))
     .use(namedLimits(port))
+    .use(namespaces(port))
     .use(frames(port));
 
 export const createApp = (port: Port, { guard, version, report }: AppOptions) => {
@@ -56,10 +60,8 @@ export const createApp = (port: Port, { guard, version, report }: AppOptions) =>
       if (!guard.admits(headers) && !openPaths.test(pathOf(request.url))) {
         return refuse("unauthorized", "The Authorization header has no valid token.");
       }
-      const namespace = headers.get("cortex-namespace");
-      if (namespace !== null && namespace !== "default") {
-        return refuse("unknown-namespace", "This daemon has the namespace `default` alone.");
-      }
+      const namespace = namespaceOf(request);
+      if (namespace !== null && !isNamespace(namespace)) return problemResponse(invalidNamespace.problem);
       const errors = addressErrors(known, request.method, request.url);
       if (errors.length > 0) {
         return problemResponse(problem("invalid-input", explainInWords(errors), { errors }));
@@ -83,6 +85,11 @@ export const createApp = (port: Port, { guard, version, report }: AppOptions) =>
 };
 
 export type App = ReturnType<typeof createApp>;
+
+const invalidNamespace = invalid(
+  "/Cortex-Namespace",
+  `must be of a to z, 0 to 9, - and _, begin with a letter or digit, and have at most ${limits.namespaceLengthMax} characters`,
+);
 
 /** What needs no token: it tells nothing of the state. Anything else does, whether it exists or not. */
 const openPaths = /^\/(health|ready|ws|swagger(\/[a-z.]*)?)?\/?$/;

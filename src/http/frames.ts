@@ -3,24 +3,37 @@
  * route reads the headers; what a frame means is the business of posts.ts.
  */
 import { Elysia } from "elysia";
+import { greetingRefused } from "../engine/frames.ts";
+import { validate } from "../engine/validate.ts";
 import { FrameAnswer, FrameBody, FrameHeaders, ProblemBody } from "../wire/http.ts";
 import { limits } from "../wire/limits.ts";
+import { type Input, isOperation, makesNamespace } from "../wire/operations.ts";
 import { namePattern } from "../wire/schema.ts";
 import type { Port } from "./port.ts";
 import { Posts } from "./posts.ts";
 import { invalid, problemResponse } from "./problems.ts";
-import { docOf, jsonText, told } from "./route.ts";
+import { docOf, jsonText, portOf, told } from "./route.ts";
 
 export const framesPath = "/api/frames";
 
 export const frames = (port: Port) => {
-  const posts = new Posts(port);
+  const byNamespace = new WeakMap<Port, Posts>();
+  const postsOf = (there: Port): Posts => {
+    const known = byNamespace.get(there);
+    if (known !== undefined) return known;
+    const posts = new Posts(there);
+    byNamespace.set(there, posts);
+    return posts;
+  };
+  postsOf(port);
   return new Elysia({ normalize: false }).post(
     framesPath,
     async ({ body, request, server }) => {
-      const taken = await posts.take(body, {
-        session: named(request.headers, "cortex-session") ?? "",
-        connection: named(request.headers, "cortex-connection"),
+      const session = named(request.headers, "cortex-session") ?? "";
+      const connection = named(request.headers, "cortex-connection");
+      const there = await portOf(port, request, () => begins(body, session));
+      const taken = await postsOf(there).take(body, {
+        ...{ session, connection },
         signal: request.signal,
         // The server ends a quiet connection after some seconds; this one is quiet on purpose.
         waits: () => server?.timeout(request, 0),
@@ -41,6 +54,16 @@ export const frames = (port: Port) => {
     },
   );
 };
+
+/** Whether what the frame holds may be the first in a namespace: a greeting, or a change that makes it. */
+const begins = (frame: unknown, session: string): boolean =>
+  [frame].flat().some((message) => {
+    const { op, input = {} } = (message ?? {}) as { op?: unknown; input?: unknown };
+    if (!isOperation(op) || validate(op, input) !== null) return false;
+    if (op !== "session.hello") return makesNamespace(op);
+    const hello = input as Input<"session.hello">;
+    return hello.create !== false && greetingRefused(hello, session, null) === null;
+  });
 
 const name = new RegExp(namePattern);
 

@@ -4,28 +4,39 @@ import { Elysia } from "elysia";
 import { MetricsView, ReadyView } from "../wire/http.ts";
 import { HealthView } from "../wire/state.ts";
 import type { Port } from "./port.ts";
-import { asJson, docOf, told } from "./route.ts";
+import { asJson, docOf, namespaceOf, portOf, told } from "./route.ts";
 
+/** Of all namespaces together; the metrics of one where the request names it. */
 export const health = (port: Port) =>
   new Elysia({ normalize: false })
-    .get("/health", () => asJson(port.health()), {
+    .get("/health", () => asJson(all(port).health()), {
       response: told(HealthView),
       detail: docOf("health", "health", "Is the process alive, and what does it run.", "Needs no token."),
     })
-    .get("/ready", () => ready(port), {
+    .get("/ready", () => ready(all(port)), {
       response: { 200: told(ReadyView), 503: told(ReadyView) },
       detail: docOf("ready", "health", "May work be sent: 200, or 503 and why not.", "Needs no token."),
     })
-    .get("/api/metrics", () => asJson(port.metrics()), {
+    .get("/api/metrics", async ({ request }) => asJson((await counted(port, request)).metrics()), {
       response: told(MetricsView),
-      detail: docOf("metrics", "health", "The metrics as JSON: daemon, store and bus."),
+      detail: docOf(
+        "metrics",
+        "health",
+        "The metrics as JSON: daemon, store and bus.",
+        "Of all namespaces together; what is counted as it happens is always. With a Cortex-Namespace header, what stands now is that namespace's.",
+      ),
     })
-    .get("/metrics", () => text(port.prometheus()), {
+    .get("/metrics", async ({ request }) => text((await counted(port, request)).prometheus()), {
       response: told(Type.String()),
       detail: docOf("prometheus", "health", "The metrics as Prometheus reads them."),
     });
 
-function ready(port: Port): ReadyView {
+type Telling = Pick<Port, "health" | "ready" | "metrics" | "prometheus">;
+const all = (port: Port): Telling => port.namespaces ?? port;
+const counted = (port: Port, request: Request): Telling | Promise<Telling> =>
+  namespaceOf(request) === null ? all(port) : portOf(port, request);
+
+function ready(port: Telling): ReadyView {
   const view = port.ready();
   return asJson(view, view.ready ? 200 : 503);
 }

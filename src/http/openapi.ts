@@ -10,8 +10,9 @@ import type { TSchema } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { type ErrorCode, errorTable, problem } from "../wire/errors.ts";
 import { ProblemBody } from "../wire/http.ts";
+import { limits } from "../wire/limits.ts";
 import { commonErrors, mutationErrors, type OperationName, objects, operations } from "../wire/operations.ts";
-import { labelPattern } from "../wire/schema.ts";
+import { labelPattern, namespacePattern } from "../wire/schema.ts";
 import { routes } from "./app.ts";
 import type { Port } from "./port.ts";
 import { requestSamples, responseSamples } from "./samples.ts";
@@ -29,6 +30,10 @@ const tags = [
   { name: "limits", description: "Named limits that hold over queues." },
   { name: "schedules", description: "Tasks that the daemon submits by the clock." },
   { name: "state", description: "The whole at one moment." },
+  {
+    name: "namespaces",
+    description: "States of their own under one daemon: which there are; make and drop them.",
+  },
   { name: "frames", description: "Many operations in one request, as over the WebSocket." },
   { name: "health", description: "Alive, ready, and how it fares." },
 ];
@@ -36,6 +41,8 @@ const tags = [
 const description = `Tasks, workers and queues in one state and one log. An answer to a change means that the log holds it.
 
 Every refusal is \`application/problem+json\` (RFC 9457) with a \`code\` to branch on, what is wrong, and what to do.
+
+All of it is about one namespace, which the \`Cortex-Namespace\` header names (\`default\` without one): a state of its own. The first task or worker in it makes it; reads do not.
 
 A change sent with an \`Idempotency-Key\` may be sent again blindly: it happens once and is answered alike.
 
@@ -100,6 +107,7 @@ function mendOperation(path: string, written: Json): Json {
   const open = path === "/health" || path === "/ready";
   const mended: Json = { ...rest, security: open ? [] : [{ bearer: [] }] };
   mended.parameters = (parameters ?? []).map((parameter: Json) => mendParameter(parameter, row?.example));
+  if (path.startsWith("/api/") && row?.kind !== "daemon") mended.parameters.push(namespaceHeader);
   if (row?.kind === "mutation") mended.parameters.push(idempotencyKey);
   if (requestBody !== undefined) {
     const schema = mendSchema(requestBody.content["application/json"].schema);
@@ -123,6 +131,14 @@ function mendOperation(path: string, written: Json): Json {
   return mended;
 }
 
+const namespaceHeader = {
+  name: "Cortex-Namespace",
+  in: "header",
+  required: false,
+  description: "The namespace that is meant; `default` without it.",
+  schema: { type: "string", pattern: namespacePattern, maxLength: limits.namespaceLengthMax },
+};
+
 const idempotencyKey = {
   name: "Idempotency-Key",
   in: "header",
@@ -138,7 +154,8 @@ function mendParameter(written: Json, example: Json): Json {
   if (said !== undefined) mended.description = said;
   mended.schema = mendSchema({ ...schema, examples: written.examples });
   if (where === "path") {
-    mended.schema.example ??= example?.[name] ?? example?.taskId ?? example?.workerId ?? example?.queue;
+    mended.schema.example ??=
+      example?.[name] ?? example?.taskId ?? example?.workerId ?? example?.queue ?? example?.namespace;
     mended.description ??= "The id.";
   }
   return mended;

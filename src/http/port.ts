@@ -2,6 +2,7 @@
  * What the HTTP interface needs of the engine, and all of it. The engine satisfies this type; the tests of the
  * routes put a small world behind it. Nothing here knows HTTP.
  */
+import type { Engine } from "../engine/engine.ts";
 import type { Answer, Caller } from "../engine/types.ts";
 import type { MetricsView, ReadyView } from "../wire/http.ts";
 import type { CoreOperationName } from "../wire/operations.ts";
@@ -23,6 +24,9 @@ export type Port = FramePort & {
   /** The metrics as JSON, and as Prometheus text. */
   metrics(): MetricsView;
   prometheus(): string;
+  /** Its name, and those it is one of. */
+  namespace: string;
+  namespaces: Engine["namespaces"];
   /** The state's tables by name; a page of one; and all of them at one revision, as lines of JSON. */
   tables(): readonly string[];
   tablePage(table: string, cursor: string | null, limit: number): TablePage | Promise<TablePage>;

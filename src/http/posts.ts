@@ -13,16 +13,24 @@ import {
   waitsFor,
   welcomeOf,
 } from "../engine/frames.ts";
+import { administer } from "../engine/namespaces.ts";
 import type { Answer, Caller, Sink } from "../engine/types.ts";
 import { validate } from "../engine/validate.ts";
 import { deferred } from "../lib/deferred.ts";
 import { type ErrorCode, type Problem, problem } from "../wire/errors.ts";
-import { type CoreOperationName, type Input, type OperationName, operations } from "../wire/operations.ts";
+import {
+  type CoreOperationName,
+  type DaemonOperationName,
+  type Input,
+  type OperationName,
+  operations,
+} from "../wire/operations.ts";
 
 /** What frames need of the engine, beside what routes do. */
 export type FramePort = Pick<
   Engine,
-  "request" | "answer" | "sessions" | "config" | "revision" | "durableRevision" | "onTurn"
+  | ("request" | "answer" | "sessions" | "config" | "revision" | "durableRevision" | "onTurn")
+  | ("namespace" | "namespaces")
 >;
 
 /** Whose frame it is, as the request's headers say. */
@@ -54,6 +62,11 @@ class PostConnection implements SessionHolder {
   }
 
   takenOver(): void {
+    this.#end.abort();
+  }
+
+  /** Who waits was told. */
+  dropped(): void {
     this.#end.abort();
   }
 }
@@ -103,8 +116,14 @@ class Post implements Sink, Receiver {
   }
 
   carryOut(op: OperationName, seq: number, input: unknown): void {
-    if (operations[op].kind === "session") {
+    const { kind } = operations[op];
+    if (kind === "session") {
       this.#sessionOperation(op, seq, input);
+      return;
+    }
+    if (kind === "daemon") {
+      this.#unanswered++;
+      void administer(this.port, op as DaemonOperationName, input).then((answer) => this.answer(seq, answer));
       return;
     }
     const { session, port } = this;
@@ -133,7 +152,7 @@ class Post implements Sink, Receiver {
 
   /** The connection that it opens stands since before the frame was read. */
   #hello(seq: number, input: Input<"session.hello">): void {
-    const refused = greetingRefused(input, this.session);
+    const refused = greetingRefused(input, this.session, this.port.namespace);
     if (refused !== null) {
       this.#reply(seq, { error: refused });
       return;
@@ -221,7 +240,8 @@ export class Posts {
     if (first?.op !== "session.hello") return notOpen(from);
     const hello = first.input ?? {};
     const refused =
-      validate("session.hello", hello) ?? greetingRefused(hello as Input<"session.hello">, session);
+      validate("session.hello", hello) ??
+      greetingRefused(hello as Input<"session.hello">, session, this.port.namespace);
     if (refused !== null) return refused;
     const opened = new PostConnection(name);
     const { sessions } = this.port;

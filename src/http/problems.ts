@@ -9,7 +9,7 @@ import { allowedMethods, type Route } from "./address.ts";
 /** Thrown where a handler cannot return; onError answers it. */
 export class Refusal extends Error {
   readonly problem: Problem;
-  constructor(code: ErrorCode, detail: string, more?: { errors?: FieldError[] }) {
+  constructor(code: ErrorCode, detail: string, more?: { errors?: FieldError[]; retryAfterMs?: number }) {
     super(detail);
     this.problem = problem(code, detail, more);
   }

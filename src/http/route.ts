@@ -8,6 +8,7 @@ import { Kind, type TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { Server } from "bun";
 import type { Caller } from "../engine/types.ts";
+import { validate } from "../engine/validate.ts";
 import { type ErrorCode, errorTable } from "../wire/errors.ts";
 import { explain, explainInWords } from "../wire/explain.ts";
 import { ProblemBody, waitMs } from "../wire/http.ts";
@@ -15,9 +16,12 @@ import { limits } from "../wire/limits.ts";
 import {
   type CoreOperationName,
   type commonErrors,
+  makesNamespace,
+  type OperationName,
   type Operations,
   type Output,
   operations,
+  type RoutedOperationName,
 } from "../wire/operations.ts";
 import type { Port } from "./port.ts";
 import { invalid, problemResponse, Refusal } from "./problems.ts";
@@ -26,19 +30,18 @@ import { invalid, problemResponse, Refusal } from "./problems.ts";
 export const told = <T extends TSchema>(schema: T): T => ({ ...schema, noValidate: true });
 
 type StatusOf<C extends ErrorCode> = (typeof errorTable)[C]["status"];
-type Refused<N extends CoreOperationName> = {
+type Refused<N extends RoutedOperationName> = {
   [S in StatusOf<Operations[N]["errors"][number] | (typeof commonErrors)[number]>]: typeof ProblemBody;
 };
 
 /** The answers of a route that carries out an operation: its output, and its errors by status. */
-export function answers<N extends CoreOperationName>(
+export function answers<N extends RoutedOperationName>(
   operation: N,
 ): { 200: Operations[N]["output"] } & Refused<N> {
   const refused = Object.fromEntries(
-    [...operations[operation].errors, "invalid-input", "unauthorized", "busy"].map((code) => [
-      errorTable[code as ErrorCode].status,
-      told(ProblemBody),
-    ]),
+    [...operations[operation].errors, "invalid-input", "unauthorized", "busy", "namespace-dropped"].map(
+      (code) => [errorTable[code as ErrorCode].status, told(ProblemBody)],
+    ),
   );
   return { ...refused, 200: told(operations[operation].output) } as {
     200: Operations[N]["output"];
@@ -46,7 +49,7 @@ export function answers<N extends CoreOperationName>(
 }
 
 /** Out of the operations table into the document; openapi.ts reads `x-operation` and adds the rest. */
-export const doc = (operation: CoreOperationName, more: { description?: string } = {}) => ({
+export const doc = (operation: RoutedOperationName, more: { description?: string } = {}) => ({
   operationId: operation.replace(/\.(.)/, (_, letter: string) => letter.toUpperCase()),
   summary: operations[operation].summary,
   tags: [`${operation.split(".")[0]}s`.replace("states", "state")],
@@ -90,17 +93,45 @@ export function callerOf(request: Request, input: unknown): Caller {
   };
 }
 
+/** The namespace that the request names; app.ts has looked at how it is written. */
+export const namespaceOf = (request: Request): string | null => request.headers.get("cortex-namespace");
+
+/** Whether an operation makes the namespace in which it is the first; what is wrong with it is refused before. */
+export function makes(operation: OperationName, input: unknown): boolean {
+  if (!makesNamespace(operation)) return false;
+  const refused = validate(operation, input);
+  if (refused !== null) throw new Refusal(refused.code, refused.detail, { errors: refused.errors ?? [] });
+  return true;
+}
+
+/** What answers for the namespace that the request names. `first`: whether it is made if there is none. */
+export async function portOf(
+  port: Port,
+  request: Request,
+  first: () => boolean = () => false,
+): Promise<Port> {
+  const name = namespaceOf(request);
+  if (name === null || name === port.namespace) return port;
+  const found = port.namespaces?.find(name);
+  if (found !== undefined) return found;
+  if (!port.namespaces || !first()) throw new Refusal("unknown-namespace", `There is no namespace ${name}.`);
+  const made = await port.namespaces.make(name);
+  if ("engine" in made) return made.engine;
+  throw new Refusal(made.error.code, made.error.detail, made.error);
+}
+
 /** Carries an operation out and answers with its text, or with its refusal. */
 export const runs =
   (port: Port) =>
   async <N extends CoreOperationName>(operation: N, input: unknown, asked: Asked): Promise<Output<N>> => {
     const caller = callerOf(asked.request, input);
+    const there = await portOf(port, asked.request, () => makes(operation, input));
     if ((input as { waitMs?: number } | null)?.waitMs) {
       // The server ends a quiet connection after some seconds; this one is quiet on purpose, until it is gone.
       asked.server?.timeout(asked.request, 0);
       caller.signal = asked.request.signal;
     }
-    const answer = await port.call(operation, input, caller);
+    const answer = await there.call(operation, input, caller);
     if ("error" in answer) return problemResponse(answer.error) as unknown as Output<N>;
     return jsonText<Output<N>>(answer.ok);
   };

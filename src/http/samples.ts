@@ -209,6 +209,19 @@ export const responseSamples: Record<string, Sample> = {
     },
     words: { 200: "The overview, a page of a table, or the whole state as lines." },
   },
+  namespaceList: {
+    ok: {
+      namespaces: [
+        {
+          ...{ name: "default", status: "ok", revision: 1042, durableRevision: 1042, tasks: counts },
+          ...{ workers: { idle: 1, busy: 0, draining: 0, offline: 0 }, logBytes: 1_048_576 },
+        },
+      ],
+      namespacesMax: 64,
+    },
+  },
+  namespaceCreate: { ok: { namespace: "staging", created: true } },
+  namespaceDrop: { ok: { namespace: "staging" }, words: { 200: "It is gone." } },
   frames: { ok: [{ seq: 1, ok: { id: "1042-0", state: "queued", duplicate: false } }] },
   health: {
     ok: {
@@ -218,6 +231,7 @@ export const responseSamples: Record<string, Sample> = {
       uptimeMs: 86_400_000,
       revision: 1042,
       durableRevision: 1042,
+      namespaceCount: 1,
     },
   },
   ready: {

@@ -9,7 +9,7 @@ import { StateQuery, TableView } from "../wire/http.ts";
 import { State } from "../wire/state.ts";
 import type { Port } from "./port.ts";
 import { invalid } from "./problems.ts";
-import { answers, checks, doc, jsonText, runs, told } from "./route.ts";
+import { answers, checks, doc, jsonText, portOf, runs, told } from "./route.ts";
 
 const stateQuery = checks<{ table?: string; cursor?: string; limit?: number; format?: string }>(StateQuery);
 const StateOrTable = Type.Union([State, TableView]);
@@ -19,17 +19,18 @@ export const state = (port: Port) => {
   const run = runs(port);
   return new Elysia({ normalize: false }).get(
     "/api/state",
-    ({ query, request }): Promise<StateOrTable> | StateOrTable => {
+    async ({ query, request }): Promise<StateOrTable> => {
       const { table, cursor, limit, format } = stateQuery(query);
       if (table === undefined && cursor !== undefined) throw invalid("/cursor", "goes with table");
       if (table === undefined && limit !== undefined) throw invalid("/limit", "goes with table");
       if (table !== undefined && format === "ndjson") {
         throw invalid("/format", "ndjson is the whole state; a page of a table is json");
       }
-      if (table !== undefined) return tablePage(port, table, cursor ?? null, limit ?? 100);
+      const there = await portOf(port, request);
+      if (table !== undefined) return tablePage(there, table, cursor ?? null, limit ?? 100);
       const lines =
         format ?? (request.headers.get("accept")?.includes("application/x-ndjson") ? "ndjson" : "json");
-      return lines === "ndjson" ? stateLines(port) : run("state.get", {}, { request });
+      return lines === "ndjson" ? stateLines(there) : run("state.get", {}, { request });
     },
     {
       query: told(StateQuery),

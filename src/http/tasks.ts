@@ -15,7 +15,20 @@ import type { Output } from "../wire/operations.ts";
 import * as wire from "../wire/tasks.ts";
 import type { Port } from "./port.ts";
 import { problemResponse } from "./problems.ts";
-import { answers, callerOf, checks, doc, fromText, jsonText, runs, told, waiting, within } from "./route.ts";
+import {
+  answers,
+  callerOf,
+  checks,
+  doc,
+  fromText,
+  jsonText,
+  makes,
+  portOf,
+  runs,
+  told,
+  waiting,
+  within,
+} from "./route.ts";
 
 const Submitted = Type.Union([wire.Task, Type.Array(wire.Task)]);
 const waitQuery = checks<{ wait?: string }>(WaitQuery);
@@ -131,8 +144,9 @@ export const tasks = (port: Port) => {
  * A submit answers over HTTP with the task itself. It is read in the same turn: of the state that the submit made, and
  * behind the same sync, where a read that waited for the submit's answer would wait for the next one as well.
  */
-function submit(port: Port, body: unknown, request: Request): Promise<Submission> {
+async function submit(port: Port, body: unknown, request: Request): Promise<Submission> {
   const caller = callerOf(request, body);
+  const there = await portOf(port, request, () => makes("task.submit", body));
   return new Promise((resolve) => {
     let rows: TaskSubmitted[] = [];
     const answers: Answer[] = [];
@@ -140,11 +154,11 @@ function submit(port: Port, body: unknown, request: Request): Promise<Submission
       answers.push(answer);
       if (answers.length === 1 + rows.length) resolve(submission(answers, rows, Array.isArray(body)));
     });
-    const submitted = port.request("task.submit", body, caller, sink) as Answer;
+    const submitted = there.request("task.submit", body, caller, sink) as Answer;
     if ("error" in submitted) return;
     rows = [JSON.parse(submitted.ok) as Output<"task.submit">].flat();
     const reader = { ...caller, session: null, seq: 0 };
-    for (const { id } of rows) port.request("task.get", { taskId: id }, reader, sink);
+    for (const { id } of rows) there.request("task.get", { taskId: id }, reader, sink);
   });
 }
 

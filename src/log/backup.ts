@@ -10,6 +10,7 @@ import { dirname, join } from "node:path";
 import { MarkFile, notWritable, shareFolder, stage, syncFile, syncFolder } from "./folder.ts";
 import { encodeMark, newestMark } from "./format.ts";
 import { LogError } from "./log.ts";
+import { readFloor } from "./namespaces.ts";
 import { copyDatabase } from "./sqlite.ts";
 import { inspectFolder, placesOf } from "./verify.ts";
 
@@ -38,6 +39,8 @@ export type Manifest = {
   version: string;
   /** Wall clock before the first database was read. */
   at: number;
+  /** Every revision that had left any namespace, whether it is in the backup or not, lies at or below it. */
+  floor: number;
   namespaces: BackedUp[];
 };
 
@@ -72,7 +75,8 @@ export async function backup({ data, to, namespace, version, now }: BackupOption
         ...{ rowCount: found.rowCount, entryCount: found.entryCount },
       });
     }
-    const manifest: Manifest = { cortexBackup: 1, version, at: now, namespaces };
+    const floor = highestOf(data);
+    const manifest: Manifest = { cortexBackup: 1, version, at: now, floor, namespaces };
     writeFileSync(join(partial, "manifest.json"), encodeManifest(manifest));
     syncFile(join(partial, "manifest.json"));
     rmSync(join(partial, "lock"));
@@ -122,6 +126,13 @@ export async function verifyBackup(from: string): Promise<{ manifest: Manifest; 
   }
   return { manifest, problems };
 }
+
+/** No revision of any namespace of the folder, dropped ones included, lies above it. */
+export const highestOf = (data: string): number =>
+  Math.max(
+    readFloor(data),
+    ...placesOf(data).map(({ folder }) => newestMark(new MarkFile(folder).read())?.ceiling ?? 0),
+  );
 
 /** The mark that belongs to a backed up log. */
 export const markOf = ({ revision, hash, ceiling }: BackedUp) =>

@@ -11,7 +11,7 @@ import { check } from "../core/check.ts";
 import { Loader } from "../core/codec.ts";
 import { Coordinator, type CoreOptions } from "../core/coordinator.ts";
 import { createStore } from "../core/store.ts";
-import { type BackedUp, type Manifest, markOf, verifyBackup } from "./backup.ts";
+import { type BackedUp, highestOf, type Manifest, markOf, verifyBackup } from "./backup.ts";
 import {
   beforeName,
   finishRestore,
@@ -25,6 +25,7 @@ import {
 } from "./folder.ts";
 import { newestMark } from "./format.ts";
 import { LogError } from "./log.ts";
+import { placeOf, writeFloor } from "./namespaces.ts";
 import { openLog } from "./open.ts";
 import { placesOf } from "./verify.ts";
 
@@ -80,12 +81,12 @@ export async function restore(
     const old = isThere ? placesOf(data) : [];
     for (const one of manifest.namespaces) {
       step(`copy ${one.name}`);
-      copyIn(from, one, placeIn(staging, one.name), ceilingOf(old, one.name), leapOf(manifest.at, now));
+      copyIn(from, one, placeOf(staging, one.name), ceilingOf(old, one.name), leapOf(manifest.at, now));
     }
     const kept = old.filter(({ name }) => !restored.has(name));
     for (const { name, folder } of kept) {
       step(`keep ${name}`);
-      const goal = placeIn(staging, name);
+      const goal = placeOf(staging, name);
       mkdirSync(goal, { recursive: true });
       for (const file of ["cortex.db", "cortex.db-wal", "mark"]) {
         if (!existsSync(join(folder, file))) continue;
@@ -98,12 +99,18 @@ export async function restore(
     const logs: Restored["logs"] = [];
     for (const one of manifest.namespaces) {
       step(`open ${one.name}`);
-      const folder = placeIn(staging, one.name);
+      const folder = placeOf(staging, one.name);
       logs.push({ name: one.name, ...(await prove(folder, from, proof)) });
       // Those of the data folder serve its namespaces too.
       if (folder !== staging)
         for (const file of ["lock", "ballast"]) rmSync(join(folder, file), { force: true });
     }
+    step("floor");
+    // Namespaces that were there after the backup, and are not now, gave out revisions too.
+    await writeFloor(
+      staging,
+      Math.max((manifest.floor ?? 0) + leapOf(manifest.at, now), isThere ? highestOf(data) : 0),
+    );
     step("sync");
     if (existsSync(join(staging, "namespaces"))) syncFolder(join(staging, "namespaces"));
     syncFolder(staging);
@@ -129,8 +136,6 @@ export async function restore(
     unlockOld();
   }
 }
-
-const placeIn = (data: string, name: string) => (name === "default" ? data : join(data, "namespaces", name));
 
 function ceilingOf(places: readonly { name: string; folder: string }[], name: string): number {
   const place = places.find((one) => one.name === name);

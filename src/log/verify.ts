@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { shareFolder } from "./folder.ts";
 import { formatOf, formatVersion } from "./format.ts";
 import { LogError, newerFormat } from "./log.ts";
+import { isHalfMade } from "./namespaces.ts";
 import { type Inspection, inspect } from "./recover.ts";
 import { SqliteStorage } from "./sqlite.ts";
 
@@ -24,8 +25,11 @@ export function placesOf(data: string): Place[] {
   const names = existsSync(inner) ? readdirSync(inner).sort() : [];
   const places = [{ name: "default", folder: data }];
   for (const name of names) places.push({ name, folder: join(inner, name) });
-  // A database that was deleted leaves its mark behind.
-  return places.filter(({ folder }) => ["cortex.db", "mark"].some((file) => existsSync(join(folder, file))));
+  // A database that was deleted leaves its mark behind. What is half made holds nothing.
+  return places.filter(
+    ({ folder }) =>
+      ["cortex.db", "mark"].some((file) => existsSync(join(folder, file))) && !isHalfMade(folder),
+  );
 }
 
 /** `inUse`: a daemon owns the folder. No findings: there is no log in it. */

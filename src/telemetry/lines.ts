@@ -23,6 +23,9 @@ export const events = {
   "log.full": "The disk is full: what was not durable is undone, reads go on",
   "log.writable": "The disk takes writes again",
   "log.failed": "The log is beyond use",
+  "namespace.made": "A namespace was made",
+  "namespace.dropped": "A namespace was dropped",
+  "namespace.failed": "A namespace could not be made or dropped",
   "worker.registered": "A worker registered",
   "worker.offline": "A worker went offline",
   "worker.sick": "A worker gets no tasks, or fewer, or fails too many",
@@ -50,6 +53,15 @@ export type LinesOptions = {
   /** Takes one whole line, its newline included. */
   write: (line: string) => void;
 };
+
+/** The same lines, each with these fields behind its own. */
+export function linesWith(lines: Lines, more: Fields): Lines {
+  const line =
+    (level: Level): Line =>
+    (event, fields = {}) =>
+      lines[level](event, { ...fields, ...more });
+  return { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") };
+}
 
 /** A value in a text line: bare where it reads well, quoted where it holds spaces. */
 const shown = (value: unknown) =>

@@ -25,6 +25,8 @@ export const metricTable = {
   uptimeMs: { type: "reading", part: "daemon", unit: "ms", help: "Time since the daemon started." },
   memoryBytes: { type: "reading", part: "daemon", unit: "bytes", help: "Resident memory of the process." },
 
+  namespaces: { type: "reading", part: "daemon", unit: "", help: "Namespaces there are." },
+
   tasksSubmitted: {
     type: "counter",
     part: "daemon",
@@ -196,6 +198,23 @@ type NamesOf<T extends Row["type"]> = {
 export type Metrics = Record<NamesOf<"counter" | "gauge">, number>;
 /** What the state and the log know anyway, read at the moment of the scrape. */
 export type Readings = Record<NamesOf<"reading">, number>;
+
+/** What is the process's, or means something for one state alone, and is no sum. */
+const unsummed: ReadonlySet<keyof Readings> = new Set([
+  "uptimeMs",
+  "memoryBytes",
+  "revision",
+  "durableRevision",
+]);
+
+/** The readings of several states as those of the daemon; what is no sum is the first's. */
+export function sumOf([first, ...others]: readonly [Readings, ...Readings[]]): Readings {
+  const sum = { ...first };
+  for (const other of others)
+    for (const name of Object.keys(sum) as (keyof Readings)[])
+      if (!unsummed.has(name)) sum[name] += other[name];
+  return sum;
+}
 
 const rows = Object.entries(metricTable) as [MetricName, Row][];
 

@@ -80,7 +80,19 @@ export const errorTable = {
     status: 404,
     title: "There is no such namespace",
     retryable: false,
-    hint: "Leave the namespace out, or use `default`.",
+    hint: "Look at the name; a namespace is made by the first task or worker in it, or by namespace.create.",
+  },
+  "namespace-dropped": {
+    status: 410,
+    title: "The namespace was dropped while this waited there",
+    retryable: false,
+    hint: "What was in it is gone. Stop, unless you mean to begin a new one of the same name.",
+  },
+  "too-many-namespaces": {
+    status: 409,
+    title: "There are as many namespaces as there may be",
+    retryable: false,
+    hint: "Drop one that is not needed (`cortexd namespaces drop NAME`), or start the daemon with a higher --namespaces-max.",
   },
   "wrong-state": {
     status: 409,

@@ -9,7 +9,14 @@ import { Kind, type TSchema } from "@sinclair/typebox";
 import { nearest } from "../lib/nearest.ts";
 import type { FieldError } from "./errors.ts";
 import { limits } from "./limits.ts";
-import { cronPattern, labelPattern, namePattern, pageCursorPattern, waitPattern } from "./schema.ts";
+import {
+  cronPattern,
+  labelPattern,
+  namePattern,
+  namespacePattern,
+  pageCursorPattern,
+  waitPattern,
+} from "./schema.ts";
 
 /** As many as a person will mend in one go; a thousand wrong tasks are not worth a thousand lines. */
 export const fieldErrorsMax = 20;
@@ -23,6 +30,7 @@ const patterns: Record<string, string> = {
   [labelPattern]: `${nameInWords}, in at most ${limits.nameLengthMax} characters`,
   "^[0-9]{1,16}-[0-9]{1,4}$": "must be a task's id, such as 1042-0",
   [cronPattern]: "must be a cron pattern, such as 30 2 * * MON-FRI",
+  [namespacePattern]: "must be of a to z, 0 to 9, - and _, and begin with a letter or digit",
   [waitPattern]: "must be a time such as 500ms, 30s or 2m",
   [pageCursorPattern]: "must be the cursor of the page before, as it was answered",
 };

@@ -51,4 +51,6 @@ export const closeCodes = {
   silent: 4010,
   /** Another connection took this session over. */
   takenOver: 4009,
+  /** The namespace was dropped: do not connect again. */
+  dropped: 4011,
 } as const;

@@ -7,7 +7,17 @@ import { type ErrorCode, errorTable } from "./errors.ts";
 import { limits } from "./limits.ts";
 import { GroupList, LimitPut, QueueConfigure, QueuePause, QueueResume } from "./queues.ts";
 import { ScheduleDelete, ScheduleGet, SchedulePut } from "./schedules.ts";
-import { Closed, Integer, Json, Name, Nullable, pageCursorPattern, Revision, waitPattern } from "./schema.ts";
+import {
+  Closed,
+  Integer,
+  Json,
+  Name,
+  NamespaceName,
+  Nullable,
+  pageCursorPattern,
+  Revision,
+  waitPattern,
+} from "./schema.ts";
 import { tableNames } from "./state.ts";
 import { TaskExtend, TaskId, TaskProgress, TaskRelease } from "./tasks.ts";
 import { WorkerDrain } from "./workers.ts";
@@ -34,6 +44,7 @@ export const SchedulePath = Closed({
 });
 export const QueuePath = Closed({ name: Name("The queue's name, percent-encoded where it holds a slash.") });
 export const LimitPath = Closed({ name: Name("The limit's name, percent-encoded where it holds a slash.") });
+export const NamespacePath = Closed({ name: NamespaceName("The namespace's name.") });
 
 export const WaitQuery = Closed({ wait: Type.Optional(Wait) });
 export const CancelQuery = Closed({

@@ -22,6 +22,8 @@ export const limits = {
   tasksPerClaimMax: 1000,
   /** A queue, type, kind, capability, label, worker or session name. */
   nameLengthMax: 128,
+  /** A namespace's name. */
+  namespaceLengthMax: 63,
   /** An idempotency key. */
   idempotencyKeyLengthMax: 256,
   /** Labels or capabilities on one task or worker. */

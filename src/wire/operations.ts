@@ -5,21 +5,23 @@
  *
  * kind: `mutation` is one transaction and one log entry, and its answer is kept for a repeated request;
  * `volatile` changes what need not survive (a heartbeat, progress) and writes no entry; `read` changes
- * nothing; `session` belongs to one connection and has no route of its own.
+ * nothing; `session` belongs to one connection and has no route of its own; `daemon` is about which namespaces
+ * there are, and is in the log of none of them.
  */
 import type { Static, TSchema } from "@sinclair/typebox";
 import type { ErrorCode } from "./errors.ts";
+import * as namespaces from "./namespaces.ts";
 import * as queues from "./queues.ts";
 import * as schedules from "./schedules.ts";
 import * as state from "./state.ts";
 import * as tasks from "./tasks.ts";
 import * as workers from "./workers.ts";
 
-export type OperationKind = "mutation" | "volatile" | "read" | "session";
+export type OperationKind = "mutation" | "volatile" | "read" | "session" | "daemon";
 
 export type OperationRow = {
   kind: OperationKind;
-  scope: "read" | "write" | "work";
+  scope: "read" | "write" | "work" | "admin";
   input: TSchema;
   output: TSchema;
   errors: readonly ErrorCode[];
@@ -33,6 +35,7 @@ export const commonErrors = [
   "unauthorized",
   "busy",
   "shutting-down",
+  "namespace-dropped",
 ] as const satisfies ErrorCode[];
 /** Errors that any mutation may answer with. */
 export const mutationErrors = [
@@ -401,12 +404,39 @@ export const operations = {
     summary: "Revision, counts, workers and queues at one moment.",
     example: {},
   },
+  "namespace.list": {
+    kind: "daemon",
+    scope: "read",
+    input: namespaces.NamespaceList,
+    output: namespaces.NamespacePage,
+    errors: [],
+    summary: "List the namespaces: how each stands, and how many there may be.",
+    example: {},
+  },
+  "namespace.create": {
+    kind: "daemon",
+    scope: "admin",
+    input: namespaces.NamespaceRef,
+    output: namespaces.NamespaceCreated,
+    errors: ["too-many-namespaces", "disk-full"],
+    summary: "Make a namespace, if there is none of the name; its first use makes it too.",
+    example: { namespace: "staging" },
+  },
+  "namespace.drop": {
+    kind: "daemon",
+    scope: "admin",
+    input: namespaces.NamespaceRef,
+    output: namespaces.NamespaceDropped,
+    errors: ["unknown-namespace", "disk-full"],
+    summary: "Drop a namespace with all that is in it, for good; never `default`.",
+    example: { namespace: "staging" },
+  },
   "session.hello": {
     kind: "session",
     scope: "read",
     input: state.Hello,
     output: state.Welcome,
-    errors: ["unsupported-protocol", "unknown-namespace"],
+    errors: ["unsupported-protocol", "unknown-namespace", "too-many-namespaces", "disk-full"],
     summary: "Greet: the first operation on a connection.",
     example: { protocol: 1, session: "c0ffee42", client: "my-client/1.0" },
   },
@@ -476,6 +506,7 @@ export const objects: Record<string, TSchema> = {
   Rate: queues.Rate,
   Backlog: queues.Backlog,
   State: state.State,
+  Namespace: namespaces.Namespace,
 };
 
 export type Operations = typeof operations;
@@ -483,11 +514,24 @@ export type OperationName = keyof Operations;
 export type Input<N extends OperationName> = Static<Operations[N]["input"]>;
 export type Output<N extends OperationName> = Static<Operations[N]["output"]>;
 
-/** The operations the state itself answers: all but those of one connection. */
-export type CoreOperationName = {
-  [N in OperationName]: Operations[N]["kind"] extends "session" ? never : N;
+type OfKind<K extends OperationKind> = {
+  [N in OperationName]: Operations[N]["kind"] extends K ? N : never;
 }[OperationName];
+/** The operations a state itself answers. */
+export type CoreOperationName = OfKind<"mutation" | "volatile" | "read">;
+/** Those about which namespaces there are. */
+export type DaemonOperationName = OfKind<"daemon">;
+/** Those that need no connection of their own: each has a route. */
+export type RoutedOperationName = CoreOperationName | DaemonOperationName;
 
 export const operationNames = Object.keys(operations) as OperationName[];
 export const isOperation = (name: unknown): name is OperationName =>
   typeof name === "string" && Object.hasOwn(operations, name);
+
+/**
+ * Whether the first use of a namespace may be this operation: a change that can be made in a state that holds
+ * nothing. What names something that must be there cannot, and reads make nothing.
+ */
+export const makesNamespace = (name: OperationName): boolean =>
+  operations[name].kind === "mutation" &&
+  !operations[name].errors.some((code) => code.startsWith("unknown-"));

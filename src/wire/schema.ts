@@ -8,6 +8,9 @@ import { limits } from "./limits.ts";
 /** A name: starts with a letter, digit or underscore; never a key that JavaScript treats specially. */
 export const namePattern = "^(?!(?:__proto__|constructor|prototype)$)[A-Za-z0-9_][A-Za-z0-9._:@/+-]*$";
 
+/** A namespace's name is a folder's too, on file systems that do not tell cases apart, and stands in headers. */
+export const namespacePattern = "^[a-z0-9][a-z0-9_-]*$";
+
 /** How a time is written in a URL: 500ms, 30s, 2m. */
 export const waitPattern = "^[0-9]{1,9}(ms|s|m)$";
 
@@ -19,6 +22,18 @@ export const pageCursorPattern = "^([0-9]|[1-5][0-9]|6[0-3])/";
 
 export const Name = (description: string) =>
   Type.String({ pattern: namePattern, minLength: 1, maxLength: limits.nameLengthMax, description });
+
+export const NamespaceName = (description: string) =>
+  Type.String({
+    pattern: namespacePattern,
+    minLength: 1,
+    maxLength: limits.namespaceLengthMax,
+    description,
+  });
+
+const namespaceName = new RegExp(namespacePattern);
+export const isNamespace = (text: string) =>
+  namespaceName.test(text) && text.length <= limits.namespaceLengthMax;
 
 export const Integer = (minimum: number, maximum: number, description: string) =>
   Type.Integer({ minimum, maximum, description });

@@ -2,9 +2,17 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { limits } from "./limits.ts";
 import { Counts, Queue } from "./queues.ts";
-import { Closed, Json, Name, Nullable, Revision } from "./schema.ts";
+import { Closed, Json, Name, NamespaceName, Nullable, Revision } from "./schema.ts";
 import { TaskStateSchema } from "./tasks.ts";
 import { LoopAge, WorkerHealthSchema } from "./workers.ts";
+
+export const WorkerCounts = Closed({
+  idle: Type.Integer(),
+  busy: Type.Integer(),
+  draining: Type.Integer(),
+  offline: Type.Integer(),
+});
+export type WorkerCounts = Static<typeof WorkerCounts>;
 
 export const StateGet = Closed({});
 export const State = Closed({
@@ -13,12 +21,7 @@ export const State = Closed({
   namespace: Type.String(),
   counts: Closed({
     tasks: Counts,
-    workers: Closed({
-      idle: Type.Integer(),
-      busy: Type.Integer(),
-      draining: Type.Integer(),
-      offline: Type.Integer(),
-    }),
+    workers: WorkerCounts,
   }),
   workers: Type.Array(Json("A worker, as GET /api/workers shows it."), {
     description: "The first hundred workers.",
@@ -34,8 +37,9 @@ export const HealthView = Closed({
   version: Type.String(),
   preset: Type.String(),
   uptimeMs: Type.Integer(),
-  revision: Revision("The newest revision."),
-  durableRevision: Revision("What the log holds for sure."),
+  revision: Revision("The newest revision of the namespace `default`."),
+  durableRevision: Revision("What its log holds for sure."),
+  namespaceCount: Type.Integer({ description: "Namespaces there are; `status` is the worst of theirs." }),
 });
 export type HealthView = Static<typeof HealthView>;
 
@@ -47,7 +51,16 @@ export const Hello = Closed({
     ),
   ),
   token: Type.Optional(Type.String({ maxLength: 1024 })),
-  namespace: Type.Optional(Name("Default `default`.")),
+  namespace: Type.Optional(
+    NamespaceName(
+      "The state that all of the connection is about. Default: the Cortex-Namespace header's, else `default`.",
+    ),
+  ),
+  create: Type.Optional(
+    Type.Boolean({
+      description: "Make the namespace if there is none. Default true; false where you greet again.",
+    }),
+  ),
   client: Type.Optional(
     Type.String({
       maxLength: limits.nameLengthMax,

@@ -16,13 +16,21 @@ import {
   waitsFor,
   welcomeOf,
 } from "../engine/frames.ts";
+import { administer, engineOf, type Found } from "../engine/namespaces.ts";
 import type { Answer, Caller, Sink } from "../engine/types.ts";
 import { validate } from "../engine/validate.ts";
 import type { Watch } from "../engine/watch.ts";
 import { type ErrorCode, problem } from "../wire/errors.ts";
 import { closeCodes } from "../wire/frames.ts";
 import { limits } from "../wire/limits.ts";
-import { type CoreOperationName, type Input, type OperationName, operations } from "../wire/operations.ts";
+import { defaultNamespace } from "../wire/namespaces.ts";
+import {
+  type CoreOperationName,
+  type DaemonOperationName,
+  type Input,
+  type OperationName,
+  operations,
+} from "../wire/operations.ts";
 
 export type Connection = {
   send(text: string): void;
@@ -33,6 +41,7 @@ export type Connection = {
 
 /** What all connections of a daemon share. */
 export type Sessions = {
+  /** Of the namespace that a connection is in until it greets. */
   engine: Engine;
   /** Whether a token given in the greeting lets its bearer in. */
   admitsToken(token: string | undefined): boolean;
@@ -42,11 +51,16 @@ export type Sessions = {
 
 /** A frame is sent when it has grown to this, so that a client can parse one while the next is made. */
 const frameUnits = 1024 * 1024;
+/** Operations that wait for a namespace to be made. */
+const heldMax = 10 * limits.operationsPerFrameMax;
 
 export class Session implements Sink, Receiver, SessionHolder {
-  readonly #engine: Engine;
+  /** Of the namespace that the greeting chose. */
+  #engine: Engine;
   /** "": not greeted yet. */
   #id = "";
+  /** What came behind a greeting whose namespace is being made; null: none is. */
+  #held: (() => void)[] | null = null;
   #ackedThrough = 0;
   #open = true;
   #frame = "";
@@ -61,12 +75,15 @@ export class Session implements Sink, Receiver, SessionHolder {
     private readonly connection: Connection,
     /** The upgrade request bore a valid token, or none is needed. */
     private readonly admitted: boolean,
+    /** The namespace, where the greeting names none. */
+    private readonly namespace = defaultNamespace,
   ) {
     this.#engine = sessions.engine;
   }
 
+  /** Or about to be: what comes now waits for that. */
   get greeted(): boolean {
-    return this.#id !== "";
+    return this.#id !== "" || this.#held !== null;
   }
 
   // --- in -------------------------------------------------------------------------------------------------
@@ -119,8 +136,26 @@ export class Session implements Sink, Receiver, SessionHolder {
   }
 
   carryOut(op: OperationName, seq: number, input: unknown): void {
-    if (operations[op].kind === "session") this.#sessionOperation(op, seq, input);
+    const { kind } = operations[op];
+    if (this.#held !== null) this.#hold(op, seq, input);
+    else if (kind === "session") this.#sessionOperation(op, seq, input);
+    else if (kind === "daemon") void this.#daemonOperation(op as DaemonOperationName, seq, input);
     else this.#coreOperation(op as CoreOperationName, seq, input);
+  }
+
+  #hold(op: OperationName, seq: number, input: unknown): void {
+    if (this.#held!.length >= heldMax) this.refuse(seq, "busy", "the connection's namespace is being made");
+    else
+      this.#held!.push(() => {
+        if (this.greeted || op === "session.hello") this.carryOut(op, seq, input);
+        else this.refuse(seq, "greeting-expected", `${op} came behind a greeting that was refused`);
+      });
+  }
+
+  /** What it tells is so on disk already, and it has no place among the answers of a state. */
+  async #daemonOperation(op: DaemonOperationName, seq: number, input: unknown): Promise<void> {
+    this.answer(seq, await administer(this.#engine, op, input));
+    this.flush();
   }
 
   #coreOperation(op: CoreOperationName, seq: number, input: unknown): void {
@@ -198,17 +233,40 @@ export class Session implements Sink, Receiver, SessionHolder {
   }
 
   #hello(seq: number, input: Input<"session.hello">): void {
-    const { engine } = this.sessions;
     if (!this.admitted && !this.sessions.admitsToken(input.token)) {
       this.refuse(seq, "unauthorized", "the greeting bore no valid token");
       this.end(closeCodes.unauthorized, "unauthorized");
       return;
     }
-    const refused = greetingRefused(input, this.#id);
+    const refused = greetingRefused(input, this.#id, this.#id === "" ? null : this.#engine.namespace);
     if (refused !== null) {
       this.#reply(seq, { error: refused });
       return;
     }
+    const name = this.#id === "" ? (input.namespace ?? this.namespace) : this.#engine.namespace;
+    const engine = engineOf(this.sessions.engine, name);
+    const { namespaces } = this.sessions.engine;
+    if (engine !== undefined) this.#welcome(seq, input, engine);
+    else if (namespaces === null || input.create === false)
+      this.refuse(seq, "unknown-namespace", `there is no namespace ${name}`);
+    else {
+      this.#held = [];
+      void namespaces.make(name).then((found) => this.#made(seq, input, found));
+    }
+  }
+
+  #made(seq: number, input: Input<"session.hello">, found: Found): void {
+    const held = this.#held as (() => void)[];
+    this.#held = null;
+    if (!this.#open) return;
+    if ("engine" in found) this.#welcome(seq, input, found.engine);
+    else this.#reply(seq, found);
+    for (const next of held) if (this.#open) next();
+    this.flush();
+  }
+
+  #welcome(seq: number, input: Input<"session.hello">, engine: Engine): void {
+    this.#engine = engine;
     const id = this.#id || (input.session ?? this.sessions.newId());
     const before = engine.sessions.get(id);
     if (before !== this) before?.takenOver();
@@ -221,6 +279,10 @@ export class Session implements Sink, Receiver, SessionHolder {
     this.#end(closeCodes.takenOver, "another connection took the session over");
   }
 
+  dropped(): void {
+    this.end(closeCodes.dropped, "the namespace was dropped");
+  }
+
   #accept(seq: number, output: unknown): void {
     this.#engine.answer(this, seq, { ok: JSON.stringify(output) });
   }
@@ -231,7 +293,7 @@ export class Session implements Sink, Receiver, SessionHolder {
 
   /** In its place among the others. Before the greeting there are none, and the engine holds nothing for strangers. */
   #reply(seq: number | null, answer: Answer): void {
-    if (this.greeted) this.#engine.answer(this, seq, answer);
+    if (this.#id !== "") this.#engine.answer(this, seq, answer);
     else this.answer(seq, answer);
   }
 

@@ -9,9 +9,10 @@ import type { Guard } from "../lib/guard.ts";
 import { type ErrorCode, errorTable, problem } from "../wire/errors.ts";
 import { closeCodes } from "../wire/frames.ts";
 import { limits } from "../wire/limits.ts";
+import { isNamespace } from "../wire/schema.ts";
 import { Session, type Sessions } from "./session.ts";
 
-export type SocketData = { session: Session | null; admitted: boolean };
+export type SocketData = { session: Session | null; admitted: boolean; namespace: string | undefined };
 
 export type Sockets = {
   /** Checks the request and upgrades it; a response is its refusal. */
@@ -51,7 +52,10 @@ export function createSockets(engine: Engine, guard: Guard, newId: () => string)
       return refuse(refused, `the ${refused === "forbidden-host" ? "Host" : "Origin"} header was refused`);
     if (engine.health().status === "stopping") return refuse("shutting-down", "the daemon is stopping");
     // Without a token in its headers (a browser cannot set them) a client may still bring it in the greeting.
-    const data = { session: null, admitted: guard.admits(request.headers) };
+    const namespace = request.headers.get("cortex-namespace") ?? undefined;
+    if (namespace !== undefined && !isNamespace(namespace))
+      return refuse("invalid-input", "the Cortex-Namespace header holds no namespace's name");
+    const data = { session: null, admitted: guard.admits(request.headers), namespace };
     if (server.upgrade(request, { data })) return undefined;
     return refuse("upgrade-required", "this is not a WebSocket handshake");
   };
@@ -73,6 +77,7 @@ export function createSockets(engine: Engine, guard: Guard, newId: () => string)
           bufferedBytes: () => ws.getBufferedAmount(),
         },
         ws.data.admitted,
+        ws.data.namespace,
       );
       ws.data.session = session;
       open.add(session);

@@ -334,3 +334,31 @@ describe("commands - which daemon, and what is wrong", () => {
     expect((await ends("ok", ["help"])).output).toContain("tasks submit");
   });
 });
+
+describe("commands - namespaces", () => {
+  test("commands - namespaces are made, listed and dropped", async () => {
+    expect(await json(["namespaces", "create", "ours"])).toEqual({ namespace: "ours", created: true });
+    expect((await ends("ok", ["namespaces", "create", "ours"])).output).toBe("ours is there already.\n");
+    await json(["tasks", "submit", "t", "--namespace", "ours"]);
+    const { output } = await ends("ok", ["namespaces", "list"]);
+    expect(output).toMatch(/^NAMESPACE +STATUS +QUEUED/);
+    expect(output).toMatch(/^ours +ok +1 /m);
+    expect(output).toContain("of at most 64");
+    const { namespaces } = await json(["namespaces", "list"]);
+    expect(namespaces.map(({ name }: { name: string }) => name)).toEqual(["default", "ours"]);
+    expect((await ends("ok", ["status"])).output).toMatch(/Namespaces +2/);
+    expect(await json(["namespaces", "drop", "ours", "--yes"])).toEqual({ namespace: "ours" });
+    await ends("not-found", ["namespaces", "drop", "ours", "--yes"]);
+    await ends("not-found", ["tasks", "list", "--namespace", "ours"]);
+  }, 120_000);
+
+  test("commands - where nobody can be asked, a drop needs --yes, and default is never dropped", async () => {
+    await json(["namespaces", "create", "kept"]);
+    const { errors } = await ends("usage", ["namespaces", "drop", "kept"]);
+    expect(errors).toContain("--yes");
+    expect((await json(["namespaces", "list"])).namespaces).toHaveLength(2);
+    await ends("refused", ["namespaces", "drop", "default", "--yes"]);
+    const { errors: why } = await ends("refused", ["namespaces", "create", "No/Name"]);
+    expect(why).toContain("/namespace");
+  }, 120_000);
+});

@@ -33,13 +33,17 @@ afterEach(async () => {
 });
 
 const json = { "content-type": "application/json" };
-async function submit({ url }: Daemon, payload: unknown): Promise<string> {
+async function submit({ url }: Daemon, payload: unknown, namespace = "default"): Promise<string> {
   const body = JSON.stringify({ queue: "q", type: "t", payload });
-  const response = await fetch(`${url}/api/tasks`, { method: "POST", headers: json, body });
+  const headers = { ...json, "cortex-namespace": namespace };
+  const response = await fetch(`${url}/api/tasks`, { method: "POST", headers, body });
   expect(response.status).toBe(201);
   return ((await response.json()) as { id: string }).id;
 }
-const has = async ({ url }: Daemon, id: string) => (await fetch(`${url}/api/tasks/${id}`)).status === 200;
+const has = async ({ url }: Daemon, id: string, namespace = "default") =>
+  (await fetch(`${url}/api/tasks/${id}`, { headers: { "cortex-namespace": namespace } })).status === 200;
+const drop = async ({ url }: Daemon, namespace: string) =>
+  expect((await fetch(`${url}/api/namespaces/${namespace}`, { method: "DELETE" })).status).toBe(200);
 const revisionOf = (id: string) => Number(id.split("-")[0]);
 const ceilingOf = (data: string) => newestMark(new MarkFile(data).read())!.ceiling;
 
@@ -380,6 +384,7 @@ describe("restore", () => {
       "stage",
       "copy default",
       "open default",
+      "floor",
       "sync",
       "name",
       "move away",
@@ -397,5 +402,97 @@ describe("restore", () => {
       await daemon.stop();
       expect((await runCortexd(["restore", to, "--data", folder])).code).toBe(0);
     }
-  });
+  }, 180_000);
+});
+
+describe("several namespaces", () => {
+  /** A running daemon with a task in each of three namespaces. */
+  async function three() {
+    const data = join(temporaryFolder(), "data");
+    mkdirSync(data);
+    const daemon = await start({ data });
+    const ids = new Map<string, string>();
+    for (const name of ["default", "a", "b"]) ids.set(name, await submit(daemon, { name }, name));
+    const there = async (one: Daemon) =>
+      Object.fromEntries(
+        await Promise.all([...ids].map(async ([name, id]) => [name, await has(one, id, name)] as const)),
+      );
+    return { data, daemon, ids, there };
+  }
+
+  test("verify - it reads each, and says in which the damage is and how to go on from there", async () => {
+    const { data, daemon, there } = await three();
+    const beside = JSON.parse((await runCortexd(["verify", "--data", data, "--json"])).output);
+    expect(beside.namespaces.map(({ name }: { name: string }) => name)).toEqual(["default", "a", "b"]);
+    expect(beside).toMatchObject({ sound: true, inUse: true });
+    for (let i = 0; i < 8; i++) await submit(daemon, { number: i }, "a");
+    await daemon.stop();
+    flip(join(data, "namespaces", "a", "cortex.db"), (bytes) => bytes.indexOf('{"number":6}') + 10);
+    const { code, output, errors } = await runCortexd(["verify", "--data", data]);
+    expect([code, errors.includes("(a)")]).toEqual([7, true]);
+    const [line] = /cortexd serve .*/.exec(output)!;
+    expect(line).toContain("--recover-namespace a");
+    const command = [...line.split(" ").slice(1), "--port", "0", "--ws-port", "0"];
+    expect(await there(await start({ data, command }))).toEqual({ default: true, a: true, b: true });
+  }, 120_000);
+
+  test("backup - all of them come back from a backup made beside the daemon, into a new folder", async () => {
+    const { data, daemon, ids, there } = await three();
+    const to = join(temporaryFolder(), "backup");
+    expect((await runCortexd(["backup", to, "--data", data])).code).toBe(0);
+    expect(readdirSync(to).sort()).toEqual(["a", "b", "default", "manifest.json"]);
+    await daemon.kill();
+    const fresh = join(temporaryFolder(), "data");
+    expect((await runCortexd(["restore", to, "--data", fresh])).code).toBe(0);
+    const again = await start({ data: fresh });
+    expect(await there(again)).toEqual({ default: true, a: true, b: true });
+    for (const [name, id] of ids)
+      expect(revisionOf(await submit(again, {}, name))).toBeGreaterThan(revisionOf(id));
+    await again.stop();
+    expect((await runCortexd(["verify", "--data", fresh])).code).toBe(0);
+  }, 120_000);
+
+  test("backup - one alone is restored into a folder whose others stay as they are", async () => {
+    const { data, daemon, ids, there } = await three();
+    const to = join(temporaryFolder(), "backup");
+    expect((await runCortexd(["backup", to, "--data", data, "--namespace", "a"])).code).toBe(0);
+    const late = [await submit(daemon, {}, "a"), await submit(daemon, {}, "b")] as const;
+    await daemon.stop();
+    const { code, output } = await runCortexd(["restore", to, "--data", data, "--json"]);
+    expect([code, JSON.parse(output).kept]).toEqual([0, ["default", "b"]]);
+    const again = await start({ data });
+    expect(await there(again)).toEqual({ default: true, a: true, b: true });
+    expect(await Promise.all([has(again, late[0], "a"), has(again, late[1], "b")])).toEqual([false, true]);
+    expect(revisionOf(await submit(again, {}, "a"))).toBeGreaterThan(revisionOf(late[0]));
+    expect(ids.size).toBe(3);
+  }, 120_000);
+
+  test("restore - what was dropped, or made after the backup, gives no revision out again", async () => {
+    const { data, daemon } = await three();
+    const dropped = await submit(daemon, {}, "b");
+    await drop(daemon, "b");
+    const to = join(temporaryFolder(), "backup");
+    expect((await runCortexd(["backup", to, "--data", data])).code).toBe(0);
+    const newer = await submit(daemon, {}, "newer");
+    await daemon.kill();
+    for (const target of [data, join(temporaryFolder(), "data")]) {
+      expect((await runCortexd(["restore", to, "--data", target])).code).toBe(0);
+      const again = await start({ data: target });
+      expect(revisionOf(await submit(again, {}, "b"))).toBeGreaterThan(revisionOf(dropped));
+      expect(revisionOf(await submit(again, {}, "newer"))).toBeGreaterThan(revisionOf(newer));
+      await again.stop();
+    }
+  }, 120_000);
+
+  test("restore - one namespace alone, into a new folder, lets none of the others begin below", async () => {
+    const { data, daemon, ids } = await three();
+    const to = join(temporaryFolder(), "backup");
+    expect((await runCortexd(["backup", to, "--data", data, "--namespace", "a"])).code).toBe(0);
+    await daemon.kill();
+    const fresh = join(temporaryFolder(), "data");
+    expect((await runCortexd(["restore", to, "--data", fresh])).code).toBe(0);
+    const again = await start({ data: fresh });
+    for (const [name, id] of ids)
+      expect(revisionOf(await submit(again, {}, name))).toBeGreaterThan(revisionOf(id));
+  }, 120_000);
 });

@@ -107,7 +107,7 @@ describe("frames - as over the WebSocket", () => {
     expect((await greet("s", "a"))[1].ok).toMatchObject({ protocol: 1, session: "s", heartbeatMs: 10_000 });
     const rows: [object, string][] = [
       [{ protocol: 2 }, "unsupported-protocol"],
-      [{ protocol: 1, namespace: "other" }, "unknown-namespace"],
+      [{ protocol: 1, namespace: "other" }, "invalid-input"],
       [{ protocol: 1, session: "another" }, "invalid-input"],
     ];
     for (const [input, code] of rows)

@@ -97,6 +97,8 @@ export function world(options: Options = {}): World {
   const port: Port = options.port ?? {
     // Frames are tried over the real engine.
     ...({ onTurn() {} } as unknown as FramePort),
+    namespace: "default",
+    namespaces: null,
     async call(operation, input, caller) {
       const call = { operation, input, caller };
       return asked(call, async () => {
