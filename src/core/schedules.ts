@@ -160,6 +160,7 @@ export class Agenda implements Index<ScheduleRecord> {
   readonly #waiting = new Map<string, Slot>();
   /** Sorted, for lists; null: to be sorted. What is gone may still be in it. */
   #names: string[] | null = null;
+  #numbered = { revision: 0, next: 0 };
 
   constructor(private readonly core: Coordinator) {}
 
@@ -215,6 +216,13 @@ export class Agenda implements Index<ScheduleRecord> {
     slot.held = true;
     slot.at = this.core.now + heldMs;
     this.#due.update(slot);
+  }
+
+  /** Numbers the tasks that runs make in one entry. */
+  nextNumber(): number {
+    const revision = this.core.store.nextRevision;
+    if (this.#numbered.revision !== revision) this.#numbered = { revision, next: 0 };
+    return this.#numbered.next++;
   }
 
   *names(cursor: string | undefined): Iterable<string> {
@@ -275,6 +283,8 @@ function look(core: Coordinator, record: ScheduleRecord): boolean {
 
   let { lastAt, lastTaskId, runsCount, skippedCount } = record;
   let waitingAt = waits ? 0 : record.waitingAt;
+  let nextAt = isDue ? nextRun(spec, core.now) : record.nextAt;
+  let dueAt = isDue ? dueOf(core, spec, nextAt) : record.dueAt;
   const mayStart = () => spec.overlap === "allow" || lastEnded(core, { ...record, lastTaskId });
   for (const at of runs) {
     if (!mayStart()) {
@@ -282,24 +292,25 @@ function look(core: Coordinator, record: ScheduleRecord): boolean {
       else skippedCount++;
       continue;
     }
-    const task = submitKept(
-      core,
-      { ...spec.task, idempotencyKey: `schedule/${spec.name}/${at}` },
-      spec.payload,
-    );
-    // What one run's task needs the others' need too: only the first finds no room, before anything was changed.
-    if ("error" in task) return false;
+    const submit = { ...spec.task, idempotencyKey: `schedule/${spec.name}/${at}` };
+    const task = submitKept(core, submit, spec.payload, core.agenda.nextNumber());
+    if ("error" in task) {
+      if (runsCount === record.runsCount) return false;
+      // Its queue became full by the runs before: this one and what follows is decided anew once there is room.
+      nextAt = at;
+      dueAt = at;
+      break;
+    }
     lastAt = at;
     lastTaskId = task.id;
     runsCount++;
     core.metrics.scheduleRuns++;
   }
-  const nextAt = isDue ? nextRun(spec, core.now) : record.nextAt;
   core.schedules.put(spec.name, {
     spec,
     state: stateOf(false, nextAt, waitingAt),
     nextAt,
-    dueAt: isDue ? dueOf(core, spec, nextAt) : record.dueAt,
+    dueAt,
     waitingAt,
     lastAt,
     lastTaskId,
@@ -445,7 +456,7 @@ export function run(core: Coordinator, { name }: Input<"schedule.run">): Result 
   if (known === undefined) return unknownSchedule(name);
   const busy = core.limits.refuseSubmit(1);
   if (busy !== null) return busy;
-  const task = submitKept(core, known.spec.task, known.spec.payload);
+  const task = submitKept(core, known.spec.task, known.spec.payload, core.agenda.nextNumber());
   if ("error" in task) return task;
   core.metrics.scheduleRuns++;
   core.schedules.put(name, {

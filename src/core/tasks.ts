@@ -241,13 +241,20 @@ function drop(core: Coordinator, record: TaskRecord): TaskRecord {
 }
 
 /**
- * Submits what was checked when it was kept, such as a schedule's task; inside a transaction that may do more, so its
- * number in the entry is that of its change. The limits on what waits are the caller's to ask.
+ * Submits what was checked when it was kept, such as a schedule's task, inside a transaction that may do more: `number`
+ * tells it from the other tasks of the entry. The limits on what waits in all are the caller's to ask.
  */
-export function submitKept(core: Coordinator, task: TaskSubmit, payload: string): { id: string } | Refusal {
+export function submitKept(
+  core: Coordinator,
+  task: TaskSubmit,
+  payload: string,
+  number: number,
+): { id: string } | Refusal {
   const from = draft(core, task, "", payload);
   if ("error" in from) return from;
-  const { spec } = earlierOf(core, from) ?? make(core, from, core.store.changeCount);
+  const full = backlogFull(core, [from]);
+  if (full !== null) return full;
+  const { spec } = earlierOf(core, from) ?? make(core, from, number);
   return { id: spec.id };
 }
 

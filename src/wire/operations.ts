@@ -294,7 +294,7 @@ export const operations = {
     scope: "write",
     input: schedules.ScheduleRef,
     output: schedules.ScheduleRan,
-    errors: ["unknown-schedule", "too-many-requirement-sets"],
+    errors: ["unknown-schedule", "too-many-requirement-sets", "backlog-full"],
     summary: "Submit its task now, whatever its time, its state and its last run say.",
     example: { name: "nightly-report" },
   },

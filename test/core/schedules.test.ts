@@ -321,6 +321,41 @@ describe("schedules - when it runs", () => {
   });
 });
 
+describe("schedules - a queue that is full", () => {
+  test("schedules - what its backlog lets in starts, the rest once there is room, each once and in order", () => {
+    const world = new World({ retentionMs: 24 * hour });
+    world.ok("queue.configure", { queue: "q", backlog: { max: 2, policy: "refuse" } });
+    const from = put(world, { missed: "all", task: { type: "t", queue: "q" } }).nextAt as number;
+    const started = [0, 1, 2, 3].map((i) => from + i * hour);
+    world.now += 4 * hour;
+    world.settle();
+    expect(runsOf(world)).toEqual(started.slice(0, 2));
+    expect(shown(world)).toMatchObject({ runsCount: 2, nextAt: started[2] });
+    world.refused("schedule.run", { name: "s" }, "backlog-full");
+    const count = world.transactions.length;
+    world.advance(2 * second);
+    expect(world.transactions.length).toBe(count);
+    for (let i = 2; i < 4; i++) {
+      endLast(world);
+      world.advance(second);
+      expect(runsOf(world)).toEqual(started.slice(0, i + 1));
+    }
+    expect(shown(world)).toMatchObject({ runsCount: 4, nextAt: from + 4 * hour });
+  });
+
+  test("schedules - many missed runs into a queue that drops its oldest keep ids as they are", () => {
+    const world = new World();
+    for (let i = 0; i < 300; i++) world.submit({ type: "t", queue: "q" });
+    world.ok("queue.configure", { queue: "q", backlog: { max: 1, policy: "drop-oldest" } });
+    put(world, { missed: "all", task: { type: "t", queue: "q" } });
+    world.now += 120 * hour;
+    world.settle();
+    // The last is in time, and the newest hundred of those that were missed stand before it.
+    expect(shown(world)).toMatchObject({ runsCount: 101, lastTaskId: expect.stringMatching(/^[0-9]+-100$/) });
+    expect(world.core.queues.counts.queued).toBe(1);
+  });
+});
+
 describe("schedules - the time of day", () => {
   // Worked out by hand from the rules: Berlin goes from 02:00 to 03:00 on 29 March 2026 and from 03:00 back to 02:00
   // on 25 October 2026; New York from 02:00 to 03:00 on 8 March and from 02:00 back to 01:00 on 1 November 2026.
