@@ -103,7 +103,7 @@ function read(folder: string): number {
   const db = new Database(join(folder, "cortex.db"), { readonly: true });
   let units = 0;
   for (const sql of [
-    "SELECT key, text FROM image ORDER BY part, key",
+    "SELECT id, bytes AS text FROM pieces ORDER BY id",
     "SELECT first, text FROM log ORDER BY first",
   ])
     for (const row of db.prepare<{ text: string }, []>(sql).iterate()) units += row.text.length;

@@ -75,7 +75,7 @@ function told(finding: Finding, data: string, inUse: boolean): string {
   const when = at === 0 ? "" : `, of ${new Date(at).toISOString()}`;
   if (problems.length === 0) {
     lines.push(`  sound up to revision ${logTo}${when}`);
-    lines.push(`  ${number(rowCount)} rows of the image and ${number(entryCount)} entries were read`);
+    lines.push(`  ${number(rowCount)} rows of the newest image and ${number(entryCount)} entries were read`);
     lines.push(
       finding.isSnapshot
         ? "  a snapshot: no history is kept behind it"
@@ -85,7 +85,7 @@ function told(finding: Finding, data: string, inUse: boolean): string {
     lines.push(...problems.map((problem) => `  damaged: ${problem}`));
     const whole = (isWhole: boolean) => (isWhole ? "whole" : "damaged");
     lines.push(
-      `  the image is ${whole(finding.imageIntact)}, the base under the history ${whole(finding.baseIntact)}`,
+      `  the image is ${whole(finding.imageIntact)}, the oldest one, under the history, ${whole(finding.baseIntact)}`,
     );
     lines.push(
       recoverTo === null

@@ -122,7 +122,9 @@ export async function verifyBackup(from: string): Promise<{ manifest: Manifest; 
     if (bytes !== one.bytes) problems.push(`${file} has ${bytes} bytes, not ${one.bytes}`);
     else if (sha256 !== one.sha256) problems.push(`${file} has another checksum than in the manifest`);
     const found = await inspectFolder(dirname(file), true, [markOf(one)]);
-    problems.push(...found.problems.map((problem) => `namespace ${one.name}: ${problem}`));
+    // Of an older format it is read when it is opened.
+    if (!found.isOlder)
+      problems.push(...found.problems.map((problem) => `namespace ${one.name}: ${problem}`));
   }
   return { manifest, problems };
 }

@@ -1,94 +1,166 @@
 /**
- * Folding: turning entries into rows of an image, a bounded number of rows at a time. Entries are gathered into
- * generations, each holding the last change of every key up to one revision; a generation is then written over as
- * many commits as it takes. Pure: it hands out rows and keeps count, the writer commits.
+ * Folding, over time: which images are kept, which generations wait to be folded into the next one, and which pieces
+ * no image names any more. The newest image is where a start begins to read; the oldest, the base, lies under the
+ * entries that are kept; those between are where the base moves to. Pure: it hands out what to write, the writer
+ * commits it and says so.
  *
- * Why a half-written generation is harmless. Let an image be whole at `to` and its generation reach `folding`. While
- * it is written, a key the generation does not touch has its value as of `to`, and one it touches has its value as
- * of `to` or as of `folding`. After a crash every entry above `to` is replayed over the rows. A touched key has at
- * least one change in (to, folding], and the last change wins whatever stood there, so from `folding` on each key
- * has its right value; and no key is left out, because `to` moves only with the generation's last row, in the same
- * commit. Two things must hold for that and are kept by the writer: the history never ends below `folding` (a
- * generation is written only once the mark covers it, and what the mark covers is never cut silently), and nobody
- * reads the image as a state before the entries up to `folding` are applied (`folding` is kept beside `to`, so that
- * recovering to an earlier revision starts from the base instead).
- *
- * `folding` never goes back. After a crash the next generation may end below a half-written one (other options, a
- * shorter history); when it is whole, some keys are still as of the old `folding`, so the image is not whole yet:
- * such a key is changed in (to, folding] or has the same value at both, and the argument above holds unchanged.
+ * Only what the mark covers is folded: what it covers is never cut silently, so no image is ever newer than the log.
  */
-import { type Change, type RowChange, rowChange } from "./format.ts";
+import { encodeImage, type Image, type Piece } from "./format.ts";
+import { Generation, type Place } from "./generation.ts";
+import { type KeyedImage, Merge, newBench } from "./merge.ts";
+import type { Write } from "./storage.ts";
 
-export type Generation = {
-  /** All entries up to this revision are in it, or in the generations before it. */
-  upto: number;
-  /** Of the last entry in it. */
-  hash: string;
-  at: number;
-  clock: number;
-  bytes: number;
-  changeCount: number;
-  rows: Map<string, string | null>;
-};
+/** `position`: how many bytes of entries' texts lie before its end, from where the log began when it was opened. */
+export type KeptImage = { image: Image; position: number };
 
-export function newGeneration(upto: number, hash: string, at: number, clock: number): Generation {
-  return { upto, hash, at, clock, bytes: 0, changeCount: 0, rows: new Map() };
-}
+/** What to commit at once; the same again until it is done. `image`: the one that it completes. */
+export type FoldStep = { write: Write; image: KeptImage | null };
 
-export function gather(generation: Generation, bytes: number, changes: readonly Change[]): void {
-  for (const { id, text } of changes) generation.rows.set(id, text);
-  generation.bytes += bytes;
-  generation.changeCount += changes.length;
-}
+/** Images this close to the one before are let go: of the history's bytes and of its age. */
+export type Spacing = { bytes: number; ms: number };
 
-/** The next rows of a generation. `complete`: with these the image is whole at the generation's revision. */
-export type Step = { generation: Generation; rows: RowChange[]; complete: boolean };
+/** Pieces that one step drops, at most. */
+const droppedAtOnce = 32;
 
 export class Fold {
-  readonly #generations: Generation[] = [];
-  #left: Iterator<[string, string | null]> | null = null;
-  #leftCount = 0;
-  #step: Step | null = null;
+  /** Oldest first; there is always one. */
+  readonly #images: KeptImage[];
+  readonly #waiting: Generation[] = [];
+  #newest: KeyedImage;
+  #merge: Merge | null = null;
+  readonly #bench = newBench();
+  /** Generations that were folded, to be used again. */
+  readonly #spare: Generation[] = [];
+  #step: FoldStep | null = null;
+  #garbage: number[] = [];
+  #nextId: number;
 
-  /** Written so far or waiting to be. */
-  bytes = 0;
-  changeCount = 0;
+  /** `images`: oldest first, the newest of them with its keys. `pieceIds`: all that are there. */
+  constructor(images: readonly KeptImage[], newest: KeyedImage, pieceIds: readonly number[]) {
+    this.#images = [...images];
+    this.#newest = newest;
+    const named = new Set(images.flatMap(({ image }) => image.pieces.map(({ id }) => id)));
+    this.#garbage = pieceIds.filter((id) => !named.has(id));
+    this.#nextId = Math.max(0, ...pieceIds.slice(-1)) + 1;
+  }
 
-  get waitingCount(): number {
-    return this.#generations.length;
+  get base(): KeptImage {
+    return this.#images[0] as KeptImage;
+  }
+
+  get newest(): KeptImage {
+    return this.#images.at(-1) as KeptImage;
+  }
+
+  get waitingBytes(): number {
+    return this.#waiting.reduce((sum, { textBytes }) => sum + textBytes, 0);
+  }
+
+  get waitingChanges(): number {
+    return this.#waiting.reduce((sum, { changeCount }) => sum + changeCount, 0);
+  }
+
+  /** What waits ends here. */
+  get waitingUpto(): number {
+    return this.#waiting.at(-1)?.place.upto ?? this.newest.image.upto;
+  }
+
+  /** Something is to do that can be done while the mark covers what lies up to `covered`. */
+  canStep(covered: number): boolean {
+    const [generation] = this.#waiting;
+    return (
+      this.#step !== null ||
+      this.#garbage.length > 0 ||
+      (generation !== undefined && generation.place.upto <= covered)
+    );
   }
 
   push(generation: Generation): void {
-    this.#generations.push(generation);
-    this.bytes += generation.bytes;
-    this.changeCount += generation.changeCount;
+    this.#waiting.push(generation);
   }
 
-  /** The next rows, about `countMax`; the same step again until it is done. Null: everything is folded. */
-  next(countMax: number): Step | null {
-    const generation = this.#generations[0];
-    if (this.#step !== null || generation === undefined) return this.#step;
-    if (this.#left === null) {
-      this.#left = generation.rows.entries();
-      this.#leftCount = generation.rows.size;
+  /** An empty generation after `place`. */
+  newGeneration(place: Place): Generation {
+    const generation = this.#spare.pop() ?? new Generation(place);
+    generation.clear(place);
+    return generation;
+  }
+
+  /** Forgets the generations kept to be used again. */
+  rest(): void {
+    this.#spare.length = 0;
+  }
+
+  /**
+   * Works for about `budget` bytes; what came of it is to be committed, also where that is nothing. `spacing`: null
+   * where no image but the newest is kept.
+   */
+  async next(
+    budget: number,
+    spacing: Spacing | null,
+    read: (piece: Piece) => Promise<Uint8Array>,
+  ): Promise<FoldStep> {
+    if (this.#step !== null) return this.#step;
+    if (this.#garbage.length > 0) {
+      this.#step = { write: { dropPieces: this.#garbage.slice(0, droppedAtOnce) }, image: null };
+      return this.#step;
     }
-    const rows: RowChange[] = [];
-    while (rows.length < countMax && this.#leftCount > 0) {
-      const [id, text] = this.#left.next().value as [string, string | null];
-      rows.push(rowChange({ id, text }));
-      this.#leftCount--;
+    const generation = this.#waiting[0] as Generation;
+    this.#merge ??= new Merge(generation, this.#newest, this.#nextId, this.#bench);
+    const { pieces, image } = await this.#merge.step(budget, read);
+    this.#nextId = this.#merge.nextId;
+    const write: Write = pieces.length === 0 ? {} : { pieces };
+    if (image === null) this.#step = { write, image: null };
+    else {
+      const position = this.newest.position + generation.textBytes;
+      write.image = { upto: image.upto, text: encodeImage(image) };
+      write.dropImages = this.#passed(spacing);
+      this.#step = { write, image: { image, position } };
     }
-    this.#step = { generation, rows, complete: this.#leftCount === 0 };
     return this.#step;
   }
 
-  /** The step's rows are committed. */
-  done(step: Step): void {
+  /** The step is committed. */
+  done({ write, image }: FoldStep): void {
     this.#step = null;
-    if (!step.complete) return;
-    this.#generations.shift();
-    this.#left = null;
-    this.bytes -= step.generation.bytes;
-    this.changeCount -= step.generation.changeCount;
+    if (write.dropPieces !== undefined) this.#garbage.splice(0, write.dropPieces.length);
+    if (image === null) return;
+    this.#images.push(image);
+    this.#newest = image.image as KeyedImage;
+    for (const upto of write.dropImages ?? []) this.drop(upto);
+    this.#spare.push(this.#waiting.shift() as Generation);
+    this.#merge = null;
+  }
+
+  /** Those that go when the next image comes: the newest so far, where it stands close to the one before. */
+  #passed(spacing: Spacing | null): number[] {
+    const { newest } = this;
+    if (spacing === null) return [...this.older, newest.image.upto];
+    const before = this.#images.at(-2);
+    if (before === undefined) return [];
+    const isFar =
+      newest.position - before.position >= spacing.bytes || newest.image.at - before.image.at >= spacing.ms;
+    return isFar ? [] : [newest.image.upto];
+  }
+
+  /** The one after the base. */
+  get second(): KeptImage | undefined {
+    return this.#images[1];
+  }
+
+  /** All but the newest. */
+  get older(): number[] {
+    return this.#images.slice(0, -1).map(({ image }) => image.upto);
+  }
+
+  /** The image's row is dropped; its pieces that no other names are to be. A piece lives from one image to another. */
+  drop(upto: number): void {
+    const at = this.#images.findIndex(({ image }) => image.upto === upto);
+    const [dropped] = this.#images.splice(at, 1) as [KeptImage];
+    const named = new Set<number>();
+    for (const neighbour of [this.#images[at - 1], this.#images[at]])
+      for (const { id } of neighbour?.image.pieces ?? []) named.add(id);
+    for (const { id } of dropped.image.pieces) if (!named.has(id)) this.#garbage.push(id);
   }
 }

@@ -8,7 +8,7 @@ import { assert } from "../lib/assert.ts";
 import type { Batch } from "./log.ts";
 
 /** The version of what lies in the data folder. A newer one is refused, an older one migrated after a copy. */
-export const formatVersion = 1;
+export const formatVersion = 2;
 
 /** The hash before the first batch. */
 export const firstHash = "0000000000000000";
@@ -29,9 +29,6 @@ export type LogRow = {
   hash: string;
 };
 
-/** One row of an image, put or (text null) deleted. */
-export type RowChange = { part: string; key: string; text: string | null; check: number };
-
 const hex = (value: number | bigint, digits: number) => value.toString(16).padStart(digits, "0");
 
 const checkOf = (text: string) => hex(Bun.hash.crc32(text), 8);
@@ -39,18 +36,6 @@ const checkOf = (text: string) => hex(Bun.hash.crc32(text), 8);
 /** xxHash64, because Bun's xxHash3 reads only the lower half of its seed: half a chain is no chain. */
 export function chainHash(previous: string, text: string): string {
   return hex(Bun.hash.xxHash64(text, BigInt(`0x${previous}`)), 16);
-}
-
-/** Over part, key and text, so that a row under another row's key is found too. */
-export function rowCheck(part: string, key: string, text: string): number {
-  return Bun.hash.crc32(text, Bun.hash.crc32(key, Bun.hash.crc32(part)));
-}
-
-export function rowChange({ id, text }: Change): RowChange {
-  const tab = id.indexOf("\t");
-  const part = id.slice(0, tab);
-  const key = id.slice(tab + 1);
-  return { part, key, text, check: text === null ? 0 : rowCheck(part, key, text) };
 }
 
 /** Entries begin at the lines that start with "@". */
@@ -107,9 +92,14 @@ export function encodeBatch(previousHash: string, batch: Batch): LogRow {
   assert(problem === null, `the batch ${first}–${last} is malformed: ${problem}`);
   // What is not well-formed would come back changed: storages keep UTF-8.
   assert(text.isWellFormed(), `the batch ${first}–${last} is not well-formed Unicode`);
-  let checks = "";
-  for (const entry of entries) checks += checkOf(entry);
-  return { first, last, text, checks, hash: chainHash(previousHash, text) };
+  return { first, last, text, checks: checksOf(entries), hash: chainHash(previousHash, text) };
+}
+
+/** As hex of all at once: a text for each costs more than its checksum. */
+function checksOf(entries: readonly string[]): string {
+  const checks = Buffer.alloc(entries.length * 4);
+  for (let i = 0; i < entries.length; i++) checks.writeUInt32BE(Bun.hash.crc32(entries[i] as string), i * 4);
+  return checks.toString("hex");
 }
 
 /**
@@ -185,37 +175,53 @@ export function newestMark(slots: readonly string[]): Mark | null {
   return newest;
 }
 
-/**
- * Where the images stand. An image with `folding` above `to` is the state at `to` in which some keys already
- * have their value as of `folding`; replaying the entries after `to`, at least up to `folding`, makes it whole.
- */
 export type Meta = {
   format: number;
-  /** The rows of the image are as of imageTo, some already as of imageFolding. */
-  imageTo: number;
-  imageFolding: number;
-  /** The log's first row follows this revision; so is the base, where it is kept. */
-  baseTo: number;
-  baseFolding: number;
-  /** A snapshot keeps no entries and so no base. */
-  hasBase: boolean;
-  /** The chain's hash, wall and lease clock at baseTo. */
+  /** A snapshot keeps no entries. */
+  isSnapshot: boolean;
+};
+
+export const firstMeta: Meta = { format: formatVersion, isSnapshot: false };
+
+/** A part of an image: lines that put records, in the order of their keys. Written once, and never changed. */
+export type Piece = { id: number; bytes: number; check: string };
+
+/** The state at a revision, as pieces; images that follow each other share those that did not change between them. */
+export type Image = {
+  upto: number;
+  /** The chain's hash, wall and lease clock of the last entry in it. */
   hash: string;
   at: number;
   clock: number;
+  pieces: Piece[];
 };
 
-export const firstMeta: Meta = {
-  format: formatVersion,
-  imageTo: 0,
-  imageFolding: 0,
-  baseTo: 0,
-  baseFolding: 0,
-  hasBase: true,
-  hash: firstHash,
-  at: 0,
-  clock: 0,
-};
+export const firstImage: Image = { upto: 0, hash: firstHash, at: 0, clock: 0, pieces: [] };
+
+/** xxHash64 of a piece's bytes. */
+export function pieceCheck(bytes: Uint8Array): string {
+  return hex(Bun.hash.xxHash64(bytes), 16);
+}
+
+/** A line for the image, one a piece, and before them the hash of all that follows. */
+export function encodeImage({ upto, hash, at, clock, pieces }: Image): string {
+  let body = `${upto} ${hash} ${at} ${clock}\n`;
+  for (const { id, bytes, check } of pieces) body += `${id} ${bytes} ${check}\n`;
+  return `${chainHash(firstHash, body)} ${body}`;
+}
+
+/** Null when it is not as it was written. */
+export function decodeImage(text: string): Image | null {
+  const body = text.slice(17);
+  if (chainHash(firstHash, body) !== text.slice(0, 16)) return null;
+  const [head, ...lines] = body.slice(0, -1).split("\n");
+  const [upto, hash, at, clock] = (head as string).split(" ");
+  const pieces = lines.map((line): Piece => {
+    const [id, bytes, check] = line.split(" ");
+    return { id: Number(id), bytes: Number(bytes), check: check as string };
+  });
+  return { upto: Number(upto), hash: hash as string, at: Number(at), clock: Number(clock), pieces };
+}
 
 export function encodeMeta(meta: Meta): string {
   const body = JSON.stringify(meta);

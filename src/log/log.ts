@@ -28,11 +28,11 @@ export type Appended =
   /** The disk is full; nothing was written, and the log takes no batch until probe() succeeds. */
   | { kind: "full" };
 
-/** Takes what the log holds, oldest first: the image's rows, then the entries after it. */
+/** Takes what the log holds, oldest first: the newest image, then the entries after it. */
 export type RecoverySink = {
-  /** Rows, as lines that put them, or whole entries, header and changes; many at a time. */
+  /** An image's lines, which put records in the order of their keys, or whole entries, header and changes; many at a time. */
   lines(text: string): void;
-  /** For the terminal: how far recovery is, in rows and batches. */
+  /** For the terminal: how far recovery is, in pieces and batches. */
   progress(done: number, total: number): void;
 };
 
@@ -52,7 +52,7 @@ export type LogStatus = {
   strategy: "memory" | "snapshot" | "wal";
   /** Last revision that is as safe as it will get (synced, or in the last snapshot). */
   syncedRevision: number;
-  /** The image's rows are as of this revision. */
+  /** The newest image is as of this revision. */
   foldedTo: number;
   /** The oldest entry kept. */
   oldestRevision: number;

@@ -1,36 +1,41 @@
 /**
- * Recovery: reading what a storage holds, believing none of it. The image's rows and then the entries after them go
+ * Recovery: reading what a storage holds, believing none of it. The newest image and then the entries after it go
  * to a sink; checksums, the chain and the mark are held against each other on the way. History that is shorter than
  * the mark, does not chain or does not match its checksums ends in a LogError that says where, and what can still be
  * read; nothing is mended silently. The one thing cut without asking is a damaged last batch beyond the mark, the
  * trace of a write that a crash interrupted, and that is told in the notes. Pure over the storage port.
  */
+import type { KeptImage } from "./fold.ts";
 import {
-  type Change,
+  decodeImage,
   decodeMeta,
   encodeBatch,
+  encodeImage,
   encodeMark,
   encodeMeta,
   firstHash,
+  firstImage,
   firstMeta,
   formatOf,
   formatVersion,
+  type Image,
   type LogRow,
   lastHeader,
   type Mark,
   type Meta,
   newestMark,
-  readChanges,
+  type Piece,
+  pieceCheck,
   readHeader,
-  rowCheck,
   rowProblem,
   splitEntries,
 } from "./format.ts";
 import { LogError, newerFormat } from "./log.ts";
-import type { Image, Row, Storage } from "./storage.ts";
+import { firstKey, type KeyedImage } from "./merge.ts";
+import { migrations } from "./migrate.ts";
+import type { Storage } from "./storage.ts";
 
-/** Small pages, for what a record keeps of a page's text keeps the whole text in memory. */
-const rowsPerPage = 256;
+/** Small texts, as pieces are, for what a record keeps of a text keeps the whole of it in memory. */
 const charsPerText = 64 * 1024;
 const bytesPerPage = 1024 * 1024;
 
@@ -43,14 +48,11 @@ export type PageSink = {
 /** How a folder of format `from` becomes one of the next format. */
 export type Migration = { from: number; run(storage: Storage): Promise<void> };
 
-/** None yet: there is only version 1. The next one adds `{ from: 1, run }` here. */
-const migrations: readonly Migration[] = [];
-
 export type RecoverOptions = {
   /** Gives up everything after this revision, and takes what else is damaged as far as that allows. */
   recoverTo?: number;
   /** Takes the batches that are not in the image yet, oldest first. */
-  tail?(row: LogRow, changes: Change[]): void;
+  tail?(row: LogRow): void;
   migrations?: readonly Migration[];
 };
 
@@ -58,6 +60,9 @@ export type RecoverOptions = {
 export type Position = {
   meta: Meta;
   mark: Mark;
+  /** Oldest first; the newest again with its keys. */
+  images: KeptImage[];
+  newest: KeyedImage;
   last: number;
   hash: string;
   at: number;
@@ -78,8 +83,14 @@ export async function recover(storage: Storage, sink: PageSink, options: Recover
       throw damaged(storage, "the database is empty or gone, but the mark is there", null);
     }
     await storage.writeMark(0, encodeMark(mark));
-    unlessFull(storage, await storage.commit({ meta: encodeMeta(firstMeta) }, true));
-    return { meta: firstMeta, mark, last: 0, hash: firstHash, at: 0, clock: 0, logBytes: 0, notes };
+    const image = { upto: 0, text: encodeImage(firstImage) };
+    unlessFull(storage, await storage.commit({ image, meta: encodeMeta(firstMeta) }, true));
+    const newest = { ...firstImage, pieces: [] };
+    const images = [{ image: newest, position: 0 }];
+    return {
+      ...{ meta: firstMeta, mark, images, newest, notes },
+      ...{ last: 0, hash: firstHash, at: 0, clock: 0, logBytes: 0 },
+    };
   }
   metaText = await migrate(storage, metaText, options.migrations ?? migrations, notes);
   if (options.recoverTo !== undefined) {
@@ -107,34 +118,39 @@ async function readAll(
   const meta = decodeMeta(metaText);
   if (meta === null) throw new Damage("the meta row has a wrong checksum");
   if (mark === null) throw new Damage("the mark is missing, or neither of its slots can be read");
-  const counts = await storage.count();
-  const total = counts.rows + counts.log;
+  const images = await readImages(storage);
+  const [base] = images as [Image];
+  const newest: KeyedImage = { ...(images.at(-1) as Image), pieces: [] };
+  const { pieces } = images.at(-1) as Image;
+  const total = pieces.length + (await storage.countLog());
   let done = 0;
   sink.progress(0, total);
 
-  for await (const page of rowPages(storage, "image")) {
-    let text = "";
-    for (const [part, key, cell] of page) text += `+${part}\t${key}\t${cell}\n`;
-    await sink.lines(text);
-    done += page.length;
-    sink.progress(done, total);
+  for (const piece of pieces) {
+    const bytes = await readPiece(storage, piece, newest.upto);
+    newest.pieces.push({ ...piece, first: firstKey(bytes) });
+    await sink.lines(textOf(bytes));
+    sink.progress(++done, total);
   }
 
-  const chain = new Chain(meta, mark);
+  const chain = new Chain(images, mark);
   let logBytes = 0;
-  for await (const page of logPages(storage)) {
+  const kept: KeptImage[] = [{ image: base, position: 0 }];
+  for await (const page of logPages(storage, base.upto)) {
     let text = "";
     for (const row of page) {
       const problem = chain.problem(row);
       if (problem !== null) {
-        if (!(await isTornTail(storage, meta, mark, row))) throw new Damage(problem);
+        if (!(await isTornTail(storage, newest.upto, mark, row))) throw new Damage(problem);
         notes.push(`cut a torn batch beyond revision ${chain.last}: ${problem}`);
         unlessFull(storage, await storage.commit({ dropAbove: row.first - 1 }, true));
         break;
       }
       logBytes += row.text.length;
-      if (row.last <= meta.imageTo) continue;
-      options.tail?.(row, readChanges(row.text));
+      const image = images[kept.length];
+      if (image?.upto === row.last) kept.push({ image, position: logBytes });
+      if (row.last <= newest.upto) continue;
+      options.tail?.(row);
       text += row.text;
       if (text.length >= charsPerText) {
         await sink.lines(text);
@@ -148,17 +164,16 @@ async function readAll(
   const problem = chain.problemAtEnd();
   if (problem !== null) throw new Damage(problem);
   sink.progress(total, total);
+  (kept.at(-1) as KeptImage).image = newest;
   return {
-    meta,
-    mark,
-    last: chain.last,
-    hash: chain.hash,
-    at: chain.at,
-    clock: chain.clock,
-    logBytes,
-    notes,
+    ...{ meta, mark, images: kept, newest, notes, logBytes },
+    ...{ last: chain.last, hash: chain.hash, at: chain.at, clock: chain.clock },
   };
 }
+
+/** A piece as text; what its lines' parts and keys are made of. */
+const textOf = (bytes: Uint8Array) =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
 
 /** Follows the log from the revision where it starts, and holds it against the mark. */
 class Chain {
@@ -168,16 +183,21 @@ class Chain {
   clock: number;
   #markSeen: boolean;
 
+  readonly #images: Image[];
+
+  /** `images`: oldest first; from the first of them on. */
   constructor(
-    readonly meta: Meta,
+    images: readonly Image[],
     readonly mark: Mark | null,
   ) {
-    this.last = meta.baseTo;
-    this.hash = meta.hash;
-    this.at = meta.at;
-    this.clock = meta.clock;
+    const [base] = images as [Image];
+    this.last = base.upto;
+    this.hash = base.hash;
+    this.at = base.at;
+    this.clock = base.clock;
+    this.#images = images.slice(1);
     // A slot that fell back to the one before may lie below what is kept; then there is nothing to compare.
-    this.#markSeen = mark === null || mark.revision < meta.baseTo;
+    this.#markSeen = mark === null || mark.revision < base.upto;
   }
 
   /** Takes the row when nothing is wrong with it. */
@@ -193,7 +213,11 @@ class Chain {
     const header = lastHeader(row.text);
     this.at = header.at;
     this.clock = header.clock;
-    return null;
+    const [image] = this.#images;
+    if (image === undefined || image.upto > this.last) return null;
+    this.#images.shift();
+    const isSame = image.upto === this.last && image.hash === this.hash;
+    return isSame ? null : `the image of revision ${image.upto} is of another history`;
   }
 
   problemAtEnd(): string | null {
@@ -204,10 +228,9 @@ class Chain {
         ? `the log ends at revision ${this.last}, but revision ${this.mark!.revision} was synced`
         : `no batch ends at the mark's revision ${this.mark!.revision}`;
     }
-    if (this.last < this.meta.imageTo || this.last < this.meta.imageFolding) {
-      const rows = Math.max(this.meta.imageTo, this.meta.imageFolding);
-      return `the log ends at revision ${this.last}, but rows are as of revision ${rows}`;
-    }
+    const [image] = this.#images;
+    if (image !== undefined)
+      return `the log ends at revision ${this.last}, but an image is as of revision ${image.upto}`;
     return null;
   }
 
@@ -220,30 +243,34 @@ class Chain {
 }
 
 /** A crash tears at most the last batch, and never one that a sync covered or that was folded. */
-async function isTornTail(storage: Storage, meta: Meta, mark: Mark, row: LogRow): Promise<boolean> {
-  if (row.first <= mark.revision || row.first <= meta.imageFolding) return false;
+async function isTornTail(storage: Storage, foldedTo: number, mark: Mark, row: LogRow): Promise<boolean> {
+  if (row.first <= mark.revision || row.first <= foldedTo) return false;
   return (await storage.readLog(row.first, 1)).length === 0;
 }
 
-/** The rows of an image, verified. */
-async function* rowPages(storage: Storage, image: Image): AsyncGenerator<Row[]> {
-  let after: { part: string; key: string } | null = null;
-  for (;;) {
-    const page = await storage.readRows(image, after, rowsPerPage);
-    const end = page.at(-1);
-    if (end === undefined) return;
-    for (const [part, key, text, check] of page) {
-      if (rowCheck(part, key, text) !== check) {
-        throw new Damage(`row ${JSON.stringify(key)} of ${part} (${image}) has a wrong checksum`);
-      }
-    }
-    yield page;
-    after = { part: end[0], key: end[1] };
-  }
+/** Oldest first; at least one. */
+async function readImages(storage: Storage): Promise<Image[]> {
+  const rows = await storage.readImages();
+  if (rows.length === 0) throw new Damage("there is no image");
+  return rows.map(({ upto, text }) => {
+    const image = decodeImage(text);
+    if (image?.upto !== upto) throw new Damage(imageProblem(upto));
+    return image;
+  });
 }
 
-async function* logPages(storage: Storage): AsyncGenerator<LogRow[]> {
-  let after = 0;
+const imageProblem = (upto: number) => `the list of the image of revision ${upto} has a wrong checksum`;
+
+export async function readPiece(storage: Storage, piece: Piece, upto: number): Promise<Uint8Array> {
+  const bytes = await storage.readPiece(piece.id);
+  if (bytes === null) throw new Damage(`piece ${piece.id} of the image of revision ${upto} is missing`);
+  if (bytes.length !== piece.bytes || pieceCheck(bytes) !== piece.check)
+    throw new Damage(`piece ${piece.id} of the image of revision ${upto} has a wrong checksum`);
+  return bytes;
+}
+
+async function* logPages(storage: Storage, start: number): AsyncGenerator<LogRow[]> {
+  let after = start;
   for (;;) {
     const page = await storage.readLog(after, bytesPerPage);
     const end = page.at(-1);
@@ -283,11 +310,16 @@ async function migrate(
 export type Inspection = {
   /** In words, where each damage is. */
   problems: string[];
+  /** The newest image, and the oldest. */
   imageIntact: boolean;
   baseIntact: boolean;
+  /** The revisions of all images that are whole, ascending. */
+  images: number[];
+  /** It is of an older format, and was not looked at: the next start brings it to the present one. */
+  isOlder: boolean;
   /** A snapshot keeps no entries. */
   isSnapshot: boolean;
-  /** Rows of the image, and entries kept, as far as they are whole. */
+  /** Rows of the newest image, and entries kept, as far as they are whole. */
   rowCount: number;
   entryCount: number;
   /** The entries after `logFrom` up to this revision are whole and chained; with the chain's hash and wall time there. */
@@ -299,6 +331,15 @@ export type Inspection = {
   recoverTo: number | null;
 };
 
+/** Of what cannot even be looked at. */
+export function unreadable(problems: string[], isOlder = false): Inspection {
+  return {
+    isOlder,
+    ...{ problems, imageIntact: false, baseIntact: false, images: [], isSnapshot: false, rowCount: 0 },
+    ...{ entryCount: 0, logFrom: 0, logTo: 0, hash: firstHash, at: 0, recoverTo: null },
+  };
+}
+
 /** `slots`: the mark, where it does not lie beside. */
 export async function inspect(storage: Storage, slots?: readonly string[]): Promise<Inspection> {
   const problems: string[] = [];
@@ -306,34 +347,55 @@ export async function inspect(storage: Storage, slots?: readonly string[]): Prom
   const format = formatOf(metaText) ?? formatVersion;
   const meta = format === formatVersion ? decodeMeta(metaText) : null;
   if (meta === null) {
-    const isOther = format !== formatVersion;
-    problems.push(isOther ? `the format is ${format}` : "the meta row is missing or has a wrong checksum");
-    return {
-      ...{ problems, imageIntact: false, baseIntact: false, isSnapshot: false, rowCount: 0, entryCount: 0 },
-      ...{ logFrom: 0, logTo: 0, hash: firstHash, at: 0, recoverTo: null },
-    };
+    const isOlder = format < formatVersion;
+    problems.push(
+      isOlder
+        ? `it is of format ${format}, which the next start brings to format ${formatVersion}`
+        : "the meta row is missing or has a wrong checksum",
+    );
+    return unreadable(problems, isOlder);
   }
   const mark = newestMark(slots ?? (await storage.readMark()));
   if (mark === null) problems.push("the mark is missing, or neither of its slots can be read");
+  const rows = await storage.readImages();
+  const images: Image[] = [];
+  const whole: number[] = [];
+  const pieces = new Map<number, boolean>();
   let rowCount = 0;
-  let entryCount = 0;
-  const isIntact = async (image: Image) => {
-    try {
-      for await (const page of rowPages(storage, image)) {
-        if (image === "image") rowCount += page.length;
-      }
-      return true;
-    } catch (error) {
-      problems.push((error as Error).message);
-      return false;
+  for (const { upto, text } of rows) {
+    const image = decodeImage(text);
+    if (image?.upto !== upto) {
+      problems.push(imageProblem(upto));
+      continue;
     }
-  };
-  const imageIntact = await isIntact("image");
-  const baseIntact = meta.hasBase && (await isIntact("base"));
-  const chain = new Chain(meta, null);
+    images.push(image);
+    const isNewest = upto === rows.at(-1)!.upto;
+    let isWhole = true;
+    for (const piece of image.pieces) {
+      const known = pieces.get(piece.id);
+      isWhole &&= known !== false;
+      if (known === false || (known === true && !isNewest)) continue;
+      try {
+        const bytes = await readPiece(storage, piece, upto);
+        if (isNewest) rowCount += lineCount(bytes);
+        pieces.set(piece.id, true);
+      } catch (error) {
+        problems.push((error as Error).message);
+        pieces.set(piece.id, false);
+        isWhole = false;
+      }
+    }
+    if (isWhole) whole.push(upto);
+  }
+  if (images.length === 0) return unreadable([...problems, "there is no image"]);
+  const logFrom = images[0]!.upto;
+  const imageIntact = whole.includes(rows.at(-1)!.upto);
+  const baseIntact = whole.includes(rows[0]!.upto);
+  let entryCount = 0;
+  const chain = new Chain(images, null);
   try {
     let problem: string | null = null;
-    for await (const page of logPages(storage)) {
+    for await (const page of logPages(storage, logFrom)) {
       for (const row of page) {
         problem ??= chain.problem(row);
         if (problem === null) entryCount += row.checks.length / 8;
@@ -350,26 +412,33 @@ export async function inspect(storage: Storage, slots?: readonly string[]): Prom
   if (mark !== null && mark.revision > chain.last) {
     problems.push(`the log is whole up to revision ${chain.last}, but revision ${mark.revision} was synced`);
   }
-  const fromImage = imageIntact && chain.last >= Math.max(meta.imageTo, meta.imageFolding);
-  const fromBase = baseIntact && chain.last >= meta.baseFolding;
+  const isLackingEntries = problems.length === 0 && rows.at(-1)!.upto > chain.last;
+  if (isLackingEntries) problems.push(chain.problemAtEnd()!);
   return {
-    problems,
-    imageIntact,
-    baseIntact,
-    isSnapshot: !meta.hasBase,
-    rowCount,
-    entryCount,
-    logFrom: meta.baseTo,
-    logTo: chain.last,
-    hash: chain.hash,
-    at: chain.at,
-    recoverTo: fromImage || fromBase ? chain.last : null,
+    ...{
+      problems,
+      imageIntact,
+      baseIntact,
+      images: whole,
+      isOlder: false,
+      isSnapshot: meta.isSnapshot,
+      rowCount,
+      entryCount,
+    },
+    ...{ logFrom, logTo: chain.last, hash: chain.hash, at: chain.at },
+    recoverTo: whole.some((upto) => upto <= chain.last) ? chain.last : null,
   };
 }
 
+function lineCount(bytes: Uint8Array): number {
+  let count = 0;
+  for (let at = bytes.indexOf(10); at >= 0; at = bytes.indexOf(10, at + 1)) count++;
+  return count;
+}
+
 /**
- * Makes `revision` the end of the history. From the image when it is not newer, else from the base, whose entries are
- * then all replayed. The mark is written last: after a crash in between the next start refuses again, and this is
+ * Makes `revision` the end of the history: the newest image that is whole and not newer becomes the newest of all, and
+ * the entries after it are replayed. The mark is written last: after a crash in between the next start refuses again, and this is
  * run again.
  */
 async function cutTo(storage: Storage, revision: number, mark: Mark | null, notes: string[]): Promise<void> {
@@ -389,22 +458,24 @@ async function cutTo(storage: Storage, revision: number, mark: Mark | null, note
       top,
     );
   }
-  const fromImage = found.imageIntact && revision >= Math.max(meta.imageTo, meta.imageFolding);
-  if (!fromImage && !(found.baseIntact && revision >= meta.baseFolding)) {
-    const oldest = found.baseIntact ? meta.baseFolding : Math.max(meta.imageTo, meta.imageFolding);
+  const from = found.images.findLast((upto) => upto <= revision);
+  if (from === undefined) {
     throw damaged(
       storage,
-      `revision ${revision} cannot be recovered: what is kept begins at revision ${oldest}`,
+      `revision ${revision} cannot be recovered: what is kept begins at revision ${found.images[0]}`,
       top,
     );
   }
+  const images = await storage.readImages();
+  const isKept = (upto: number) => upto <= from && found.images.includes(upto);
+  const base = decodeImage(images.find(({ upto }) => isKept(upto))!.text)!;
 
   // The batch in which the history ends keeps the entries up to there.
-  let last = meta.baseTo;
-  let hash = meta.hash;
+  let last = base.upto;
+  let hash = base.hash;
   let highest = last;
   let replaced: LogRow | undefined;
-  for await (const page of logPages(storage)) {
+  for await (const page of logPages(storage, base.upto)) {
     for (const row of page) {
       highest = Math.max(highest, row.last);
       if (row.first > revision) continue;
@@ -412,13 +483,8 @@ async function cutTo(storage: Storage, revision: number, mark: Mark | null, note
       ({ last, hash } = replaced ?? row);
     }
   }
-  const write = {
-    copy: fromImage ? undefined : ({ to: "image", from: "base" } as const),
-    dropAbove: last,
-    log: replaced,
-    meta: encodeMeta(fromImage ? meta : { ...meta, imageTo: meta.baseTo, imageFolding: meta.baseFolding }),
-  };
-  unlessFull(storage, await storage.commit(write, true));
+  const dropImages = images.map(({ upto }) => upto).filter((upto) => !isKept(upto));
+  unlessFull(storage, await storage.commit({ dropAbove: last, dropImages, log: replaced }, true));
   // An unreadable mark may have promised any revision that was reserved: go on far above what can be seen.
   const ceiling =
     mark === null ? Math.max(highest, revision) + unknownCeiling : Math.max(mark.ceiling, highest, revision);
@@ -429,8 +495,9 @@ async function cutTo(storage: Storage, revision: number, mark: Mark | null, note
       encodeMark({ revision: last, hash, ceiling, sequence: next }),
     );
   }
+  const isNewest = from === images.at(-1)!.upto;
   notes.push(
-    `recovered to revision ${last}${fromImage ? "" : " from the base"}; what came after is given up`,
+    `recovered to revision ${last}${isNewest ? "" : ` from the image of revision ${from}`}; what came after is given up`,
   );
 }
 

@@ -20,34 +20,38 @@ import {
   syncFile,
   syncFolder,
 } from "./folder.ts";
-import type { LogRow, RowChange } from "./format.ts";
+import type { LogRow } from "./format.ts";
 import { LogError } from "./log.ts";
-import type { Image, Row, Storage, Write } from "./storage.ts";
+import type { OldStorage } from "./migrate.ts";
+import type { Write } from "./storage.ts";
 
 /** What waits in the write-ahead file is checkpointed past this when nothing waits, past that in any case. */
 const idleWalBytes = 1024 * 1024;
 const busyWalBytes = 16 * 1024 * 1024;
 /** A file that a burst made longer is cut to this when it is begun anew. */
 const keptWalBytes = 64 * 1024 * 1024;
-const pageBytes = 4096;
 const idleTidiesPerBallast = 200;
 /** How long to wait for somebody who has the database for a moment. */
 const busyMs = 5000;
 
-/**
- * Text keys without a rowid: measured against 16 KiB pages, the default 4 KiB costs half as much when rows scattered
- * over an image change. `pulse` is there to be changed: SQLite syncs nothing for a commit that changes nothing.
- */
+/** A piece lies in a row of its own, so that nothing else is read or moved with it. */
+const imageSchema = `
+  CREATE TABLE images (upto INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
+  CREATE TABLE pieces (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;`;
+
+/** Of a new database. Batches and pieces fill many pages, and each costs two calls and a checksum. */
+const newPageBytes = 8192;
+/** Hardly a page is looked at twice, and one that is new to the cache costs a page fault: more than writing it. */
+const cacheKiB = 4096;
+
+/** `pulse` is there to be changed: SQLite syncs nothing for a commit that changes nothing. */
 const schema = `
   CREATE TABLE meta (id INTEGER PRIMARY KEY CHECK (id = 1), text TEXT NOT NULL, pulse INTEGER NOT NULL) STRICT;
   CREATE TABLE log (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, text TEXT NOT NULL,
     checks TEXT NOT NULL, hash TEXT NOT NULL) STRICT;
-  CREATE TABLE image (part TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, "check" INTEGER NOT NULL,
-    PRIMARY KEY (part, key)) WITHOUT ROWID, STRICT;
-  CREATE TABLE base (part TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, "check" INTEGER NOT NULL,
-    PRIMARY KEY (part, key)) WITHOUT ROWID, STRICT;`;
+  ${imageSchema}`;
 
-export class SqliteStorage implements Storage {
+export class SqliteStorage implements OldStorage {
   readonly name: string;
   readonly #path: string;
   readonly #mark: MarkFile;
@@ -130,11 +134,11 @@ export class SqliteStorage implements Storage {
     const db = new Database(this.#path, { create: true, readwrite: true, strict: true });
     this.#db = db;
     db.run(`PRAGMA busy_timeout=${busyMs}`);
+    db.run(`PRAGMA page_size=${newPageBytes}`);
     db.run("PRAGMA journal_mode=WAL");
     db.run("PRAGMA wal_autocheckpoint=0");
     db.run(`PRAGMA journal_size_limit=${keptWalBytes}`);
-    // There may be many within one folder, and each may fill its own.
-    db.run(`PRAGMA cache_size=-${this.within === undefined ? 65_536 : 8192}`);
+    db.run(`PRAGMA cache_size=-${cacheKiB}`);
     db.run("PRAGMA temp_store=MEMORY");
     this.#setSynchronous("FULL");
     // Only an empty file is given tables: one of another format is looked at, not touched.
@@ -155,27 +159,58 @@ export class SqliteStorage implements Storage {
     return (this.#read("SELECT text FROM meta")[0]?.[0] as string | undefined) ?? null;
   }
 
-  async count(): Promise<{ rows: number; log: number }> {
-    const [counts] = this.#read("SELECT (SELECT count(*) FROM image), (SELECT count(*) FROM log)");
-    return { rows: counts![0] as number, log: counts![1] as number };
+  async countLog(): Promise<number> {
+    return this.#read("SELECT count(*) FROM log")[0]![0] as number;
+  }
+
+  async readImages(): Promise<{ upto: number; text: string }[]> {
+    const rows = this.#read("SELECT upto, text FROM images ORDER BY upto") as [number, string][];
+    return rows.map(([upto, text]) => ({ upto, text }));
+  }
+
+  async readPiece(id: number): Promise<Uint8Array | null> {
+    return (this.#read("SELECT bytes FROM pieces WHERE id = ?", id)[0]?.[0] as Uint8Array) ?? null;
+  }
+
+  async pieceIds(): Promise<number[]> {
+    return this.#read("SELECT id FROM pieces ORDER BY id").map(([id]) => id as number);
+  }
+
+  async oldestLog(countMax: number): Promise<number[]> {
+    return this.#read("SELECT first FROM log ORDER BY first LIMIT ?", countMax).map(
+      ([first]) => first as number,
+    );
+  }
+
+  async beginFormat2(): Promise<void> {
+    this.#open().run(
+      `BEGIN; DROP TABLE IF EXISTS images; DROP TABLE IF EXISTS pieces; ${imageSchema} COMMIT;`,
+    );
   }
 
   async readRows(
-    image: Image,
+    table: "image" | "base",
     after: { part: string; key: string } | null,
     countMax: number,
-  ): Promise<Row[]> {
-    const columns = `SELECT part, key, text, "check" FROM ${image}`;
-    const rows =
-      after === null
-        ? this.#read(`${columns} ORDER BY part, key LIMIT ?`, countMax)
-        : this.#read(
-            `${columns} WHERE (part, key) > (?, ?) ORDER BY part, key LIMIT ?`,
-            after.part,
-            after.key,
-            countMax,
-          );
-    return rows as unknown as Row[];
+  ): Promise<[string, string, string, number][]> {
+    const sql = `SELECT part, key, text, "check" FROM ${table} WHERE (part, key) > (?, ?) ORDER BY part, key LIMIT ?`;
+    const rows = this.#read(sql, after?.part ?? "", after?.key ?? "", countMax);
+    return rows as [string, string, string, number][];
+  }
+
+  async endFormat2(images: readonly { upto: number; text: string }[], meta: string): Promise<void> {
+    const db = this.#open();
+    // What was read stands in statements that would keep the tables.
+    for (const statement of this.#statements.values()) statement.finalize();
+    this.#statements.clear();
+    this.#setSynchronous("FULL");
+    db.transaction(() => {
+      for (const { upto, text } of images)
+        db.run("INSERT INTO images (upto, text) VALUES (?, ?)", [upto, text]);
+      db.run("UPDATE meta SET text = ?, pulse = pulse + 1", [meta]);
+      db.run("DROP TABLE image");
+      db.run("DROP TABLE base");
+    })();
   }
 
   async readLog(after: number, bytesMax: number): Promise<LogRow[]> {
@@ -216,36 +251,24 @@ export class SqliteStorage implements Storage {
   }
 
   #apply(write: Write, sync: boolean): void {
-    const { copy, log } = write;
-    if (copy !== undefined) {
-      this.#run(`DELETE FROM ${copy.to}`);
-      if (copy.from !== "nothing") this.#run(`INSERT INTO ${copy.to} SELECT * FROM ${copy.from}`);
-    }
+    const { log, image } = write;
     if (write.dropAbove !== undefined) this.#run("DELETE FROM log WHERE first > ?", write.dropAbove);
     if (write.dropThrough !== undefined) this.#run("DELETE FROM log WHERE first <= ?", write.dropThrough);
+    for (const upto of write.dropImages ?? []) this.#run("DELETE FROM images WHERE upto = ?", upto);
+    for (const id of write.dropPieces ?? []) this.#run("DELETE FROM pieces WHERE id = ?", id);
     if (log !== undefined) {
       const sql = "INSERT OR REPLACE INTO log (first, last, text, checks, hash) VALUES (?, ?, ?, ?, ?)";
       this.#run(sql, log.first, log.last, log.text, log.checks, log.hash);
     }
-    if (write.image !== undefined) this.#change("image", write.image);
-    if (write.base !== undefined) this.#change("base", write.base);
+    for (const { id, bytes } of write.pieces ?? [])
+      this.#run("INSERT OR REPLACE INTO pieces (id, bytes) VALUES (?, ?)", id, bytes);
+    if (image !== undefined)
+      this.#run("INSERT OR REPLACE INTO images (upto, text) VALUES (?, ?)", image.upto, image.text);
     if (write.meta !== undefined) {
       const sql =
         "INSERT INTO meta (id, text, pulse) VALUES (1, ?, 0) ON CONFLICT (id) DO UPDATE SET text = excluded.text, pulse = pulse + 1";
       this.#run(sql, write.meta);
     } else if (sync && log === undefined) this.#run("UPDATE meta SET pulse = pulse + 1");
-  }
-
-  #change(image: Image, rows: readonly RowChange[]): void {
-    const put = this.#statement(
-      `INSERT INTO ${image} (part, key, text, "check") VALUES (?, ?, ?, ?)
-       ON CONFLICT (part, key) DO UPDATE SET text = excluded.text, "check" = excluded."check"`,
-    );
-    const remove = this.#statement(`DELETE FROM ${image} WHERE part = ? AND key = ?`);
-    for (const { part, key, text, check } of rows) {
-      if (text === null) remove.run(part, key);
-      else put.run(part, key, text, check);
-    }
   }
 
   async readMark(): Promise<string[]> {
@@ -285,7 +308,7 @@ export class SqliteStorage implements Storage {
 
   #uncheckpointedBytes(): number {
     const [[, pages, done]] = this.#read("PRAGMA wal_checkpoint(NOOP)") as [[number, number, number]];
-    return (pages - done) * pageBytes;
+    return (pages - done) * (this.#read("PRAGMA page_size")[0]![0] as number);
   }
 
   #walBytes(): number {

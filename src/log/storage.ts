@@ -11,31 +11,29 @@
  * - A call that had not resolved when the crash came may have happened or not.
  * - A mark slot whose write had not resolved holds the old text, the new text, or neither (torn). The other slot is
  *   never touched by it.
- * - Rot: any row, log row or slot may come back changed or be missing. The log finds it at the next start.
+ * - Rot: any piece, image, log row or slot may come back changed or be missing. The log finds it at the next start.
  *
  * A rejected call (other than a "full" answer, which is a result) means the storage is beyond use: after a failed
  * sync nothing is known about what reached the disk, and asking again may answer "fine" untruthfully. The log calls
  * nothing but close() afterwards. Calls are made one at a time.
  */
-import type { LogRow, RowChange } from "./format.ts";
+import type { LogRow } from "./format.ts";
 
-/** `image` is the newest state folded; `base` the older one that lies under the entries kept. */
-export type Image = "image" | "base";
-
-export type Row = readonly [part: string, key: string, text: string, check: number];
-
-/** One atomic change. The parts are applied in the order of these fields. */
+/** One atomic change. The parts are applied in the order of these fields. What is written is copied. */
 export type Write = {
-  /** Replaces the first image's rows by those of the second; "nothing" empties it. */
-  copy?: { to: Image; from: Image | "nothing" };
   /** Drops log rows whose first revision is above this. */
   dropAbove?: number;
   /** Drops log rows whose first revision is at or below this. */
   dropThrough?: number;
+  /** Drops the images of these revisions, and pieces of these numbers; those that are not there are no error. */
+  dropImages?: readonly number[];
+  dropPieces?: readonly number[];
   /** Added to the log; a row with the same first revision is replaced. */
   log?: LogRow;
-  image?: RowChange[];
-  base?: RowChange[];
+  /** Added; no piece has had this number in an image that is there. */
+  pieces?: readonly { id: number; bytes: Uint8Array }[];
+  /** Added, as the image of a revision. */
+  image?: { upto: number; text: string };
   /** Replaces the meta text. */
   meta?: string;
 };
@@ -53,11 +51,20 @@ export interface Storage {
   /** The meta text of the last commit that had one; null when there has been none. */
   readMeta(): Promise<string | null>;
 
-  /** How many rows the image has, and the log; for progress alone. */
-  count(): Promise<{ rows: number; log: number }>;
+  /** How many rows the log has; for progress alone. */
+  countLog(): Promise<number>;
 
-  /** The rows after (part, key), in the order of both; null: from the start. An empty page is the end. */
-  readRows(image: Image, after: { part: string; key: string } | null, countMax: number): Promise<Row[]>;
+  /** The texts of all images, by ascending revision. */
+  readImages(): Promise<{ upto: number; text: string }[]>;
+
+  /** Null: there is none of this number. */
+  readPiece(id: number): Promise<Uint8Array | null>;
+
+  /** The numbers of all pieces, ascending. */
+  pieceIds(): Promise<number[]>;
+
+  /** The first revisions of the oldest log rows, ascending, at most `countMax`. */
+  oldestLog(countMax: number): Promise<number[]>;
 
   /**
    * The log rows whose first revision is above `after`, in order. About `bytesMax` of text, at least one row when

@@ -10,7 +10,7 @@ import { shareFolder } from "./folder.ts";
 import { formatOf, formatVersion } from "./format.ts";
 import { LogError, newerFormat } from "./log.ts";
 import { isHalfMade } from "./namespaces.ts";
-import { type Inspection, inspect } from "./recover.ts";
+import { type Inspection, inspect, unreadable } from "./recover.ts";
 import { SqliteStorage } from "./sqlite.ts";
 
 /** Where a namespace has its log. */
@@ -76,10 +76,7 @@ export async function inspectFolder(
     };
   } catch (error) {
     if (!(error instanceof LogError) || error.code !== "data-folder-damaged") throw error;
-    return {
-      ...{ problems: [error.message], imageIntact: false, baseIntact: false, isSnapshot: false, rowCount: 0 },
-      ...{ entryCount: 0, logFrom: 0, logTo: 0, hash: "", at: 0, recoverTo: null, pagesIntact: false },
-    };
+    return { ...unreadable([error.message]), pagesIntact: false };
   } finally {
     await storage.close();
   }

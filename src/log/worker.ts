@@ -70,6 +70,7 @@ class KeptLog {
       if (this.#isQuiet) this.#arm(tickMs);
       const value = await this.#append(message);
       if (value !== null) this.#answer(value);
+      await this.#writer.work();
       return;
     }
     switch (message.kind) {

@@ -1,6 +1,5 @@
 /**
- * The log over a storage: appends batches, folds them into the images, keeps the mark, syncs and snapshots when it is
- * due. It owns what is true of the storage while the process lives, and does one thing at a time. Pure: time comes
+ * The log over a storage: appends batches, folds them into images, keeps the mark, syncs and snapshots when it is due. It owns what is true of the storage while the process lives, and does one thing at a time. Pure: time comes
  * in by tick(), the disk by the port. After any error but "full" it is beyond use and says so once; it never tries
  * a failed write or sync again.
  *
@@ -8,17 +7,18 @@
  * "snapshot": applied, and in a snapshot within the interval.
  */
 import { assert } from "../lib/assert.ts";
-import { Fold, type Generation, gather, newGeneration, type Step } from "./fold.ts";
+import { Fold } from "./fold.ts";
 import {
   encodeBatch,
   encodeMark,
   encodeMeta,
+  firstImage,
   lastHeader,
   type Mark,
   type Meta,
-  readChanges,
-  rowChange,
+  type Piece,
 } from "./format.ts";
+import { Generation, type Place } from "./generation.ts";
 import {
   type Appended,
   type Batch,
@@ -28,7 +28,7 @@ import {
   type Recovered,
   type RecoverySink,
 } from "./log.ts";
-import { type Migration, type PageSink, recover, unlessFull } from "./recover.ts";
+import { type Migration, type PageSink, readPiece, recover, unlessFull } from "./recover.ts";
 import type { Storage, Write } from "./storage.ts";
 
 export type WriterOptions = {
@@ -37,14 +37,16 @@ export type WriterOptions = {
   snapshotIntervalMs: number;
   /** How often the mark follows what is synced. */
   markIntervalMs: number;
-  /** How much may wait to be folded before appends fold faster than they add. */
+  /** How much may wait to be folded before every append is followed by a whole step of folding. */
   tailBytesMax: number;
   tailChangesMax: number;
   /** How old entries behind the fold become, counted back from the newest, and how much of them is kept. */
   historyMs: number;
   historyBytesMax: number;
-  /** Rows one idle step folds. */
-  stepRows: number;
+  /** What is less than this is not folded only because there is time for it. */
+  idleFoldBytes: number;
+  /** How much one step of folding reads and writes, about. */
+  stepBytes: number;
   recoverTo?: number;
   migrations?: readonly Migration[];
 };
@@ -58,16 +60,25 @@ export const writerDefaults: WriterOptions = {
   tailChangesMax: 500_000,
   historyMs: 3_600_000,
   historyBytesMax: 1024 * 1024 * 1024,
-  stepRows: 512,
+  idleFoldBytes: 1024 * 1024,
+  stepBytes: 1024 * 1024,
 };
 
-/** History is dropped down to this share of its bounds, so that one base generation takes many batches. */
-const historyLow = 15 / 16;
-const baseGenerationBytes = 16 * 1024 * 1024;
-const basePageBytes = 1024 * 1024;
+/** A generation is folded once it has a quarter of the tail's bounds: while one is, the next ones gather. */
+const tailShare = 1 / 4;
 
-/** Rows waiting to be folded are written in chunks of at least this: few rows share few pages. */
-const chunkRows = 256;
+/** Images stand this far apart at least, and a new one is made as often: history is let go in such steps. */
+const historyShare = 1 / 16;
+
+/** How much folding an appended byte pays for, and how much must be owed before a step is worth a commit. */
+const foldRate = 4;
+const owedBytesMin = 256 * 1024;
+
+/** How long folding waits after it found no room. */
+const foldPauseMs = 1000;
+
+/** Log rows dropped at once. */
+const droppedRows = 64;
 
 /** After a tick, this often in a row, nothing was appended: there is time for upkeep. */
 const idleTicks = 2;
@@ -75,8 +86,7 @@ const idleTicks = 2;
 export class LogWriter implements Log {
   readonly #storage: Storage;
   readonly #options: WriterOptions;
-  readonly #image = new Fold();
-  readonly #base = new Fold();
+  #fold = new Fold([{ image: firstImage, position: 0 }], { ...firstImage, pieces: [] }, []);
 
   #state: "new" | "open" | "full" | "failed" | "stopped" = "new";
   #turn: Promise<unknown> = Promise.resolve();
@@ -96,18 +106,19 @@ export class LogWriter implements Log {
   /** Revisions up to here may have left in an earlier life, whose entries a crash took: never released. */
   #ceilingAtOpen = 0;
 
-  /** Changes not handed to the image's fold yet; `upto` is the revision they follow. */
+  /** What was taken since the last generation was handed to the fold. */
   #gathering!: Generation;
-  /** Entries being read back for the base. */
-  #baseGathering: Generation | null = null;
-  /** Wall time of the first entry that was too young for the base; nothing is due before it is old enough. */
-  #baseDueAt = 0;
-  /** Rows that appends have earned for folding. */
-  #credit = 0;
+  /** Log rows may lie before the base. */
+  #dropsLog = true;
+  /** Folding that appends have paid for. */
+  #owedBytes = 0;
+  /** Folding found no room: it waits until then. */
+  #foldAt = 0;
+  /** The revision that the snapshot underway is to hold. */
+  #snapshotTo: number | null = null;
 
-  #logBytes = 0;
-  /** Since the base last looked. */
-  #addedBytes = 0;
+  /** Of all entries' texts since the log was opened, and of those before the base. */
+  #position = 0;
   #batchCount = 0;
   #syncCount = 0;
 
@@ -132,12 +143,19 @@ export class LogWriter implements Log {
     return this.#exclusive(async () => {
       assert(this.#state === "new", "a log is opened once");
       await this.#storage.open();
-      const tail = newGeneration(0, "", 0, 0);
+      const tail: Generation[] = [];
       const { recoverTo, migrations } = this.#options;
       const found = await recover(this.#storage, sink, {
         recoverTo,
         migrations,
-        tail: (row, changes) => gather(tail, row.text.length, changes),
+        tail: ({ text, last, hash }) => {
+          const newest = tail.at(-1);
+          const isNew = newest === undefined || this.#isBig(newest);
+          const generation = isNew ? new Generation(firstPlace) : newest;
+          if (isNew) tail.push(generation);
+          const { at, clock } = lastHeader(text);
+          generation.gather(generation.stage(text), { upto: last, hash, at, clock }, text.length);
+        },
       });
       this.#meta = found.meta;
       this.#mark = found.mark;
@@ -145,24 +163,23 @@ export class LogWriter implements Log {
       this.#hash = found.hash;
       this.#at = found.at;
       this.#clock = found.clock;
-      this.#logBytes = found.logBytes;
-      this.#gathering = { ...tail, upto: found.meta.imageTo };
+      this.#position = found.logBytes;
+      this.#fold = new Fold(found.images, found.newest, await this.#storage.pieceIds());
+      this.#gathering = tail.pop() ?? new Generation(found.newest);
+      for (const generation of tail) this.#fold.push(generation);
 
       // What was read may lie in the machine's cache alone. From here on it counts as there, so it is synced first.
-      const write: Write = {};
-      if (this.#options.mode !== "snapshot" && !this.#meta.hasBase) {
-        write.copy = { to: "base", from: "image" };
-        write.meta = encodeMeta({ ...this.#meta, hasBase: true });
-      }
+      const isSnapshot = this.#options.mode === "snapshot" && this.#meta.isSnapshot;
+      const meta: Meta = { ...this.#meta, isSnapshot };
+      const write: Write = meta.isSnapshot === this.#meta.isSnapshot ? {} : { meta: encodeMeta(meta) };
       if ((await this.#commit(write, true)) === "full") {
         await this.#storage.makeRoom();
         unlessFull(this.#storage, await this.#commit(write, true));
       }
-      this.#meta = { ...this.#meta, hasBase: this.#meta.hasBase || write.copy !== undefined };
+      this.#meta = meta;
       this.#synced = this.#last;
       await this.#writeMark({ revision: this.#last, hash: this.#hash });
       await this.#writeMark({});
-      if (this.#options.mode !== "snapshot") this.#seal();
       this.#ceilingAtOpen = this.#mark.ceiling;
       this.#state = "open";
       return {
@@ -197,29 +214,34 @@ export class LogWriter implements Log {
   async #take(batch: Batch): Promise<"done" | "full"> {
     assert(batch.first > this.#last && batch.last <= Number.MAX_SAFE_INTEGER, "revisions only grow");
     const row = encodeBatch(this.#hash, batch);
-    const changes = readChanges(batch.text);
+    const staged = this.#gathering.stage(batch.text);
     const { mode } = this.#options;
     if (mode !== "snapshot") {
-      const write: Write = { log: row };
-      const steps = this.#earnedSteps(changes.length);
-      const meta = this.#fill(write, steps);
-      if ((await this.#commit(write, mode === "always")) === "full") {
+      if ((await this.#commit({ log: row }, mode === "always")) === "full") {
         this.#becomeFull();
         return "full";
       }
-      this.#settle(steps, meta);
-      this.#logBytes += row.text.length;
-      this.#addedBytes += row.text.length;
       if (mode === "always") this.#synced = row.last;
     }
-    const header = lastHeader(row.text);
+    this.#position += row.text.length;
+    this.#owedBytes += foldRate * row.text.length;
+    const { at, clock } = lastHeader(row.text);
     this.#last = row.last;
     this.#hash = row.hash;
-    this.#at = header.at;
-    this.#clock = header.clock;
+    this.#at = at;
+    this.#clock = clock;
     this.#batchCount++;
-    gather(this.#gathering, row.text.length, changes);
+    this.#gathering.gather(staged, this.#place(), row.text.length);
+    if (this.#isBig(this.#gathering)) this.#seal();
     return "done";
+  }
+
+  /** Folds as much as the appends since have paid for. To be called after an append, once it was answered. */
+  async work(): Promise<void> {
+    if (this.#state !== "open" || !this.#isWorkDue()) return;
+    await this.#exclusive(async () => {
+      if (this.#state === "open") await this.#work();
+    });
   }
 
   reserve(ceiling: number): Promise<void> {
@@ -235,7 +257,7 @@ export class LogWriter implements Log {
     return this.#exclusive(async () => {
       if (this.#state === "open") return true;
       await this.#storage.makeRoom();
-      const isDone = this.#options.mode === "snapshot" ? await this.#snapshot() : await this.#sync();
+      const isDone = this.#options.mode === "snapshot" ? await this.#wholeSnapshot() : await this.#sync();
       if (isDone) this.#state = "open";
       return isDone;
     });
@@ -255,17 +277,22 @@ export class LogWriter implements Log {
       if (this.#state === "open") {
         const { mode, syncIntervalMs, snapshotIntervalMs, markIntervalMs } = this.#options;
         if (mode === "snapshot") {
-          if (this.#now - this.#snapshotAt >= snapshotIntervalMs) await this.#snapshot();
-          return false;
+          if (this.#snapshotTo === null && this.#now - this.#snapshotAt >= snapshotIntervalMs)
+            this.#beginSnapshot();
+          return this.#snapshotStep();
         }
         // A tail over its bound cannot wait: it is folded only behind the mark.
         const soon = this.#isOverTail() ? markIntervalMs / 10 : Number.POSITIVE_INFINITY;
         if (mode === "interval" && this.#now - this.#syncAt >= Math.min(syncIntervalMs, soon))
           await this.#sync();
-        const isMarkDue = this.#now - this.#markAt >= Math.min(markIntervalMs, soon);
+        const isAwaited = this.#fold.waitingUpto > this.#mark.revision;
+        const isMarkDue = this.#now - this.#markAt >= (isAwaited ? markIntervalMs / 10 : markIntervalMs);
         if (this.#synced === this.#last && isMarkDue) await this.#follow();
-        await this.#gatherBase();
-        if (idle && (await this.#foldStep())) return true;
+        if (this.#isFoldDue(idle)) this.#seal();
+        await this.#moveBase();
+        if (idle && (await this.#step(this.#options.stepBytes))) return true;
+        if (idle) this.#rest();
+        if (!idle && this.#isWorkDue()) await this.#work();
       }
       await this.#storage.tidy(idle);
       return false;
@@ -282,9 +309,9 @@ export class LogWriter implements Log {
     return {
       strategy: isSnapshot ? "snapshot" : "wal",
       syncedRevision: this.#synced,
-      foldedTo: this.#meta?.imageTo ?? 0,
-      oldestRevision: this.#meta?.baseTo ?? 0,
-      logBytes: this.#logBytes,
+      foldedTo: this.#fold.newest.image.upto,
+      oldestRevision: this.#fold.base.image.upto,
+      logBytes: isSnapshot ? 0 : this.#logBytes,
       syncCount: this.#syncCount,
       batchCount: this.#batchCount,
     };
@@ -300,7 +327,7 @@ export class LogWriter implements Log {
       await this.#exclusive(async () => {
         const isSafe =
           this.#synced === this.#last ||
-          (this.#options.mode === "snapshot" ? await this.#snapshot() : await this.#sync());
+          (this.#options.mode === "snapshot" ? await this.#wholeSnapshot() : await this.#sync());
         // With a disk still full the unsynced rest may be lost; then what was reserved stays reserved.
         if (isSafe) {
           const ceiling = this.#wasFull ? this.#mark.ceiling : Math.max(this.#ceilingAtOpen, this.#last);
@@ -346,6 +373,14 @@ export class LogWriter implements Log {
     this.#wasFull = true;
   }
 
+  get #logBytes(): number {
+    return this.#position - this.#fold.base.position;
+  }
+
+  #place(): Place {
+    return { upto: this.#last, hash: this.#hash, at: this.#at, clock: this.#clock };
+  }
+
   /** Alternates the slots, so that the one before stays whole while this one is written. */
   async #writeMark(change: Partial<Mark>): Promise<void> {
     const mark = { ...this.#mark, ...change, sequence: this.#mark.sequence + 1 };
@@ -369,165 +404,142 @@ export class LogWriter implements Log {
   async #follow(): Promise<void> {
     this.#markAt = this.#now;
     if (this.#mark.revision < this.#synced) await this.#writeMark({ revision: this.#last, hash: this.#hash });
-    if (this.#image.waitingCount < 2) this.#seal();
   }
 
-  #newGathering(): Generation {
-    return newGeneration(this.#last, this.#hash, this.#at, this.#clock);
+  #isBig({ textBytes, changeCount }: Generation): boolean {
+    const { tailBytesMax, tailChangesMax } = this.#options;
+    return textBytes >= tailBytesMax * tailShare || changeCount >= tailChangesMax * tailShare;
   }
 
-  /** Hands what was gathered to the image's fold. Only when the mark covers all of it: see fold.ts. */
+  /** Hands what was gathered to the fold. */
   #seal(): void {
-    assert(this.#mark.revision === this.#last, "only what the mark covers is folded");
-    if (this.#gathering.upto === this.#last) return;
-    const { bytes, changeCount, rows } = this.#gathering;
-    this.#image.push({ ...this.#newGathering(), bytes, changeCount, rows });
-    this.#gathering = this.#newGathering();
+    if (this.#fold.waitingUpto === this.#last) return;
+    this.#fold.push(this.#gathering);
+    this.#gathering = this.#fold.newGeneration(this.#place());
+  }
+
+  /** Lets go of memory that only a log under load needs. */
+  #rest(): void {
+    this.#fold.rest();
+    const { textBytes, isLarge } = this.#gathering;
+    if (textBytes === 0 && isLarge) this.#gathering = new Generation(this.#place());
   }
 
   #isOverTail(): boolean {
+    const { tailBytesMax, tailChangesMax } = this.#options;
     return (
-      this.#image.bytes + this.#gathering.bytes > this.#options.tailBytesMax ||
-      this.#image.changeCount + this.#gathering.changeCount > this.#options.tailChangesMax
+      this.#fold.waitingBytes + this.#gathering.textBytes > tailBytesMax ||
+      this.#fold.waitingChanges + this.#gathering.changeCount > tailChangesMax
     );
   }
 
-  /**
-   * An append folds as many rows as it adds changes, and a few more: so a fold is done, at the latest, when as much
-   * again has come in, and the work of an append is in proportion to its size. Over the tail's bound it folds four
-   * times that.
-   */
-  #earnedSteps(changeCount: number): FoldSteps {
-    this.#credit += (changeCount + 16) * (this.#isOverTail() ? 4 : 1);
-    if (this.#image.waitingCount + this.#base.waitingCount === 0) this.#credit = 0;
-    if (this.#credit < chunkRows) return noSteps;
-    const count = this.#credit;
-    this.#credit = 0;
-    return { image: this.#image.next(count), base: this.#base.next(count) };
+  /** Images are made for the start, so that its tail is short, and for the history, so that the base can move. */
+  #isFoldDue(idle: boolean): boolean {
+    const { historyMs, historyBytesMax, idleFoldBytes } = this.#options;
+    if (this.#fold.waitingUpto > this.#fold.newest.image.upto) return false;
+    const { textBytes } = this.#gathering;
+    const isOld = this.#at - this.#fold.newest.image.at >= historyMs * historyShare;
+    return isOld || textBytes >= historyBytesMax * historyShare || (idle && textBytes >= idleFoldBytes);
   }
 
-  /** Writes the steps' rows into the write, with the meta row that says so in the same commit. */
-  #fill(write: Write, { image, base }: FoldSteps): Meta {
-    let meta = this.#meta;
-    if (image !== null) {
-      const { upto } = image.generation;
-      write.image = image.rows;
-      const imageFolding = Math.max(meta.imageFolding, upto);
-      meta = { ...meta, imageTo: image.complete ? upto : meta.imageTo, imageFolding };
-    }
-    if (base !== null) {
-      const { upto, hash, at, clock } = base.generation;
-      write.base = base.rows;
-      meta = { ...meta, baseFolding: Math.max(meta.baseFolding, upto) };
-      if (base.complete) {
-        meta = { ...meta, baseTo: upto, hash, at, clock };
-        write.dropThrough = upto;
-      }
-    }
-    if (meta !== this.#meta) write.meta = encodeMeta(meta);
-    return meta;
+  #isWorkDue(): boolean {
+    return this.#owedBytes >= owedBytesMin || this.#isOverTail();
   }
 
-  #settle({ image, base }: FoldSteps, meta: Meta): void {
-    this.#meta = meta;
-    if (image !== null) this.#image.done(image);
-    if (base === null) return;
-    this.#base.done(base);
-    if (base.complete) this.#logBytes -= base.generation.bytes;
+  async #work(): Promise<void> {
+    const { stepBytes } = this.#options;
+    await this.#step(this.#isOverTail() ? stepBytes : Math.min(this.#owedBytes, stepBytes));
+    this.#owedBytes = 0;
   }
 
-  /** Folds a little while nothing else is to do. Needs no sync: lost, it is done again. */
-  async #foldStep(): Promise<boolean> {
-    const { stepRows } = this.#options;
-    const steps = { image: this.#image.next(stepRows), base: this.#base.next(stepRows) };
-    if (steps.image === null && steps.base === null) return false;
-    const write: Write = {};
-    const meta = this.#fill(write, steps);
-    if ((await this.#commit(write, false)) === "full") {
-      this.#becomeFull();
-      return false;
-    }
-    this.#settle(steps, meta);
+  /** One step of folding or of dropping what it left behind. True: it did something. */
+  async #step(budget: number): Promise<boolean> {
+    const isSnapshot = this.#options.mode === "snapshot";
+    if (this.#now < this.#foldAt) return false;
+    if (this.#dropsLog) return this.#dropLog();
+    if (!this.#fold.canStep(isSnapshot ? this.#last : this.#mark.revision)) return false;
+    const { historyMs, historyBytesMax } = this.#options;
+    const spacing = { bytes: historyBytesMax * historyShare, ms: historyMs * historyShare };
+    const step = await this.#fold.next(budget, isSnapshot ? null : spacing, this.#readPiece);
+    const meta = { ...this.#meta, isSnapshot };
+    const changesMeta = step.image !== null && this.#meta.isSnapshot !== isSnapshot;
+    // Needs no sync: lost, it is done again.
+    const write = changesMeta ? { ...step.write, meta: encodeMeta(meta) } : step.write;
+    if ((await this.#commitFold(write)) === "full") return false;
+    this.#fold.done(step);
+    if (changesMeta) this.#meta = meta;
+    if (isSnapshot && step.image !== null) this.#dropsLog = true;
     return true;
   }
 
-  /**
-   * Reads entries that are too old or too many back for the base. About twice what came in since the last tick, so
-   * that history is let go as fast as it grows.
-   */
-  async #gatherBase(): Promise<void> {
+  readonly #readPiece = (piece: Piece) => readPiece(this.#storage, piece, this.#fold.newest.image.upto);
+
+  /** Folding needs room for a while. Where there is none it waits, and appends go on as long as they find some. */
+  async #commitFold(write: Write): Promise<"done" | "full"> {
+    if (Object.keys(write).length === 0) return "done";
+    const result = await this.#commit(write, false);
+    if (result === "full" && this.#options.mode === "snapshot") this.#becomeFull();
+    else if (result === "full") this.#foldAt = this.#now + foldPauseMs;
+    return result;
+  }
+
+  /** History that is too old or too much is let go: up to the next image. */
+  async #moveBase(): Promise<void> {
     const { historyMs, historyBytesMax } = this.#options;
-    if (this.#base.waitingCount > 0) return;
-    if (this.#baseGathering === null) {
-      const isOver = this.#logBytes > historyBytesMax || this.#baseDueAt < this.#at - historyMs;
-      if (!isOver || this.#meta.baseTo >= this.#meta.imageTo) return;
-      const { baseTo, hash, at, clock } = this.#meta;
-      this.#baseGathering = newGeneration(baseTo, hash, at, clock);
-    }
-    const generation = this.#baseGathering;
-    let wanted = Math.max(basePageBytes, 2 * this.#addedBytes);
-    this.#addedBytes = 0;
-    while (wanted > 0) {
-      const page = await this.#storage.readLog(generation.upto, basePageBytes);
-      if (page.length === 0) return this.#sealBase();
-      for (const row of page) {
-        const header = lastHeader(row.text);
-        const isDue =
-          this.#logBytes - generation.bytes > historyBytesMax * historyLow ||
-          header.at < this.#at - historyMs * historyLow;
-        if (!isDue) this.#baseDueAt = header.at;
-        if (!isDue || row.last > this.#meta.imageTo || generation.bytes > baseGenerationBytes) {
-          return this.#sealBase();
-        }
-        gather(generation, row.text.length, readChanges(row.text));
-        Object.assign(generation, { upto: row.last, hash: row.hash, at: header.at, clock: header.clock });
-        wanted -= row.text.length;
-      }
-    }
+    const { base, second } = this.#fold;
+    if (second === undefined) return;
+    const isOver = this.#logBytes > historyBytesMax || second.image.at <= this.#at - historyMs;
+    if (!isOver || (await this.#commitFold({ dropImages: [base.image.upto] })) === "full") return;
+    this.#fold.drop(base.image.upto);
+    this.#dropsLog = true;
   }
 
-  #sealBase(): void {
-    const generation = this.#baseGathering!;
-    this.#baseGathering = null;
-    if (generation.upto > this.#meta.baseTo) this.#base.push(generation);
+  /** Rows before the base, a few at a time: nobody reads them any more. */
+  async #dropLog(): Promise<boolean> {
+    const rows = await this.#storage.oldestLog(droppedRows);
+    const through = rows.findLast((first) => first <= this.#fold.base.image.upto);
+    this.#dropsLog = through !== undefined;
+    if (through === undefined) return true;
+    return (await this.#commitFold({ dropThrough: through })) === "done";
   }
 
-  /** The image at the last revision, in one synced commit that leaves no log behind. */
-  async #snapshot(): Promise<boolean> {
+  /** Everything taken so far is to be in the next snapshot. */
+  #beginSnapshot(): void {
     this.#snapshotAt = this.#now;
-    if (this.#last === this.#meta.imageTo && !this.#meta.hasBase && this.#state === "open") return true;
-    const image = [];
-    for (const [id, text] of this.#gathering.rows) image.push(rowChange({ id, text }));
-    const to = this.#last;
-    const meta: Meta = {
-      ...this.#meta,
-      imageTo: to,
-      imageFolding: to,
-      baseTo: to,
-      baseFolding: to,
-      hasBase: false,
-      hash: this.#hash,
-      at: this.#at,
-      clock: this.#clock,
-    };
-    const copy = this.#meta.hasBase ? ({ to: "base", from: "nothing" } as const) : undefined;
-    const write: Write = { copy, dropThrough: to, image, meta: encodeMeta(meta) };
-    if ((await this.#commit(write, true)) === "full") {
+    this.#snapshotTo = this.#last;
+    this.#seal();
+  }
+
+  /** Folds on, and syncs once all that was there when the snapshot was begun is folded. True: there is more to do. */
+  async #snapshotStep(): Promise<boolean> {
+    const to = this.#snapshotTo;
+    if (to === null || this.#fold.newest.image.upto < to) return this.#step(this.#options.stepBytes);
+    const { upto, hash } = this.#fold.newest.image;
+    const older = this.#fold.older;
+    this.#snapshotTo = null;
+    if (this.#synced === upto && this.#meta.isSnapshot && this.#state === "open") return true;
+    const meta: Meta = { ...this.#meta, isSnapshot: true };
+    if ((await this.#commit({ dropImages: older, meta: encodeMeta(meta) }, true)) === "full") {
       this.#becomeFull();
       return false;
     }
     this.#meta = meta;
-    this.#gathering = this.#newGathering();
-    this.#logBytes = 0;
-    this.#synced = to;
-    await this.#writeMark({ revision: to, hash: this.#hash });
+    for (const one of older) this.#fold.drop(one);
+    this.#dropsLog ||= older.length > 0;
+    this.#synced = upto;
+    await this.#writeMark({ revision: upto, hash });
+    return true;
+  }
+
+  /** A snapshot of everything, at once. False: there was no room. */
+  async #wholeSnapshot(): Promise<boolean> {
+    this.#beginSnapshot();
+    while (this.#snapshotTo !== null) if (!(await this.#snapshotStep())) return false;
     return true;
   }
 }
 
-type FoldSteps = { image: Step | null; base: Step | null };
-
-const noSteps: FoldSteps = { image: null, base: null };
+const firstPlace: Place = { upto: 0, hash: "", at: 0, clock: 0 };
 
 function asLogError(error: unknown, name: string): LogError {
   if (error instanceof LogError) return error;

@@ -12,7 +12,7 @@ const [folder, sync, count, then] = process.argv.slice(2) as [string, "always" |
 const say = (line: string) => writeSync(1, `${line}\n`);
 const codeOf = (error: unknown) => (error instanceof LogError ? error.code : String(error));
 
-const log = openLog({ strategy: "wal", folder, sync, markIntervalMs: 100 });
+const log = openLog({ strategy: "wal", folder, sync, markIntervalMs: 100, idleFoldBytes: 0 });
 log.onFailure((error) => say(`failure ${codeOf(error)}`));
 const found = await log.open(new Rebuilt());
 await log.reserve(found.ceiling + 1_000_000);

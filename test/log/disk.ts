@@ -3,42 +3,39 @@
  * a prefix of the unsynced commits survives, the next one may leave a torn log row, a mark slot being written is torn.
  * It fails at the call it is told to.
  */
-import type { LogRow, RowChange } from "../../src/log/format.ts";
-import type { Image, Row, Storage, Write } from "../../src/log/storage.ts";
+import type { LogRow } from "../../src/log/format.ts";
+import type { Storage, Write } from "../../src/log/storage.ts";
 
 type Contents = {
   meta: string | null;
   log: Map<number, LogRow>;
-  image: Map<string, Row>;
-  base: Map<string, Row>;
+  images: Map<number, string>;
+  pieces: Map<number, Uint8Array>;
 };
 
 const copyOf = (contents: Contents): Contents => ({
   meta: contents.meta,
   log: new Map(contents.log),
-  image: new Map(contents.image),
-  base: new Map(contents.base),
+  images: new Map(contents.images),
+  pieces: new Map(contents.pieces),
 });
 
-const idOf = (part: string, key: string) => `${part}\t${key}`;
+/** The write as it is now: whoever made it may use its bytes again. */
+const taken = (write: Write): Write => ({
+  ...write,
+  pieces: write.pieces?.map(({ id, bytes }) => ({ id, bytes: Uint8Array.from(bytes) })),
+});
 
 function apply(contents: Contents, write: Write): void {
-  const { copy } = write;
-  if (copy !== undefined)
-    contents[copy.to] = copy.from === "nothing" ? new Map() : new Map(contents[copy.from]);
   for (const first of [...contents.log.keys()]) {
     if (write.dropAbove !== undefined && first > write.dropAbove) contents.log.delete(first);
     if (write.dropThrough !== undefined && first <= write.dropThrough) contents.log.delete(first);
   }
+  for (const upto of write.dropImages ?? []) contents.images.delete(upto);
+  for (const id of write.dropPieces ?? []) contents.pieces.delete(id);
   if (write.log !== undefined) contents.log.set(write.log.first, write.log);
-  const change = (image: Image, rows: readonly RowChange[] = []) => {
-    for (const { part, key, text, check } of rows) {
-      if (text === null) contents[image].delete(idOf(part, key));
-      else contents[image].set(idOf(part, key), [part, key, text, check]);
-    }
-  };
-  change("image", write.image);
-  change("base", write.base);
+  for (const { id, bytes } of write.pieces ?? []) contents.pieces.set(id, bytes);
+  if (write.image !== undefined) contents.images.set(write.image.upto, write.image.text);
   if (write.meta !== undefined) contents.meta = write.meta;
 }
 
@@ -46,7 +43,7 @@ export class Crash extends Error {}
 
 export class FakeDisk implements Storage {
   readonly name = "the disk";
-  #synced: Contents = { meta: null, log: new Map(), image: new Map(), base: new Map() };
+  #synced: Contents = { meta: null, log: new Map(), images: new Map(), pieces: new Map() };
   #unsynced: Write[] = [];
   now: Contents = copyOf(this.#synced);
   mark: string[] = [];
@@ -56,24 +53,28 @@ export class FakeDisk implements Storage {
   crashAt = Number.POSITIVE_INFINITY;
   crashAfter = 0;
   isFull = false;
-  /** The most rows one commit ever wrote, log row aside. */
-  rowsMax = 0;
+  /** The most that one commit ever wrote into pieces, and how much all of them did. */
+  pieceBytesMax = 0;
+  pieceBytes = 0;
 
   async open(): Promise<void> {}
   async readMeta(): Promise<string | null> {
     return this.now.meta;
   }
-  async count(): Promise<{ rows: number; log: number }> {
-    return { rows: this.now.image.size, log: this.now.log.size };
+  async countLog(): Promise<number> {
+    return this.now.log.size;
   }
-  async readRows(
-    image: Image,
-    after: { part: string; key: string } | null,
-    countMax: number,
-  ): Promise<Row[]> {
-    const start = after === null ? "" : idOf(after.part, after.key);
-    const ids = [...this.now[image].keys()].sort().filter((id) => id > start);
-    return ids.slice(0, countMax).map((id) => this.now[image].get(id)!);
+  async readImages(): Promise<{ upto: number; text: string }[]> {
+    return [...this.now.images].sort(([a], [b]) => a - b).map(([upto, text]) => ({ upto, text }));
+  }
+  async readPiece(id: number): Promise<Uint8Array | null> {
+    return this.now.pieces.get(id)?.slice() ?? null;
+  }
+  async pieceIds(): Promise<number[]> {
+    return [...this.now.pieces.keys()].sort((a, b) => a - b);
+  }
+  async oldestLog(countMax: number): Promise<number[]> {
+    return [...this.now.log.keys()].sort((a, b) => a - b).slice(0, countMax);
   }
   async readLog(after: number, bytesMax: number): Promise<LogRow[]> {
     const page: LogRow[] = [];
@@ -85,11 +86,14 @@ export class FakeDisk implements Storage {
     }
     return page;
   }
-  async commit(write: Write, sync: boolean): Promise<"done" | "full"> {
+  async commit(given: Write, sync: boolean): Promise<"done" | "full"> {
     if (this.isFull) return "full";
+    const write = taken(given);
     return this.#call(() => {
       this.commitCount++;
-      this.rowsMax = Math.max(this.rowsMax, (write.image?.length ?? 0) + (write.base?.length ?? 0));
+      const bytes = (write.pieces ?? []).reduce((sum, piece) => sum + piece.bytes.length, 0);
+      this.pieceBytesMax = Math.max(this.pieceBytesMax, bytes);
+      this.pieceBytes += bytes;
       apply(this.now, write);
       this.#unsynced.push(write);
       if (sync) {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { decodeMeta, encodeMark, firstHash, newestMark } from "../../src/log/format.ts";
+import { decodeImage, encodeImage, encodeMark, firstHash, newestMark } from "../../src/log/format.ts";
 import { type Batch, LogError } from "../../src/log/log.ts";
 import { inspect } from "../../src/log/recover.ts";
 import { LogWriter, type WriterOptions } from "../../src/log/writer.ts";
@@ -12,7 +12,8 @@ const small: Partial<WriterOptions> = {
   markIntervalMs: 100,
   syncIntervalMs: 100,
   snapshotIntervalMs: 300,
-  stepRows: 2,
+  stepBytes: 1,
+  idleFoldBytes: 0,
   tailChangesMax: 20,
   historyBytesMax: 1500,
   historyMs: 60_000,
@@ -179,9 +180,8 @@ class World {
   async recoverTo(back: number): Promise<void> {
     await this.crash(this.disk.unsyncedCount, false);
     const revision = this.entries.at(-1 - back)?.revision ?? 0;
-    const { imageTo, imageFolding, hasBase, baseFolding } = decodeMeta(this.disk.now.meta!)!;
     this.disk.crash(this.disk.unsyncedCount, false);
-    if (revision < Math.max(imageTo, imageFolding) && !(hasBase && revision >= baseFolding)) {
+    if (revision < Math.min(...this.disk.now.images.keys())) {
       const writer = new LogWriter(this.disk, { ...this.options, recoverTo: revision });
       const error = await writer.open(new Rebuilt()).catch((error: LogError) => error);
       expect(error).toMatchObject({ code: "data-folder-damaged" });
@@ -204,30 +204,43 @@ class World {
         // A call to the disk crashed; what was underway may be there or not.
         await this.crash(onCrash.kept, onCrash.torn);
       }
-      this.checkBase();
+      this.checkImages();
     }
     this.disk.crashAt = Number.POSITIVE_INFINITY;
   }
 
-  /** The base and the entries above it give the state at every revision of the history. */
-  checkBase(): void {
-    const meta = decodeMeta(this.disk.now.meta ?? "");
-    if (meta === null || !meta.hasBase) return;
-    const state: State = new Map();
-    for (const [part, key, text] of this.disk.now.base.values()) state.set(`${part}\t${key}`, text);
-    const rows = [...this.disk.now.log.values()].sort((a, b) => a.first - b.first);
-    const check = (revision: number) => {
-      if (revision >= meta.baseFolding) {
-        expect(sorted(state)).toEqual(sorted(stateAt(this.entries, revision)));
-      }
-    };
-    check(meta.baseTo);
-    for (const row of rows) {
+  /** Every image is the state at its revision, and the entries above the oldest give that at each of the history. */
+  checkImages(): void {
+    const uptos = [...this.disk.now.images.keys()].sort((a, b) => a - b);
+    for (const upto of uptos)
+      expect(sorted(imageState(this.disk, upto))).toEqual(sorted(stateAt(this.entries, upto)));
+    const [base] = uptos;
+    if (base === undefined) return;
+    const state = imageState(this.disk, base);
+    for (const row of [...this.disk.now.log.values()].sort((a, b) => a.first - b.first)) {
+      // Those before it are dropped a few at a time.
+      if (row.first <= base) continue;
       applyText(state, row.text);
-      check(row.last);
+      expect(sorted(state)).toEqual(sorted(stateAt(this.entries, row.last)));
     }
   }
 }
+
+/** What an image's pieces put together say, each of them in order. */
+function imageState(disk: FakeDisk, upto: number): State {
+  const state: State = new Map();
+  const ids: string[] = [];
+  for (const { id } of decodeImage(disk.now.images.get(upto)!)!.pieces) {
+    const text = Buffer.from(disk.now.pieces.get(id)!).toString("utf8");
+    applyText(state, text);
+    for (const line of text.split("\n").slice(0, -1)) ids.push(line.split("\t", 2).join("\t"));
+  }
+  const inOrder = ids.map((id) => Buffer.from(`${id}\t`));
+  for (let i = 1; i < inOrder.length; i++) expect(Buffer.compare(inOrder[i - 1]!, inOrder[i]!)).toBe(-1);
+  return state;
+}
+
+const newestOf = (disk: FakeDisk) => Math.max(...disk.now.images.keys());
 
 const runs = { numRuns: 250 };
 
@@ -295,35 +308,68 @@ describe("folding", () => {
     for (let i = 1; i <= 300; i++) await writer.append(put(i, String(i % 50), `v${i}`), i - 1);
     await settle(writer, 0);
     expect(writer.status().foldedTo).toBe(300);
-    expect(disk.now.image.size).toBe(50);
+    expect(imageState(disk, 300).size).toBe(50);
     disk.crash(disk.unsyncedCount, false);
     const { rebuilt } = await opened(disk);
     expect(rebuilt.entries).toEqual([]);
     expect(rebuilt.state.get("tasks\t0")).toBe("v300");
   });
 
-  test("fold - a commit writes rows in proportion to what it adds, and the tail stays bounded", async () => {
+  test("fold - an append is followed by work in proportion to it, and the tail stays bounded", async () => {
     const disk = new FakeDisk();
-    const tailChangesMax = 5000;
-    const { writer } = await opened(disk, { tailChangesMax, historyBytesMax: 1e9, stepRows: 512 });
+    const tailChangesMax = 1500;
+    const { writer } = await opened(disk, { tailChangesMax, historyBytesMax: 1e9, stepBytes: 64 * 1024 });
     let revision = 0;
     let worst = 0;
-    for (let i = 0; i < 1000; i++) {
+    for (let i = 0; i < 300; i++) {
       const first = revision + 1;
       let text = "";
       for (let j = 0; j < 50; j++) {
         revision++;
-        text += entryText(revision, 1, [[`tasks\t${revision}`, "x"]]);
+        text += entryText(revision, 1, [[`tasks\t${100_000 + revision}`, "x".repeat(100)]]);
       }
       await writer.append({ first, last: revision, text }, first - 1);
+      await writer.work();
       // Busy: a tick now and then, and never an idle one.
-      if (i % 10 === 0) await writer.tick(i * 10);
+      if (i % 3 === 0) await writer.tick(i * 10);
       worst = Math.max(worst, revision - writer.status().foldedTo);
     }
     expect(writer.status().foldedTo).toBeGreaterThan(revision / 2);
-    // The mark trails by a hundred appends, a generation waits and another is being written.
+    // The mark trails by ten appends, a generation waits and another is being written.
     expect(worst).toBeLessThan(3 * tailChangesMax);
-    expect(disk.rowsMax).toBeLessThan(1000);
+    // A step stops at its budget and one piece over it.
+    expect(disk.pieceBytesMax).toBeLessThan(4 * 64 * 1024);
+    // What comes in the order of its keys is written once, but for the piece at the end, as large as a generation here.
+    expect(disk.pieceBytes).toBeLessThan(3 * revision * 120);
+  });
+
+  test("fold - what a generation does not touch is shared with the image before", async () => {
+    const disk = new FakeDisk();
+    const options = { tailChangesMax: 1e9, historyBytesMax: 1e9, stepBytes: 1e6, idleFoldBytes: 0 };
+    const { writer } = await opened(disk, options);
+    const many = Array.from({ length: 10_000 }, (_, i): [string, string] => [
+      `tasks\t${10_000 + i}`,
+      "y".repeat(50),
+    ]);
+    await writer.append({ first: 1, last: 1, text: entryText(1, 1, many) }, 0);
+    await settle(writer, 0);
+    const before = disk.pieceBytes;
+    expect(before).toBeGreaterThan(500_000);
+    await writer.append(put(2, "15000", "changed"), 1);
+    await settle(writer, 10_000);
+    expect(writer.status().foldedTo).toBe(2);
+    expect(disk.pieceBytes - before).toBeLessThan(100_000);
+    expect(imageState(disk, 2).get("tasks\t15000")).toBe("changed");
+    expect(imageState(disk, 2).size).toBe(10_000);
+    // Deleted, its neighbours are put together, and what no image names is gone.
+    const last = many.map(([id]): [string, null] => [id, null]).slice(0, -5);
+    await writer.append({ first: 3, last: 3, text: entryText(3, 1, last) }, 2);
+    await settle(writer, 20_000);
+    expect(decodeImage(disk.now.images.get(3)!)!.pieces.length).toBe(1);
+    const named = [...disk.now.images.values()].flatMap((text) =>
+      decodeImage(text)!.pieces.map(({ id }) => id),
+    );
+    expect([...disk.now.pieces.keys()].sort()).toEqual([...new Set(named)].sort());
   });
 
   test("fold - history beyond its bytes moves into the base and its log rows go", async () => {
@@ -336,40 +382,12 @@ describe("folding", () => {
     await settle(writer, 20_000);
     const { oldestRevision, logBytes } = writer.status();
     expect(logBytes).toBeLessThanOrEqual(2000);
+    expect(logBytes).toBeGreaterThan(1000);
     expect(logBytes).toBe([...disk.now.log.values()].reduce((sum, row) => sum + row.text.length, 0));
     expect(Math.min(...disk.now.log.keys())).toBe(oldestRevision + 1);
-    expect(disk.now.base.get("tasks\t1")![2]).toBe(`v${oldestRevision - ((oldestRevision - 1) % 20)}`);
-  });
-
-  test("fold - a base half written beyond where the next start folds it to is never taken for whole", async () => {
-    const world = new World({ ...small, mode: "always", historyBytesMax: 0 });
-    await world.start();
-    const append = (key: number): Step => ({
-      kind: "append",
-      entries: [{ gap: 1, changes: [[key, true]] }],
-      ageMs: 0,
-    });
-    for (let key = 0; key < 12; key++) await world.run(append(key));
-    const baseMeta = () => decodeMeta(world.disk.now.meta!)!;
-    while (baseMeta().baseFolding === 0) await world.run({ kind: "tick", ms: 50 });
-    expect(baseMeta()).toMatchObject({ baseTo: 0, baseFolding: 12 });
-    // The next start keeps more history, so its base ends earlier than the one begun.
-    Object.assign(world.options, { historyBytesMax: 500 });
-    await world.crash(world.disk.unsyncedCount, false);
-    for (let i = 0; i < 50; i++) {
-      await world.run({ kind: "tick", ms: 50 });
-      world.checkBase();
-    }
-    expect(baseMeta().baseTo).toBeGreaterThan(0);
-    expect(baseMeta().baseTo).toBeLessThan(12);
-    expect(baseMeta().baseFolding).toBe(12);
-    for (let key = 0; key < 12; key++) await world.run(append(key));
-    for (let i = 0; i < 50; i++) {
-      await world.run({ kind: "tick", ms: 50 });
-      world.checkBase();
-    }
-    expect(baseMeta().baseTo).toBeGreaterThanOrEqual(12);
-    expect(baseMeta().baseFolding).toBe(baseMeta().baseTo);
+    expect(imageState(disk, oldestRevision).get("tasks\t1")).toBe(
+      `v${oldestRevision - ((oldestRevision - 1) % 20)}`,
+    );
   });
 
   test("fold - history older than its age moves into the base", async () => {
@@ -378,8 +396,8 @@ describe("folding", () => {
     for (let i = 1; i <= 100; i++) {
       const text = entryText(i, i * 100, [["tasks\tk", `v${i}`]]);
       await writer.append({ first: i, last: i, text }, i - 1);
+      await settle(writer, i * 2000);
     }
-    await settle(writer, 0);
     expect(writer.status().oldestRevision).toBeGreaterThanOrEqual(88);
     expect(writer.status().oldestRevision).toBeLessThan(92);
   });
@@ -409,17 +427,18 @@ describe("what an append promises", () => {
     expect(disk.unsyncedCount).toBe(0);
   });
 
-  test("log - snapshot: one synced commit at the interval holds the image, and no entry", async () => {
+  test("log - snapshot: at the interval the image is written and synced, and no entry", async () => {
     const disk = new FakeDisk();
     const { writer } = await opened(disk, { mode: "snapshot", snapshotIntervalMs: 1000 });
     const { commitCount } = disk;
     for (let i = 1; i <= 10; i++) await writer.append(put(i, String(i), "1"), i - 1);
     await writer.tick(999);
     expect(disk.commitCount).toBe(commitCount);
-    await writer.tick(1000);
-    expect(disk.commitCount).toBe(commitCount + 1);
+    while (await writer.tick(1000));
+    disk.crash(0, false);
     expect(disk.now.log.size).toBe(0);
-    expect(disk.now.image.size).toBe(10);
+    expect([...disk.now.images.keys()]).toEqual([10]);
+    expect(imageState(disk, 10).size).toBe(10);
     expect(writer.status()).toMatchObject({ strategy: "snapshot", syncedRevision: 10, foldedTo: 10 });
   });
 
@@ -469,7 +488,7 @@ describe("a disk that is full or fails", () => {
       const { writer } = await opened(disk, { mode, snapshotIntervalMs: 100 });
       await writer.append(put(1, "a", "1"), 0);
       disk.isFull = true;
-      if (mode === "snapshot") await writer.tick(1000);
+      if (mode === "snapshot") while (await writer.tick(1000));
       expect(await writer.append(put(2, "a", "2"), 1)).toEqual({ kind: "full" });
       expect(await writer.probe()).toBe(false);
       disk.isFull = false;
@@ -500,18 +519,30 @@ describe("a disk that is full or fails", () => {
     expect((await opened(disk)).found).toMatchObject({ revision: 1, ceiling: 1_000_000 });
   });
 
-  test("log - full in the middle of a fold leaves the fold to be done later", async () => {
+  test("log - where a fold finds no room it waits, and appends that find some go on", async () => {
     const disk = new FakeDisk();
     const { writer } = await opened(disk);
-    for (let i = 1; i <= 40; i++) await writer.append(put(i, String(i), "x"), i - 1);
-    for (let now = 200; disk.now.image.size === 0; now += 50) await writer.tick(now);
-    disk.isFull = true;
-    await writer.tick(10_000);
-    expect(writer.isFull).toBe(true);
-    disk.isFull = false;
-    expect(await writer.probe()).toBe(true);
+    const commit = disk.commit.bind(disk);
+    let refused = 0;
+    disk.commit = async (write, sync) => {
+      if (write.log !== undefined) return commit(write, sync);
+      refused++;
+      return "full";
+    };
+    for (let i = 1; i <= 40; i++) {
+      expect(await writer.append(put(i, String(i), "x"), i - 1)).toEqual({ kind: "durable" });
+      await writer.work();
+      await writer.tick(i * 50);
+    }
+    await settle(writer, 5000);
+    expect(refused).toBeGreaterThan(0);
+    expect(writer.isFull).toBe(false);
+    // It is not asked for room again and again.
+    expect(refused).toBeLessThan(10);
+    disk.commit = commit;
     await settle(writer, 20_000);
-    expect(disk.now.image.size).toBe(40);
+    expect(writer.status().foldedTo).toBe(40);
+    expect(imageState(disk, 40).size).toBe(40);
   });
 
   test("log - a start on a full disk uses the room held back, and is refused where there is none", async () => {
@@ -566,22 +597,21 @@ describe("a disk that is full or fails", () => {
   });
 });
 
-/** Ten entries, the first six folded and the base at four; the mark at the tenth. */
+/** Ten entries; images of revision 4 and 6, and none before; the mark at the tenth. */
 async function history(): Promise<FakeDisk> {
   const disk = new FakeDisk();
-  const { writer } = await opened(disk, { historyBytesMax: 150 });
+  const { writer } = await opened(disk, { historyBytesMax: 300, historyMs: 1e9 });
   let now = 0;
-  for (let i = 1; i <= 6; i++) await writer.append(put(i, String(i % 3), `v${i}`), i - 1);
-  await settle(writer, now);
-  now = 5000;
+  for (let i = 1; i <= 6; i++) {
+    await writer.append(put(i, String(i % 3), `v${i}`), i - 1);
+    if (i % 2 === 0) await settle(writer, now);
+    now += 5000;
+  }
   for (let i = 7; i <= 10; i++) await writer.append(put(i, String(i % 3), `v${i}`), i - 1);
-  await writer.tick(now);
+  for (let i = 0; i < 2; i++) await writer.tick(now);
   disk.crash(disk.unsyncedCount, false);
-  const meta = decodeMeta(disk.now.meta!)!;
-  expect(meta).toMatchObject({ imageTo: 6, imageFolding: 6 });
-  expect(meta.baseTo).toBeGreaterThan(0);
-  expect(meta.baseTo).toBeLessThan(6);
   expect(newestMark(disk.mark)?.revision).toBe(10);
+  expect([...disk.now.images.keys()]).toEqual([4, 6]);
   return disk;
 }
 
@@ -654,20 +684,53 @@ describe("damage", () => {
     expect((await refusal(disk)).message).toContain("another hash than the mark's");
   });
 
-  test("recovery - a damaged row is named, and the image rebuilt from base and entries", async () => {
+  test("recovery - a damaged piece is named, and the image rebuilt from an older one and entries", async () => {
+    const damages: [string, (disk: FakeDisk, id: number) => void][] = [
+      ["has a wrong checksum", (disk, id) => void disk.now.pieces.get(id)!.fill(0, 9, 10)],
+      ["is missing", (disk, id) => void disk.now.pieces.delete(id)],
+    ];
+    for (const [says, damage] of damages) {
+      const disk = await history();
+      const [piece] = decodeImage(disk.now.images.get(6)!)!.pieces;
+      damage(disk, piece!.id);
+      const error = await refusal(disk);
+      expect(error.message).toContain(`piece ${piece!.id} of the image of revision 6 ${says}`);
+      expect(error.advice).toContain("--recover-to 10");
+      const { found, rebuilt } = await opened(disk, { recoverTo: 10 });
+      expect(found.notes.join()).toContain("from the image of revision 4");
+      expect(sorted(rebuilt.state)).toEqual(states(10));
+    }
+  });
+
+  test("recovery - a damaged list of an image's pieces is named, and the older image taken", async () => {
     const disk = await history();
-    const [part, key, text, check] = disk.now.image.get("tasks\t2")!;
-    disk.now.image.set("tasks\t2", [part, key, `${text}!`, check]);
+    disk.now.images.set(6, disk.now.images.get(6)!.replace(" 1 ", " 2 "));
     const error = await refusal(disk);
-    expect(error.message).toContain('row "2" of tasks (image)');
-    expect(error.advice).toContain("--recover-to 10");
-    const { found, rebuilt } = await opened(disk, { recoverTo: 10 });
-    expect(found.notes.join()).toContain("from the base");
+    expect(error.message).toContain("the list of the image of revision 6 has a wrong checksum");
+    const { rebuilt } = await opened(disk, { recoverTo: 10 });
     expect(sorted(rebuilt.state)).toEqual(states(10));
   });
 
+  test("recovery - an image of another history is refused", async () => {
+    const disk = await history();
+    const image = decodeImage(disk.now.images.get(6)!)!;
+    disk.now.images.set(6, encodeImage({ ...image, hash: firstHash }));
+    expect((await refusal(disk)).message).toContain("the image of revision 6 is of another history");
+  });
+
+  test("recovery - with the base damaged the newest image still serves", async () => {
+    const disk = await history();
+    const image = decodeImage(disk.now.images.get(4)!)!;
+    disk.now.pieces.delete(image.pieces[0]!.id);
+    expect((await inspect(disk)).recoverTo).toBe(10);
+    const { rebuilt } = await opened(disk, { recoverTo: 9 });
+    expect(sorted(rebuilt.state)).toEqual(states(9));
+    expect([...disk.now.images.keys()]).toEqual([6]);
+    expect((await inspect(disk)).problems).toEqual([]);
+  });
+
   test("recovery - to any revision in the history, and to none below it", async () => {
-    const { baseTo } = decodeMeta((await history()).now.meta!)!;
+    const baseTo = 4;
     for (let revision = baseTo; revision <= 10; revision++) {
       const disk = await history();
       const { found, rebuilt, writer } = await opened(disk, { recoverTo: revision });
@@ -676,6 +739,7 @@ describe("damage", () => {
       expect(sorted(rebuilt.state)).toEqual(states(revision));
       const next = found.ceiling + 1;
       expect(await writer.append(put(next, "new", "n"), revision)).toEqual({ kind: "durable" });
+      expect(newestOf(disk)).toBeLessThanOrEqual(revision);
       await writer.stop();
       expect((await inspect(disk)).problems).toEqual([]);
     }
@@ -763,10 +827,10 @@ describe("damage", () => {
 
   test("recovery - a newer format is refused and left alone", async () => {
     const disk = await history();
-    disk.now.meta = '00000000 {"format":2,"whatever":true}';
+    disk.now.meta = '00000000 {"format":3,"whatever":true}';
     const error = await refusal(disk);
     expect(error.code).toBe("data-folder-newer-format");
-    expect(disk.now.meta).toContain('"format":2');
+    expect(disk.now.meta).toContain('"format":3');
   });
 
   test("recovery - an older format is copied, then migrated", async () => {
@@ -779,7 +843,7 @@ describe("damage", () => {
     const { found } = await opened(disk, { migrations: [{ from: 0, run }] });
     expect(copies).toEqual(['cortex.format-0.db: 00000000 {"format":0}']);
     expect(found.revision).toBe(10);
-    expect(found.notes.join()).toContain("migrated from format 0 to 1");
+    expect(found.notes.join()).toContain("migrated from format 0 to 2");
   });
 
   test("recovery - the progress it tells ends at its total", async () => {

@@ -13,7 +13,7 @@ import { Store, Table } from "../../src/core/store.ts";
 import { leaseOf, type TaskRecord } from "../../src/core/tasks.ts";
 import { LeaseClock } from "../../src/engine/clock.ts";
 import { Engine } from "../../src/engine/engine.ts";
-import { decodeMark, decodeMeta, encodeMark, encodeMeta, type Mark } from "../../src/log/format.ts";
+import { decodeImage, decodeMark, encodeImage, encodeMark, type Mark } from "../../src/log/format.ts";
 import type { Log } from "../../src/log/log.ts";
 import type { Plants, PresetName } from "./daemon.ts";
 import { type Run, run } from "./run.ts";
@@ -226,16 +226,16 @@ export const canaries: Canary[] = [
     patch: () => replace(Store.prototype, "undo", () => () => {}),
   },
   {
-    name: "a fold counts as whole before its last row",
+    name: "an image loses the changes of its last piece",
     preset: "high-availability",
     plants: {
       storage: (storage) => ({
         ...storage,
         commit(write, sync) {
-          const meta = write.meta === undefined ? null : decodeMeta(write.meta);
-          if (meta === null) return storage.commit(write, sync);
-          const early = encodeMeta({ ...meta, imageTo: meta.imageFolding });
-          return storage.commit({ ...write, meta: early }, sync);
+          const image = write.image === undefined ? null : decodeImage(write.image.text);
+          if (image === null || image.pieces.length === 0) return storage.commit(write, sync);
+          const text = encodeImage({ ...image, pieces: image.pieces.slice(0, -1) });
+          return storage.commit({ ...write, image: { upto: image.upto, text } }, sync);
         },
       }),
     },

@@ -4,51 +4,46 @@
  * the next one and the mark slot being written; it fills up, and it fails. It outlives the processes that use it,
  * and knows what it has synced, so that nobody else has to be believed.
  */
-import { decodeMeta, type LogRow, type RowChange } from "../../src/log/format.ts";
-import type { Image, Row, Storage, Write } from "../../src/log/storage.ts";
+import type { LogRow } from "../../src/log/format.ts";
+import type { Storage, Write } from "../../src/log/storage.ts";
 import type { Process, World } from "./world.ts";
 
 type Contents = {
   meta: string | null;
   log: Map<number, LogRow>;
-  image: Map<string, Row>;
-  base: Map<string, Row>;
+  images: Map<number, string>;
+  pieces: Map<number, Uint8Array>;
   /** The last revision it holds. */
   last: number;
 };
 
-const empty = (): Contents => ({ meta: null, log: new Map(), image: new Map(), base: new Map(), last: 0 });
+const empty = (): Contents => ({ meta: null, log: new Map(), images: new Map(), pieces: new Map(), last: 0 });
 const copyOf = (from: Contents): Contents => ({
   ...from,
   log: new Map(from.log),
-  image: new Map(from.image),
-  base: new Map(from.base),
+  images: new Map(from.images),
+  pieces: new Map(from.pieces),
 });
-const idOf = (part: string, key: string) => `${part}\t${key}`;
+
+/** The write as it is now: whoever made it may use its bytes again. */
+const taken = (write: Write): Write => ({
+  ...write,
+  pieces: write.pieces?.map(({ id, bytes }) => ({ id, bytes: Uint8Array.from(bytes) })),
+});
 
 function apply(contents: Contents, write: Write): void {
-  const { copy } = write;
-  if (copy !== undefined)
-    contents[copy.to] = copy.from === "nothing" ? new Map() : new Map(contents[copy.from]);
   if (write.dropAbove !== undefined || write.dropThrough !== undefined)
     for (const first of [...contents.log.keys()]) {
       if (write.dropAbove !== undefined && first > write.dropAbove) contents.log.delete(first);
       if (write.dropThrough !== undefined && first <= write.dropThrough) contents.log.delete(first);
     }
+  for (const upto of write.dropImages ?? []) contents.images.delete(upto);
+  for (const id of write.dropPieces ?? []) contents.pieces.delete(id);
   if (write.log !== undefined) contents.log.set(write.log.first, write.log);
-  const change = (image: Image, rows: readonly RowChange[] = []) => {
-    for (const { part, key, text, check } of rows)
-      if (text === null) contents[image].delete(idOf(part, key));
-      else contents[image].set(idOf(part, key), [part, key, text, check]);
-  };
-  change("image", write.image);
-  change("base", write.base);
+  for (const { id, bytes } of write.pieces ?? []) contents.pieces.set(id, bytes);
+  if (write.image !== undefined) contents.images.set(write.image.upto, write.image.text);
   if (write.meta !== undefined) contents.meta = write.meta;
-  contents.last = Math.max(
-    contents.last,
-    write.log?.last ?? 0,
-    write.meta === undefined ? 0 : (decodeMeta(write.meta)?.imageTo ?? 0),
-  );
+  contents.last = Math.max(contents.last, write.log?.last ?? 0, write.image?.upto ?? 0);
 }
 
 /** A call on its way: what it does when it takes place. */
@@ -128,13 +123,13 @@ export class Disk {
       name: "the disk",
       open: () => read(() => undefined),
       readMeta: () => read(() => this.#cache.meta),
-      count: () => read(() => ({ rows: this.#cache.image.size, log: this.#cache.log.size })),
-      readRows: (image, after, countMax) =>
-        read(() => {
-          const start = after === null ? "" : idOf(after.part, after.key);
-          const ids = [...this.#cache[image].keys()].filter((id) => id > start).sort();
-          return ids.slice(0, countMax).map((id) => this.#cache[image].get(id) as Row);
-        }),
+      countLog: () => read(() => this.#cache.log.size),
+      readImages: () =>
+        read(() => [...this.#cache.images].sort(([a], [b]) => a - b).map(([upto, text]) => ({ upto, text }))),
+      readPiece: (id) => read(() => this.#cache.pieces.get(id)?.slice() ?? null),
+      pieceIds: () => read(() => [...this.#cache.pieces.keys()].sort((a, b) => a - b)),
+      oldestLog: (countMax) =>
+        read(() => [...this.#cache.log.keys()].sort((a, b) => a - b).slice(0, countMax)),
       readLog: (after, bytesMax) =>
         read(() => {
           const page: LogRow[] = [];
@@ -166,7 +161,8 @@ export class Disk {
     };
   }
 
-  #commit(process: Process, write: Write, sync: boolean): Promise<"done" | "full"> {
+  #commit(process: Process, given: Write, sync: boolean): Promise<"done" | "full"> {
+    const write = taken(given);
     if (this.failsNext) {
       this.failsNext = false;
       this.world.count("disk.failed");

@@ -71,7 +71,8 @@ export function run({ seed, preset: given, plants = {} }: RunOptions): Run {
     tailChangesMax: random.pick([50, 1e9]),
     historyMs: random.pick([3000, 3_600_000]),
     historyBytesMax: random.pick([20_000, 1e9]),
-    stepRows: random.pick([3, 40]),
+    idleFoldBytes: random.pick([0, 5000]),
+    stepBytes: random.pick([1, 100_000]),
   });
   const changesPreset = given === undefined && preset !== "development" && random.chance(0.2);
   const people: CastOptions = {
