@@ -254,9 +254,9 @@ describe("serve - what it refuses", () => {
     await daemon.stop();
     const path = join(daemon.data, "cortex.db");
     const database = new Database(path);
-    database.run(`UPDATE meta SET text = replace(text, '"format":1', '"format":2')`);
+    database.run(`UPDATE meta SET text = replace(text, '"format":2', '"format":3')`);
     expect(database.query("SELECT text FROM meta").get()).toMatchObject({
-      text: expect.stringContaining('"format":2'),
+      text: expect.stringContaining('"format":3'),
     });
     database.close(true);
     const before = readFileSync(path);
