@@ -1,6 +1,6 @@
 /**
  * The guard: which ratios to the baseline must hold wherever the benchmarks run. There is no bound on an absolute
- * figure, because those are the machine's. CPU an operation moved by a third either way while sixteen others wanted the
+ * figure, because those are the machine's. CPU an operation moved by two fifths either way while sixteen others wanted the
  * two cores; its bounds stand at about twice what was seen. Rates moved by a factor of three then; theirs are floors
  * under the worst of it, and catch what waits where it should not.
  */

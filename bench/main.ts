@@ -81,7 +81,9 @@ for (const benchmark of benchmarks) {
   }
 }
 
-process.stdout.write(
+// Awaited: an exit does not wait for what a pipe has not taken yet.
+await Bun.write(
+  Bun.stdout,
   values.json
     ? `${JSON.stringify({ at: new Date().toISOString(), machine: machine(), ...scale, results, failures }, null, 2)}\n`
     : `\n${report(results, scale)}`,
