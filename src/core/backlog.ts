@@ -6,7 +6,6 @@
  */
 import { Line } from "../lib/line.ts";
 import type { Coordinator } from "./coordinator.ts";
-import type { QueueFlow } from "./flow.ts";
 import { type Refusal, refuse } from "./result.ts";
 import { specOrder, type TaskSpec } from "./tasks.ts";
 
@@ -73,15 +72,19 @@ export function dropsNewest(core: Coordinator, queue: string): boolean {
   return backlog?.policy === "drop-newest" && core.queues.waiting(queue) >= backlog.max;
 }
 
+const none: readonly TaskSpec[] = [];
+
 /** The tasks that are dropped because this one was submitted: the oldest beyond what may wait. */
-export function* dropped(flow: QueueFlow, spec: TaskSpec): Iterable<TaskSpec> {
-  const max = flow.settings?.backlog?.max;
-  if (flow.waiting === null || max === undefined) return;
-  for (let count = 0; count < dropsPerTask; count++) {
-    const line = flow.waiting.with(spec);
-    if (line === undefined || line.size <= max) return;
-    yield line.first() as TaskSpec;
-  }
+export function dropped(core: Coordinator, spec: TaskSpec): Iterable<TaskSpec> {
+  const flow = core.flow.known(spec.options.queue);
+  const max = flow?.settings?.backlog?.max;
+  const line = flow?.waiting?.with(spec);
+  return max === undefined || line === undefined || line.size <= max ? none : oldest(line, max);
+}
+
+/** The caller drops each before it asks for the next. */
+function* oldest(line: Line<TaskSpec>, max: number): Iterable<TaskSpec> {
+  for (let count = 0; count < dropsPerTask && line.size > max; count++) yield line.first() as TaskSpec;
 }
 
 export const droppedReason = (queue: string): string => `dropped: the backlog of queue ${queue} is full`;

@@ -202,8 +202,9 @@ export class Dispatch {
     if (stream.head !== spec) return;
     const first = lane.awake.top === stream;
     stream.head = stream.first(this.urgent);
+    stream.turn = stream.group.turn;
     if (stream.head === undefined) {
-      lane.awake.delete(stream);
+      if (stream.wait === null) lane.awake.delete(stream);
       this.gates.gone(stream);
       lane.streams.delete(stream.key);
       this.flow.streamWent(stream);
@@ -234,7 +235,7 @@ export class Dispatch {
   #isOpen(lane: Lane): boolean {
     const stream = lane.awake.top as Stream;
     if (stream.turn < stream.group.turn) {
-      // Its group had a turn in another lane meanwhile, or here.
+      // Its group had a turn in another lane meanwhile.
       stream.turn = stream.group.turn;
       lane.awake.update(stream);
       this.laneMoved(lane);

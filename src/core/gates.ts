@@ -9,7 +9,7 @@
  * and a lane for which no worker is free keeps nobody else from waking. Once a woken stream was leased from, fell
  * asleep at another gate or ran out, the next one of its lane may wake.
  */
-import { DeadlineHeap, IndexedHeap } from "../lib/heap.ts";
+import { DeadlineHeap, PlacedHeap } from "../lib/heap.ts";
 import { type Lane, type Stream, Turns, type Urgent } from "./lanes.ts";
 
 /** A token bucket: `count` tasks in `perMs`, and at most `burst` at once. */
@@ -64,7 +64,7 @@ export class Bucket {
 
 /** The streams of one lane that sleep at one gate. */
 export class Wait {
-  readonly streams: IndexedHeap<Stream>;
+  readonly streams: PlacedHeap<Stream>;
   /** The one that was woken last and has not been heard of since; while there is one, the others sleep on. */
   woken: Stream | null = null;
 
@@ -72,7 +72,7 @@ export class Wait {
     readonly gate: Gate,
     readonly lane: Lane,
   ) {
-    this.streams = new IndexedHeap<Stream>(lane.before);
+    this.streams = new PlacedHeap<Stream>(lane.before);
   }
 
   get queue() {

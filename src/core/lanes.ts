@@ -9,7 +9,7 @@
  * that a place by an older turn is a lower bound and is mended when it comes to the top; in a queue with one group
  * nothing ever moves. Turns are volatile: they decide only which leases are made.
  */
-import { IndexedHeap } from "../lib/heap.ts";
+import { IndexedHeap, PlacedHeap } from "../lib/heap.ts";
 import { Line } from "../lib/line.ts";
 import type { Crew, Needs } from "./dispatch.ts";
 import type { Group, QueueFlow } from "./flow.ts";
@@ -51,8 +51,9 @@ export class Stream {
   readonly lines: (Line<TaskSpec> | undefined)[] = [undefined, undefined, undefined, undefined];
   /** The most urgent of the lines' first tasks. */
   head: TaskSpec | undefined;
-  /** Its group's turn when its place was last found. */
+  /** Its group's turn when its place was last found, and that place: in its lane, or where it sleeps. */
   turn = 0;
+  place = -1;
   /** Where it sleeps, or null: it is awake. */
   wait: Wait | null = null;
   /** Where it was woken, until it was leased from, sleeps elsewhere or is no more. */
@@ -101,7 +102,7 @@ export class Stream {
 export class Lane {
   /** Those that have tasks. */
   readonly streams = new Map<string, Stream>();
-  readonly awake: IndexedHeap<Stream>;
+  readonly awake: PlacedHeap<Stream>;
   crews: Crew[] = [];
   /** The order of streams: by turn, then the more urgent head. */
   readonly before: (a: Stream, b: Stream) => boolean;
@@ -113,7 +114,7 @@ export class Lane {
   ) {
     this.before = (a, b) =>
       a.turn !== b.turn ? a.turn < b.turn : urgent(a.head as TaskSpec, b.head as TaskSpec);
-    this.awake = new IndexedHeap<Stream>(this.before);
+    this.awake = new PlacedHeap<Stream>(this.before);
   }
 
   /** The task that comes next if its gates are open. */
@@ -141,8 +142,10 @@ export class Lane {
 /** What stands in turns: a lane, or what sleeps at a gate. It has a head while it stands there. */
 type Ranked = { readonly queue: QueueFlow; readonly turn: number; readonly head: TaskSpec | undefined };
 
-class Place<T> {
+/** What stands here of one queue, and the queue's share when its place was last found. */
+class Standing<T> {
   share: number;
+  place = -1;
   constructor(
     readonly queue: QueueFlow,
     readonly items: IndexedHeap<T>,
@@ -157,15 +160,15 @@ class Place<T> {
  * different queues say nothing of each other.
  */
 export class Turns<T extends Ranked> {
-  readonly #places = new Map<QueueFlow, Place<T>>();
-  readonly #queues: IndexedHeap<Place<T>>;
+  readonly #standings = new Map<QueueFlow, Standing<T>>();
+  readonly #queues: PlacedHeap<Standing<T>>;
   readonly #before: (a: T, b: T) => boolean;
   #size = 0;
 
   constructor(urgent: Urgent) {
     const sooner = (a: T, b: T) => urgent(a.head as TaskSpec, b.head as TaskSpec);
     this.#before = (a, b) => (a.turn !== b.turn ? a.turn < b.turn : sooner(a, b));
-    this.#queues = new IndexedHeap<Place<T>>((a, b) =>
+    this.#queues = new PlacedHeap<Standing<T>>((a, b) =>
       a.share !== b.share ? a.share < b.share : sooner(a.items.top as T, b.items.top as T),
     );
   }
@@ -175,48 +178,48 @@ export class Turns<T extends Ranked> {
   }
 
   has(item: T): boolean {
-    return this.#places.get(item.queue)?.items.has(item) === true;
+    return this.#standings.get(item.queue)?.items.has(item) === true;
   }
 
   get top(): T | undefined {
     for (;;) {
-      const place = this.#queues.top;
-      if (place === undefined || place.share === place.queue.share) return place?.items.top;
-      place.share = place.queue.share;
-      this.#queues.update(place);
+      const first = this.#queues.top;
+      if (first === undefined || first.share === first.queue.share) return first?.items.top;
+      first.share = first.queue.share;
+      this.#queues.update(first);
     }
   }
 
   /** Adds the item, or moves it to where it now belongs. */
   update(item: T): void {
-    let place = this.#places.get(item.queue);
-    if (place === undefined) {
-      place = new Place<T>(item.queue, new IndexedHeap<T>(this.#before));
-      this.#places.set(item.queue, place);
+    let standing = this.#standings.get(item.queue);
+    if (standing === undefined) {
+      standing = new Standing<T>(item.queue, new IndexedHeap<T>(this.#before));
+      this.#standings.set(item.queue, standing);
     }
-    const { items } = place;
+    const { items } = standing;
     const had = items.size;
     items.update(item);
     this.#size += items.size - had;
-    this.#queues.update(place);
+    this.#queues.update(standing);
   }
 
   delete(item: T): void {
-    const place = this.#places.get(item.queue);
-    if (place === undefined) return;
-    const { items } = place;
+    const standing = this.#standings.get(item.queue);
+    if (standing === undefined) return;
+    const { items } = standing;
     const had = items.size;
     items.delete(item);
     this.#size += items.size - had;
-    if (items.size > 0) this.#queues.update(place);
+    if (items.size > 0) this.#queues.update(standing);
     else {
-      this.#queues.delete(place);
+      this.#queues.delete(standing);
       // A queue that comes and goes finds its place again; those of queues that are gone must not gather.
-      if (this.#places.size > 2 * this.#queues.size + 16) this.#collect();
+      if (this.#standings.size > 2 * this.#queues.size + 16) this.#collect();
     }
   }
 
   #collect(): void {
-    for (const [queue, place] of this.#places) if (place.items.size === 0) this.#places.delete(queue);
+    for (const [queue, { items }] of this.#standings) if (items.size === 0) this.#standings.delete(queue);
   }
 }

@@ -229,8 +229,7 @@ function make(core: Coordinator, from: Draft, number: number): TaskRecord {
   const isDropped = dropsNewest(core, options.queue);
   core.tasks.put(id, record);
   if (isDropped) return drop(core, record);
-  for (const oldest of dropped(core.flow.queue(options.queue), record.spec))
-    drop(core, core.tasks.get(oldest.id) as TaskRecord);
+  for (const oldest of dropped(core, record.spec)) drop(core, core.tasks.get(oldest.id) as TaskRecord);
   return record;
 }
 

@@ -1,7 +1,8 @@
 /**
- * Two binary heaps. `DeadlineHeap` orders plain entries by a number and is lazy: whoever pops an entry asks the
+ * Three binary heaps. `DeadlineHeap` orders plain entries by a number and is lazy: whoever pops an entry asks the
  * state whether it still holds. `IndexedHeap` knows where each of its items lies, so that an item whose rank
- * changed is moved in O(log n) and never stands twice.
+ * changed is moved in O(log n) and never stands twice. `PlacedHeap` is the same for items that stand in one heap at
+ * most: they know their place themselves, which spares a look-up for every step.
  */
 
 /** Entries in the order of `at`; equal moments come out in the order of `tie`, so that a run repeats exactly. */
@@ -157,6 +158,91 @@ export class IndexedHeap<T> {
     if (i !== from) {
       items[i] = item;
       this.#places.set(item, i);
+    }
+  }
+}
+
+/** Where the item lies in its heap; -1 in none. */
+export type Placed = { place: number };
+
+/** As `IndexedHeap`; an item must be in no other heap. */
+export class PlacedHeap<T extends Placed> {
+  readonly #items: T[] = [];
+
+  constructor(private readonly before: (a: T, b: T) => boolean) {}
+
+  get size(): number {
+    return this.#items.length;
+  }
+
+  get top(): T | undefined {
+    return this.#items[0];
+  }
+
+  has(item: T): boolean {
+    return this.#items[item.place] === item;
+  }
+
+  /** Adds the item, or moves it to where it now belongs. */
+  update(item: T): void {
+    let { place } = item;
+    if (place < 0) {
+      place = this.#items.length;
+      this.#items.push(item);
+      item.place = place;
+      this.#up(place);
+    } else if (this.#items.length > 1 && this.#up(place) === place) this.#down(place);
+  }
+
+  delete(item: T): void {
+    const { place } = item;
+    if (place < 0) return;
+    item.place = -1;
+    const last = this.#items.pop() as T;
+    if (last === item) return;
+    this.#items[place] = last;
+    last.place = place;
+    if (this.#up(place) === place) this.#down(place);
+  }
+
+  #up(from: number): number {
+    const items = this.#items;
+    const item = items[from] as T;
+    let i = from;
+    while (i > 0) {
+      const parent = (i - 1) >> 1;
+      const other = items[parent] as T;
+      if (!this.before(item, other)) break;
+      items[i] = other;
+      other.place = i;
+      i = parent;
+    }
+    if (i !== from) {
+      items[i] = item;
+      item.place = i;
+    }
+    return i;
+  }
+
+  #down(from: number): void {
+    const items = this.#items;
+    const item = items[from] as T;
+    const count = items.length;
+    let i = from;
+    for (;;) {
+      const left = 2 * i + 1;
+      if (left >= count) break;
+      const right = left + 1;
+      const least = right < count && this.before(items[right] as T, items[left] as T) ? right : left;
+      const other = items[least] as T;
+      if (!this.before(other, item)) break;
+      items[i] = other;
+      other.place = i;
+      i = least;
+    }
+    if (i !== from) {
+      items[i] = item;
+      item.place = i;
     }
   }
 }
