@@ -19,6 +19,8 @@ export type Load =
       length: Length;
       /** The other side sends back what it gets, and must not be greeted. */
       echo: boolean;
+      /** Tasks are of so many groups, in turn. */
+      groups?: number;
     }
   /** So many callers of one client, each waiting for its submit before the next. */
   | { kind: "callers"; url: string; callers: number; length: Length }
@@ -57,8 +59,8 @@ export const payload = (i: number) => ({
 
 const task = (i: number): TaskSubmit => ({ queue: "bench", type: "hash", payload: payload(i) });
 
-const submitText = (seq: number) =>
-  `{"op":"task.submit","seq":${seq},"input":{"queue":"bench","type":"hash","payload":{"path":"/srv/files/incoming/${seq}/report.pdf","sizeBytes":${184_467 + seq},"checksum":"9f86d081884c7d659a2feaa0"}}`;
+const submitText = (seq: number, groups = 0) =>
+  `{"op":"task.submit","seq":${seq},"input":{"queue":"bench","type":"hash",${groups === 0 ? "" : `"group":"tenant-${seq % groups}",`}"payload":{"path":"/srv/files/incoming/${seq}/report.pdf","sizeBytes":${184_467 + seq},"checksum":"9f86d081884c7d659a2feaa0"}}`;
 const completeText = (seq: number, taskId: string, workerId: string, token: number) =>
   `{"op":"task.complete","seq":${seq},"input":{"taskId":"${taskId}","workerId":"${workerId}","token":${token}}`;
 
@@ -167,7 +169,10 @@ async function frames(load: Extract<Load, { kind: "frames" }>): Promise<Run> {
       const ackedThrough = answered + 1;
       for (let i = 0; i < count; i++) {
         seq++;
-        const one = operation === "submit" ? submitText(seq) : completeText(seq, `${seq}-0`, "worker-1", seq);
+        const one =
+          operation === "submit"
+            ? submitText(seq, load.groups)
+            : completeText(seq, `${seq}-0`, "worker-1", seq);
         text += i === 0 ? `[${one},"ackedThrough":${ackedThrough}}` : `,${one}}`;
       }
       begun += count;

@@ -3,6 +3,7 @@
  * submitted at rest reaches its handler. Each proves by the daemon's own counters that what was answered was there
  * and was synced.
  */
+import { RestClient } from "../client/rest.ts";
 import type { Daemon } from "../test/support/daemon.ts";
 import type { Benchmark, Figures, Scale } from "./benchmark.ts";
 import {
@@ -90,7 +91,8 @@ const frames = (
   inFlight: number,
   length: Length,
   echo: boolean,
-): Load => ({ kind: "frames", url, operation, perFrame, inFlight, length, echo });
+  groups = 0,
+): Load => ({ kind: "frames", url, operation, perFrame, inFlight, length, echo, groups });
 
 const submitFrames = submitting(
   "submit-frames",
@@ -146,9 +148,9 @@ async function lives(
   daemon: Daemon,
   count: number,
   workers: number,
-  how: { bare: boolean; queuedBefore: boolean },
+  how: { bare: boolean; queuedBefore: boolean; groups?: number },
 ): Promise<Figures> {
-  const submit = frames(daemon.wsUrl, "submit", 100, 4, { count }, false);
+  const submit = frames(daemon.wsUrl, "submit", 100, 4, { count }, false, how.groups);
   if (how.queuedBefore) await loaded(submit);
   const loads = await Promise.all(
     Array.from({ length: workers }, (_, i) =>
@@ -187,6 +189,36 @@ const drain: Benchmark = {
       withDaemon(scale, (daemon) =>
         lives(daemon, scale.smoke ? smokeCount : 300_000, 1, { bare: true, queuedBefore: true }),
       ),
+  },
+};
+
+const groups = 1000;
+/** Every rule at once, and none so tight that the drain would wait for it instead of for the daemon. */
+const rules = {
+  concurrency: capacity,
+  rate: { count: 1_000_000, perMs: 1000 },
+  groupConcurrency: 5,
+  groupRate: { count: 1000, perMs: 1000 },
+  groupWeights: { "tenant-1": 3, "tenant-2": 2 },
+  backlog: { max: 1_000_000, policy: "refuse" },
+} as const;
+
+const drainGroups: Benchmark = {
+  name: "drain-groups",
+  says: "The same drain of tasks of 1,000 groups: turns, and concurrency and rates of the queue and of each group.",
+  against: "the drain without any of it.",
+  figures: { rate, cpu, perSync },
+  sides: {
+    baseline: (scale) =>
+      withDaemon(scale, (daemon) =>
+        lives(daemon, scale.smoke ? smokeCount : 300_000, 1, { bare: true, queuedBefore: true }),
+      ),
+    cortexd: (scale) =>
+      withDaemon(scale, async (daemon) => {
+        await new RestClient({ url: `http://127.0.0.1:${daemon.port}` }).configure("bench", rules);
+        const count = scale.smoke ? smokeCount : 300_000;
+        return lives(daemon, count, 1, { bare: true, queuedBefore: true, groups });
+      }),
   },
 };
 
@@ -276,6 +308,7 @@ export const tasks: Benchmark[] = [
   submitRest,
   drain,
   drainClient,
+  drainGroups,
   pipeline,
   latency,
 ];

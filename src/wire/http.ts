@@ -5,7 +5,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { type ErrorCode, errorTable } from "./errors.ts";
 import { limits } from "./limits.ts";
-import { GroupList, LimitPut, QueueConfigure, QueuePause, QueueResume } from "./queues.ts";
+import { GroupList, LimitSettings, PauseOptions, QueueResume, QueueSettings } from "./queues.ts";
 import { ScheduleDelete, ScheduleGet, SchedulePut } from "./schedules.ts";
 import {
   Closed,
@@ -60,11 +60,11 @@ export const TaskReleaseBody = Type.Omit(TaskRelease, ["taskId"]);
 export const SchedulePutBody = Type.Omit(SchedulePut, ["name"]);
 export const ScheduleGetQuery = Type.Omit(ScheduleGet, ["name"]);
 export const ScheduleDeleteQuery = Type.Omit(ScheduleDelete, ["name"]);
-export const QueueConfigureBody = Type.Omit(QueueConfigure, ["queue"]);
-export const QueuePauseBody = Type.Optional(Type.Omit(QueuePause, ["queue"]));
+export const QueueConfigureBody = QueueSettings;
+export const QueuePauseBody = Type.Optional(PauseOptions);
 export const QueueResumeBody = Type.Optional(Type.Omit(QueueResume, ["queue"]));
 export const GroupQuery = Type.Omit(GroupList, ["queue"]);
-export const LimitPutBody = Type.Omit(LimitPut, ["name"]);
+export const LimitPutBody = LimitSettings;
 export const WorkerDrainBody = Type.Optional(Type.Omit(WorkerDrain, ["workerId"]));
 
 export const StateQuery = Closed({

@@ -86,7 +86,8 @@ export const QueueConfigure = Closed({
 });
 
 /** What `queue.configure` takes beside the queue's name. */
-export type QueueSettings = Omit<Static<typeof QueueConfigure>, "queue">;
+export const QueueSettings = Type.Omit(QueueConfigure, ["queue"]);
+export type QueueSettings = Static<typeof QueueSettings>;
 
 export const QueueRef = Closed({ queue });
 export const QueuePause = Closed({
@@ -99,7 +100,8 @@ export const QueuePause = Closed({
     Type.String({ maxLength: limits.errorMessageLengthMax, description: "Why, in words." }),
   ),
 });
-export type PauseOptions = Omit<Static<typeof QueuePause>, "queue">;
+export const PauseOptions = Type.Omit(QueuePause, ["queue"]);
+export type PauseOptions = Static<typeof PauseOptions>;
 export const QueueResume = Closed({ queue, group: Type.Optional(group) });
 
 const Paused = Nullable(
@@ -177,7 +179,8 @@ export const LimitPut = Closed({
   ),
   rate: Type.Optional(Nullable(Rate)),
 });
-export type LimitSettings = Omit<Static<typeof LimitPut>, "name">;
+export const LimitSettings = Type.Omit(LimitPut, ["name"]);
+export type LimitSettings = Static<typeof LimitSettings>;
 export const LimitRef = Closed({ name: limit });
 export const LimitList = Closed({});
 export const Limit = Closed({
