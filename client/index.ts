@@ -31,10 +31,13 @@ export type {
 export type { ChangeView, State, Welcome } from "../src/wire/state.ts";
 export type {
   Assignment,
+  Backoff,
+  FailedAttempt,
   LeaseView,
   Priority,
   Task,
   TaskError,
+  TaskShown,
   TaskStanding,
   TaskState,
   TaskSubmit,
@@ -61,6 +64,7 @@ export {
   webSocket,
   webSocketBy,
 } from "./transport.ts";
+export { Cancel, Discard, type ErrorRules, Retry, Snooze, Verdict, type When } from "./verdicts.ts";
 export {
   type Context,
   type Handler,

@@ -18,7 +18,7 @@ import type {
 } from "../src/wire/queues.ts";
 import type { Schedule, ScheduleShown } from "../src/wire/schedules.ts";
 import type { HealthView, State } from "../src/wire/state.ts";
-import type { LeaseView, Task, TaskStanding, TaskSubmit } from "../src/wire/tasks.ts";
+import type { LeaseView, Task, TaskShown, TaskStanding, TaskSubmit } from "../src/wire/tasks.ts";
 import type { Worker } from "../src/wire/workers.ts";
 import { ClientError, CortexError } from "./errors.ts";
 
@@ -131,7 +131,7 @@ export class RestClient {
     return answer(this.#api.api.tasks.post(input, request(options)));
   }
   /** With `waitMs`, waits so long for the task's final state. */
-  task(id: string, { waitMs, ...options }: RequestOptions & { waitMs?: number } = {}): Promise<Task> {
+  task(id: string, { waitMs, ...options }: RequestOptions & { waitMs?: number } = {}): Promise<TaskShown> {
     const query = waitMs === undefined ? {} : { wait: `${Math.ceil(waitMs)}ms` };
     return answer(this.#task(id).get({ query, ...request(options) }));
   }
@@ -159,6 +159,13 @@ export class RestClient {
   }
   release(id: string, held: Held, options?: RequestOptions): Promise<TaskStanding> {
     return answer(this.#task(id).release.post(held, request(options)));
+  }
+  snooze(
+    id: string,
+    held: Held & { forMs?: number; until?: number },
+    options?: RequestOptions,
+  ): Promise<TaskStanding> {
+    return answer(this.#task(id).snooze.post(held, request(options)));
   }
   extend(id: string, held: Held & { leaseMs?: number }, options?: RequestOptions): Promise<LeaseView> {
     return answer(this.#task(id).extend.post(held, request(options)));

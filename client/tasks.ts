@@ -3,7 +3,7 @@
  * Waiting for a result asks the daemon to wait, again and again until the task is final; nothing is polled.
  */
 import type { CoreOperationName, Input, Output } from "../src/wire/operations.ts";
-import type { Task, TaskStanding, TaskSubmitted } from "../src/wire/tasks.ts";
+import type { Task, TaskShown, TaskStanding, TaskSubmitted } from "../src/wire/tasks.ts";
 import type { CallOptions } from "./connection.ts";
 import { ClientError, TaskFailed } from "./errors.ts";
 import type { Environment } from "./transport.ts";
@@ -62,7 +62,8 @@ export class TaskHandle {
     this.#caller = caller;
   }
 
-  get(options?: CallOptions): Promise<Task> {
+  /** The task as it stands, and what its attempts failed of. */
+  get(options?: CallOptions): Promise<TaskShown> {
     return this.#caller.call("task.get", { taskId: this.id }, options);
   }
 

@@ -9,6 +9,7 @@ import { type ClientOptions, CoordinationClient } from "./client.ts";
 import { randomId } from "./connection.ts";
 import { ClientError, CortexError } from "./errors.ts";
 import { machine } from "./transport.ts";
+import { type ErrorRules, isFinalError, Verdict } from "./verdicts.ts";
 import { type AssignedTask, type FailOptions, isClosed, isLeaseLost } from "./workers.ts";
 
 export type Context = {
@@ -20,25 +21,29 @@ export type Context = {
   progress(value: unknown): void;
   /** Moves the lease's deadline. */
   extend(leaseMs?: number): Promise<LeaseView>;
+  /** Starts no more tasks of this one's group, or of its queue if it has none, for so long: for a 429. */
+  pause(forMs: number, reason?: string): Promise<void>;
 };
 
 /**
  * What it returns is the task's result; what it throws fails the attempt. An error with `final: true` is not tried
- * again, one with `retryInMs` after that long.
+ * again, one with `retryInMs` after that long, one with `retryAt` (ms since 1970) then. A verdict (`Snooze`, `Cancel`,
+ * `Discard`, `Retry`) may be returned or thrown.
  */
 export type Handler<P = unknown, R = unknown> = (
   task: Task & { payload: P },
   context: Context,
 ) => R | Promise<R>;
 
-export type RunOptions = Omit<ClientOptions, "queues" | "capacity"> & {
-  /** Handlers at once. Default 1. */
-  concurrency?: number;
-  /** The types the handler knows; a task of another type fails its attempt. Default: all. */
-  types?: readonly string[];
-  /** Stops the worker. */
-  signal?: AbortSignal;
-};
+export type RunOptions = Omit<ClientOptions, "queues" | "capacity"> &
+  ErrorRules & {
+    /** Handlers at once. Default 1. */
+    concurrency?: number;
+    /** The types the handler knows; a task of another type fails its attempt. Default: all. */
+    types?: readonly string[];
+    /** Stops the worker. */
+    signal?: AbortSignal;
+  };
 
 export type StopOptions = {
   /** How long running handlers may still take before they are aborted and their tasks released. Default 30,000. */
@@ -55,13 +60,15 @@ export class RunningWorker {
   readonly done: Promise<void>;
   readonly #handler: Handler<never>;
   readonly #types: ReadonlySet<string> | null;
+  readonly #rules: ErrorRules;
   readonly #running = new Set<AssignedTask>();
   #stopping: Promise<void> | null = null;
   #drained: (() => void) | null = null;
   #end!: { resolve(): void; reject(error: Error): void };
 
   constructor(queue: string | string[], handler: Handler<never>, options: RunOptions) {
-    const { concurrency = 1, types, signal: _, ...rest } = options;
+    const { concurrency = 1, types, finalErrors, retryErrors, signal: _, ...rest } = options;
+    this.#rules = { finalErrors, retryErrors };
     this.workerId = options.workerId ?? `worker-${randomId(options.environment ?? machine).slice(0, 12)}`;
     this.#handler = handler;
     this.#types = types === undefined ? null : new Set(types);
@@ -140,9 +147,11 @@ export class RunningWorker {
         lease: held.lease,
         progress: (value) => held.progress(value),
         extend: (leaseMs) => held.extend(leaseMs),
+        pause: (forMs, reason) => held.pause(forMs, reason),
       });
+      if (result instanceof Verdict) throw result;
     } catch (error) {
-      if (held.workable) await this.#fail(held, error, failOptions(error));
+      if (held.workable) await this.#fail(held, error, failOptions(error, this.#rules));
       return;
     }
     if (!held.workable) return;
@@ -156,7 +165,9 @@ export class RunningWorker {
 
   async #fail(held: AssignedTask, error: unknown, options: FailOptions): Promise<void> {
     try {
-      await this.#settle(held, () => held.fail(describe(error), options));
+      await this.#settle(held, () =>
+        error instanceof Verdict ? error.carryOut(held) : held.fail(describe(error), options),
+      );
     } catch (refusal) {
       this.client.tell(refusal);
       this.#giveBack(held);
@@ -209,10 +220,18 @@ const unknownType = (type: string) =>
 const durationOf = (value: unknown) =>
   typeof value === "number" && value >= 0 ? Math.min(Math.ceil(value), limits.durationMsMax) : undefined;
 
-function failOptions(error: unknown): FailOptions {
+const momentOf = (value: unknown) =>
+  typeof value === "number" && value >= 1 && value <= limits.momentMax ? Math.ceil(value) : undefined;
+
+/** What an error says of itself goes before what its class says. */
+function failOptions(error: unknown, rules: ErrorRules): FailOptions {
   if (typeof error !== "object" || error === null) return {};
-  const { final, retryInMs } = error as { final?: unknown; retryInMs?: unknown };
-  return { final: final === true ? true : undefined, retryInMs: durationOf(retryInMs) };
+  const said = error as { final?: unknown; retryInMs?: unknown; retryAt?: unknown };
+  const retryInMs = durationOf(said.retryInMs);
+  const retryAt = retryInMs === undefined ? momentOf(said.retryAt) : undefined;
+  const isNamed = retryInMs !== undefined || retryAt !== undefined || said.final === false;
+  const isFinal = said.final === true || (!isNamed && isFinalError(error, rules));
+  return { final: isFinal ? true : undefined, retryInMs, retryAt };
 }
 
 /** What was thrown, within the limits of the wire. */

@@ -16,6 +16,7 @@ import { type CallOptions, randomId, type Session } from "./connection.ts";
 import { ClientError, CortexError } from "./errors.ts";
 import type { Caller } from "./tasks.ts";
 import type { Timer } from "./transport.ts";
+import { timeOf, type When } from "./verdicts.ts";
 
 export type WorkerOptions = Omit<Input<"worker.register">, "instanceId" | "holding">;
 
@@ -34,7 +35,13 @@ export class Aborted extends Error {
   }
 }
 
-export type FailOptions = { final?: boolean | undefined; retryInMs?: number | undefined };
+export type FailOptions = {
+  final?: boolean | undefined;
+  /** With final: why the task is given up; not held against the worker. */
+  reason?: string | undefined;
+  retryInMs?: number | undefined;
+  retryAt?: number | undefined;
+};
 
 /** A task this worker holds a lease of. */
 export class AssignedTask {
@@ -93,11 +100,37 @@ export class AssignedTask {
     return this.#settle("task.complete", input, options);
   }
 
-  fail(error: string | TaskError, { final, retryInMs }: FailOptions = {}, options?: CallOptions) {
+  fail(error: string | TaskError, how: FailOptions = {}, options?: CallOptions): Promise<TaskStanding> {
+    const { final, reason, retryInMs, retryAt } = how;
     const input: Input<"task.fail"> = { ...this.#named(), error };
     if (final !== undefined) input.final = final;
+    if (reason !== undefined) input.reason = reason;
     if (retryInMs !== undefined) input.retryInMs = retryInMs;
+    if (retryAt !== undefined) input.retryAt = retryAt;
     return this.#settle("task.fail", input, options);
+  }
+
+  /** Puts the task off, by so many ms or to a moment; no attempt is charged. */
+  snooze(when: When, options?: CallOptions): Promise<TaskStanding> {
+    const time = timeOf(when);
+    const input = "retryAt" in time ? { until: time.retryAt } : { forMs: time.retryInMs };
+    return this.#settle("task.snooze", { ...this.#named(), ...input }, options);
+  }
+
+  /** Ends the task as cancelled. */
+  cancel(reason?: string, options?: CallOptions): Promise<TaskStanding> {
+    const input: Input<"task.cancel"> = this.#named();
+    if (reason !== undefined) input.reason = reason;
+    return this.#settle("task.cancel", input, options);
+  }
+
+  /** Starts no more tasks of this one's group, or of its queue if it has none, for so long. */
+  async pause(forMs: number, reason?: string, options?: CallOptions): Promise<void> {
+    const { queue, group } = this.task;
+    const input: Input<"queue.pause"> = { queue, forMs };
+    if (group !== null) input.group = group;
+    if (reason !== undefined) input.reason = reason;
+    await this.#registration.caller.call("queue.pause", input, options);
   }
 
   /** Gives the task back unfinished; it stands where it stood. */
@@ -135,7 +168,7 @@ export class AssignedTask {
     return { taskId: this.id, workerId: this.lease.workerId, token: this.lease.token };
   }
 
-  async #settle<N extends "task.complete" | "task.fail" | "task.release">(
+  async #settle<N extends "task.complete" | "task.fail" | "task.release" | "task.snooze" | "task.cancel">(
     op: N,
     input: Input<N>,
     options?: CallOptions,

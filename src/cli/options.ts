@@ -16,12 +16,19 @@ type Shortened<N extends string> = N extends `${infer S}Ms`
       ? "capability"
       : N extends "labels"
         ? "label"
-        : N;
+        : N extends `${infer S}Codes`
+          ? `${S}Code`
+          : N;
 type Derived<N extends string> = { [F in N as Shortened<F>]: Option };
 
 const nameOf = (field: string) => plurals[field] ?? field.replace(/(Ms|Id)$/, "");
 /** What is given once for each is named as one. */
-const plurals: Record<string, string> = { capabilities: "capability", labels: "label" };
+const plurals: Record<string, string> = {
+  capabilities: "capability",
+  labels: "label",
+  finalCodes: "finalCode",
+  retryCodes: "retryCode",
+};
 
 export function optionsOf<S extends TSchema, const Without extends Fields<S>>(
   schema: S,

@@ -6,7 +6,14 @@ import { readFileSync } from "node:fs";
 import { CortexError } from "../../client/errors.ts";
 import type { RestClient } from "../../client/rest.ts";
 import { limits } from "../wire/limits.ts";
-import { type Task, TaskList, type TaskPage, type TaskStanding, TaskSubmit } from "../wire/tasks.ts";
+import {
+  type Task,
+  TaskList,
+  type TaskPage,
+  type TaskShown,
+  type TaskStanding,
+  TaskSubmit,
+} from "../wire/tasks.ts";
 import { type Address, command, type Group } from "./command.ts";
 import { exitOfClient, rest } from "./daemon.ts";
 import { Exit, type ExitName } from "./exit.ts";
@@ -138,7 +145,20 @@ const show = command({
 const json = (value: unknown) =>
   value === null || value === undefined ? null : JSON.stringify(value, null, 2);
 
-const fieldsOf = (task: Task, now: number): (readonly [string, string | null, (Colour | null)?])[] => [
+const backoffInWords = ({ strategy, delayMs = 1000, delaysMs }: Task["backoff"]) =>
+  `${strategy}, ${delaysMs === undefined ? `from ${span(delayMs)}` : delaysMs.map(span).join(", ")}`;
+
+/** The newest attempt's error is shown in full above; of those before it the stacks are in the JSON. */
+const errorsInWords = (errors: TaskShown["errors"], now: number) =>
+  errors
+    .map(({ attempt, at, workerId, message, code }) =>
+      [`${attempt}.`, moment(at, now), `on ${workerId}:`, message, code && `(${code})`]
+        .filter(Boolean)
+        .join(" "),
+    )
+    .join("\n") || null;
+
+const fieldsOf = (task: TaskShown, now: number): (readonly [string, string | null, (Colour | null)?])[] => [
   ["Task", task.id, "bold"],
   ["State", task.state, stateColour(task.state)],
   ["Because", task.reason],
@@ -147,6 +167,7 @@ const fieldsOf = (task: Task, now: number): (readonly [string, string | null, (C
     task.error && [task.error.message, task.error.code, task.error.stack].filter(Boolean).join("\n"),
     "red",
   ],
+  ["Attempts failed", errorsInWords(task.errors, now)],
   ["Result", json(task.result)],
   ["Progress", json(task.progress)],
   ["Queue", task.queue],
@@ -167,7 +188,9 @@ const fieldsOf = (task: Task, now: number): (readonly [string, string | null, (C
   ["Runs", moment(task.runAt, now)],
   ["Started", moment(task.startedAt, now)],
   ["Finished", moment(task.finishedAt, now)],
-  ["Backoff", `${task.backoff.strategy}, from ${span(task.backoff.delayMs)}`],
+  ["Backoff", backoffInWords(task.backoff)],
+  ["Final", task.finalCodes.join(", ") || null],
+  ["Retried", task.retryCodes && (task.retryCodes.join(", ") || "no error")],
   ["Silence", `${span(task.leaseMs)} allowed`],
   ["Expires", moment(task.expiresAt, now)],
   ["Deadline", moment(task.deadlineAt, now)],

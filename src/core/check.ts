@@ -3,10 +3,12 @@
  * all there is: for the simulator, tests and `verify`, never for a running daemon. Returns what is wrong, in
  * words; an empty list is a sound state.
  */
+import { limits } from "../wire/limits.ts";
 import { taskStates } from "../wire/tasks.ts";
 import { encodeEntry } from "./codec.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { endsAt } from "./expiry.ts";
+import { sizeOfFailures } from "./failures.ts";
 import type { Gate } from "./gates.ts";
 import type { Stream } from "./lanes.ts";
 import { nextRun } from "./schedules.ts";
@@ -56,6 +58,16 @@ export function check(core: Coordinator): string[] {
       const held = running.get(worker) ?? new Set();
       running.set(worker, held.add(id));
     }
+  }
+
+  for (const [id, failures] of core.errors.entries()) {
+    expect(core.tasks.has(id), `errors of task ${id} are kept, which is gone`);
+    expect(
+      failures.length > 0 &&
+        failures.length <= limits.errorsPerTaskMax &&
+        sizeOfFailures(failures) <= limits.errorUnitsPerTaskMax,
+      `task ${id} has ${failures.length} errors of ${sizeOfFailures(failures)} units`,
+    );
   }
 
   for (const state of taskStates)

@@ -10,6 +10,7 @@
  */
 import type { TaskState } from "../wire/tasks.ts";
 import type { AnswerRecord } from "./answers.ts";
+import type { Failures } from "./failures.ts";
 import type { LimitRecord, PauseRecord, QueueRecord } from "./flow.ts";
 import { defaultBackoff, extrasOf, noCapabilities, noLabels, shared } from "./options.ts";
 import { newSchedule, type ScheduleRecord, type ScheduleSpec } from "./schedules.ts";
@@ -43,6 +44,10 @@ function encodeChange(change: Change): string {
         ? spec
         : `${spec}+task.run\t${key}\t${encodeRun(record)}\n`;
     }
+    case "errors":
+      return after === undefined
+        ? `-task.errors\t${key}\n`
+        : `+task.errors\t${key}\t${JSON.stringify(after)}\n`;
     case "workers":
       return after === undefined ? `-worker\t${key}\n` : `+worker\t${key}\t${JSON.stringify(after)}\n`;
     case "schedules": {
@@ -83,6 +88,9 @@ function encodeSpec(spec: TaskSpec): string {
   if (options.priority !== unnamed.priority) text += `,"priority":${options.priority}`;
   if (options.attempts !== unnamed.attempts) text += `,"attempts":${options.attempts}`;
   if (options.backoff !== unnamed.backoff) text += `,"backoff":${JSON.stringify(options.backoff)}`;
+  if (options.finalCodes.length > 0) text += `,"finalCodes":${JSON.stringify(options.finalCodes)}`;
+  if (options.retryCodes !== null) text += `,"retryCodes":${JSON.stringify(options.retryCodes)}`;
+  if (options.interruptionsMax !== 0) text += `,"interruptionsMax":${options.interruptionsMax}`;
   if (options.leaseMs !== unnamed.leaseMs) text += `,"leaseMs":${options.leaseMs}`;
   if (options.timeoutMs !== unnamed.timeoutMs) text += `,"timeoutMs":${options.timeoutMs}`;
   if (idempotencyKey !== null) text += `,"idempotencyKey":${JSON.stringify(idempotencyKey)}`;
@@ -110,6 +118,9 @@ function decodeHead(head: string) {
       priority: from.priority ?? unnamed.priority,
       attempts: from.attempts ?? unnamed.attempts,
       backoff: from.backoff ?? unnamed.backoff,
+      finalCodes: from.finalCodes ?? noCapabilities,
+      retryCodes: from.retryCodes ?? null,
+      interruptionsMax: from.interruptionsMax ?? 0,
       leaseMs: from.leaseMs ?? unnamed.leaseMs,
       timeoutMs: from.timeoutMs ?? unnamed.timeoutMs,
       delayMs: from.readyAt === undefined ? 0 : from.readyAt - from.createdAt,
@@ -326,6 +337,7 @@ function decodePause(text: string): PauseRecord {
 /** Fills a store from a log's rows and entries, oldest first. It has no logic: it puts and deletes records. */
 export class Loader {
   readonly #tasks: Table<TaskRecord>;
+  readonly #errors: Table<Failures>;
   readonly #workers: Table<WorkerRecord>;
   readonly #schedules: Table<ScheduleRecord>;
   readonly #queues: Table<QueueRecord>;
@@ -337,6 +349,7 @@ export class Loader {
 
   constructor(store: Store) {
     this.#tasks = store.table("tasks");
+    this.#errors = store.table("errors");
     this.#workers = store.table("workers");
     this.#schedules = store.table("schedules");
     this.#queues = store.table("queues");
@@ -358,6 +371,9 @@ export class Loader {
         else this.#tasks.restore(key, decodeRun(known.spec, text));
         return;
       }
+      case "task.errors":
+        this.#errors.restore(key, JSON.parse(text));
+        return;
       case "worker":
         this.#workers.restore(key, decodeWorker(text));
         return;
@@ -398,7 +414,8 @@ export class Loader {
     } else if (part === "schedule" || part === "schedule.run") {
       this.#schedules.restore(key, undefined);
       this.#found("schedule", key);
-    } else if (part === "worker") this.#workers.restore(key, undefined);
+    } else if (part === "task.errors") this.#errors.restore(key, undefined);
+    else if (part === "worker") this.#workers.restore(key, undefined);
     else if (part === "queue") this.#queues.restore(key, undefined);
     else if (part === "limit") this.#limits.restore(key, undefined);
     else if (part === "pause") this.#pauses.restore(key, undefined);

@@ -15,6 +15,7 @@ import { operations } from "../wire/operations.ts";
 import { Answers } from "./answers.ts";
 import { Dispatch, type Slot } from "./dispatch.ts";
 import { Expiry } from "./expiry.ts";
+import { type Failures, sizeOfFailures } from "./failures.ts";
 import { Flow } from "./flow.ts";
 import { Gates } from "./gates.ts";
 import { urgentBy } from "./lanes.ts";
@@ -66,6 +67,7 @@ export type CoreMetrics = Record<
   | "tasksCancelled"
   | "tasksDropped"
   | "tasksInterrupted"
+  | "tasksSnoozed"
   | "pushesRevoked"
   | "quarantines"
   | "scheduleRuns"
@@ -105,6 +107,8 @@ const looksPerTick = 100;
 
 export class Coordinator {
   readonly tasks: Table<TaskRecord>;
+  /** What the attempts of tasks failed of, by the task's id. */
+  readonly errors: Table<Failures>;
   readonly workers: Table<WorkerRecord>;
   readonly schedules: Table<ScheduleRecord>;
   readonly answers: Answers;
@@ -150,6 +154,7 @@ export class Coordinator {
     this.clock = options.clock;
     this.graceUntil = options.graceUntil;
     this.tasks = store.table("tasks");
+    this.errors = store.table("errors");
     this.workers = store.table("workers");
     this.schedules = store.table("schedules");
     const urgent = urgentBy(options.config.ageingMs);
@@ -177,6 +182,9 @@ export class Coordinator {
     this.namespace = options.namespace ?? "default";
     this.limits = new Limits(this, options.memory ?? { bytes: 0 });
     this.agenda = new schedules.Agenda(this);
+    this.errors.index([
+      { change: (before, after) => this.limits.grow(sizeOfFailures(after) - sizeOfFailures(before)) },
+    ]);
     this.workers.index([{ change: (before, after) => this.#workerChanged(before, after) }], (a, b) =>
       a.id < b.id ? -1 : 1,
     );
@@ -254,6 +262,8 @@ export class Coordinator {
         return tasks.fail(this, input as Input<"task.fail">);
       case "task.release":
         return tasks.release(this, input as Input<"task.release">);
+      case "task.snooze":
+        return tasks.snooze(this, input as Input<"task.snooze">);
       case "task.extend":
         return tasks.extend(this, input as Input<"task.extend">);
       case "task.progress":

@@ -538,6 +538,14 @@ export class Dispatch {
     slot.aborts.push({ taskId: record.spec.id, token, at: now });
   }
 
+  /** Whether its worker is to be told that this attempt is void. */
+  hasNoted(record: TaskRecord): boolean {
+    const { workerId, token } = leaseOf(record);
+    const { id } = record.spec;
+    const aborts = this.#slots.get(workerId)?.aborts;
+    return aborts?.findLast((one) => one.taskId === id && one.token === token) !== undefined;
+  }
+
   /** Puts the worker where its room and its socket say. */
   #place(slot: Slot): void {
     const { crew } = slot;

@@ -13,6 +13,11 @@ export type TaskOptions = {
   readonly priority: number;
   readonly attempts: number;
   readonly backoff: Backoff;
+  /** Codes of errors that end it at once; and of those that alone do not, null: all. Sorted. */
+  readonly finalCodes: readonly string[];
+  readonly retryCodes: readonly string[] | null;
+  /** 0: as the daemon is told. */
+  readonly interruptionsMax: number;
   readonly leaseMs: number;
   /** 0: none. */
   readonly timeoutMs: number;
@@ -110,13 +115,20 @@ const isSame = (a: TaskOptions, b: TaskOptions): boolean =>
   a.leaseMs === b.leaseMs &&
   a.timeoutMs === b.timeoutMs &&
   a.kind === b.kind &&
+  a.interruptionsMax === b.interruptionsMax &&
   isSameMap(a.backoff, b.backoff) &&
+  isSameList(a.finalCodes, b.finalCodes) &&
+  isSameValue(a.retryCodes, b.retryCodes) &&
   isSameList(a.capabilities, b.capabilities) &&
   isSameMap(a.labels, b.labels) &&
   isSameList(a.limits, b.limits);
 
 const isSameList = (a: readonly unknown[], b: readonly unknown[]): boolean =>
-  a === b || (a.length === b.length && a.every((one, i) => one === b[i]));
+  a === b || (a.length === b.length && a.every((one, i) => isSameValue(one, b[i])));
+
+/** A value of an option is plain, or a list of plain values. */
+const isSameValue = (a: unknown, b: unknown): boolean =>
+  a === b || (Array.isArray(a) && Array.isArray(b) && isSameList(a, b));
 
 /** The order of the fields counts: what was written and is read again shows as it did. */
 const isSameMap = (a: object, b: object): boolean =>

@@ -14,7 +14,7 @@ import type { Lane } from "./lanes.ts";
 import type { Result } from "./result.ts";
 import { flowText } from "./settings.ts";
 import type { Index } from "./store.ts";
-import { isFinal, specOrder, type TaskRecord, type TaskSpec } from "./tasks.ts";
+import { forget, isFinal, specOrder, type TaskRecord, type TaskSpec } from "./tasks.ts";
 
 type Counts = Record<(typeof taskStates)[number], number>;
 const noCounts = (): Counts => ({
@@ -211,7 +211,7 @@ export class Queues implements Index<TaskRecord> {
   retire(core: Coordinator, name: string): void {
     const queue = this.#queues.get(name) as Queue;
     while (queue.finished.size > core.config.retentionCount)
-      core.tasks.delete((queue.finished.first() as TaskRecord).spec.id);
+      forget(core, (queue.finished.first() as TaskRecord).spec.id);
   }
 
   /** Inside a transaction: lets go of what ended before `before`, at most `max`; answers whether more is due. */
@@ -230,7 +230,7 @@ export class Queues implements Index<TaskRecord> {
         queue.retireDue = true;
         return true;
       }
-      core.tasks.delete(old.spec.id);
+      forget(core, old.spec.id);
     }
     return false;
   }

@@ -4,7 +4,7 @@
  * state, size).
  *
  *            submit ──delay──► scheduled ◄───────── fail, attempts left (backoff)
- *               │                  │ due                     │
+ *               │                  │ due     (or snooze)     │
  *               └───────────────► queued ──lease──► running ─┼─ complete ──► completed
  *                                   ▲                  │     ├─ fail, final ► failed
  *                                   ├──── release ─────┤     └─ fail, none left ► dead
@@ -13,13 +13,12 @@
  *            cancel: scheduled, queued, running ──► cancelled
  *            by the clock: not begun in its time to live, not ended by its deadline ──► failed (expiry.ts)
  *
- * An interruption (the worker went silent) and a release charge no attempt, and the task stands in its queue
- * where it stood: its place is a function of its spec alone.
+ * An interruption (the worker went silent), a release and a snooze charge no attempt, and the task stands in its
+ * queue where it stood: its place is a function of its spec alone.
  */
 import { limits } from "../wire/limits.ts";
 import type { Input } from "../wire/operations.ts";
 import {
-  type Backoff,
   priorities,
   pushedDefaults,
   type TaskError,
@@ -27,9 +26,11 @@ import {
   type TaskSubmit,
 } from "../wire/tasks.ts";
 import { dropped, droppedReason, dropsNewest, refuseBacklog } from "./backlog.ts";
+import { backoffMs, backoffText, refuseBackoff } from "./backoff.ts";
 import type { Coordinator } from "./coordinator.ts";
 import type { Slot } from "./dispatch.ts";
 import { endsAt, expiresAt } from "./expiry.ts";
+import { failuresText, forgetFailures, isFinalCode, noteFailure } from "./failures.ts";
 import { shutInWords } from "./flow.ts";
 import {
   defaultBackoff,
@@ -122,12 +123,12 @@ function draft(core: Coordinator, submit: TaskSubmit, pointer: string, kept?: st
     return invalid(`${pointer}/runAt`, "goes without delayMs: one of the two says when");
   if (deadlineAt !== undefined && deadlineAt <= core.now)
     return invalid(`${pointer}/deadlineAt`, `is past: it is ${core.now} now`);
+  const wrong = submit.backoff === undefined ? null : refuseBackoff(submit.backoff, `${pointer}/backoff`);
+  if (wrong !== null) return wrong;
   const payload = kept === undefined ? textOf(submit.payload, "payload") : { text: kept };
   if ("error" in payload) return payload;
   const queue = submit.queue ?? taskDefaults.queue;
-  const required = submit.capabilities;
-  const capabilities =
-    required === undefined || required.length === 0 ? noCapabilities : [...required].sort();
+  const capabilities = sorted(submit.capabilities);
   if (!core.queues.hasRoomFor(queue, submit.kind ?? null, capabilities))
     return refuse(
       "too-many-requirement-sets",
@@ -135,6 +136,9 @@ function draft(core: Coordinator, submit: TaskSubmit, pointer: string, kept?: st
     );
   return { submit, queue, capabilities, payload: payload.text };
 }
+
+const sorted = (names: readonly string[] | undefined): readonly string[] =>
+  names === undefined || names.length === 0 ? noCapabilities : [...names].sort();
 
 function specOf(core: Coordinator, from: Draft, revision: number, number: number): TaskSpec {
   const { submit } = from;
@@ -148,6 +152,9 @@ function specOf(core: Coordinator, from: Draft, revision: number, number: number
       priority: submit.priority === undefined ? taskDefaults.priority : priorities.indexOf(submit.priority),
       attempts: submit.attempts ?? taskDefaults.attempts,
       backoff: submit.backoff ?? defaultBackoff,
+      finalCodes: sorted(submit.finalCodes),
+      retryCodes: submit.retryCodes === undefined ? null : sorted(submit.retryCodes),
+      interruptionsMax: submit.interruptionsMax ?? 0,
       leaseMs: submit.leaseMs ?? taskDefaults.leaseMs,
       timeoutMs: submit.timeoutMs ?? 0,
       delayMs: submit.delayMs ?? Math.max(0, (submit.runAt ?? 0) - core.now),
@@ -155,10 +162,7 @@ function specOf(core: Coordinator, from: Draft, revision: number, number: number
       kind: submit.kind ?? null,
       capabilities: from.capabilities,
       labels: submit.labels ?? noLabels,
-      limits:
-        submit.limits === undefined || submit.limits.length === 0
-          ? noCapabilities
-          : [...submit.limits].sort(),
+      limits: sorted(submit.limits),
     }),
     payload: from.payload,
     extras: extrasOf({
@@ -354,7 +358,8 @@ export function giveBack(core: Coordinator, record: TaskRecord): TaskRecord {
 export function interrupt(core: Coordinator, record: TaskRecord): void {
   const interruptions = record.interruptions + 1;
   core.metrics.tasksInterrupted++;
-  if (interruptions < core.config.interruptionsMax) {
+  noteFailure(core, record, { message: "its worker went silent while running it", code: "interrupted" });
+  if (interruptions < (record.spec.options.interruptionsMax || core.config.interruptionsMax)) {
     core.tasks.put(record.spec.id, {
       ...record,
       state: "queued",
@@ -401,19 +406,29 @@ function finish(
   return finished;
 }
 
+/** Inside a transaction: the task is let go of, with all that is kept for it. */
+export function forget(core: Coordinator, taskId: string): void {
+  forgetFailures(core, taskId);
+  core.tasks.delete(taskId);
+}
+
+/** How a failed attempt goes on; nothing said: as the task's backoff and its attempts say. */
+type Ending = { final?: boolean; reason?: string | undefined; retryInMs?: number | undefined };
+
 /** A failed attempt: tried again after the backoff, or final, or dead. */
 export function failAttempt(
   core: Coordinator,
   record: TaskRecord,
   error: TaskError,
-  final: boolean,
-  retryInMs: number | undefined,
+  { final = false, reason, retryInMs }: Ending = {},
 ): TaskRecord {
-  if (final) {
+  const { options } = record.spec;
+  if (record.state === "running") noteFailure(core, record, error);
+  if (final || isFinalCode(options, error.code)) {
     core.metrics.tasksFailed++;
-    return finish(core, record, "failed", { result: null, error, reason: null });
+    return finish(core, record, "failed", { result: null, error, reason: reason ?? null });
   }
-  const { attempts, backoff } = record.spec.options;
+  const { attempts, backoff } = options;
   if (record.attempt >= attempts) {
     core.metrics.tasksDead++;
     const reason = `failed ${record.attempt} of ${attempts} attempts`;
@@ -444,7 +459,7 @@ export function timeOut(core: Coordinator, record: TaskRecord): void {
   core.dispatch.noteAbort(record, core.now);
   attemptFailed(core, record);
   const message = `the attempt ran longer than ${record.spec.options.timeoutMs} ms`;
-  failAttempt(core, record, { message, code: "timeout" }, false, undefined);
+  failAttempt(core, record, { message, code: "timeout" });
 }
 
 /** Its time to live or its deadline has passed. It says nothing of a worker. */
@@ -458,16 +473,7 @@ export function expireTask(core: Coordinator, record: TaskRecord): void {
           message: `no worker began it within ${record.spec.options.ttlMs} ms of being ready`,
           code: "expired",
         };
-  failAttempt(core, record, error, true, undefined);
-}
-
-/** The delay before attempt `attempt + 1`; `chance` lies in [0, 1) and draws the jittered part. */
-export function backoffMs(backoff: Backoff, attempt: number, chance: number): number {
-  const max = backoff.maxMs ?? defaultBackoff.maxMs ?? 0;
-  const grown = backoff.strategy === "fixed" ? backoff.delayMs : backoff.delayMs * 2 ** (attempt - 1);
-  const delay = Math.min(grown, max);
-  const jitter = backoff.jitter ?? defaultBackoff.jitter ?? 0;
-  return Math.round(delay * (1 - jitter) + delay * jitter * chance);
+  failAttempt(core, record, error, { final: true });
 }
 
 // --- what a worker says -----------------------------------------------------------------------------------
@@ -535,11 +541,40 @@ export function complete(core: Coordinator, input: Input<"task.complete">): Resu
 }
 
 export function fail(core: Coordinator, input: Input<"task.fail">): Result {
+  const { final = false, reason, retryAt } = input;
+  if (reason !== undefined && !final)
+    return invalid("/reason", "goes with final: it says why nothing is tried again");
+  if (retryAt !== undefined && input.retryInMs !== undefined)
+    return invalid("/retryAt", "goes without retryInMs: one of the two says when");
   const record = held(core, input);
   if (isRefusal(record)) return record;
   const error = typeof input.error === "string" ? { message: input.error } : input.error;
-  attemptFailed(core, record);
-  return standing(failAttempt(core, record, error, input.final === true, input.retryInMs));
+  // A handler that gives a task up with a reason has done its work.
+  if (reason === undefined) attemptFailed(core, record);
+  const retryInMs = retryAt === undefined ? input.retryInMs : Math.max(0, retryAt - core.now);
+  return standing(failAttempt(core, record, error, { final, reason, retryInMs }));
+}
+
+/** Put off by its own handler: nothing charged, and its worker has done nothing wrong. */
+export function snooze(core: Coordinator, input: Input<"task.snooze">): Result {
+  const { forMs, until } = input;
+  if ((forMs === undefined) === (until === undefined))
+    return invalid("", "forMs or until is needed, one of the two: it says when the task starts again");
+  const record = held(core, input);
+  if (isRefusal(record)) return record;
+  core.metrics.tasksSnoozed++;
+  const runAt = until ?? core.now + (forMs as number);
+  const isLater = runAt > core.now;
+  const snoozed: TaskRecord = {
+    ...record,
+    state: isLater ? "scheduled" : "queued",
+    attempt: record.attempt - 1,
+    runAt: isLater ? runAt : 0,
+    outcome: withProgress(core, record),
+    revision: core.store.nextRevision,
+  };
+  core.tasks.put(record.spec.id, snoozed);
+  return standing(snoozed);
 }
 
 export function release(core: Coordinator, input: Input<"task.release">): Result {
@@ -573,8 +608,20 @@ export function progress(core: Coordinator, input: Input<"task.progress">): Resu
 // --- what a producer or an operator says ------------------------------------------------------------------
 
 export function cancel(core: Coordinator, input: Input<"task.cancel">): Result {
-  const record = core.tasks.get(input.taskId);
-  if (record === undefined) return unknownTask(input.taskId);
+  const { taskId, workerId, token } = input;
+  if ((workerId === undefined) !== (token === undefined))
+    return invalid(
+      workerId === undefined ? "/workerId" : "/token",
+      "is missing: the two name a lease together",
+    );
+  const record = core.tasks.get(taskId);
+  if (record === undefined) return unknownTask(taskId);
+  if (workerId !== undefined && token !== undefined) {
+    const { lease, state } = record;
+    const isOver = state === "cancelled" && lease?.token === token && lease.workerId === workerId;
+    const mine = isOver ? record : held(core, { taskId, workerId, token });
+    if (isRefusal(mine)) return mine;
+  }
   if (record.state === "cancelled") return standing(record);
   if (isFinal(record.state))
     return refuse(
@@ -582,7 +629,8 @@ export function cancel(core: Coordinator, input: Input<"task.cancel">): Result {
       `task ${input.taskId} is ${record.state}; only a task that has not ended is cancelled`,
     );
   core.metrics.tasksCancelled++;
-  if (record.state === "running") core.dispatch.noteAbort(record, core.now);
+  // Who cancels under its own lease need not be told.
+  if (record.state === "running" && workerId === undefined) core.dispatch.noteAbort(record, core.now);
   const reason = input.reason ?? "cancelled on request";
   return standing(finish(core, record, "cancelled", { result: null, error: record.outcome.error, reason }));
 }
@@ -712,13 +760,14 @@ export function taskText(core: Coordinator, record: TaskRecord): string {
     `{"id":"${spec.id}","queue":"${options.queue}","type":"${options.type}","payload":${spec.payload},` +
     `"priority":"${priorities[options.priority]}","state":"${record.state}","attempt":${record.attempt},` +
     `"attempts":${options.attempts},"interruptions":${record.interruptions},` +
-    `"backoff":${options.backoff === defaultBackoff ? defaultBackoffText : JSON.stringify(options.backoff)},` +
+    `"backoff":${backoffText(options.backoff)},"finalCodes":${namesText(options.finalCodes)},` +
+    `"retryCodes":${jsonOrNull(options.retryCodes)},"interruptionsMax":${options.interruptionsMax || null},` +
     `"leaseMs":${options.leaseMs},"timeoutMs":${options.timeoutMs || null},` +
     `"expiresAt":${(!isFinal(record.state) && expiresAt(record)) || null},"deadlineAt":${spec.extras.deadlineAt || null},` +
     `"idempotencyKey":${jsonOrNull(spec.extras.idempotencyKey)},"kind":${jsonOrNull(options.kind)},` +
-    `"capabilities":${options.capabilities.length === 0 ? "[]" : JSON.stringify(options.capabilities)},` +
+    `"capabilities":${namesText(options.capabilities)},` +
     `"labels":${options.labels === noLabels ? "{}" : JSON.stringify(options.labels)},` +
-    `"group":${jsonOrNull(spec.extras.group)},"limits":${options.limits.length === 0 ? "[]" : JSON.stringify(options.limits)},` +
+    `"group":${jsonOrNull(spec.extras.group)},"limits":${namesText(options.limits)},` +
     `"createdAt":${spec.createdAt},"runAt":${record.runAt || null},"startedAt":${lease?.startedAt ?? null},` +
     `"finishedAt":${outcome.finishedAt || null},"lease":${running ? leaseText(core, record) : null},` +
     `"progress":${core.progressOf(record)},"result":${outcome.result},"error":${jsonOrNull(outcome.error)},` +
@@ -726,7 +775,11 @@ export function taskText(core: Coordinator, record: TaskRecord): string {
   );
 }
 
-const defaultBackoffText = JSON.stringify(defaultBackoff);
+const namesText = (names: readonly string[]) => (names.length === 0 ? "[]" : JSON.stringify(names));
+
+/** One task, with what its attempts failed of. */
+const shownText = (core: Coordinator, record: TaskRecord): string =>
+  `${taskText(core, record).slice(0, -1)},"errors":${failuresText(core, record.spec.id)}}`;
 
 export const assignmentText = (core: Coordinator, record: TaskRecord): string =>
   `{"task":${taskText(core, record)},"lease":${leaseText(core, record)}}`;
@@ -743,6 +796,9 @@ export function pushText(core: Coordinator, record: TaskRecord): string {
   if (options.attempts !== pushedDefaults.attempts) text += `,"attempts":${options.attempts}`;
   if (record.interruptions !== 0) text += `,"interruptions":${record.interruptions}`;
   if (options.backoff !== defaultBackoff) text += `,"backoff":${JSON.stringify(options.backoff)}`;
+  if (options.finalCodes.length > 0) text += `,"finalCodes":${JSON.stringify(options.finalCodes)}`;
+  if (options.retryCodes !== null) text += `,"retryCodes":${JSON.stringify(options.retryCodes)}`;
+  if (options.interruptionsMax !== 0) text += `,"interruptionsMax":${options.interruptionsMax}`;
   if (options.leaseMs !== pushedDefaults.leaseMs) text += `,"leaseMs":${options.leaseMs}`;
   if (options.timeoutMs !== 0) text += `,"timeoutMs":${options.timeoutMs}`;
   if (spec.extras.deadlineAt !== 0) text += `,"deadlineAt":${spec.extras.deadlineAt}`;
@@ -761,7 +817,7 @@ export function pushText(core: Coordinator, record: TaskRecord): string {
 
 export function get(core: Coordinator, input: Input<"task.get">): Result {
   const record = core.tasks.get(input.taskId);
-  return record === undefined ? unknownTask(input.taskId) : { ok: taskText(core, record) };
+  return record === undefined ? unknownTask(input.taskId) : { ok: shownText(core, record) };
 }
 
 /** How many tasks one list request looks at before it answers with a short page and a cursor. */

@@ -65,7 +65,9 @@ export class News {
       }
     }
     if (!had || (has && !isNew)) return;
-    const reason = abortReason(operation, after);
+    // A worker that cancels what it holds knows of it.
+    const isOwn = operation === "task.cancel" && !this.engine.core.dispatch.hasNoted(before);
+    const reason = isOwn ? null : abortReason(operation, after);
     const { workerId, token } = leaseOf(before);
     const sink = reason === null ? undefined : this.seats.sinkOf(workerId);
     if (sink === undefined) return;

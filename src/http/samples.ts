@@ -3,12 +3,13 @@
  * every sample against the schema of its answer.
  */
 import type { Output } from "../wire/operations.ts";
+import type { Task, TaskShown } from "../wire/tasks.ts";
 
 const at = 1_767_225_600_000;
 
 const lease = { workerId: "worker-001", token: 1043, deadlineAt: at + 30_000 };
 
-const queued: Output<"task.get"> = {
+const queued: Task = {
   id: "1042-0",
   queue: "mail",
   type: "send",
@@ -19,6 +20,9 @@ const queued: Output<"task.get"> = {
   attempts: 3,
   interruptions: 0,
   backoff: { strategy: "exponential", delayMs: 1000, maxMs: 3_600_000, jitter: 0.5 },
+  finalCodes: [],
+  retryCodes: null,
+  interruptionsMax: null,
   leaseMs: 30_000,
   timeoutMs: null,
   expiresAt: null,
@@ -40,7 +44,7 @@ const queued: Output<"task.get"> = {
   reason: null,
   revision: 1042,
 };
-const running: Output<"task.get"> = {
+const running: Task = {
   ...queued,
   state: "running",
   attempt: 1,
@@ -48,7 +52,7 @@ const running: Output<"task.get"> = {
   lease,
   revision: 1043,
 };
-const completed: Output<"task.get"> = {
+const completed: Task = {
   ...running,
   state: "completed",
   finishedAt: at + 250,
@@ -56,6 +60,9 @@ const completed: Output<"task.get"> = {
   result: { delivered: true },
   revision: 1044,
 };
+const errors: TaskShown["errors"] = [
+  { attempt: 1, at: at + 1, workerId: "worker-002", message: "connection refused", code: "ECONNREFUSED" },
+];
 const standing = (state: Output<"task.cancel">["state"], revision = 1044): Output<"task.cancel"> => ({
   id: "1042-0",
   state,
@@ -153,10 +160,10 @@ export const requestSamples: Record<string, unknown> = {
 
 export const responseSamples: Record<string, Sample> = {
   taskSubmit: {
-    ok: queued,
+    ok: { ...queued, errors: [] },
     words: { 200: "The idempotencyKey was known: the earlier task.", 201: "The task, or an array of them." },
   },
-  taskGet: { ok: completed },
+  taskGet: { ok: { ...completed, errors } },
   taskList: { ok: { tasks: [queued], cursor: null } },
   taskCancel: { ok: standing("cancelled") },
   taskRetry: { ok: standing("queued") },
@@ -165,6 +172,7 @@ export const responseSamples: Record<string, Sample> = {
   taskComplete: { ok: standing("completed") },
   taskFail: { ok: standing("scheduled") },
   taskRelease: { ok: standing("queued") },
+  taskSnooze: { ok: standing("scheduled") },
   taskExtend: { ok: { ...lease, deadlineAt: at + 60_000 } },
   taskProgress: { ok: standing("running", 1043) },
   workerRegister: { ok: { worker, heartbeatMs: 5000, silenceMs: 15_000, leases: [], lost: [] } },

@@ -9,6 +9,7 @@ import {
   TaskPath,
   TaskProgressBody,
   TaskReleaseBody,
+  TaskSnoozeBody,
   WaitQuery,
 } from "../wire/http.ts";
 import type { Output } from "../wire/operations.ts";
@@ -30,9 +31,9 @@ import {
   within,
 } from "./route.ts";
 
-const Submitted = Type.Union([wire.Task, Type.Array(wire.Task)]);
+const Submitted = Type.Union([wire.TaskShown, Type.Array(wire.TaskShown)]);
 const waitQuery = checks<{ wait?: string }>(WaitQuery);
-const cancelQuery = checks<{ reason?: string }>(CancelQuery);
+const cancelQuery = checks<typeof CancelQuery.static>(CancelQuery);
 
 export const tasks = (port: Port) => {
   const run = runs(port);
@@ -111,6 +112,16 @@ export const tasks = (port: Port) => {
       },
     )
     .post(
+      "/:id/snooze",
+      ({ params, body, request }) => run("task.snooze", within(body, { taskId: params.id }), { request }),
+      {
+        params: told(TaskPath),
+        body: told(TaskSnoozeBody),
+        response: answers("task.snooze"),
+        detail: doc("task.snooze"),
+      },
+    )
+    .post(
       "/claim",
       ({ body, query, request, server }) =>
         run("task.claim", within(body, waiting(waitQuery(query).wait)), { request, server }),
@@ -174,4 +185,4 @@ function submission(answers: Answer[], rows: TaskSubmitted[], isArray: boolean):
 }
 
 type TaskSubmitted = wire.TaskSubmitted;
-type Submission = wire.Task | wire.Task[];
+type Submission = wire.TaskShown | wire.TaskShown[];

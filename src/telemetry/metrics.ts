@@ -50,6 +50,12 @@ export const metricTable = {
   tasksDead: { type: "counter", part: "daemon", unit: "", help: "Tasks out of attempts or interruptions." },
   tasksCancelled: { type: "counter", part: "daemon", unit: "", help: "Tasks cancelled." },
   tasksDropped: { type: "counter", part: "daemon", unit: "", help: "Tasks dropped by a full backlog." },
+  tasksSnoozed: {
+    type: "counter",
+    part: "daemon",
+    unit: "",
+    help: "Tasks put off by their own handlers.",
+  },
   tasksInterrupted: {
     type: "counter",
     part: "daemon",

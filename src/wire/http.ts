@@ -19,7 +19,7 @@ import {
   waitPattern,
 } from "./schema.ts";
 import { tableNames } from "./state.ts";
-import { TaskExtend, TaskId, TaskProgress, TaskRelease } from "./tasks.ts";
+import { TaskCancel, TaskExtend, TaskId, TaskProgress, TaskRelease, TaskSnooze } from "./tasks.ts";
 import { WorkerDrain } from "./workers.ts";
 
 export const Wait = Type.String({
@@ -47,16 +47,13 @@ export const LimitPath = Closed({ name: Name("The limit's name, percent-encoded 
 export const NamespacePath = Closed({ name: NamespaceName("The namespace's name.") });
 
 export const WaitQuery = Closed({ wait: Type.Optional(Wait) });
-export const CancelQuery = Closed({
-  reason: Type.Optional(
-    Type.String({ maxLength: limits.errorMessageLengthMax, description: "Why, in words." }),
-  ),
-});
+export const CancelQuery = Type.Omit(TaskCancel, ["taskId"]);
 
 /** Where the path names the task or worker, the body does not. */
 export const TaskExtendBody = Type.Omit(TaskExtend, ["taskId"]);
 export const TaskProgressBody = Type.Omit(TaskProgress, ["taskId"]);
 export const TaskReleaseBody = Type.Omit(TaskRelease, ["taskId"]);
+export const TaskSnoozeBody = Type.Omit(TaskSnooze, ["taskId"]);
 export const SchedulePutBody = Type.Omit(SchedulePut, ["name"]);
 export const ScheduleGetQuery = Type.Omit(ScheduleGet, ["name"]);
 export const ScheduleDeleteQuery = Type.Omit(ScheduleDelete, ["name"]);

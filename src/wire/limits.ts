@@ -32,6 +32,14 @@ export const limits = {
   errorMessageLengthMax: 4096,
   /** An error's stack; a longer one is refused. */
   errorStackLengthMax: 16 * 1024,
+  /** Failed attempts of one task that are remembered. */
+  errorsPerTaskMax: 10,
+  /** Their messages, codes and stacks in all, in UTF-16 units; the oldest are forgotten for the newest. */
+  errorUnitsPerTaskMax: 64 * 1024,
+  /** Delays in the list of a backoff. */
+  backoffDelaysMax: 100,
+  /** The power of a polynomial backoff. */
+  backoffPowerMax: 10,
   /** Attempts a task may ask for. */
   attemptsMax: 1000,
   /** Capacity a worker may offer. */
@@ -94,6 +102,11 @@ export const limits = {
 
 assert(limits.frameBytesMax >= 2 * limits.payloadBytesMax, "a frame holds a payload and its envelope");
 assert(limits.bodyBytesMax >= limits.frameBytesMax, "what fits a frame fits a body");
+assert(
+  limits.errorUnitsPerTaskMax >=
+    limits.errorMessageLengthMax + limits.errorStackLengthMax + limits.nameLengthMax,
+  "the newest error of a task is always remembered",
+);
 assert(limits.watchBufferBytesMax >= limits.payloadBytesMax, "a watcher's buffer holds a payload");
 assert(
   limits.socketBufferBytesMax >= limits.watchBufferBytesMax + 2 * limits.frameBytesMax,

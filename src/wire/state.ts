@@ -30,7 +30,16 @@ export const State = Closed({
 });
 export type State = Static<typeof State>;
 
-export const tableNames = ["tasks", "workers", "schedules", "queues", "limits", "pauses", "answers"] as const;
+export const tableNames = [
+  "tasks",
+  "errors",
+  "workers",
+  "schedules",
+  "queues",
+  "limits",
+  "pauses",
+  "answers",
+] as const;
 
 export const HealthView = Closed({
   status: Type.Union([Type.Literal("ok"), Type.Literal("read-only"), Type.Literal("stopping")]),

@@ -56,11 +56,35 @@ export const TaskId = Type.String({
 
 export const Backoff = Closed(
   {
-    strategy: Type.Union([Type.Literal("fixed"), Type.Literal("exponential")], {
-      description: "fixed: delayMs each time; exponential: delayMs, doubled with each failed attempt.",
-    }),
-    delayMs: DurationMs("The first delay, in ms."),
-    maxMs: Type.Optional(DurationMs("The longest delay, in ms. Default 3,600,000.")),
+    strategy: Type.Union(
+      [
+        Type.Literal("fixed"),
+        Type.Literal("exponential"),
+        Type.Literal("linear"),
+        Type.Literal("polynomial"),
+        Type.Literal("list"),
+      ],
+      {
+        description:
+          "With n the failed attempts so far. fixed: delayMs each time; linear: delayMs × n; polynomial: delayMs × n to the power; exponential: delayMs, doubled with each; list: the n-th of delaysMs, the last one from then on.",
+      },
+    ),
+    delayMs: Type.Optional(DurationMs("The first delay, in ms; not with a list. Default 1,000.")),
+    delaysMs: Type.Optional(
+      Type.Array(DurationMs("One delay, in ms."), {
+        minItems: 1,
+        maxItems: limits.backoffDelaysMax,
+        description: "The delays of a list, in ms; with no other strategy.",
+      }),
+    ),
+    power: Type.Optional(
+      Type.Number({
+        minimum: 0,
+        maximum: limits.backoffPowerMax,
+        description: "Of the polynomial strategy alone. Default 2.",
+      }),
+    ),
+    maxMs: Type.Optional(DurationMs("The longest delay, in ms. Default 3,600,000; for a list none.")),
     jitter: Type.Optional(
       Type.Number({
         minimum: 0,
@@ -77,6 +101,13 @@ export const Backoff = Closed(
 );
 export type Backoff = Static<typeof Backoff>;
 
+const Codes = (description: string) =>
+  Type.Array(Type.String({ minLength: 1, maxLength: limits.nameLengthMax }), {
+    maxItems: limits.labelsMax,
+    uniqueItems: true,
+    description,
+  });
+
 export const TaskSubmit = Closed({
   queue: Type.Optional(Name("The queue. Default `default`.")),
   type: Name("What is to be done; a worker chooses its handler by it."),
@@ -86,6 +117,19 @@ export const TaskSubmit = Closed({
     Integer(1, limits.attemptsMax, "How often it may be tried before it is dead. Default 3."),
   ),
   backoff: Type.Optional(Backoff),
+  finalCodes: Type.Optional(
+    Codes("An error with one of these codes is final: the task is failed, and not tried again."),
+  ),
+  retryCodes: Type.Optional(
+    Codes("Only an error with one of these codes is tried again; any other is final. Default: all are."),
+  ),
+  interruptionsMax: Type.Optional(
+    Integer(
+      1,
+      limits.attemptsMax,
+      "How often a worker may go silent while running it before it is dead. Default: what the daemon is told.",
+    ),
+  ),
   leaseMs: Type.Optional(
     DurationMs(
       "The silence a worker is allowed before the task is taken back, in ms. Default 30,000.",
@@ -165,6 +209,22 @@ export const TaskError = Closed({
 });
 export type TaskError = Static<typeof TaskError>;
 
+/** One attempt that failed or was interrupted. */
+export const FailedAttempt = Closed({
+  attempt: Type.Integer({ description: "Which attempt it was; an interrupted one is counted no further." }),
+  at: Moment("When it ended."),
+  workerId: Type.String({ description: "The worker that had it." }),
+  message: Type.String(),
+  code: Type.Optional(
+    Type.String({
+      description:
+        "The error's. `timeout`: it ran longer than it may; `deadline`: the task's time was over; `interrupted`: its worker went silent.",
+    }),
+  ),
+  stack: Type.Optional(Type.String()),
+});
+export type FailedAttempt = Static<typeof FailedAttempt>;
+
 /** A task as everyone sees it. `payload`, `progress` and `result` are the JSON values that were sent. */
 export const Task = Closed({
   id: TaskId,
@@ -177,6 +237,9 @@ export const Task = Closed({
   attempts: Type.Integer({ description: "Attempts allowed." }),
   interruptions: Type.Integer({ description: "How often a worker went silent while running it." }),
   backoff: Backoff,
+  finalCodes: Type.Array(Type.String()),
+  retryCodes: Nullable(Type.Array(Type.String(), { description: "null: all errors are tried again." })),
+  interruptionsMax: Nullable(Type.Integer({ description: "null: what the daemon is told." })),
   leaseMs: Type.Integer(),
   timeoutMs: Nullable(Type.Integer()),
   expiresAt: Nullable(Moment("When its time to live ends; null once a worker has begun it.")),
@@ -195,10 +258,19 @@ export const Task = Closed({
   progress: Json("What the worker reported last, or null."),
   result: Json("What the worker returned, or null."),
   error: Nullable(TaskError),
-  reason: Nullable(Type.String({ description: "Why it is dead or cancelled, in words." })),
+  reason: Nullable(Type.String({ description: "Why it is dead, cancelled or discarded, in words." })),
   revision: Revision("The revision of its last change."),
 });
 export type Task = Static<typeof Task>;
+
+/** One task, looked at by itself. */
+export const TaskShown = Closed({
+  ...Task.properties,
+  errors: Type.Array(FailedAttempt, {
+    description: `What its attempts failed of, oldest first: the newest ${limits.errorsPerTaskMax}, or fewer where their stacks are long.`,
+  }),
+});
+export type TaskShown = Static<typeof TaskShown>;
 
 export const TaskRef = Closed({ taskId: TaskId });
 
@@ -229,18 +301,19 @@ export const TaskPage = Closed({
 });
 export type TaskPage = Static<typeof TaskPage>;
 
-export const TaskCancel = Closed({
-  taskId: TaskId,
-  reason: Type.Optional(
-    Type.String({ maxLength: limits.errorMessageLengthMax, description: "Why, in words." }),
-  ),
-});
-
 const held = {
   taskId: TaskId,
   workerId: Name("The worker that holds the lease."),
   token: Revision("The lease's token."),
 };
+const why = Type.String({ maxLength: limits.errorMessageLengthMax, description: "Why, in words." });
+
+export const TaskCancel = Closed({
+  taskId: TaskId,
+  reason: Type.Optional(why),
+  workerId: Type.Optional(Name("With token: only under this worker's lease, which thereby ends.")),
+  token: Type.Optional(Revision("The lease's token.")),
+});
 
 export const TaskComplete = Closed({ ...held, result: Type.Optional(Json("Any JSON value. Default null.")) });
 export const TaskFail = Closed({
@@ -251,7 +324,20 @@ export const TaskFail = Closed({
   final: Type.Optional(
     Type.Boolean({ description: "Do not try again: the task is failed at once. Default false." }),
   ),
+  reason: Type.Optional(
+    Type.String({
+      maxLength: limits.errorMessageLengthMax,
+      description:
+        "With final: why the handler gave the task up, in words. Such a decision is not held against its worker.",
+    }),
+  ),
   retryInMs: Type.Optional(DurationMs("Try again after this long, instead of the backoff.")),
+  retryAt: Type.Optional(At("Try again at this moment (ms since 1970, UTC). This or retryInMs.")),
+});
+export const TaskSnooze = Closed({
+  ...held,
+  forMs: Type.Optional(DurationMs("Start it again after this long. This or until.")),
+  until: Type.Optional(At("Start it again at this moment (ms since 1970, UTC).")),
 });
 export const TaskRelease = Closed(held);
 export const TaskExtend = Closed({
@@ -289,6 +375,9 @@ export const pushedDefaults = {
   attempts: 3,
   interruptions: 0,
   backoff: { strategy: "exponential", delayMs: 1000, maxMs: 3_600_000, jitter: 0.5 },
+  finalCodes: [] as string[],
+  retryCodes: null,
+  interruptionsMax: null,
   leaseMs: 30_000,
   timeoutMs: null,
   expiresAt: null,
@@ -316,6 +405,7 @@ export const assignmentOf = ({ task, lease }: Push): Assignment => ({
   task: {
     ...pushedDefaults,
     backoff: { ...pushedDefaults.backoff },
+    finalCodes: [],
     capabilities: [],
     labels: {},
     limits: [],

@@ -81,6 +81,7 @@ test("rest - every operation that has a method arrives with its input", async ()
   await rest.cancel("1-0", "twice");
   await rest.retry("1-0");
   await rest.release("1-0", held);
+  await rest.snooze("1-0", { ...held, forMs: 5000 });
   await rest.extend("1-0", { ...held, leaseMs: 5000 });
   await rest.progress("1-0", { ...held, progress: 1 });
   await rest.claim({ workerId: "w", count: 2 });
@@ -114,6 +115,7 @@ test("rest - every operation that has a method arrives with its input", async ()
     ["task.cancel", { taskId: "1-0", reason: "twice" }],
     ["task.retry", { taskId: "1-0" }],
     ["task.release", { taskId: "1-0", ...held }],
+    ["task.snooze", { taskId: "1-0", ...held, forMs: 5000 }],
     ["task.extend", { taskId: "1-0", ...held, leaseMs: 5000 }],
     ["task.progress", { taskId: "1-0", ...held, progress: 1 }],
     ["task.claim", { workerId: "w", count: 2 }],

@@ -212,6 +212,8 @@ export class FakeDaemon implements Transport {
       case "task.complete":
       case "task.fail":
       case "task.release":
+      case "task.snooze":
+      case "task.cancel":
       case "task.progress":
         return { ok: { id: input.taskId, state: "running", revision: 10 } };
       case "worker.unregister":
@@ -233,6 +235,9 @@ export const aTask = (id: string, more: Partial<Task> = {}): Task => ({
   attempts: 3,
   interruptions: 0,
   backoff: { strategy: "exponential", delayMs: 1000 },
+  finalCodes: [],
+  retryCodes: null,
+  interruptionsMax: null,
   leaseMs: 30_000,
   timeoutMs: null,
   expiresAt: null,

@@ -15,7 +15,16 @@ const submit: fc.Arbitrary<TaskSubmit> = fc.record(
     payload: fc.jsonValue(),
     priority: fc.constantFrom("critical" as const, "high" as const, "normal" as const, "low" as const),
     attempts: fc.integer({ min: 1, max: 5 }),
-    backoff: fc.record({ strategy: fc.constant("fixed" as const), delayMs: fc.nat(100) }),
+    backoff: fc.oneof(
+      fc.record({ strategy: fc.constantFrom("fixed" as const, "linear" as const), delayMs: fc.nat(100) }),
+      fc.record({
+        strategy: fc.constant("list" as const),
+        delaysMs: fc.array(fc.nat(100), { minLength: 1 }),
+      }),
+    ),
+    finalCodes: fc.uniqueArray(fc.string({ minLength: 1, maxLength: 5 }), { maxLength: 3 }),
+    retryCodes: fc.uniqueArray(fc.string({ minLength: 1, maxLength: 5 }), { maxLength: 3 }),
+    interruptionsMax: fc.integer({ min: 1, max: 3 }),
     leaseMs: fc.integer({ min: 100, max: 90_000 }),
     timeoutMs: fc.integer({ min: 100, max: 90_000 }),
     delayMs: fc.nat(10_000),

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { backoffMs, pushText } from "../../src/core/tasks.ts";
+import { pushText } from "../../src/core/tasks.ts";
 import { limits } from "../../src/wire/limits.ts";
 import { assignmentOf } from "../../src/wire/tasks.ts";
 import { World } from "../support/world.ts";
@@ -37,6 +37,9 @@ test("tasks - what a push leaves out, its reader puts back: it is the task as it
     priority: "critical",
     attempts: 7,
     backoff: { strategy: "fixed", delayMs: 5, maxMs: 6, jitter: 0 },
+    finalCodes: ["EBAD"] as string[],
+    retryCodes: ["E2", "E1"] as string[],
+    interruptionsMax: 2,
     leaseMs: 1000,
     timeoutMs: 2000,
     idempotencyKey: 'a "key"',
@@ -59,7 +62,7 @@ test("tasks - what a push leaves out, its reader puts back: it is the task as it
     const record = core.tasks.get(id);
     if (record?.state !== "running") throw new Error(`task ${id} is ${record?.state}`);
     const { event, ...push } = JSON.parse(pushText(core, record));
-    const task = world.task(id);
+    const { errors: _, ...task } = world.task(id);
     expect(event).toBe("task.assigned");
     expect(assignmentOf(push)).toEqual({ task, lease: task.lease } as never);
   }
@@ -205,15 +208,6 @@ test("tasks - a final error fails at once; a retry time of the worker's override
   expect(world.task(final)).toMatchObject({ state: "failed", attempt: 1 });
   world.ok("task.fail", { ...world.held(later), error: "rate limited", retryInMs: 7000 });
   expect(world.task(later).runAt).toBe(world.now + 7000);
-});
-
-test("tasks - backoff grows, is capped, and jitter draws only its part", () => {
-  const exponential = { strategy: "exponential", delayMs: 1000, maxMs: 5000, jitter: 0 } as const;
-  expect([1, 2, 3, 4, 60].map((attempt) => backoffMs(exponential, attempt, 0.5))).toEqual([
-    1000, 2000, 4000, 5000, 5000,
-  ]);
-  const fixed = { strategy: "fixed", delayMs: 1000, jitter: 0.5 } as const;
-  expect([0, 0.5, 1].map((chance) => backoffMs(fixed, 9, chance))).toEqual([500, 750, 1000]);
 });
 
 test("tasks - an attempt that runs longer than its time-out failed, whatever its worker says", () => {

@@ -52,6 +52,20 @@ describe("http tasks", () => {
     ],
     ["POST", "/api/tasks/5-0/release", held, "task.release", { ...held, taskId: "5-0" }],
     [
+      "DELETE",
+      "/api/tasks/5-0?workerId=w&token=7",
+      undefined,
+      "task.cancel",
+      { taskId: "5-0", workerId: "w", token: 7 },
+    ],
+    [
+      "POST",
+      "/api/tasks/5-0/snooze",
+      { ...held, forMs: 500 },
+      "task.snooze",
+      { ...held, forMs: 500, taskId: "5-0" },
+    ],
+    [
       "POST",
       "/api/tasks/claim?wait=30s",
       { workerId: "w", count: 2 },

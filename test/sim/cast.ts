@@ -251,7 +251,7 @@ export class Cast {
       payload: { tag, padding: "x".repeat(Math.floor(random.skewed(0, 300))) },
       leaseMs: random.chance(0.1) ? random.int(200, 900) : random.int(1500, 6000),
       backoff: {
-        strategy: random.pick(["fixed", "exponential"] as const),
+        strategy: random.pick(["fixed", "exponential", "linear", "polynomial"] as const),
         delayMs: random.int(0, 1500),
         maxMs: 4000,
         jitter: random.pick([0, 0.5, 1]),

@@ -698,7 +698,11 @@ export class Model {
       return this.#ended(next);
     }
     const backoff = { ...defaultBackoff, ...task.submit.backoff };
-    const grown = backoff.strategy === "fixed" ? backoff.delayMs : backoff.delayMs * 2 ** (charged - 1);
+    const grown =
+      backoff.delayMs *
+      { fixed: 1, linear: charged, polynomial: charged ** 2, exponential: 2 ** (charged - 1), list: 0 }[
+        backoff.strategy
+      ];
     const least = retryInMs ?? Math.min(grown, backoff.maxMs ?? 3_600_000) * (1 - backoff.jitter);
     this.expect(
       after.state === "scheduled" || (after.state === "queued" && least < 1),

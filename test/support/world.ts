@@ -35,6 +35,7 @@ export const noMetrics = () => ({
   tasksCancelled: 0,
   tasksDropped: 0,
   tasksInterrupted: 0,
+  tasksSnoozed: 0,
   pushesRevoked: 0,
   quarantines: 0,
   scheduleRuns: 0,

@@ -51,8 +51,8 @@ describe("explain", () => {
     [
       "a nested field has its whole pointer",
       submit,
-      { type: "a", backoff: { strategy: "linear", delayMs: 1 } },
-      ["/backoff/strategy: must be one of fixed, exponential"],
+      { type: "a", backoff: { strategy: "random", delayMs: 1 } },
+      ["/backoff/strategy: must be one of fixed, exponential, linear, polynomial, list"],
     ],
     ["a pointer escapes slash and tilde", submit, { type: "a", "x/y~z": 1 }, ["/x~1y~0z: unknown field"]],
     [
