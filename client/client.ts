@@ -31,6 +31,7 @@ import { Schedules } from "./schedules.ts";
 import { type Gap, iterate, type WatchEvent, Watches, type WatchFilter } from "./state.ts";
 import { type Caller, Submitted, SubmittedAll, TaskHandle } from "./tasks.ts";
 import { type Environment, machine, type Transport, type TransportName, webSocket } from "./transport.ts";
+import { type Submission, TaskType } from "./types.ts";
 import {
   type AssignedTask,
   type FailOptions,
@@ -57,6 +58,11 @@ export type ClientOptions = Partial<Omit<SessionOptions, "client">> & {
   client?: string | undefined;
   environment?: Environment;
 };
+
+/** What follows the type in a submit; the payload may be left out where nothing is one. */
+export type SubmitArguments<G> = undefined extends G
+  ? [payload?: G, submission?: Submission, options?: CallOptions]
+  : [payload: G, submission?: Submission, options?: CallOptions];
 
 export type ClientEvents = {
   /** A task was leased to this worker. */
@@ -188,13 +194,30 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
     return this.#session.call(op, input, options);
   }
 
+  /** A payload that does not fit its type rejects with `Invalid`, and nothing is submitted. */
+  submit<G, R>(type: TaskType<G, unknown, never, R>, ...given: SubmitArguments<G>): Submitted<R>;
   submit(task: TaskSubmit, options?: CallOptions): Submitted;
   submit(tasks: TaskSubmit[], options?: CallOptions): SubmittedAll;
-  submit(input: TaskSubmit | TaskSubmit[], options?: CallOptions): Submitted | SubmittedAll {
+  submit(
+    input: TaskSubmit | TaskSubmit[] | TaskType,
+    ...more: [options?: CallOptions] | SubmitArguments<unknown>
+  ): Submitted | SubmittedAll {
+    if (input instanceof TaskType) return this.#submit(input, ...(more as SubmitArguments<unknown>));
+    const [options] = more as [CallOptions?];
     const answer = this.#session.call("task.submit", input, options);
     return Array.isArray(input)
       ? new SubmittedAll(this, answer as Promise<TaskSubmitted[]>)
       : new Submitted(this, answer as Promise<TaskSubmitted>);
+  }
+
+  #submit(type: TaskType, payload?: unknown, submission?: Submission, options?: CallOptions): Submitted {
+    const submit = () =>
+      this.#session.call("task.submit", type.with(payload, submission), options) as Promise<TaskSubmitted>;
+    return new Submitted(
+      this,
+      after(() => type.checkPayload(payload ?? null), submit),
+      type.checkResult,
+    );
   }
 
   /** One task by its id. */
@@ -436,6 +459,16 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
     this.#registration?.close();
     this.#watches.closed(error);
     this.emit("closed", { error });
+  }
+}
+
+/** What is to be done once a check has passed: at once where that did not wait, so that calls keep their order. */
+function after<T>(check: () => unknown, next: () => Promise<T>): Promise<T> {
+  try {
+    const checked = check();
+    return checked instanceof Promise ? checked.then(next) : next();
+  } catch (error) {
+    return Promise.reject(error);
   }
 }
 

@@ -44,11 +44,28 @@ export type {
   TaskSubmitted,
 } from "../src/wire/tasks.ts";
 export type { Worker } from "../src/wire/workers.ts";
-export { type ClientEvents, type ClientOptions, CoordinationClient, defaultUrl } from "./client.ts";
+export type { BatchOptions } from "./batches.ts";
+export {
+  type ClientEvents,
+  type ClientOptions,
+  CoordinationClient,
+  defaultUrl,
+  type SubmitArguments,
+} from "./client.ts";
 export type { CallOptions, SessionState, Transports } from "./connection.ts";
 export { ClientError, type ClientErrorCode, CortexError, TaskFailed } from "./errors.ts";
 export { type Fetch, httpRequests, requestsOver, type TransportChoice } from "./http.ts";
 export { Schedules } from "./schedules.ts";
+export {
+  type Checker,
+  type Given,
+  Invalid,
+  type Issue,
+  type Made,
+  type Schema,
+  type StandardSchema,
+  typebox,
+} from "./schemas.ts";
 export type { Gap, WatchEvent, WatchFilter } from "./state.ts";
 export { type ResultOptions, Submitted, SubmittedAll, TaskHandle } from "./tasks.ts";
 export {
@@ -64,7 +81,17 @@ export {
   webSocket,
   webSocketBy,
 } from "./transport.ts";
+export {
+  type BatchItem,
+  type Handled,
+  type Outcome,
+  type Submission,
+  TaskType,
+  type TypeOptions,
+  task,
+} from "./types.ts";
 export { Cancel, Discard, type ErrorRules, Retry, Snooze, Verdict, type When } from "./verdicts.ts";
+export type { Middleware, TaskResult } from "./work.ts";
 export {
   type Context,
   type Handler,

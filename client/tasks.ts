@@ -89,12 +89,18 @@ export class TaskHandle {
 }
 
 /** Await it for what the daemon answered; ask it for the result. */
-export class Submitted implements PromiseLike<TaskSubmitted> {
+export class Submitted<T = unknown> implements PromiseLike<TaskSubmitted> {
   readonly #caller: Caller;
   readonly #answer: Promise<TaskSubmitted>;
-  constructor(caller: Caller, answer: Promise<TaskSubmitted>) {
+  readonly #read: (result: unknown) => T | Promise<T>;
+  constructor(
+    caller: Caller,
+    answer: Promise<TaskSubmitted>,
+    read: (result: unknown) => T | Promise<T> = (result) => result as T,
+  ) {
     this.#caller = caller;
     this.#answer = answer;
+    this.#read = read;
   }
 
   // biome-ignore lint/suspicious/noThenProperty: it is awaitable on purpose
@@ -106,9 +112,9 @@ export class Submitted implements PromiseLike<TaskSubmitted> {
   }
 
   /** Waits for the result; rejects with `TaskFailed` when the task ends without one. */
-  async result<R = unknown>(options?: ResultOptions): Promise<R> {
+  async result<R = T>(options?: ResultOptions): Promise<R> {
     const { id } = await this.#answer;
-    return resultOf<R>(this.#caller, id, options);
+    return (await this.#read(await resultOf(this.#caller, id, options))) as R;
   }
 }
 

@@ -9,10 +9,13 @@ import { type ClientOptions, CoordinationClient } from "./client.ts";
 import { randomId } from "./connection.ts";
 import { ClientError, CortexError } from "./errors.ts";
 import { machine } from "./transport.ts";
+import type { Handled } from "./types.ts";
 import { type ErrorRules, isFinalError, Verdict } from "./verdicts.ts";
+import { type Middleware, type Work, workOf } from "./work.ts";
 import { type AssignedTask, type FailOptions, isClosed, isLeaseLost } from "./workers.ts";
 
 export type Context = {
+  task: Task;
   /** Aborts when the task is cancelled or timed out, its lease is lost, or the worker was stopped and is out of time. */
   signal: AbortSignal;
   /** The lease as it stood when the handler began. */
@@ -41,6 +44,8 @@ export type RunOptions = Omit<ClientOptions, "queues" | "capacity"> &
     concurrency?: number;
     /** The types the handler knows; a task of another type fails its attempt. Default: all. */
     types?: readonly string[];
+    /** Runs around every handler; of several the first is the outermost. */
+    use?: Middleware | readonly Middleware[];
     /** Stops the worker. */
     signal?: AbortSignal;
   };
@@ -58,25 +63,24 @@ export class RunningWorker {
   readonly workerId: string;
   /** Resolves when the worker has stopped; rejects when the daemon will have it no longer. */
   readonly done: Promise<void>;
-  readonly #handler: Handler<never>;
-  readonly #types: ReadonlySet<string> | null;
+  readonly #work: Work;
   readonly #rules: ErrorRules;
   readonly #running = new Set<AssignedTask>();
   #stopping: Promise<void> | null = null;
   #drained: (() => void) | null = null;
   #end!: { resolve(): void; reject(error: Error): void };
 
-  constructor(queue: string | string[], handler: Handler<never>, options: RunOptions) {
-    const { concurrency = 1, types, finalErrors, retryErrors, signal: _, ...rest } = options;
+  constructor(queue: string | string[], handler: Handler<never> | readonly Handled[], options: RunOptions) {
+    const { concurrency = 1, types, use = [], finalErrors, retryErrors, signal: _, ...rest } = options;
+    const { environment = machine } = options;
     this.#rules = { finalErrors, retryErrors };
-    this.workerId = options.workerId ?? `worker-${randomId(options.environment ?? machine).slice(0, 12)}`;
-    this.#handler = handler;
-    this.#types = types === undefined ? null : new Set(types);
+    this.workerId = options.workerId ?? `worker-${randomId(environment).slice(0, 12)}`;
+    this.#work = workOf(handler, { concurrency, use, types }, environment);
     this.client = new CoordinationClient({
       ...rest,
       workerId: this.workerId,
       queues: typeof queue === "string" ? [queue] : queue,
-      capacity: concurrency,
+      capacity: this.#work.capacity,
     });
     this.done = new Promise((resolve, reject) => {
       this.#end = { resolve, reject };
@@ -101,6 +105,7 @@ export class RunningWorker {
   async #stop({ graceMs = 30_000 }: StopOptions): Promise<void> {
     const { client } = this;
     client.credit(0);
+    this.#work.hurry();
     if (this.#running.size > 0) {
       let timer: unknown = null;
       await new Promise<void>((resolve) => {
@@ -141,8 +146,10 @@ export class RunningWorker {
   async #run(held: AssignedTask): Promise<void> {
     let result: unknown;
     try {
-      if (this.#types !== null && !this.#types.has(held.type)) throw unknownType(held.type);
-      result = await this.#handler(held.task as never, {
+      const { types, handler } = this.#work;
+      if (types !== null && !types.has(held.type)) throw unknownType(held.type);
+      result = await handler(held.task as never, {
+        task: held.task,
         signal: held.signal,
         lease: held.lease,
         progress: (value) => held.progress(value),
@@ -194,13 +201,16 @@ export class RunningWorker {
   }
 }
 
-/** Starts a worker; resolves once it is registered. */
+/**
+ * Starts a worker; resolves once it is registered. It has one handler for all tasks, or one for each type:
+ * `worker("mail", [send.handle(…), bounce.handle(…)])`.
+ */
 export async function worker<P = unknown, R = unknown>(
   queue: string | string[],
-  handler: Handler<P, R>,
+  handler: Handler<P, R> | readonly Handled[],
   options: RunOptions = {},
 ): Promise<RunningWorker> {
-  const running = new RunningWorker(queue, handler as Handler<never>, options);
+  const running = new RunningWorker(queue, handler as Handler<never> | readonly Handled[], options);
   const { signal } = options;
   try {
     await running.client.connect({ signal });

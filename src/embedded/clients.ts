@@ -6,6 +6,7 @@ import {
   ClientError,
   CoordinationClient,
   type Environment,
+  type Handled,
   type Handler,
   type RunningWorker,
   type StopOptions,
@@ -38,7 +39,7 @@ export class Clients {
 
   async worker<P, R>(
     queue: string | string[],
-    handler: Handler<P, R>,
+    handler: Handler<P, R> | readonly Handled[],
     options: EmbeddedWorkerOptions = {},
   ): Promise<RunningWorker> {
     const { host, settled } = this.#place();

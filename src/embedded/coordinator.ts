@@ -6,6 +6,7 @@
 import {
   type ClientOptions,
   type CoordinationClient,
+  type Handled,
   type Handler,
   machine,
   type RunningWorker,
@@ -49,7 +50,7 @@ export type EmbeddedCoordinator = {
   /** Starts a worker; resolves once it is registered. */
   worker<P = unknown, R = unknown>(
     queue: string | string[],
-    handler: Handler<P, R>,
+    handler: Handler<P, R> | readonly Handled[],
     options?: EmbeddedWorkerOptions,
   ): Promise<RunningWorker>;
   /** Resolves when it has stopped; rejects when its log is beyond use, after which only a new start knows what is on disk. */

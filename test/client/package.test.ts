@@ -62,10 +62,10 @@ describe("package", () => {
       expect(texts.filter(({ text }) => text.includes(root)).map(({ path }) => path)).toEqual([]);
       const declared = texts.filter(({ path }) => path.endsWith(".d.ts"));
       expect(
-        declared.filter(({ text }) => /typebox|elysia|bun:|node:/.test(text)).map(({ path }) => path),
+        declared.filter(({ text }) => /@sinclair|elysia|bun:|node:/.test(text)).map(({ path }) => path),
       ).toEqual([]);
       const client = texts.find(({ path }) => path === "index.js")!.text;
-      expect(client).not.toMatch(/typebox|elysia|bun:|node:/);
+      expect(client).not.toMatch(/@sinclair|elysia|bun:|node:/);
       expect(readdirSync(join(folder, "../..")).sort()).toEqual([".package-lock.json", "@cortexd"]);
     },
     60_000,
@@ -162,6 +162,42 @@ describe("package", () => {
         ...{ result: 42, isOurs: true, late: "late" },
         needsBun: expect.stringContaining("needs Bun"),
       });
+    },
+    60_000,
+  );
+
+  test.skipIf(missingNode !== "").each([
+    ["Node", ["node"]],
+    ["Bun", [process.execPath]],
+  ])(
+    `package - in %s a typed task is checked, handled and comes back, over a daemon and embedded${missingNode}`,
+    async (_, command) => {
+      const code = `
+      import { CoordinationClient, task, worker } from "@cortexd/client";
+      import { createCoordinator } from "@cortexd/client/embedded";
+      const number = { "~standard": { version: 1, vendor: "test", validate: (value) =>
+        typeof value === "number" ? { value } : { issues: [{ message: "must be a number" }] } } };
+      const queue = "q" + Math.random().toString(36).slice(2);
+      const double = task("double", { payload: number, result: number, queue });
+      const handled = [double.handleBatch({ size: 2 }, (items) => items.map(({ payload }) => 2 * payload))];
+      const use = (task, context, next) => next();
+      const options = { url: process.env.URL, token: process.env.TOKEN };
+      const round = async (client) => [
+        await client.submit(double, 21).result(),
+        await client.submit(double, "21").then(() => null, ({ name, message }) => name + ": " + message),
+      ];
+      const running = await worker(queue, handled, { ...options, use });
+      const client = new CoordinationClient(options);
+      const apart = await round(client);
+      await running.stop();
+      client.close();
+      const cortex = await createCoordinator();
+      await cortex.worker(queue, handled, { use });
+      const embedded = await round(cortex.client());
+      await cortex.stop();
+      console.log(JSON.stringify({ apart, embedded }));`;
+      const round = [42, "Invalid: the payload of double does not fit: must be a number"];
+      expect(await runModule(code, command)).toEqual({ apart: round, embedded: round });
     },
     60_000,
   );

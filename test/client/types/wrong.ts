@@ -3,7 +3,15 @@
  * it, where an `@ts-expect-error` that expects in vain is an error itself, and types.test.ts reads it once more
  * without those lines and counts what the compiler then says.
  */
-import { type Context, type CoordinationClient, worker } from "../../../client/index.ts";
+import {
+  type Checker,
+  type Context,
+  type CoordinationClient,
+  type StandardSchema,
+  task,
+  typebox,
+  worker,
+} from "../../../client/index.ts";
 import type { RestClient } from "../../../client/rest.ts";
 
 export async function wrong(client: CoordinationClient, rest: RestClient, context: Context) {
@@ -54,6 +62,56 @@ export async function wrong(client: CoordinationClient, rest: RestClient, contex
   void worker("q", () => {}, { concurrency: "2" });
   // @ts-expect-error: an attempt cannot be extended by a text
   void context.extend("1s");
+
+  type Mail = { to: string };
+  const send = task("send", {
+    payload: null as unknown as Checker<Mail>,
+    result: null as unknown as StandardSchema<string, number>,
+    queue: "mail",
+    attempts: 5,
+  });
+  client.submit(send, { to: "ada" }, { delayMs: 1000 }, { timeoutMs: 1000 });
+  // @ts-expect-error: the payload's field is a text
+  client.submit(send, { to: 3 });
+  // @ts-expect-error: it needs its payload
+  client.submit(send);
+  // @ts-expect-error: no such field
+  client.submit(send, { to: "ada" }, { prio: "low" });
+  // @ts-expect-error: a type has no idempotency key of its own
+  task("send", { idempotencyKey: "k" });
+  // @ts-expect-error: a schema that nothing checks
+  task("send", { payload: { type: "string" } });
+  (await client.submit(send, { to: "ada" }).result()).toFixed();
+  // @ts-expect-error: what the schema makes of the result is a number
+  (await client.submit(send, { to: "ada" }).result()).trim();
+  client.submit([send.with({ to: "ada" }), { type: "t" }]);
+  // @ts-expect-error: one of many has a wrong payload
+  client.submit([send.with({ from: "ada" })]);
+  send.handle((payload, { task: { id } }) => payload.to + id);
+  // @ts-expect-error: the payload has no such field
+  send.handle((payload) => payload.from);
+  // @ts-expect-error: the handler returns what the result's schema is given, a text
+  send.handle(() => 3);
+  send.handleBatch({ size: 9 }, (items) => items.map(({ payload }) => (payload.to ? "3" : new Error("no"))));
+  // @ts-expect-error: an outcome is a result or an error
+  send.handleBatch({ size: 9 }, (items) => items.map(() => 3));
+  // @ts-expect-error: a batch has a size
+  send.handleBatch({ waitMs: 9 }, () => []);
+  const note = task<Mail>("note");
+  const ping = task("ping");
+  client.submit(ping);
+  // @ts-expect-error: typed alone is typed as well
+  client.submit(note, { to: 3 });
+  void worker("mail", [send.handle(() => "3"), ping.handle(() => {})]);
+  // @ts-expect-error: it takes what a type makes of a handler
+  void worker("mail", [() => {}]);
+  void worker("mail", () => {}, { use: async (_, { signal }, next) => (signal.aborted ? null : next()) });
+  // @ts-expect-error: middleware returns what the task comes to
+  void worker("mail", () => {}, { use: async (_, __, next) => void (await next()) });
+  const value = { Check: (_: { static: Mail }, __: unknown) => true, Errors: () => [] };
+  task("send", { payload: typebox({ static: { to: "ada" } }, value) }).handle((payload) => payload.to);
+  // @ts-expect-error: no schema of TypeBox
+  typebox({ to: "string" }, value);
 
   await rest.submit({ type: "t" });
   // @ts-expect-error: no such field
