@@ -9,6 +9,7 @@
  * in a free place is stale; it is known by its seq, which the session has acknowledged.
  */
 import { limits } from "../wire/limits.ts";
+import type { Cause } from "./coordinator.ts";
 import type { Index, Store, Table } from "./store.ts";
 
 export type AnswerRecord = {
@@ -150,22 +151,23 @@ export class Answers implements Index<AnswerRecord> {
   }
 
   /** Inside a transaction: keeps an answer; lets go of what arrived, and of the oldest when there are too many. */
-  keep(answer: Omit<AnswerRecord, "place">): void {
-    let session = this.#sessions.get(answer.session);
-    if (session === undefined) session = this.#open(answer.session, answer.at);
-    session.letGo(answer.ackedThrough);
+  keep(cause: Cause, operation: string, at: number, revision: number, text: string): void {
+    const { seq, fingerprint, ackedThrough } = cause;
+    const id = cause.session as string;
+    const session = this.#sessions.get(id) ?? this.#open(id, at);
+    session.letGo(ackedThrough);
     const oldest = session.size >= limits.answersPerSessionMax ? session.first() : undefined;
     const place = oldest?.place ?? session.take();
     this.table.put(session.keyOf(place), {
-      session: answer.session,
+      session: id,
       place,
-      seq: answer.seq,
-      operation: answer.operation,
-      fingerprint: answer.fingerprint,
-      ackedThrough: answer.ackedThrough,
-      at: answer.at,
-      revision: answer.revision,
-      text: answer.text,
+      seq,
+      operation,
+      fingerprint,
+      ackedThrough,
+      at,
+      revision,
+      text,
     });
   }
 

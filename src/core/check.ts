@@ -118,7 +118,7 @@ export function check(core: Coordinator): string[] {
     expect(slot !== undefined && slot.record === record, `worker ${id} has no slot, or an old one`);
     if (slot === undefined) continue;
     expect(
-      same([...slot.running].sort(), [...(running.get(id) ?? [])].sort()),
+      same([...slot.running].map((spec) => spec.id).sort(), [...(running.get(id) ?? [])].sort()),
       `worker ${id}: wrong set of leases`,
     );
     const room = slot.room > 0;

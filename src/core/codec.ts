@@ -12,10 +12,27 @@ import type { TaskState } from "../wire/tasks.ts";
 import type { AnswerRecord } from "./answers.ts";
 import type { Failures } from "./failures.ts";
 import type { LimitRecord, PauseRecord, QueueRecord } from "./flow.ts";
-import { defaultBackoff, extrasOf, noCapabilities, noLabels, shared } from "./options.ts";
+import {
+  defaultBackoff,
+  extrasOf,
+  noCapabilities,
+  noExtras,
+  noLabels,
+  shared,
+  type TaskOptions,
+} from "./options.ts";
 import { newSchedule, type ScheduleRecord, type ScheduleSpec } from "./schedules.ts";
 import type { Change, Store, Table } from "./store.ts";
-import { type Lease, newRecord, noOutcome, readyAt, type TaskRecord, type TaskSpec } from "./tasks.ts";
+import {
+  errorsOf,
+  type Lease,
+  newRecord,
+  noOutcome,
+  readyAt,
+  type TaskRecord,
+  TaskSpec,
+  tasksOf,
+} from "./tasks.ts";
 import type { WorkerRecord } from "./workers.ts";
 
 /** The header of an entry. */
@@ -28,9 +45,27 @@ export type EntryHeader = {
 };
 
 export function encodeEntry(header: EntryHeader, changes: readonly Change[]): string {
-  let text = `@${header.revision}\t${header.at}\t${header.clock}\t${header.operation}\t${header.who}\n`;
+  let text = `@${header.revision}${headerEnd(header)}`;
   for (let i = 0; i < changes.length; i++) text += encodeChange(changes[i] as Change);
   return text;
+}
+
+/** Entries that gather while one batch is on its way differ in their revision alone: the rest is written once for all. */
+let lastHeader: EntryHeader = { revision: 0, at: 0, clock: 0, operation: "", who: "" };
+let lastHeaderEnd = "";
+function headerEnd(header: EntryHeader): string {
+  const { at, clock, operation, who } = lastHeader;
+  if (
+    header.at !== at ||
+    header.clock !== clock ||
+    header.operation !== operation ||
+    header.who !== who ||
+    lastHeaderEnd === ""
+  ) {
+    lastHeader = header;
+    lastHeaderEnd = `\t${header.at}\t${header.clock}\t${header.operation}\t${header.who}\n`;
+  }
+  return lastHeaderEnd;
 }
 
 function encodeChange(change: Change): string {
@@ -81,7 +116,24 @@ const isAsSubmitted = (record: TaskRecord) =>
  */
 const unnamed = { priority: 2, attempts: 3, backoff: defaultBackoff, leaseMs: 30_000, timeoutMs: 0 } as const;
 
-function encodeSpec(spec: TaskSpec): string {
+/** Tasks that come together differ in their payload alone: what stands before it is written once for all of them. */
+let lastOptions: TaskOptions | null = null;
+let lastCreatedAt = 0;
+let lastSpecHead = "";
+function specHead(spec: TaskSpec): string {
+  const { options, createdAt, extras } = spec;
+  if (extras !== noExtras) return encodeHead(spec);
+  if (options !== lastOptions || createdAt !== lastCreatedAt) {
+    lastOptions = options;
+    lastCreatedAt = createdAt;
+    lastSpecHead = encodeHead(spec);
+  }
+  return lastSpecHead;
+}
+
+const encodeSpec = (spec: TaskSpec): string => `${specHead(spec)}\t${spec.payload}`;
+
+function encodeHead(spec: TaskSpec): string {
   const { options } = spec;
   const { idempotencyKey, group, deadlineAt } = spec.extras;
   let text = `{"queue":"${options.queue}","type":"${options.type}","createdAt":${spec.createdAt}`;
@@ -102,12 +154,12 @@ function encodeSpec(spec: TaskSpec): string {
   if (options.limits.length > 0) text += `,"limits":${JSON.stringify(options.limits)}`;
   if (group !== null) text += `,"group":"${group}"`;
   if (options.delayMs !== 0) text += `,"readyAt":${readyAt(spec)}`;
-  return `${text}}\t${spec.payload}`;
+  return `${text}}`;
 }
 
 /** Tasks that came together differ in their payload alone: what stands before it is read once for all of them. */
 let lastHead = "";
-let last: Omit<TaskSpec, "id" | "revision" | "number" | "payload">;
+let last: Pick<TaskSpec, "options" | "extras" | "createdAt">;
 function decodeHead(head: string) {
   if (head === lastHead) return last;
   const from = JSON.parse(head);
@@ -145,15 +197,14 @@ function decodeSpec(id: string, text: string): TaskSpec {
   const tab = text.indexOf("\t");
   const { options, extras, createdAt } = decodeHead(text.slice(0, tab));
   const dash = id.indexOf("-");
-  return {
-    id,
-    revision: Number(id.slice(0, dash)),
-    number: Number(id.slice(dash + 1)),
+  return new TaskSpec(
+    Number(id.slice(0, dash)),
+    Number(id.slice(dash + 1)),
     options,
-    payload: text.slice(tab + 1),
+    text.slice(tab + 1),
     extras,
     createdAt,
-  };
+  );
 }
 
 const none = "";
@@ -348,8 +399,8 @@ export class Loader {
   readonly #orphans = new Set<string>();
 
   constructor(store: Store) {
-    this.#tasks = store.table("tasks");
-    this.#errors = store.table("errors");
+    this.#tasks = tasksOf(store);
+    this.#errors = errorsOf(store);
     this.#workers = store.table("workers");
     this.#schedules = store.table("schedules");
     this.#queues = store.table("queues");

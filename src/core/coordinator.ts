@@ -153,8 +153,8 @@ export class Coordinator {
     this.now = options.now;
     this.clock = options.clock;
     this.graceUntil = options.graceUntil;
-    this.tasks = store.table("tasks");
-    this.errors = store.table("errors");
+    this.tasks = tasks.tasksOf(store);
+    this.errors = tasks.errorsOf(store);
     this.workers = store.table("workers");
     this.schedules = store.table("schedules");
     const urgent = urgentBy(options.config.ageingMs);
@@ -230,17 +230,8 @@ export class Coordinator {
     return this.#transaction(operation, cause.who, () => {
       const result = this.#apply(operation, input);
       if (session !== null && this.store.changeCount > 0 && "ok" in result)
-        this.answers.keep({
-          session,
-          seq,
-          operation,
-          fingerprint: cause.fingerprint,
-          ackedThrough: cause.ackedThrough,
-          // By the lease clock: a wall clock that is set forward must not make a repeated operation new.
-          at: this.clock,
-          revision: this.store.nextRevision,
-          text: result.ok,
-        });
+        // By the lease clock: a wall clock that is set forward must not make a repeated operation new.
+        this.answers.keep(cause, operation, this.clock, this.store.nextRevision, result.ok);
       return result;
     });
   }
@@ -340,9 +331,9 @@ export class Coordinator {
   /** Does what is due at `now` and `clock`. */
   tick(): void {
     this.#due(this.#ready, this.now, "task.ready", (spec) => {
-      const record = this.tasks.get(spec.id);
+      const record = this.tasks.get(spec.row);
       if (record?.state !== "scheduled" || record.runAt > this.now) return;
-      this.tasks.put(spec.id, { ...record, state: "queued", runAt: 0, revision: this.store.nextRevision });
+      this.tasks.put(spec.row, { ...record, state: "queued", runAt: 0, revision: this.store.nextRevision });
     });
     while (this.expiry.nextAt <= this.now)
       this.#transaction("task.expire", "cortexd", () => {
@@ -435,7 +426,7 @@ export class Coordinator {
     if (!this.dispatch.canMatch) return 0;
     return this.#transaction("task.dispatch", "cortexd", () =>
       this.dispatch.match(max, (spec, slot) => {
-        tasks.lease(this, this.tasks.get(spec.id) as TaskRecord, slot.id);
+        tasks.lease(this, this.tasks.get(spec.row) as TaskRecord, slot.id);
       }),
     );
   }

@@ -14,7 +14,7 @@ import type { Gates } from "./gates.ts";
 import { Health } from "./health.ts";
 import { Lane, laneBefore, type Stream, Turns, type Urgent } from "./lanes.ts";
 import { type Refusal, refuse } from "./result.ts";
-import { leaseOf, type TaskRecord, type TaskSpec } from "./tasks.ts";
+import { leaseOf, specOrder, type TaskRecord, type TaskSpec } from "./tasks.ts";
 import type { WorkerRecord } from "./workers.ts";
 
 /** What a task asks of a worker. */
@@ -59,8 +59,8 @@ export class Crew {
 /** A registered worker with what is known of it beside its record. */
 export class Slot {
   crew!: Crew;
-  /** The tasks it holds, by id. */
-  readonly running = new Set<string>();
+  /** The tasks it holds. */
+  readonly running = new Set<TaskSpec>();
   attached = false;
   credit = 0;
   /** When it was last heard, and when its handlers last turned as far as that vouches for it; on the lease clock. */
@@ -78,7 +78,7 @@ export class Slot {
   /** How its crew counts it. */
   standing: Standing = "none";
   /** Tasks it claimed while it had a socket: they were not pushed. */
-  claimed: Set<string> | null = null;
+  claimed: Set<TaskSpec> | null = null;
   completedCount = 0;
   failedCount = 0;
   /** Payloads of tasks leased to be pushed that have not left for the socket, in UTF-16 units. */
@@ -112,12 +112,17 @@ export class Slot {
     return Math.min(this.allowed, this.credit) - this.running.size;
   }
 
+  /** What it holds, in the order of submission. */
+  held(): TaskSpec[] {
+    return [...this.running].sort(specOrder);
+  }
+
   /** The pushes that left and are not known to have arrived, of those it still holds. */
-  unacknowledged(tokenOf: (taskId: string) => number): string[] {
+  unacknowledged(tokenOf: (spec: TaskSpec) => number): TaskSpec[] {
     const { arrived, sent } = this.health;
-    return [...this.running].sort().filter((taskId) => {
-      const token = tokenOf(taskId);
-      return token > arrived && token <= sent && this.claimed?.has(taskId) !== true;
+    return this.held().filter((spec) => {
+      const token = tokenOf(spec);
+      return token > arrived && token <= sent && this.claimed?.has(spec) !== true;
     });
   }
 }
@@ -340,9 +345,9 @@ export class Dispatch {
     if (had !== null && had !== has) {
       const slot = this.#slots.get(had);
       if (slot !== undefined) {
-        const { id } = (before as TaskRecord).spec;
-        slot.running.delete(id);
-        slot.claimed?.delete(id);
+        const { spec } = before as TaskRecord;
+        slot.running.delete(spec);
+        slot.claimed?.delete(spec);
         this.#place(slot);
       }
     }
@@ -351,7 +356,7 @@ export class Dispatch {
     if (slot === undefined) return;
     const record = after as TaskRecord;
     if (had !== has) {
-      slot.running.add(record.spec.id);
+      slot.running.add(record.spec);
       slot.leaseOrder = ++this.#order;
       this.#place(slot);
     }
@@ -398,7 +403,7 @@ export class Dispatch {
   claiming(slot: Slot, spec: TaskSpec): void {
     if (!slot.attached) return;
     slot.claimed ??= new Set();
-    slot.claimed.add(spec.id);
+    slot.claimed.add(spec);
   }
 
   /**
@@ -475,10 +480,10 @@ export class Dispatch {
    * What time has made of the worker's health. Answers the leases that were pushed and not acknowledged in time,
    * which the caller gives back.
    */
-  look(slot: Slot, tokenOf: (taskId: string) => number): string[] {
+  look(slot: Slot, tokenOf: (spec: TaskSpec) => number): TaskSpec[] {
     const { health } = slot;
     const clock = this.clock();
-    let overdue: string[] = [];
+    let overdue: TaskSpec[] = [];
     if (health.overdueAt(this.allows.pushAckMs) <= clock) {
       overdue = slot.unacknowledged(tokenOf);
       if (overdue.length > 0) health.overdue(this.allows.pushAckMs);

@@ -7,7 +7,7 @@ import { limits } from "../wire/limits.ts";
 import type { TaskError } from "../wire/tasks.ts";
 import type { Coordinator } from "./coordinator.ts";
 import type { TaskOptions } from "./options.ts";
-import { leaseOf, type TaskRecord } from "./tasks.ts";
+import { leaseOf, type TaskRecord, type TaskSpec } from "./tasks.ts";
 
 export type Failure = {
   readonly attempt: number;
@@ -28,25 +28,25 @@ export const sizeOfFailures = (failures: Failures | undefined): number =>
 
 /** Inside a transaction: remembers what became of a running attempt. The oldest are forgotten for it. */
 export function noteFailure(core: Coordinator, record: TaskRecord, error: TaskError): void {
-  const { id } = record.spec;
+  const { row } = record.spec;
   const failures: Failure[] = [
-    ...(core.errors.get(id) ?? []),
+    ...(core.errors.get(row) ?? []),
     { attempt: record.attempt, at: core.now, workerId: leaseOf(record).workerId, error },
   ];
   let units = sizeOfFailures(failures);
   while (failures.length > limits.errorsPerTaskMax || units > limits.errorUnitsPerTaskMax)
     units -= unitsOf(failures.shift() as Failure);
-  core.errors.put(id, failures);
+  core.errors.put(row, failures);
 }
 
 /** Inside a transaction: the task is gone. */
-export function forgetFailures(core: Coordinator, taskId: string): void {
-  if (core.errors.has(taskId)) core.errors.delete(taskId);
+export function forgetFailures(core: Coordinator, { row }: TaskSpec): void {
+  if (core.errors.has(row)) core.errors.delete(row);
 }
 
-export function failuresText(core: Coordinator, taskId: string): string {
+export function failuresText(core: Coordinator, { row }: TaskSpec): string {
   const texts = core.errors
-    .get(taskId)
+    .get(row)
     ?.map(
       ({ attempt, at, workerId, error }) =>
         `{"attempt":${attempt},"at":${at},"workerId":"${workerId}",${JSON.stringify(error).slice(1)}`,

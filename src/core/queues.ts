@@ -33,7 +33,7 @@ class Queue {
   readonly counts = noCounts();
   readonly queuedByPriority = [0, 0, 0, 0];
   readonly finished = new Line<TaskRecord>(endOrder);
-  readonly keys = new Map<string, string>();
+  readonly keys = new Map<string, TaskSpec>();
   readonly lanes = new Map<string, Lane>();
   /** The lane without requirements, which most tasks take. */
   plain: Lane | undefined;
@@ -116,7 +116,7 @@ export class Queues implements Index<TaskRecord> {
   #born(queue: Queue, spec: TaskSpec): void {
     queue.taskCount += 1;
     const { idempotencyKey } = spec.extras;
-    if (idempotencyKey !== null) queue.keys.set(idempotencyKey, spec.id);
+    if (idempotencyKey !== null) queue.keys.set(idempotencyKey, spec);
     if (this.#left.delete(spec)) return;
     const last = this.#order.at(-1);
     if (last !== undefined && specOrder(last, spec) > 0) this.#orderDirty = true;
@@ -197,21 +197,21 @@ export class Queues implements Index<TaskRecord> {
     if (this.waiting(name) === 0) return;
     for (const spec of this.#order) {
       if (spec.options.queue !== name || this.#left.has(spec)) continue;
-      if (waits(this.core.tasks.get(spec.id) as TaskRecord)) yield spec;
+      if (waits(this.core.tasks.get(spec.row) as TaskRecord)) yield spec;
     }
   }
 
   /** The kept task of this queue that was submitted with the key. */
   byKey(queue: string, key: string): TaskRecord | undefined {
-    const id = this.#queues.get(queue)?.keys.get(key);
-    return id === undefined ? undefined : this.core.tasks.get(id);
+    const spec = this.#queues.get(queue)?.keys.get(key);
+    return spec === undefined ? undefined : this.core.tasks.get(spec.row);
   }
 
   /** Inside a transaction: lets go of the queue's oldest finished tasks beyond the number that is kept. */
   retire(core: Coordinator, name: string): void {
     const queue = this.#queues.get(name) as Queue;
     while (queue.finished.size > core.config.retentionCount)
-      forget(core, (queue.finished.first() as TaskRecord).spec.id);
+      forget(core, (queue.finished.first() as TaskRecord).spec);
   }
 
   /** Inside a transaction: lets go of what ended before `before`, at most `max`; answers whether more is due. */
@@ -230,7 +230,7 @@ export class Queues implements Index<TaskRecord> {
         queue.retireDue = true;
         return true;
       }
-      forget(core, old.spec.id);
+      forget(core, old.spec);
     }
     return false;
   }

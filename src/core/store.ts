@@ -17,6 +17,28 @@ export type Change<R = unknown> = {
   readonly after: R | undefined;
 };
 
+/**
+ * How rows are named inside their table. A name that a number can stand for is kept as the number: it costs neither a
+ * text nor its hash. `row` and `key` must be each other's inverse, and `row` must take any text.
+ */
+export type RowName = string | number;
+export type Naming = { row(key: string): RowName; key(row: RowName): string };
+const asTheyAre: Naming = { row: (key) => key, key: (row) => row as string };
+
+/** A change as it is noted. Most are never asked for their key. */
+class Noted implements Change {
+  constructor(
+    readonly table: Table<unknown>,
+    readonly row: RowName,
+    readonly before: unknown,
+    readonly after: unknown,
+  ) {}
+
+  get key(): string {
+    return this.table.naming.key(this.row);
+  }
+}
+
 /** A committed transaction; `changes` in the order they were made. */
 export type Transaction = { readonly revision: number; readonly changes: readonly Change[] };
 
@@ -29,13 +51,14 @@ export type Index<R> = {
 const shardCount = 64;
 
 /** Ids grow at their end, so the last characters spread them; the separator of `revision-number` is passed over. */
-function shardOf(key: string): number {
+function shardOf(key: RowName): number {
+  if (typeof key === "number") return key & (shardCount - 1);
   const n = key.length;
   return (key.charCodeAt(n - 1) + 7 * key.charCodeAt(n - 3) + 29 * key.charCodeAt(n - 4)) & (shardCount - 1);
 }
 
 export class Table<R> {
-  readonly #shards: Map<string, R>[] = [];
+  readonly #shards: Map<RowName, R>[] = [];
   readonly #indexes: Index<R>[] = [];
   readonly #views = new Set<View<R>>();
   #size = 0;
@@ -44,6 +67,8 @@ export class Table<R> {
   constructor(
     readonly name: string,
     private readonly store: Store,
+    /** For the store alone. */
+    readonly naming: Naming,
   ) {
     for (let i = 0; i < shardCount; i++) this.#shards.push(new Map());
   }
@@ -52,24 +77,28 @@ export class Table<R> {
     return this.#size;
   }
 
-  get(key: string): R | undefined {
-    return (this.#shards[shardOf(key)] as Map<string, R>).get(key);
+  /** By key, or, for those who know the table's naming, by row. */
+  get(key: RowName): R | undefined {
+    const row = typeof key === "string" ? this.naming.row(key) : key;
+    return (this.#shards[shardOf(row)] as Map<RowName, R>).get(row);
   }
 
-  has(key: string): boolean {
+  has(key: RowName): boolean {
     return this.get(key) !== undefined;
   }
 
   /** Puts a new version of a record. Never change a record after putting it. */
-  put(key: string, record: R): void {
-    this.store.note(this as Table<unknown>, key, this.#set(key, record), record);
+  put(key: RowName, record: R): void {
+    const row = typeof key === "string" ? this.naming.row(key) : key;
+    this.store.note(this as Table<unknown>, row, this.#set(row, record), record);
   }
 
   /** Deletes the record; deleting what is not there is a bug. */
-  delete(key: string): void {
-    const before = this.#set(key, undefined);
+  delete(key: RowName): void {
+    const row = typeof key === "string" ? this.naming.row(key) : key;
+    const before = this.#set(row, undefined);
     assert(before !== undefined, `${this.name}: delete of an absent key ${key}`);
-    this.store.note(this as Table<unknown>, key, before, undefined);
+    this.store.note(this as Table<unknown>, row, before, undefined);
   }
 
   /** Adds indexes and shows them what is already there, in the given order (recovery comes this way). */
@@ -86,7 +115,7 @@ export class Table<R> {
   }
 
   *entries(): Iterable<[string, R]> {
-    for (const shard of this.#shards) yield* shard.entries();
+    for (const shard of this.#shards) for (const [row, record] of shard) yield [this.naming.key(row), record];
   }
 
   /**
@@ -99,10 +128,10 @@ export class Table<R> {
     let after = cursor === null ? null : cursor.slice(slash + 1);
     const records: R[] = [];
     for (let place = first; place < shardCount; place++) {
-      const shard = this.#shards[place] as Map<string, R>;
-      for (const key of [...shard.keys()].sort()) {
+      const shard = this.#shards[place] as Map<RowName, R>;
+      for (const key of Array.from(shard.keys(), this.naming.key).sort()) {
         if (after !== null && key <= after) continue;
-        records.push(shard.get(key) as R);
+        records.push(this.get(key) as R);
         if (records.length === limit) return { records, cursor: `${place}/${key}` };
       }
       after = null;
@@ -118,22 +147,22 @@ export class Table<R> {
   }
 
   /** For the store alone: puts back, replays or loads a version without noting it in a transaction. */
-  restore(key: string, record: R | undefined): void {
-    this.#set(key, record);
+  restore(key: RowName, record: R | undefined): void {
+    this.#set(typeof key === "string" ? this.naming.row(key) : key, record);
   }
 
-  #set(key: string, record: R | undefined): R | undefined {
-    const place = shardOf(key);
-    const shard = this.#shards[place] as Map<string, R>;
-    const before = shard.get(key);
+  #set(row: RowName, record: R | undefined): R | undefined {
+    const place = shardOf(row);
+    const shard = this.#shards[place] as Map<RowName, R>;
+    const before = shard.get(row);
     if (record !== undefined) {
-      shard.set(key, record);
+      shard.set(row, record);
       if (before === undefined) this.#size += 1;
     } else if (before !== undefined) {
-      shard.delete(key);
+      shard.delete(row);
       this.#size -= 1;
     }
-    if (this.#views.size > 0) for (const view of this.#views) view.note(place, key, before);
+    if (this.#views.size > 0) for (const view of this.#views) view.note(place, row, before);
     for (let i = 0; i < this.#indexes.length; i++) (this.#indexes[i] as Index<R>).change(before, record);
     return before;
   }
@@ -145,11 +174,11 @@ export class Table<R> {
  */
 export class View<R> {
   #place = 0;
-  readonly #old: Map<string, R | undefined>[] = [];
+  readonly #old: Map<RowName, R | undefined>[] = [];
   #closed = false;
 
   constructor(
-    private readonly shards: readonly Map<string, R>[],
+    private readonly shards: readonly Map<RowName, R>[],
     private readonly onClose: () => void,
   ) {
     for (let i = 0; i < shards.length; i++) this.#old.push(new Map());
@@ -159,10 +188,10 @@ export class View<R> {
   next(): R[] | null {
     assert(!this.#closed, "a closed view is not read");
     if (this.#place === this.shards.length) return null;
-    const old = this.#old[this.#place] as Map<string, R | undefined>;
+    const old = this.#old[this.#place] as Map<RowName, R | undefined>;
     const slice: R[] = [];
-    for (const [key, record] of this.shards[this.#place] as Map<string, R>) {
-      if (!old.has(key)) slice.push(record);
+    for (const [row, record] of this.shards[this.#place] as Map<RowName, R>) {
+      if (!old.has(row)) slice.push(record);
     }
     for (const record of old.values()) if (record !== undefined) slice.push(record);
     old.clear();
@@ -170,10 +199,10 @@ export class View<R> {
     return slice;
   }
 
-  note(place: number, key: string, before: R | undefined): void {
+  note(place: number, row: RowName, before: R | undefined): void {
     if (place < this.#place) return;
-    const old = this.#old[place] as Map<string, R | undefined>;
-    if (!old.has(key)) old.set(key, before);
+    const old = this.#old[place] as Map<RowName, R | undefined>;
+    if (!old.has(row)) old.set(row, before);
   }
 
   close(): void {
@@ -210,10 +239,10 @@ export class Store {
   }
 
   /** Makes a table, or gives the one of that name. */
-  table<R>(name: string): Table<R> {
+  table<R>(name: string, naming = asTheyAre): Table<R> {
     let table = this.#tables.get(name);
     if (table === undefined) {
-      table = new Table<unknown>(name, this);
+      table = new Table<unknown>(name, this, naming);
       this.#tables.set(name, table);
     }
     return table as Table<R>;
@@ -260,12 +289,12 @@ export class Store {
   }
 
   /** For Table alone. */
-  note(table: Table<unknown>, key: string, before: unknown, after: unknown): void {
+  note(table: Table<unknown>, row: RowName, before: unknown, after: unknown): void {
     if (this.#open === null) {
-      table.restore(key, before);
+      table.restore(row, before);
       throw new Error(`${table.name}: a record is put or deleted only inside a transaction`);
     }
-    this.#open.push({ table, key, before, after });
+    this.#open.push(new Noted(table, row, before, after));
   }
 
   #rollback(changes: readonly Change[]): void {

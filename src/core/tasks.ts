@@ -30,7 +30,7 @@ import { backoffMs, backoffText, refuseBackoff } from "./backoff.ts";
 import type { Coordinator } from "./coordinator.ts";
 import type { Slot } from "./dispatch.ts";
 import { endsAt, expiresAt } from "./expiry.ts";
-import { failuresText, forgetFailures, isFinalCode, noteFailure } from "./failures.ts";
+import { type Failures, failuresText, forgetFailures, isFinalCode, noteFailure } from "./failures.ts";
 import { shutInWords } from "./flow.ts";
 import {
   defaultBackoff,
@@ -43,20 +43,52 @@ import {
   taskDefaults,
 } from "./options.ts";
 import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
+import type { Naming, RowName, Store, Table } from "./store.ts";
 import { offline, unknownWorker } from "./workers.ts";
 
-/** What never changes in a task: written once. */
-export type TaskSpec = {
-  readonly id: string;
-  /** The entry that made it, and its number in that entry: with the priority, its place in the queue. */
-  readonly revision: number;
-  readonly number: number;
-  readonly options: TaskOptions;
-  /** JSON text: parsed once when it came, never again by the daemon. */
-  readonly payload: string;
-  readonly extras: TaskExtras;
-  readonly createdAt: number;
+/** What never changes in a task: written once. A class, because its names are made when they are asked for. */
+export class TaskSpec {
+  constructor(
+    /** The entry that made it, and its number in that entry: with the priority, its place in the queue. */
+    readonly revision: number,
+    readonly number: number,
+    readonly options: TaskOptions,
+    /** JSON text: parsed once when it came, never again by the daemon. */
+    readonly payload: string,
+    readonly extras: TaskExtras,
+    readonly createdAt: number,
+  ) {}
+
+  get id(): string {
+    return `${this.revision}-${this.number}`;
+  }
+
+  /** As its table names it. */
+  get row(): RowName {
+    return this.number === 0 ? this.revision : this.id;
+  }
+}
+
+/** A task that came alone, as most do, is kept under its revision; the others of an entry under their id. */
+const naming: Naming = {
+  row(id) {
+    const dash = id.length - 2;
+    // Only a number that is written in one way alone: others are ids of nothing.
+    if (dash < 1 || dash > 16 || id.charCodeAt(dash) !== 45 || id.charCodeAt(dash + 1) !== 48) return id;
+    let revision = 0;
+    for (let i = 0; i < dash; i++) {
+      const digit = id.charCodeAt(i) - 48;
+      if (digit < 0 || digit > 9 || (digit === 0 && i === 0)) return id;
+      revision = revision * 10 + digit;
+    }
+    return Number.isSafeInteger(revision) ? revision : id;
+  },
+  key: (row) => (typeof row === "number" ? `${row}-0` : row),
 };
+
+export const tasksOf = (store: Store): Table<TaskRecord> => store.table("tasks", naming);
+/** By task too. */
+export const errorsOf = (store: Store): Table<Failures> => store.table("errors", naming);
 
 /** The newest lease of a task, kept when it has ended. */
 export type Lease = {
@@ -142,11 +174,10 @@ const sorted = (names: readonly string[] | undefined): readonly string[] =>
 
 function specOf(core: Coordinator, from: Draft, revision: number, number: number): TaskSpec {
   const { submit } = from;
-  return {
-    id: `${revision}-${number}`,
+  return new TaskSpec(
     revision,
     number,
-    options: shared({
+    shared({
       queue: from.queue,
       type: submit.type,
       priority: submit.priority === undefined ? taskDefaults.priority : priorities.indexOf(submit.priority),
@@ -164,14 +195,14 @@ function specOf(core: Coordinator, from: Draft, revision: number, number: number
       labels: submit.labels ?? noLabels,
       limits: sorted(submit.limits),
     }),
-    payload: from.payload,
-    extras: extrasOf({
+    from.payload,
+    extrasOf({
       idempotencyKey: submit.idempotencyKey ?? null,
       group: submit.group ?? null,
       deadlineAt: submit.deadlineAt ?? 0,
     }),
-    createdAt: core.now,
-  };
+    core.now,
+  );
 }
 
 /** A task that was just submitted: a function of its spec alone, so that the log need not write it. */
@@ -224,16 +255,16 @@ function earlierOf(core: Coordinator, { submit, queue }: Draft): TaskRecord | un
 /** Puts a new task into its queue, and drops what is too much in it; the task as it stands then. */
 function make(core: Coordinator, from: Draft, number: number): TaskRecord {
   const record = newRecord(specOf(core, from, core.store.nextRevision, number));
-  const { id, options } = record.spec;
+  const { row, options } = record.spec;
   core.metrics.tasksSubmitted++;
   if (core.flow.settings.size === 0) {
-    core.tasks.put(id, record);
+    core.tasks.put(row, record);
     return record;
   }
   const isDropped = dropsNewest(core, options.queue);
-  core.tasks.put(id, record);
+  core.tasks.put(row, record);
   if (isDropped) return drop(core, record);
-  for (const oldest of dropped(core, record.spec)) drop(core, core.tasks.get(oldest.id) as TaskRecord);
+  for (const oldest of dropped(core, record.spec)) drop(core, core.tasks.get(oldest.row) as TaskRecord);
   return record;
 }
 
@@ -311,7 +342,7 @@ export function lease(core: Coordinator, record: TaskRecord, workerId: string): 
   // A claim is answered; every other lease is pushed.
   if (core.operation === "task.claim") core.dispatch.claiming(slot, spec);
   else core.dispatch.pushing(slot, spec);
-  core.tasks.put(spec.id, leased);
+  core.tasks.put(spec.row, leased);
   return leased;
 }
 
@@ -350,7 +381,7 @@ export function giveBack(core: Coordinator, record: TaskRecord): TaskRecord {
     outcome: withProgress(core, record),
     revision: core.store.nextRevision,
   };
-  core.tasks.put(record.spec.id, back);
+  core.tasks.put(record.spec.row, back);
   return back;
 }
 
@@ -360,7 +391,7 @@ export function interrupt(core: Coordinator, record: TaskRecord): void {
   core.metrics.tasksInterrupted++;
   noteFailure(core, record, { message: "its worker went silent while running it", code: "interrupted" });
   if (interruptions < (record.spec.options.interruptionsMax || core.config.interruptionsMax)) {
-    core.tasks.put(record.spec.id, {
+    core.tasks.put(record.spec.row, {
       ...record,
       state: "queued",
       attempt: record.attempt - 1,
@@ -401,15 +432,15 @@ function finish(
     },
     revision: core.store.nextRevision,
   };
-  core.tasks.put(spec.id, finished);
+  core.tasks.put(spec.row, finished);
   core.queues.retire(core, spec.options.queue);
   return finished;
 }
 
 /** Inside a transaction: the task is let go of, with all that is kept for it. */
-export function forget(core: Coordinator, taskId: string): void {
-  forgetFailures(core, taskId);
-  core.tasks.delete(taskId);
+export function forget(core: Coordinator, spec: TaskSpec): void {
+  forgetFailures(core, spec);
+  core.tasks.delete(spec.row);
 }
 
 /** How a failed attempt goes on; nothing said: as the task's backoff and its attempts say. */
@@ -443,7 +474,7 @@ export function failAttempt(
     outcome: { ...record.outcome, progress: core.progressOf(record), error },
     revision: core.store.nextRevision,
   };
-  core.tasks.put(record.spec.id, again);
+  core.tasks.put(record.spec.row, again);
   return again;
 }
 
@@ -573,7 +604,7 @@ export function snooze(core: Coordinator, input: Input<"task.snooze">): Result {
     outcome: withProgress(core, record),
     revision: core.store.nextRevision,
   };
-  core.tasks.put(record.spec.id, snoozed);
+  core.tasks.put(record.spec.row, snoozed);
   return standing(snoozed);
 }
 
@@ -591,7 +622,7 @@ export function extend(core: Coordinator, input: Input<"task.extend">): Result {
     lease: { ...leaseOf(record), leaseMs, deadline: core.clock + leaseMs },
     revision: core.store.nextRevision,
   };
-  core.tasks.put(record.spec.id, extended);
+  core.tasks.put(record.spec.row, extended);
   return { ok: leaseText(core, extended) };
 }
 
@@ -661,7 +692,7 @@ export function retry(core: Coordinator, input: Input<"task.retry">): Result {
     outcome: { ...record.outcome, progress: null, result: null, reason: null, finishedAt: 0 },
     revision: core.store.nextRevision,
   };
-  core.tasks.put(record.spec.id, again);
+  core.tasks.put(record.spec.row, again);
   return standing(again);
 }
 
@@ -689,7 +720,7 @@ export function claim(core: Coordinator, input: Input<"task.claim">): Result {
   for (let taken = 0; taken < wanted; taken++) {
     const spec = core.dispatch.nextFor(slot);
     if (spec === undefined || text.length >= answerUnitsMax) break;
-    const leased = lease(core, core.tasks.get(spec.id) as TaskRecord, slot.id);
+    const leased = lease(core, core.tasks.get(spec.row) as TaskRecord, slot.id);
     text += `${taken === 0 ? "" : ","}${assignmentText(core, leased)}`;
   }
   return { ok: `{"assignments":[${text}]}` };
@@ -779,7 +810,7 @@ const namesText = (names: readonly string[]) => (names.length === 0 ? "[]" : JSO
 
 /** One task, with what its attempts failed of. */
 const shownText = (core: Coordinator, record: TaskRecord): string =>
-  `${taskText(core, record).slice(0, -1)},"errors":${failuresText(core, record.spec.id)}}`;
+  `${taskText(core, record).slice(0, -1)},"errors":${failuresText(core, record.spec)}}`;
 
 export const assignmentText = (core: Coordinator, record: TaskRecord): string =>
   `{"task":${taskText(core, record)},"lease":${leaseText(core, record)}}`;
@@ -835,7 +866,7 @@ export function list(core: Coordinator, input: Input<"task.list">): Result {
       break;
     }
     cursor = spec.id;
-    const record = core.tasks.get(spec.id) as TaskRecord;
+    const record = core.tasks.get(spec.row) as TaskRecord;
     if (input.queue !== undefined && spec.options.queue !== input.queue) continue;
     if (input.type !== undefined && spec.options.type !== input.type) continue;
     if (input.state !== undefined && record.state !== input.state) continue;

@@ -67,12 +67,12 @@ export function register(core: Coordinator, input: Input<"worker.register">): Re
 
   const named = new Map(input.holding?.map((one) => [one.taskId, one.token]));
   let kept = "";
-  for (const taskId of [...mine.running].sort()) {
-    const record = core.tasks.get(taskId)!;
+  for (const spec of mine.held()) {
+    const record = core.tasks.get(spec.row)!;
     if (!same) interrupt(core, record);
-    else if (named.get(taskId) !== tokenOf(record)) giveBack(core, record);
+    else if (named.get(spec.id) !== tokenOf(record)) giveBack(core, record);
     else {
-      named.delete(taskId);
+      named.delete(spec.id);
       kept += `${kept === "" ? "" : ","}${assignmentText(core, record)}`;
     }
   }
@@ -91,8 +91,9 @@ export const offline = (slot: Slot) =>
 export function unregister(core: Coordinator, input: Input<"worker.unregister">): Result {
   const slot = core.dispatch.slot(input.workerId);
   if (slot === undefined) return unknownWorker(input.workerId);
-  const released = [...slot.running].sort();
-  for (const taskId of released) giveBack(core, core.tasks.get(taskId)!);
+  const held = slot.held();
+  for (const { row } of held) giveBack(core, core.tasks.get(row)!);
+  const released = held.map(({ id }) => id);
   core.workers.delete(slot.id);
   return { ok: `{"workerId":"${slot.id}","released":${JSON.stringify(released)}}` };
 }
@@ -107,10 +108,10 @@ export function heartbeat(core: Coordinator, input: Input<"worker.heartbeat">): 
   core.heard(slot);
   if (input.loopAgeMs !== undefined) core.dispatch.turned(slot, input.loopAgeMs);
   let leases = "";
-  for (const taskId of slot.running) {
-    const record = core.tasks.get(taskId)!;
+  for (const { id, row } of slot.running) {
+    const record = core.tasks.get(row)!;
     const deadlineAt = Math.round(core.now + leaseEnd(core, record) - core.clock);
-    leases += `${leases === "" ? "" : ","}{"taskId":"${taskId}","token":${tokenOf(record)},"deadlineAt":${deadlineAt}}`;
+    leases += `${leases === "" ? "" : ","}{"taskId":"${id}","token":${tokenOf(record)},"deadlineAt":${deadlineAt}}`;
   }
   const cancels = slot.aborts
     .filter(({ taskId, token, at }) => {
@@ -142,8 +143,8 @@ export function drain(core: Coordinator, input: Input<"worker.drain">): Result {
  */
 export function inspect(core: Coordinator, slot: Slot): void {
   let next = Number.POSITIVE_INFINITY;
-  for (const taskId of [...slot.running].sort()) {
-    const record = core.tasks.get(taskId)!;
+  for (const { row } of slot.held()) {
+    const record = core.tasks.get(row)!;
     const silentAt = leaseEnd(core, record);
     const tooLongAt = timeoutEnd(core, record);
     if (tooLongAt <= core.clock) timeOut(core, record);
@@ -171,9 +172,9 @@ export function inspect(core: Coordinator, slot: Slot): void {
  * quarantine. Inside a transaction.
  */
 export function lookAtHealth(core: Coordinator, slot: Slot): void {
-  const revoked = core.dispatch.look(slot, (taskId) => tokenOf(core.tasks.get(taskId)!));
-  for (const taskId of revoked) {
-    const record = core.tasks.get(taskId)!;
+  const revoked = core.dispatch.look(slot, ({ row }) => tokenOf(core.tasks.get(row)!));
+  for (const { row } of revoked) {
+    const record = core.tasks.get(row)!;
     core.metrics.pushesRevoked++;
     core.dispatch.noteAbort(record, core.now);
     giveBack(core, record);

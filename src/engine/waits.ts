@@ -108,7 +108,7 @@ export class Waits {
   }
 
   taskChanged(change: Change): void {
-    if (this.#gets.has(change.key) && ended(change)) this.#endedTasks.push(change.key);
+    if (this.#gets.size > 0 && this.#gets.has(change.key) && ended(change)) this.#endedTasks.push(change.key);
   }
 
   workerGone(workerId: string): void {

@@ -79,6 +79,26 @@ test("tasks - an array is one entry, and all or nothing", () => {
   expect(world.core.tasks.size).toBe(2);
 });
 
+test("tasks - whatever the revision, a task is found by its id and by no other text", () => {
+  for (const revision of [1, 9, 10, 2 ** 31 - 1, 2 ** 31, 1_750_000_000_000_000, 2 ** 53 - 100]) {
+    const world = new World();
+    world.store.advanceTo(revision - 1);
+    const alone = world.submit({ type: "alone" });
+    const together: { id: string }[] = world.ok("task.submit", [{ type: "first" }, { type: "second" }]);
+    const ids = [alone, ...together.map(({ id }) => id)];
+    expect(ids).toEqual([`${revision}-0`, `${revision + 1}-0`, `${revision + 1}-1`]);
+    for (const id of ids) {
+      expect(world.task(id).id).toBe(id);
+      world.ok("task.cancel", { taskId: id });
+      expect(world.task(id).state).toBe("cancelled");
+    }
+    expect([...world.core.tasks.entries()].map(([key]) => key).sort()).toEqual(ids.sort());
+  }
+  const world = new World();
+  const id = world.submit({ type: "alone" });
+  world.refused("task.get", { taskId: `0${id}` }, "unknown-task");
+});
+
 test("tasks - a payload at the limit is kept, one byte more is refused", () => {
   const world = new World();
   world.submit({ type: "a", payload: "x".repeat(limits.payloadBytesMax - 2) });

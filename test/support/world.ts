@@ -155,7 +155,7 @@ export class World {
 
   /** Ids of the tasks a worker holds, in the order they were leased. */
   holds(workerId: string): string[] {
-    return [...(this.core.dispatch.slot(workerId)?.running ?? [])];
+    return [...(this.core.dispatch.slot(workerId)?.running ?? [])].map((spec) => spec.id);
   }
 
   beat(workerId: string): void {
