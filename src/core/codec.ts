@@ -16,9 +16,9 @@ import {
   defaultBackoff,
   extrasOf,
   noCapabilities,
-  noExtras,
   noLabels,
   shared,
+  type TaskExtras,
   type TaskOptions,
 } from "./options.ts";
 import { newSchedule, type ScheduleRecord, type ScheduleSpec } from "./schedules.ts";
@@ -51,21 +51,17 @@ export function encodeEntry(header: EntryHeader, changes: readonly Change[]): st
 }
 
 /** Entries that gather while one batch is on its way differ in their revision alone: the rest is written once for all. */
-let lastHeader: EntryHeader = { revision: 0, at: 0, clock: 0, operation: "", who: "" };
-let lastHeaderEnd = "";
-function headerEnd(header: EntryHeader): string {
-  const { at, clock, operation, who } = lastHeader;
-  if (
-    header.at !== at ||
-    header.clock !== clock ||
-    header.operation !== operation ||
-    header.who !== who ||
-    lastHeaderEnd === ""
-  ) {
-    lastHeader = header;
-    lastHeaderEnd = `\t${header.at}\t${header.clock}\t${header.operation}\t${header.who}\n`;
+const lastHeader = { at: -1, clock: -1, operation: "", who: "", end: "" };
+function headerEnd({ at, clock, operation, who }: EntryHeader): string {
+  const last = lastHeader;
+  if (at !== last.at || clock !== last.clock || operation !== last.operation || who !== last.who) {
+    last.at = at;
+    last.clock = clock;
+    last.operation = operation;
+    last.who = who;
+    last.end = `\t${at}\t${clock}\t${operation}\t${who}\n`;
   }
-  return lastHeaderEnd;
+  return last.end;
 }
 
 function encodeChange(change: Change): string {
@@ -118,13 +114,14 @@ const unnamed = { priority: 2, attempts: 3, backoff: defaultBackoff, leaseMs: 30
 
 /** Tasks that come together differ in their payload alone: what stands before it is written once for all of them. */
 let lastOptions: TaskOptions | null = null;
+let lastExtras: TaskExtras | null = null;
 let lastCreatedAt = 0;
 let lastSpecHead = "";
 function specHead(spec: TaskSpec): string {
-  const { options, createdAt, extras } = spec;
-  if (extras !== noExtras) return encodeHead(spec);
-  if (options !== lastOptions || createdAt !== lastCreatedAt) {
+  const { options, extras, createdAt } = spec;
+  if (options !== lastOptions || extras !== lastExtras || createdAt !== lastCreatedAt) {
     lastOptions = options;
+    lastExtras = extras;
     lastCreatedAt = createdAt;
     lastSpecHead = encodeHead(spec);
   }
@@ -305,9 +302,20 @@ function decodeScheduleRun(spec: ScheduleSpec, text: string): ScheduleRecord {
   };
 }
 
+const lastAnswer = { at: -1, operation: "", middle: "" };
+function answerMiddle(operation: string, at: number): string {
+  const last = lastAnswer;
+  if (at !== last.at || operation !== last.operation) {
+    last.at = at;
+    last.operation = operation;
+    last.middle = `,"operation":"${operation}","at":${at},"revision":`;
+  }
+  return last.middle;
+}
+
 /** Its session and place are the row's name. */
 function encodeAnswer(answer: AnswerRecord): string {
-  let text = `{"seq":${answer.seq},"operation":"${answer.operation}","at":${answer.at},"revision":${answer.revision}`;
+  let text = `{"seq":${answer.seq}${answerMiddle(answer.operation, answer.at)}${answer.revision}`;
   if (answer.ackedThrough !== 0) text += `,"ackedThrough":${answer.ackedThrough}`;
   if (answer.fingerprint !== 0) text += `,"fingerprint":${answer.fingerprint}`;
   return `${text}}\t${answer.text}`;

@@ -27,8 +27,10 @@ export class Batches {
   #keepsText = true;
   #text = "";
   #textFirst = 0;
-  #undurable: { transaction: Transaction; bytes: number }[] = [];
-  #undurableBytes = 0;
+  /** What is at the log, and what has gathered since. */
+  #sent: Transaction[] = [];
+  #gathered: Transaction[] = [];
+  #sentBytes = 0;
   #appending = false;
   /** The last revision given to the log. */
   #appended = 0;
@@ -49,7 +51,7 @@ export class Batches {
   }
 
   get undurableBytes(): number {
-    return this.#undurableBytes;
+    return this.#sentBytes + this.#text.length;
   }
 
   /** How many revisions may be used before the log has reserved more. */
@@ -70,24 +72,22 @@ export class Batches {
   add(transaction: Transaction): void {
     const { revision, changes } = transaction;
     const { core, counters } = this.engine;
-    let bytes = 0;
-    if (this.#keepsText) {
-      const { operation, who, now, clock } = core;
-      const text = encodeEntry({ revision, at: now, clock, operation, who }, changes);
-      bytes = text.length;
-      if (this.#text === "") this.#textFirst = revision;
-      this.#text += text;
-    }
     counters.entriesLogged++;
-    counters.bytesLogged += bytes;
-    this.#undurable.push({ transaction, bytes });
-    this.#undurableBytes += bytes;
+    this.#gathered.push(transaction);
+    if (!this.#keepsText) return;
+    const { operation, who, now, clock } = core;
+    const text = encodeEntry({ revision, at: now, clock, operation, who }, changes);
+    counters.bytesLogged += text.length;
+    if (this.#text === "") this.#textFirst = revision;
+    this.#text += text;
   }
 
   /** Lets out what may leave, and sends what has gathered to the log, if nothing is on its way. */
   pump(): void {
-    if (!this.#keepsText) this.#settle(this.engine.store.revision);
-    else {
+    if (!this.#keepsText) {
+      this.#gathered = [];
+      this.#settle(this.engine.store.revision);
+    } else {
       this.on.letOut();
       if (!this.#appending && this.#text !== "") this.#append();
     }
@@ -96,6 +96,9 @@ export class Batches {
   #append(): void {
     const batch: Batch = { first: this.#textFirst, last: this.engine.store.revision, text: this.#text };
     this.#text = "";
+    this.#sent = this.#gathered;
+    this.#sentBytes = batch.text.length;
+    this.#gathered = [];
     this.#appending = true;
     this.engine.counters.batchesLogged++;
     this.log.append(batch, this.#appended).then(
@@ -123,25 +126,20 @@ export class Batches {
   /** Everything up to `revision` is as safe as it will be. */
   #settle(revision: number): void {
     this.#durable = Math.max(this.#durable, revision);
-    let count = 0;
-    for (const { transaction, bytes } of this.#undurable) {
-      if (transaction.revision > revision) break;
-      this.#undurableBytes -= bytes;
-      count += 1;
-    }
-    if (count === this.#undurable.length) this.#undurable = [];
-    else this.#undurable.splice(0, count);
+    this.#sent = [];
+    this.#sentBytes = 0;
     this.on.letOut();
-    if (this.#undurable.length === 0) this.#tellDrained();
+    if (this.#gathered.length === 0) this.#tellDrained();
   }
 
   /** Takes back what is not durable, newest first; answers how many entries that was. */
   undo(): number {
     const { store } = this.engine;
-    const undone = this.#undurable.reverse();
-    for (const { transaction } of undone) store.undo(transaction);
-    this.#undurable = [];
-    this.#undurableBytes = 0;
+    const undone = [...this.#sent, ...this.#gathered].reverse();
+    for (const transaction of undone) store.undo(transaction);
+    this.#sent = [];
+    this.#sentBytes = 0;
+    this.#gathered = [];
     this.#text = "";
     // What stands is durable; the revisions that were undone are never used again.
     this.#durable = store.revision;
@@ -156,7 +154,7 @@ export class Batches {
 
   /** When nothing waits for the log any more. */
   whenDrained(): Promise<void> {
-    if (this.#undurable.length === 0 && !this.#appending) return Promise.resolve();
+    if (this.#sent.length === 0 && this.#gathered.length === 0 && !this.#appending) return Promise.resolve();
     return new Promise((resolve) => this.#drained.push(resolve));
   }
 

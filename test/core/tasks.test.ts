@@ -84,8 +84,8 @@ test("tasks - whatever the revision, a task is found by its id and by no other t
     const world = new World();
     world.store.advanceTo(revision - 1);
     const alone = world.submit({ type: "alone" });
-    const together: { id: string }[] = world.ok("task.submit", [{ type: "first" }, { type: "second" }]);
-    const ids = [alone, ...together.map(({ id }) => id)];
+    const together = world.ok("task.submit", [{ type: "first" }, { type: "second" }]);
+    const ids = [alone, ...(together as { id: string }[]).map(({ id }) => id)];
     expect(ids).toEqual([`${revision}-0`, `${revision + 1}-0`, `${revision + 1}-1`]);
     for (const id of ids) {
       expect(world.task(id).id).toBe(id);
