@@ -7,8 +7,8 @@ import { type Refusal, refuse } from "./result.ts";
 import type { Index } from "./store.ts";
 import { isFinal, noOutcome, type Outcome, type TaskRecord } from "./tasks.ts";
 
-/** What a task costs beside its texts: two records, its id, its places in the table and in the orders (measured). */
-const taskBytes = 640;
+/** What a task costs beside its texts: two records, its row, its places in the orders, what the collector lets grow (measured). */
+const taskBytes = 500;
 
 const sizeOf = (record: TaskRecord): number =>
   taskBytes + record.spec.payload.length + (record.outcome === noOutcome ? 0 : sizeOfOutcome(record.outcome));
