@@ -21,6 +21,7 @@ export type ResultOptions = CallOptions;
 
 const final: Record<Task["state"], boolean> = {
   scheduled: false,
+  blocked: false,
   queued: false,
   running: false,
   completed: true,

@@ -21,7 +21,7 @@ import { importTasks } from "./import.ts";
 import { inputOf, optionsOf } from "./options.ts";
 import type { Colour, Column, Output } from "./output.ts";
 import { pagesOf } from "./pages.ts";
-import { age, labelsText, moment, span, stateColour } from "./words.ts";
+import { age, number as inWords, labelsText, moment, span, stateColour } from "./words.ts";
 
 const TASKS = { name: "TASK", help: "A task's id, such as 1042-0; as many as wanted.", many: true } as const;
 
@@ -121,11 +121,15 @@ const columns = (now: number): Column<Task>[] => [
 ];
 
 /** What is most worth knowing of it now, on one line. */
-function aboutOf({ state, lease, runAt, error, reason, payload }: Task, now: number): string {
+function aboutOf({ state, lease, graph, runAt, error, reason, payload }: Task, now: number): string {
   if (lease !== null) return `on ${lease.workerId}`;
+  if (state === "blocked" && graph !== null) return `waits for ${waitedFor(graph)}`;
   if (state === "scheduled" && runAt !== null) return `runs ${age(runAt, now)}`;
   return error?.message ?? reason ?? (payload === null ? "" : JSON.stringify(payload));
 }
+
+const waitedFor = ({ pending, total, open }: NonNullable<Task["graph"]>) =>
+  pending === 0 && open ? "being closed" : `${inWords(pending)} of ${inWords(total)} tasks`;
 
 const show = command({
   summary: "Show everything about one task.",
@@ -272,7 +276,7 @@ async function atOnce<T>(items: readonly T[], run: (item: T, i: number) => Promi
   await Promise.all(Array.from({ length: Math.min(atOnceMax, items.length) }, lane));
 }
 
-const waiting: ReadonlySet<Task["state"]> = new Set(["scheduled", "queued", "running"]);
+const waiting: ReadonlySet<Task["state"]> = new Set(["scheduled", "blocked", "queued", "running"]);
 
 const wait = command({
   summary: "Wait until tasks are completed, failed, dead or cancelled, and print their results.",

@@ -43,6 +43,7 @@ const colours: Record<string, Colour> = {
   running: "cyan",
   busy: "cyan",
   scheduled: "yellow",
+  blocked: "yellow",
   draining: "yellow",
   active: "green",
   paused: "yellow",

@@ -4,13 +4,15 @@
  * words; an empty list is a sound state.
  */
 import { limits } from "../wire/limits.ts";
-import { taskStates } from "../wire/tasks.ts";
+import { type OnFail, taskStates } from "../wire/tasks.ts";
 import { encodeEntry } from "./codec.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { endsAt } from "./expiry.ts";
 import { sizeOfFailures } from "./failures.ts";
 import type { Gate } from "./gates.ts";
+import { isOpen } from "./graphs.ts";
 import type { Stream } from "./lanes.ts";
+import { isLinked } from "./options.ts";
 import { nextRun } from "./schedules.ts";
 import { isFinal, specOrder, type TaskRecord } from "./tasks.ts";
 
@@ -46,7 +48,7 @@ export function check(core: Coordinator): string[] {
     );
     if (endAt < Number.POSITIVE_INFINITY) ending += 1;
     if (state === "queued") push(queued, queue, record);
-    if (isFinal(state)) push(finished, queue, record);
+    if (isFinal(state) && !core.graphs.isNeeded(spec)) push(finished, queue, record);
     if (state === "running") {
       expect(lease !== null && lease.token > 0, `task ${id} runs without a lease`);
       if (lease === null) continue;
@@ -105,6 +107,7 @@ export function check(core: Coordinator): string[] {
   for (const [queue, ids] of inLanes)
     expect(ids.length === 0, `queue ${queue}: lanes hold ${ids.length} tasks too many`);
   checkFlow(core, expect);
+  checkGraphs(core, expect);
   for (const [queue, records] of finished) {
     const ids = records
       .sort((a, b) => a.revision - b.revision || specOrder(a.spec, b.spec))
@@ -238,6 +241,53 @@ function checkFlow(core: Coordinator, expect: Expect): void {
   for (const gate of flow.limitGates()) checkGate(gate, `limit ${gate.name}`);
   for (const key of running.keys()) expect(false, `${key} has no gate`);
   for (const key of queued.keys()) expect(false, `group ${key} is not known`);
+}
+
+/** What each task waits for, by what the tasks say; and that what is due is known. */
+function checkGraphs(core: Coordinator, expect: Expect): void {
+  type Counts = { pending: number; failing: number; completed: number; failed: number; total: number };
+  const counts = new Map<string, Counts>();
+  const needed = new Map<string, number>();
+  const linked = new Set<string>();
+  const link = (waiting: string, awaited: string, onFail: OnFail) => {
+    linked.add(waiting).add(awaited);
+    const count = counts.get(waiting) ?? { pending: 0, failing: 0, completed: 0, failed: 0, total: 0 };
+    counts.set(waiting, count);
+    count.total += 1;
+    const record = core.tasks.get(awaited);
+    if (record !== undefined) {
+      const failed = isFinal(record.state) && record.state !== "completed";
+      if (!isFinal(record.state) || (failed && onFail === "wait")) count.pending += 1;
+      if (failed) count.failed += 1;
+      if (failed && onFail === "fail") count.failing += 1;
+      if (record.state === "completed") count.completed += 1;
+    }
+    const above = core.tasks.get(waiting);
+    if (above !== undefined && !isFinal(above.state)) needed.set(awaited, (needed.get(awaited) ?? 0) + 1);
+  };
+  for (const [id, { spec }] of core.tasks.entries()) {
+    const { after, parent } = spec.extras;
+    if (isLinked(spec.extras)) linked.add(id);
+    for (const { taskId, onFail } of after) link(id, taskId, onFail);
+    if (parent !== null) link(parent.taskId, id, parent.onFail);
+  }
+  expect(core.graphs.size === linked.size, `${core.graphs.size} tasks in graphs, not ${linked.size}`);
+  const due: string[] = [];
+  for (const id of linked) {
+    const node = core.graphs.nodeOf(id);
+    const record = core.tasks.get(id);
+    const count = counts.get(id) ?? { pending: 0, failing: 0, completed: 0, failed: 0, total: 0 };
+    expect(node !== undefined, `task ${id} is linked and in no graph`);
+    if (node === undefined) continue;
+    for (const field of ["pending", "failing", "completed", "failed", "total"] as const)
+      expect(node[field] === count[field], `task ${id} counts ${node[field]} ${field}, not ${count[field]}`);
+    expect(node.needed === (needed.get(id) ?? 0), `task ${id} is needed by ${node.needed}`);
+    if (record?.state === "blocked" && (count.failing > 0 || (count.pending === 0 && !isOpen(record))))
+      due.push(id);
+  }
+  expect(same(due.sort(), core.graphs.dueIds.sort()), "what is due to go on is not known");
+  for (const [id, { spec, state }] of core.tasks.entries())
+    expect(state !== "blocked" || linked.has(id), `task ${spec.id} is blocked and waits for nothing`);
 }
 
 /** The tables as text, in a fixed order: equal texts are equal states. */

@@ -15,8 +15,10 @@ import type { LimitRecord, PauseRecord, QueueRecord } from "./flow.ts";
 import {
   defaultBackoff,
   extrasOf,
+  type Link,
   noCapabilities,
   noLabels,
+  noLinks,
   shared,
   type TaskExtras,
   type TaskOptions,
@@ -132,7 +134,7 @@ const encodeSpec = (spec: TaskSpec): string => `${specHead(spec)}\t${spec.payloa
 
 function encodeHead(spec: TaskSpec): string {
   const { options } = spec;
-  const { idempotencyKey, group, deadlineAt } = spec.extras;
+  const { idempotencyKey, group, deadlineAt, after, parent, open } = spec.extras;
   let text = `{"queue":"${options.queue}","type":"${options.type}","createdAt":${spec.createdAt}`;
   if (options.priority !== unnamed.priority) text += `,"priority":${options.priority}`;
   if (options.attempts !== unnamed.attempts) text += `,"attempts":${options.attempts}`;
@@ -150,9 +152,25 @@ function encodeHead(spec: TaskSpec): string {
   if (deadlineAt !== 0) text += `,"deadlineAt":${deadlineAt}`;
   if (options.limits.length > 0) text += `,"limits":${JSON.stringify(options.limits)}`;
   if (group !== null) text += `,"group":"${group}"`;
+  if (after.length > 0) text += `,"after":[${after.map(encodeLink).join(",")}]`;
+  if (parent !== null) text += `,"parent":${encodeLink(parent)}`;
+  if (open) text += `,"open":true`;
   if (options.delayMs !== 0) text += `,"readyAt":${readyAt(spec)}`;
   return `${text}}`;
 }
+
+/** What is not the default, behind the id. */
+function encodeLink({ taskId, name, onFail }: Link): string {
+  if (name !== null) return `["${taskId}","${onFail}","${name}"]`;
+  return onFail === "fail" ? `["${taskId}"]` : `["${taskId}","${onFail}"]`;
+}
+
+type LinkLine = [taskId: string, onFail?: Link["onFail"], name?: string];
+const decodeLink = ([taskId, onFail = "fail", name = undefined]: LinkLine): Link => ({
+  taskId,
+  name: name ?? null,
+  onFail,
+});
 
 /** Tasks that came together differ in their payload alone: what stands before it is read once for all of them. */
 let lastHead = "";
@@ -183,6 +201,9 @@ function decodeHead(head: string) {
       idempotencyKey: from.idempotencyKey ?? null,
       group: from.group ?? null,
       deadlineAt: from.deadlineAt ?? 0,
+      after: from.after?.map(decodeLink) ?? noLinks,
+      parent: from.parent === undefined ? null : decodeLink(from.parent),
+      open: from.open ?? false,
     }),
     createdAt: from.createdAt,
   };
@@ -208,7 +229,7 @@ const none = "";
 
 function encodeRun(run: TaskRecord): string {
   const { lease } = run;
-  const { progress, result, error, reason, finishedAt } = run.outcome;
+  const { progress, result, error, reason, finishedAt, readyAt, closedAt } = run.outcome;
   let text = `{"state":"${run.state}","revision":${run.revision}`;
   if (run.attempt !== 0) text += `,"attempt":${run.attempt}`;
   if (run.interruptions !== 0) text += `,"interruptions":${run.interruptions}`;
@@ -221,6 +242,8 @@ function encodeRun(run: TaskRecord): string {
     if (lease.deadline !== 0) text += `,"deadline":${lease.deadline},"startedClock":${lease.startedClock}`;
   }
   if (finishedAt !== 0) text += `,"finishedAt":${finishedAt}`;
+  if (readyAt !== 0) text += `,"readyAt":${readyAt}`;
+  if (closedAt !== 0) text += `,"closedAt":${closedAt}`;
   if (error !== null) text += `,"error":${JSON.stringify(error)}`;
   if (reason !== null) text += `,"reason":${JSON.stringify(reason)}`;
   if (result === null && progress === null) return `${text}}`;
@@ -233,9 +256,15 @@ function decodeRun(spec: TaskSpec, text: string): TaskRecord {
   const second = tab < 0 ? -1 : text.indexOf("\t", tab + 1);
   const progress = tab < 0 ? null : text.slice(second + 1) || null;
   const result = tab < 0 ? null : text.slice(tab + 1, second) || null;
-  const { error = null, reason = null, finishedAt = 0 } = from;
+  const { error = null, reason = null, finishedAt = 0, readyAt = 0, closedAt = 0 } = from;
   const hasOutcome =
-    progress !== null || result !== null || error !== null || reason !== null || finishedAt !== 0;
+    progress !== null ||
+    result !== null ||
+    error !== null ||
+    reason !== null ||
+    finishedAt !== 0 ||
+    readyAt !== 0 ||
+    closedAt !== 0;
   return {
     spec,
     state: from.state as TaskState,
@@ -243,7 +272,7 @@ function decodeRun(spec: TaskSpec, text: string): TaskRecord {
     interruptions: from.interruptions ?? 0,
     runAt: from.runAt ?? 0,
     lease: from.workerId === undefined ? null : decodeLease(spec, from),
-    outcome: hasOutcome ? { progress, result, error, reason, finishedAt } : noOutcome,
+    outcome: hasOutcome ? { progress, result, error, reason, finishedAt, readyAt, closedAt } : noOutcome,
     revision: from.revision,
   };
 }

@@ -18,6 +18,8 @@ import { Expiry } from "./expiry.ts";
 import { type Failures, sizeOfFailures } from "./failures.ts";
 import { Flow } from "./flow.ts";
 import { Gates } from "./gates.ts";
+import * as graphs from "./graphs.ts";
+import { Graphs } from "./graphs.ts";
 import { urgentBy } from "./lanes.ts";
 import { Limits, type MemoryBudget } from "./limits.ts";
 import * as queues from "./queues.ts";
@@ -114,6 +116,7 @@ export class Coordinator {
   readonly answers: Answers;
   readonly flow: Flow;
   readonly dispatch: Dispatch;
+  readonly graphs: Graphs;
   readonly queues: queues.Queues;
   readonly limits: Limits;
   readonly agenda: schedules.Agenda;
@@ -176,6 +179,9 @@ export class Coordinator {
       () => this.store.revision,
       options.config,
     );
+    // Known before the queues see a task: what others wait for is not theirs to let go of.
+    this.graphs = new Graphs(this);
+    this.tasks.index([this.graphs]);
     this.queues = new queues.Queues(this, this.dispatch, (queue, finishedAt) =>
       this.#retire.push(finishedAt + this.config.retentionMs, queue),
     );
@@ -239,7 +245,12 @@ export class Coordinator {
   #transaction<T>(operation: string, who: string, work: () => T): T {
     this.operation = operation;
     this.who = who;
-    return this.store.transaction(work);
+    return this.store.transaction(() => {
+      const result = work();
+      // What it ended may be what others waited for. A refusal changes nothing, theirs neither.
+      if (this.graphs.isDue && this.store.changeCount > 0) this.graphs.settle();
+      return result;
+    });
   }
 
   #apply(operation: CoreOperationName, input: unknown): Result {
@@ -247,6 +258,14 @@ export class Coordinator {
     switch (operation) {
       case "task.submit":
         return tasks.submit(this, input as Input<"task.submit">);
+      case "graph.submit":
+        return graphs.submit(this, input as Input<"graph.submit">);
+      case "task.wait":
+        return graphs.wait(this, input as Input<"task.wait">);
+      case "task.close":
+        return graphs.close(this, input as Input<"task.close">);
+      case "task.dependencies":
+        return graphs.dependencies(this, input as Input<"task.dependencies">);
       case "task.complete":
         return tasks.complete(this, input as Input<"task.complete">);
       case "task.fail":
@@ -340,6 +359,8 @@ export class Coordinator {
         while (this.expiry.nextAt <= this.now && this.store.changeCount < changesPerTick)
           this.expiry.endFirst(this);
       });
+    // The rest of many comes with the next tick, which is due at once.
+    if (this.graphs.isDue) this.#transaction("graph.settle", "cortexd", () => this.graphs.settle());
     this.#runSchedules();
     this.#due(this.#resume, this.now, "queue.resume", (key) => {
       const { pauses } = this.flow;
@@ -408,6 +429,7 @@ export class Coordinator {
 
   /** In how many ms `tick` has something to do; Infinity: nothing is planned. */
   nextDueMs(): number {
+    if (this.graphs.isDue) return 0;
     const wall = Math.min(
       this.#ready.nextAt,
       this.#resume.nextAt,

@@ -395,8 +395,8 @@ export class Dispatch {
   }
 
   /** A lease is made that will be pushed. */
-  pushing(slot: Slot, spec: TaskSpec): void {
-    if (slot.attached) slot.unsentBytes += spec.payload.length;
+  pushing(slot: Slot, bytes: number): void {
+    if (slot.attached) slot.unsentBytes += bytes;
   }
 
   /** A lease is made that its worker claimed. */

@@ -13,10 +13,11 @@ class Place {
 }
 
 /** When it ends if no worker has begun it; 0: it may wait for ever, or was begun. */
-export function expiresAt({ spec, lease, outcome }: TaskRecord): number {
+export function expiresAt({ spec, state, lease, outcome }: TaskRecord): number {
   const { ttlMs } = spec.options;
   // One that expired and was queued again by hand has its error, and waits as long as it takes.
-  return ttlMs === 0 || lease !== null || outcome.error !== null ? 0 : readyAt(spec) + ttlMs;
+  if (ttlMs === 0 || state === "blocked" || lease !== null || outcome.error !== null) return 0;
+  return Math.max(readyAt(spec), outcome.readyAt) + ttlMs;
 }
 
 /** When the task ends by the clock; Infinity: never, or it has ended. */

@@ -10,8 +10,14 @@ import { isFinal, noOutcome, type Outcome, type TaskRecord } from "./tasks.ts";
 /** What a task costs beside its texts: two records, its row, its places in the orders, what the collector lets grow (measured). */
 const taskBytes = 500;
 
+/** What a link costs: its record, its place at both ends, a name (measured). */
+const linkBytes = 300;
+
 const sizeOf = (record: TaskRecord): number =>
-  taskBytes + record.spec.payload.length + (record.outcome === noOutcome ? 0 : sizeOfOutcome(record.outcome));
+  taskBytes +
+  record.spec.payload.length +
+  linkBytes * (record.spec.extras.after.length + (record.spec.extras.parent === null ? 0 : 1)) +
+  (record.outcome === noOutcome ? 0 : sizeOfOutcome(record.outcome));
 
 const sizeOfOutcome = ({ result, progress, error }: Outcome): number =>
   (result?.length ?? 0) +

@@ -3,7 +3,7 @@
  * it. A new option of a task is a field here when tasks that come alike have it alike; what is each task's own (a
  * key, a parent) belongs to `TaskExtras`. Neither costs a waiting task anything that leaves it at its default.
  */
-import { type Backoff, pushedDefaults } from "../wire/tasks.ts";
+import { type Backoff, type OnFail, pushedDefaults } from "../wire/tasks.ts";
 
 /** Never changed, and shared: tell two of them apart by what they say, not by reference. */
 export type TaskOptions = {
@@ -33,6 +33,15 @@ export type TaskOptions = {
   readonly limits: readonly string[];
 };
 
+/** That one task waits for another. It stands in the record of the one that was submitted later, or named it. */
+export type Link = {
+  /** The other task: in `after` what is waited for, as `parent` who waits. */
+  readonly taskId: string;
+  /** What the task that waits calls the one it waits for. Null: by its id. */
+  readonly name: string | null;
+  readonly onFail: OnFail;
+};
+
 /** What few tasks have and hardly two alike. */
 export type TaskExtras = {
   readonly idempotencyKey: string | null;
@@ -40,8 +49,15 @@ export type TaskExtras = {
   readonly group: string | null;
   /** By when it must have ended, on the wall clock. 0: never. */
   readonly deadlineAt: number;
+  /** What it waits for. */
+  readonly after: readonly Link[];
+  /** Who waits for it. Null: nobody that it names. */
+  readonly parent: Link | null;
+  /** It takes children until it is closed, and waits for that. */
+  readonly open: boolean;
 };
 
+export const noLinks: readonly Link[] = Object.freeze([]);
 export const noCapabilities: readonly string[] = Object.freeze([]);
 export const noLabels: Readonly<Record<string, string>> = Object.freeze({});
 export const defaultBackoff: Backoff = Object.freeze(pushedDefaults.backoff);
@@ -53,7 +69,18 @@ export const taskDefaults = {
 } as const;
 
 /** The extras of a task that has none. */
-export const noExtras: TaskExtras = { idempotencyKey: null, group: null, deadlineAt: 0 };
+export const noExtras: TaskExtras = {
+  idempotencyKey: null,
+  group: null,
+  deadlineAt: 0,
+  after: noLinks,
+  parent: null,
+  open: false,
+};
+
+/** Whether it names other tasks, or will be named by them. */
+export const isLinked = ({ after, parent, open }: TaskExtras): boolean =>
+  after.length > 0 || parent !== null || open;
 
 /** Groups whose tasks share one record of extras. */
 const groupsMax = 65_536;
@@ -62,7 +89,7 @@ const ofGroups = new Map<string, TaskExtras>();
 /** Extras as a record; a shared one for none, and for a group alone. */
 export function extrasOf(wanted: TaskExtras): TaskExtras {
   const { idempotencyKey, group, deadlineAt } = wanted;
-  if (idempotencyKey !== null || deadlineAt !== 0) return wanted;
+  if (idempotencyKey !== null || deadlineAt !== 0 || isLinked(wanted)) return wanted;
   if (group === null) return noExtras;
   let extras = ofGroups.get(group);
   if (extras === undefined) {

@@ -19,6 +19,7 @@ import { forget, isFinal, specOrder, type TaskRecord, type TaskSpec } from "./ta
 type Counts = Record<(typeof taskStates)[number], number>;
 const noCounts = (): Counts => ({
   scheduled: 0,
+  blocked: 0,
   queued: 0,
   running: 0,
   completed: 0,
@@ -46,6 +47,9 @@ class Queue {
     readonly flow: QueueFlow,
   ) {}
 }
+
+/** The end of one task may set many free that it waited for; they leave with the ends that follow. */
+const retiredAtOnce = 1000;
 
 const laneKey = (needs: Needs) => `${needs.kind ?? ""}\n${needs.capabilities.join("\n")}`;
 const isPlain = (needs: Needs) => needs.kind === null && needs.capabilities.length === 0;
@@ -92,13 +96,21 @@ export class Queues implements Index<TaskRecord> {
       queue.queuedByPriority[options.priority] = (queue.queuedByPriority[options.priority] as number) + 1;
       this.dispatch.enter(this.#laneOf(queue, options), record.spec);
     } else if (record.state === "running") this.core.flow.started(queue.flow, record.spec);
-    else if (isFinal(record.state)) {
-      queue.finished.add(record);
-      if (!queue.retireDue) {
-        queue.retireDue = true;
-        this.onRetireDue(queue.name, record.outcome.finishedAt);
-      }
-    }
+    else if (isFinal(record.state) && !this.core.graphs.isNeeded(record.spec)) this.#mayRetire(queue, record);
+  }
+
+  #mayRetire(queue: Queue, record: TaskRecord): void {
+    queue.finished.add(record);
+    if (queue.retireDue) return;
+    queue.retireDue = true;
+    this.onRetireDue(queue.name, record.outcome.finishedAt);
+  }
+
+  /** A task that has ended is waited for by others, or no more: only then may it be let go of. */
+  neededChanged(record: TaskRecord, needed: boolean): void {
+    const queue = this.#queues.get(record.spec.options.queue) as Queue;
+    if (needed) queue.finished.remove(record);
+    else this.#mayRetire(queue, record);
   }
 
   #remove(queue: Queue, record: TaskRecord): void {
@@ -110,7 +122,7 @@ export class Queues implements Index<TaskRecord> {
       queue.queuedByPriority[options.priority] = (queue.queuedByPriority[options.priority] as number) - 1;
       this.dispatch.leave(this.#laneOf(queue, options), record.spec);
     } else if (record.state === "running") this.core.flow.ended(queue.flow, record.spec);
-    else if (isFinal(record.state)) queue.finished.remove(record);
+    else if (isFinal(record.state) && !this.core.graphs.isNeeded(record.spec)) queue.finished.remove(record);
   }
 
   #born(queue: Queue, spec: TaskSpec): void {
@@ -210,7 +222,7 @@ export class Queues implements Index<TaskRecord> {
   /** Inside a transaction: lets go of the queue's oldest finished tasks beyond the number that is kept. */
   retire(core: Coordinator, name: string): void {
     const queue = this.#queues.get(name) as Queue;
-    while (queue.finished.size > core.config.retentionCount)
+    for (let i = 0; i < retiredAtOnce && queue.finished.size > core.config.retentionCount; i++)
       forget(core, (queue.finished.first() as TaskRecord).spec);
   }
 

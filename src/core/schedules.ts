@@ -499,7 +499,7 @@ export function get(core: Coordinator, input: Input<"schedule.get">): Result {
 /** How many schedules one list request looks at before it answers with a short page and a cursor. */
 const looksPerPage = 20_000;
 /** As tasks: an answer is short rather than longer than a socket takes. */
-const answerUnitsMax = limits.frameBytesMax;
+const { answerUnitsMax } = limits;
 
 export function list(core: Coordinator, input: Input<"schedule.list">): Result {
   const limit = input.limit ?? 100;

@@ -10,7 +10,9 @@
  *                                   ├──── release ─────┤     └─ fail, none left ► dead
  *                                   ├── interruption ──┘───── too many ──────────► dead
  *                                   └── retry ── failed, dead, cancelled
- *            cancel: scheduled, queued, running ──► cancelled
+ *            it waits for other tasks (graphs.ts): submit, retry, a running one's wait ──► blocked;
+ *                   they are done ──► queued, scheduled; one failed ──► failed, cancelled
+ *            cancel: scheduled, blocked, queued, running ──► cancelled
  *            by the clock: not begun in its time to live, not ended by its deadline ──► failed (expiry.ts)
  *
  * An interruption (the worker went silent), a release and a snooze charge no attempt, and the task stands in its
@@ -32,6 +34,8 @@ import type { Slot } from "./dispatch.ts";
 import { endsAt, expiresAt } from "./expiry.ts";
 import { type Failures, failuresText, forgetFailures, isFinalCode, noteFailure } from "./failures.ts";
 import { shutInWords } from "./flow.ts";
+import * as graphs from "./graphs.ts";
+import { type Links, linksOf, unlinked } from "./links.ts";
 import {
   defaultBackoff,
   extrasOf,
@@ -109,10 +113,14 @@ export type Outcome = {
   readonly result: string | null;
   /** Of the newest failed attempt. */
   readonly error: TaskError | null;
-  /** dead, cancelled: why, in words. */
+  /** dead, cancelled, failed for another task: why, in words. */
   readonly reason: string | null;
   /** In a final state, the moment it was reached; else 0. */
   readonly finishedAt: number;
+  /** When it was no more blocked, where its time to live counts from there; else 0. */
+  readonly readyAt: number;
+  /** When an open task was closed; else 0. */
+  readonly closedAt: number;
 };
 
 /** A task as it stands. What a waiting task has not had yet it shares with all others, so it costs nothing. */
@@ -130,7 +138,15 @@ export type TaskRecord = {
   readonly revision: number;
 };
 
-export const noOutcome: Outcome = { progress: null, result: null, error: null, reason: null, finishedAt: 0 };
+export const noOutcome: Outcome = {
+  progress: null,
+  result: null,
+  error: null,
+  reason: null,
+  finishedAt: 0,
+  readyAt: 0,
+  closedAt: 0,
+};
 
 /** When it was first meant to be ready: ageing counts from here. */
 export const readyAt = (spec: TaskSpec): number => spec.createdAt + spec.options.delayMs;
@@ -172,10 +188,10 @@ function draft(core: Coordinator, submit: TaskSubmit, pointer: string, kept?: st
 const sorted = (names: readonly string[] | undefined): readonly string[] =>
   names === undefined || names.length === 0 ? noCapabilities : [...names].sort();
 
-function specOf(core: Coordinator, from: Draft, revision: number, number: number): TaskSpec {
+function specOf(core: Coordinator, from: Draft, number: number, links: Links = unlinked): TaskSpec {
   const { submit } = from;
   return new TaskSpec(
-    revision,
+    core.store.nextRevision,
     number,
     shared({
       queue: from.queue,
@@ -200,6 +216,9 @@ function specOf(core: Coordinator, from: Draft, revision: number, number: number
       idempotencyKey: submit.idempotencyKey ?? null,
       group: submit.group ?? null,
       deadlineAt: submit.deadlineAt ?? 0,
+      after: links.after,
+      parent: links.parent,
+      open: links.open,
     }),
     core.now,
   );
@@ -207,10 +226,11 @@ function specOf(core: Coordinator, from: Draft, revision: number, number: number
 
 /** A task that was just submitted: a function of its spec alone, so that the log need not write it. */
 export function newRecord(spec: TaskSpec): TaskRecord {
-  const delayed = spec.options.delayMs > 0;
+  const blocked = spec.extras.after.length > 0 || spec.extras.open;
+  const delayed = !blocked && spec.options.delayMs > 0;
   return {
     spec,
-    state: delayed ? "scheduled" : "queued",
+    state: blocked ? "blocked" : delayed ? "scheduled" : "queued",
     attempt: 0,
     interruptions: 0,
     runAt: delayed ? readyAt(spec) : 0,
@@ -224,26 +244,51 @@ const submitted = (id: string, state: TaskState, duplicate: boolean) =>
   `{"id":"${id}","state":"${state}","duplicate":${duplicate}}`;
 
 export function submit(core: Coordinator, input: Input<"task.submit">): Result {
-  const many = Array.isArray(input);
-  const count = many ? input.length : 1;
+  const isMany = Array.isArray(input);
+  const made = isMany
+    ? submitAll(core, input as TaskSubmit[], (i) => `/${i}`)
+    : submitAll(core, [input as TaskSubmit], () => "");
+  if ("error" in made) return made;
+  let text = "";
+  for (const [i, { id, isDuplicate }] of made.entries()) {
+    const { state } = core.tasks.get(id) as TaskRecord;
+    text += `${i > 0 ? "," : ""}${submitted(id, state, isDuplicate)}`;
+  }
+  return { ok: isMany ? `[${text}]` : text };
+}
+
+/** What became of one task of a submit: a new one, or the one that has its idempotency key already. */
+export type Made = { id: string; isDuplicate: boolean };
+
+/** Submits all or none; `pointerOf` tells where each stands in the input. */
+export function submitAll(
+  core: Coordinator,
+  tasks: readonly TaskSubmit[],
+  pointerOf: (index: number) => string,
+): Made[] | Refusal {
+  const count = tasks.length;
   const busy = core.limits.refuseSubmit(count);
   if (busy !== null) return busy;
   const drafts: Draft[] = [];
   for (let i = 0; i < count; i++) {
-    const checked = many ? draft(core, input[i] as TaskSubmit, `/${i}`) : draft(core, input, "");
+    const checked = draft(core, tasks[i] as TaskSubmit, pointerOf(i));
     if ("error" in checked) return checked;
     drafts.push(checked);
   }
   const full = backlogFull(core, drafts);
   if (full !== null) return full;
-  let text = "";
+  const links = linksOf(core, tasks, pointerOf);
+  if ("error" in links) return links;
+  const made: Made[] = [];
   for (let i = 0; i < count; i++) {
     const from = drafts[i] as Draft;
     const earlier = earlierOf(core, from);
-    const { spec, state } = earlier ?? make(core, from, i);
-    text += `${i > 0 ? "," : ""}${submitted(spec.id, state, earlier !== undefined)}`;
+    const { spec } = earlier ?? make(core, from, i, links[i]);
+    made.push({ id: spec.id, isDuplicate: earlier !== undefined });
   }
-  return { ok: many ? `[${text}]` : text };
+  // What it waits for may be done already.
+  if (core.graphs.isDue) core.graphs.settle();
+  return made;
 }
 
 /** The task that has the draft's key already. */
@@ -253,8 +298,8 @@ function earlierOf(core: Coordinator, { submit, queue }: Draft): TaskRecord | un
 }
 
 /** Puts a new task into its queue, and drops what is too much in it; the task as it stands then. */
-function make(core: Coordinator, from: Draft, number: number): TaskRecord {
-  const record = newRecord(specOf(core, from, core.store.nextRevision, number));
+function make(core: Coordinator, from: Draft, number: number, links?: Links): TaskRecord {
+  const record = newRecord(specOf(core, from, number, links));
   const { row, options } = record.spec;
   core.metrics.tasksSubmitted++;
   if (core.flow.settings.size === 0) {
@@ -341,7 +386,7 @@ export function lease(core: Coordinator, record: TaskRecord, workerId: string): 
   const slot = core.dispatch.slot(workerId) as Slot;
   // A claim is answered; every other lease is pushed.
   if (core.operation === "task.claim") core.dispatch.claiming(slot, spec);
-  else core.dispatch.pushing(slot, spec);
+  else core.dispatch.pushing(slot, pushedUnits(core, spec));
   core.tasks.put(spec.row, leased);
   return leased;
 }
@@ -372,11 +417,15 @@ function withProgress(core: Coordinator, record: TaskRecord): Outcome {
   return progress === record.outcome.progress ? record.outcome : { ...record.outcome, progress };
 }
 
-/** Ends the attempt without a word on its outcome: queued where it stood, nothing charged. */
-export function giveBack(core: Coordinator, record: TaskRecord): TaskRecord {
+/** Ends the attempt without a word on its outcome: queued where it stood, or blocked; nothing charged. */
+export function giveBack(
+  core: Coordinator,
+  record: TaskRecord,
+  state: "queued" | "blocked" = "queued",
+): TaskRecord {
   const back: TaskRecord = {
     ...record,
-    state: "queued",
+    state,
     attempt: record.attempt - 1,
     outcome: withProgress(core, record),
     revision: core.store.nextRevision,
@@ -409,7 +458,7 @@ export function interrupt(core: Coordinator, record: TaskRecord): void {
   });
 }
 
-function finish(
+export function finish(
   core: Coordinator,
   record: TaskRecord,
   state: "completed" | "failed" | "dead" | "cancelled",
@@ -429,6 +478,8 @@ function finish(
       error: outcome.error,
       reason: outcome.reason,
       finishedAt: core.now,
+      readyAt: record.outcome.readyAt,
+      closedAt: record.outcome.closedAt,
     },
     revision: core.store.nextRevision,
   };
@@ -513,15 +564,15 @@ export function expireTask(core: Coordinator, record: TaskRecord): void {
  * An answer with many tasks is short rather than longer than this and a task: a socket is closed when it cannot
  * take what it is sent, and would be again when the request is repeated.
  */
-const answerUnitsMax = limits.frameBytesMax;
+const { answerUnitsMax } = limits;
 
 /** A record has an error of its own, so a refusal is told by what it lacks. */
-const isRefusal = (one: TaskRecord | Refusal): one is Refusal => !("spec" in one);
+export const isRefusal = (one: TaskRecord | Refusal): one is Refusal => !("spec" in one);
 
-type Held = { taskId: string; workerId: string; token: number };
+export type Held = { taskId: string; workerId: string; token: number };
 
 /** The running task the caller holds by its newest lease, or why not. */
-function held(core: Coordinator, input: Held): TaskRecord | Refusal {
+export function held(core: Coordinator, input: Held): TaskRecord | Refusal {
   const slot = core.dispatch.slot(input.workerId);
   // Whoever names a token got it, whatever became of the lease.
   if (slot !== undefined) core.dispatch.acknowledge(slot, input.token);
@@ -536,7 +587,7 @@ function held(core: Coordinator, input: Held): TaskRecord | Refusal {
   return record;
 }
 
-const unknownTask = (taskId: string) => refuse("unknown-task", `there is no task ${taskId}`);
+export const unknownTask = (taskId: string) => refuse("unknown-task", `there is no task ${taskId}`);
 
 function leaseLost(record: TaskRecord, input: Held) {
   const { state, lease } = record;
@@ -659,11 +710,23 @@ export function cancel(core: Coordinator, input: Input<"task.cancel">): Result {
       "wrong-state",
       `task ${input.taskId} is ${record.state}; only a task that has not ended is cancelled`,
     );
-  core.metrics.tasksCancelled++;
+  const reason = input.reason ?? "cancelled on request";
   // Who cancels under its own lease need not be told.
   if (record.state === "running" && workerId === undefined) core.dispatch.noteAbort(record, core.now);
-  const reason = input.reason ?? "cancelled on request";
-  return standing(finish(core, record, "cancelled", { result: null, error: record.outcome.error, reason }));
+  const cancelled = cancelOne(core, record, record.outcome.error, reason);
+  if (input.cascade) graphs.cancelBelow(core, record.spec, reason);
+  return standing(cancelled);
+}
+
+/** Cancels a task that has not ended; to tell its worker is the caller's. */
+export function cancelOne(
+  core: Coordinator,
+  record: TaskRecord,
+  error: TaskError | null,
+  reason: string,
+): TaskRecord {
+  core.metrics.tasksCancelled++;
+  return finish(core, record, "cancelled", { result: null, error, reason });
 }
 
 export function retry(core: Coordinator, input: Input<"task.retry">): Result {
@@ -684,16 +747,29 @@ export function retry(core: Coordinator, input: Input<"task.retry">): Result {
   const { queue, kind, capabilities } = record.spec.options;
   if (!core.queues.hasRoomFor(queue, kind, capabilities))
     return refuse("busy", "too many different requirement sets are waiting", { retryAfterMs: 1000 });
+  const failing = core.graphs.failingOf(record.spec);
+  if (failing !== undefined)
+    return refuse(
+      "wrong-state",
+      `task ${input.taskId} waits for task ${failing.id}, which did not complete: retry that one, with cascade`,
+    );
+  const again = retryOne(core, record);
+  if (input.cascade) graphs.retryAbove(core, record.spec);
+  return standing(again);
+}
+
+/** Begins a task that has ended anew. */
+export function retryOne(core: Coordinator, record: TaskRecord): TaskRecord {
   const again: TaskRecord = {
     ...record,
-    state: "queued",
+    state: core.graphs.mustWait(record) ? "blocked" : "queued",
     attempt: 0,
     interruptions: 0,
     outcome: { ...record.outcome, progress: null, result: null, reason: null, finishedAt: 0 },
     revision: core.store.nextRevision,
   };
   core.tasks.put(record.spec.row, again);
-  return standing(again);
+  return again;
 }
 
 /** How long a worker that gets no tasks for its health is told to wait before it claims again. */
@@ -746,6 +822,9 @@ export function assign(core: Coordinator, input: Input<"task.assign">): Result {
     if (busy !== null) return busy;
     const checked = draft(core, input.task as TaskSubmit, "/task");
     if ("error" in checked) return checked;
+    const { ref, after, parent, open } = checked.submit;
+    if (ref !== undefined || after !== undefined || parent !== undefined || open !== undefined)
+      return invalid("/task", "is assigned at once, so it has no ref, after, parent and open: submit it");
     fresh = checked;
   }
   const needs = record?.spec.options ?? {
@@ -763,7 +842,7 @@ export function assign(core: Coordinator, input: Input<"task.assign">): Result {
         "wrong-state",
         `task ${earlier.spec.id} has the idempotency key ${key} already; assign it by its id`,
       );
-    record = newRecord(specOf(core, fresh, core.store.nextRevision, 0));
+    record = newRecord(specOf(core, fresh, 0));
   }
   const [shut] = core.flow.shutFor((record as TaskRecord).spec);
   if (shut !== undefined) return refuse("limit-reached", shutInWords(shut));
@@ -799,6 +878,7 @@ export function taskText(core: Coordinator, record: TaskRecord): string {
     `"capabilities":${namesText(options.capabilities)},` +
     `"labels":${options.labels === noLabels ? "{}" : JSON.stringify(options.labels)},` +
     `"group":${jsonOrNull(spec.extras.group)},"limits":${namesText(options.limits)},` +
+    `"graph":${core.graphs.viewOf(record)},` +
     `"createdAt":${spec.createdAt},"runAt":${record.runAt || null},"startedAt":${lease?.startedAt ?? null},` +
     `"finishedAt":${outcome.finishedAt || null},"lease":${running ? leaseText(core, record) : null},` +
     `"progress":${core.progressOf(record)},"result":${outcome.result},"error":${jsonOrNull(outcome.error)},` +
@@ -813,7 +893,7 @@ const shownText = (core: Coordinator, record: TaskRecord): string =>
   `${taskText(core, record).slice(0, -1)},"errors":${failuresText(core, record.spec)}}`;
 
 export const assignmentText = (core: Coordinator, record: TaskRecord): string =>
-  `{"task":${taskText(core, record)},"lease":${leaseText(core, record)}}`;
+  `{"task":${taskText(core, record)},"lease":${leaseText(core, record)}${core.graphs.resultsOf(record.spec)}}`;
 
 /** The push of a task that was just leased: it names only what `pushedDefaults` does not say. */
 export function pushText(core: Coordinator, record: TaskRecord): string {
@@ -841,10 +921,16 @@ export function pushText(core: Coordinator, record: TaskRecord): string {
   if (options.limits.length > 0) text += `,"limits":${JSON.stringify(options.limits)}`;
   const progress = core.progressOf(record);
   if (progress !== null) text += `,"progress":${progress}`;
+  const graph = core.graphs.viewOf(record);
+  if (graph !== null) text += `,"graph":${graph}`;
   const { error } = record.outcome;
   if (error !== null) text += `,"error":${JSON.stringify(error)}`;
-  return `${text}},"lease":${leaseText(core, record)}}`;
+  return `${text}},"lease":${leaseText(core, record)}${core.graphs.resultsOf(spec)}}`;
 }
+
+/** What the push of a task counts in its worker's budget. */
+export const pushedUnits = (core: Coordinator, spec: TaskSpec): number =>
+  spec.payload.length + (core.graphs.hasDependencies(spec) ? limits.dependenciesUnitsMax : 0);
 
 export function get(core: Coordinator, input: Input<"task.get">): Result {
   const record = core.tasks.get(input.taskId);

@@ -563,6 +563,7 @@ export class Engine {
       uptimeMs: this.health().uptimeMs,
       memoryBytes: process.memoryUsage.rss(),
       tasksScheduled: counts.scheduled,
+      tasksBlocked: counts.blocked,
       tasksQueued: counts.queued,
       tasksRunning: counts.running,
       schedules: this.core.schedules.size,

@@ -3,7 +3,7 @@
  * transaction's changes: one feed, one mechanism. What leaves goes to the outbox with the transaction's revision.
  */
 import type { Change, Transaction } from "../core/store.ts";
-import { leaseOf, pushText, type TaskRecord } from "../core/tasks.ts";
+import { leaseOf, pushedUnits, pushText, type TaskRecord } from "../core/tasks.ts";
 import type { WorkerRecord } from "../core/workers.ts";
 import type { AbortReason } from "../wire/frames.ts";
 import type { Engine } from "./engine.ts";
@@ -61,7 +61,14 @@ export class News {
       const sink = this.seats.sinkOf(workerId);
       if (sink !== undefined) {
         const text = pushText(this.engine.core, after);
-        this.outbox.hold({ kind: "push", revision, sink, text, workerId, bytes: after.spec.payload.length });
+        this.outbox.hold({
+          kind: "push",
+          revision,
+          sink,
+          text,
+          workerId,
+          bytes: pushedUnits(this.engine.core, after.spec),
+        });
       }
     }
     if (!had || (has && !isNew)) return;

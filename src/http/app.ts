@@ -11,6 +11,7 @@ import { limits } from "../wire/limits.ts";
 import { isNamespace } from "../wire/schema.ts";
 import { addressErrors, pathOf, type Route } from "./address.ts";
 import { frames, framesPath } from "./frames.ts";
+import { graphs } from "./graphs.ts";
 import { health } from "./health.ts";
 import { limits as namedLimits } from "./limits.ts";
 import { namespaces } from "./namespaces.ts";
@@ -38,6 +39,7 @@ export const routes = (port: Port) =>
     .use(state(port))
     .use(workers(port))
     .use(tasks(port))
+    .use(graphs(port))
     .use(queues(port))
     .use(schedules(port))
     .use(namedLimits(port))

@@ -25,6 +25,7 @@ const named: Record<string, TSchema> = { ...objects, Problem: ProblemBody };
 
 const tags = [
   { name: "tasks", description: "Submit, claim, assign, complete, fail, cancel, watch over." },
+  { name: "graphs", description: "Tasks that wait for each other, many at once." },
   { name: "workers", description: "Register, stay alive, drain, leave." },
   { name: "queues", description: "Which there are, what waits in them, and how it may flow." },
   { name: "limits", description: "Named limits that hold over queues." },

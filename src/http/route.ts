@@ -149,13 +149,15 @@ export function within(body: unknown, more: Record<string, unknown>): unknown {
   return { ...body, ...more };
 }
 
-/** A query's fields with whole numbers read out of their text; what is none stays text, and is refused. */
+/** A query's fields with whole numbers and booleans read out of their text; what is neither stays text, and is refused. */
 export function fromText<T>(schema: TSchema, query: T): T {
   const read = { ...query } as Record<string, unknown>;
   for (const [name, property] of Object.entries(schema.properties as Record<string, TSchema>)) {
     const text = read[name];
     if (property[Kind] === "Integer" && typeof text === "string" && /^[0-9]{1,15}$/.test(text)) {
       read[name] = Number(text);
+    } else if (property[Kind] === "Boolean" && (text === "true" || text === "false")) {
+      read[name] = text === "true";
     }
   }
   return read as T;

@@ -33,6 +33,7 @@ const queued: Task = {
   labels: {},
   group: null,
   limits: [],
+  graph: null,
   createdAt: at,
   runAt: null,
   startedAt: null,
@@ -91,7 +92,16 @@ const worker: Output<"worker.get"> = {
   revision: 1041,
 };
 
-const counts = { scheduled: 0, queued: 1, running: 0, completed: 0, failed: 0, dead: 0, cancelled: 0 };
+const counts = {
+  scheduled: 0,
+  blocked: 0,
+  queued: 1,
+  running: 0,
+  completed: 0,
+  failed: 0,
+  dead: 0,
+  cancelled: 0,
+};
 const queue: Output<"queue.get"> = {
   name: "mail",
   counts,
@@ -171,6 +181,26 @@ export const responseSamples: Record<string, Sample> = {
   taskAssign: { ok: { task: running, lease } },
   taskComplete: { ok: standing("completed") },
   taskFail: { ok: standing("scheduled") },
+  taskWait: { ok: standing("blocked") },
+  taskClose: { ok: standing("blocked") },
+  taskDependencies: {
+    ok: {
+      dependencies: [
+        {
+          name: "cover",
+          taskId: "1042-0",
+          relation: "after",
+          onFail: "fail",
+          type: "render",
+          state: "completed",
+          result: { file: "cover.png" },
+          error: null,
+        },
+      ],
+      cursor: null,
+    },
+  },
+  graphSubmit: { ok: { ids: ["1042-0", "1042-1"], duplicates: [] } },
   taskRelease: { ok: standing("queued") },
   taskSnooze: { ok: standing("scheduled") },
   taskExtend: { ok: { ...lease, deadlineAt: at + 60_000 } },

@@ -5,11 +5,14 @@ import { Elysia } from "elysia";
 import { type Answer, answerOnly } from "../engine/types.ts";
 import {
   CancelQuery,
+  DependenciesQuery,
   TaskExtendBody,
   TaskPath,
   TaskProgressBody,
   TaskReleaseBody,
+  TaskRetryBody,
   TaskSnoozeBody,
+  TaskWaitBody,
   WaitQuery,
 } from "../wire/http.ts";
 import type { Output } from "../wire/operations.ts";
@@ -79,7 +82,41 @@ export const tasks = (port: Port) => {
     .post(
       "/:id/retry",
       ({ params, body, request }) => run("task.retry", within(body, { taskId: params.id }), { request }),
-      { params: told(TaskPath), response: answers("task.retry"), detail: doc("task.retry") },
+      {
+        params: told(TaskPath),
+        body: told(TaskRetryBody),
+        response: answers("task.retry"),
+        detail: doc("task.retry"),
+      },
+    )
+    .get(
+      "/:id/dependencies",
+      ({ params, query, request }) =>
+        run("task.dependencies", { taskId: params.id, ...fromText(DependenciesQuery, query) }, { request }),
+      {
+        params: told(TaskPath),
+        query: told(DependenciesQuery),
+        response: answers("task.dependencies"),
+        detail: doc("task.dependencies"),
+      },
+    )
+    .post(
+      "/:id/close",
+      ({ params, body, request }) => run("task.close", within(body, { taskId: params.id }), { request }),
+      { params: told(TaskPath), response: answers("task.close"), detail: doc("task.close") },
+    )
+    .post(
+      "/:id/wait",
+      ({ params, body, request }) => run("task.wait", within(body, { taskId: params.id }), { request }),
+      {
+        params: told(TaskPath),
+        body: told(TaskWaitBody),
+        response: answers("task.wait"),
+        detail: doc("task.wait", {
+          description:
+            "The worker submitted children first, naming its lease in their `parent`. No attempt is charged.",
+        }),
+      },
     )
     .post(
       "/:id/extend",

@@ -106,6 +106,13 @@ export const metricTable = {
     help: "Tasks by state.",
     family: tasksIn("scheduled"),
   },
+  tasksBlocked: {
+    type: "reading",
+    part: "daemon",
+    unit: "",
+    help: "Tasks by state.",
+    family: tasksIn("blocked"),
+  },
   tasksQueued: {
     type: "reading",
     part: "daemon",

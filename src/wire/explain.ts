@@ -11,10 +11,12 @@ import type { FieldError } from "./errors.ts";
 import { limits } from "./limits.ts";
 import {
   cronPattern,
+  dependencyCursorPattern,
   labelPattern,
   namePattern,
   namespacePattern,
   pageCursorPattern,
+  taskIdPattern,
   waitPattern,
 } from "./schema.ts";
 
@@ -28,10 +30,11 @@ const nameInWords =
 const patterns: Record<string, string> = {
   [namePattern]: nameInWords,
   [labelPattern]: `${nameInWords}, in at most ${limits.nameLengthMax} characters`,
-  "^[0-9]{1,16}-[0-9]{1,4}$": "must be a task's id, such as 1042-0",
+  [taskIdPattern]: "must be a task's id, such as 1042-0",
   [cronPattern]: "must be a cron pattern, such as 30 2 * * MON-FRI",
   [namespacePattern]: "must be of a to z, 0 to 9, - and _, and begin with a letter or digit",
   [waitPattern]: "must be a time such as 500ms, 30s or 2m",
+  [dependencyCursorPattern]: "must be the cursor of the page before, as it was answered",
   [pageCursorPattern]: "must be the cursor of the page before, as it was answered",
 };
 const patternInWords = (pattern: string) => patterns[pattern] ?? `must match ${pattern}`;

@@ -4,6 +4,7 @@
  */
 import { type Static, Type } from "@sinclair/typebox";
 import { type ErrorCode, errorTable } from "./errors.ts";
+import { TaskDependencies } from "./graphs.ts";
 import { limits } from "./limits.ts";
 import { GroupList, LimitSettings, PauseOptions, QueueResume, QueueSettings } from "./queues.ts";
 import { ScheduleDelete, ScheduleGet, SchedulePut } from "./schedules.ts";
@@ -19,7 +20,16 @@ import {
   waitPattern,
 } from "./schema.ts";
 import { tableNames } from "./state.ts";
-import { TaskCancel, TaskExtend, TaskId, TaskProgress, TaskRelease, TaskSnooze } from "./tasks.ts";
+import {
+  TaskCancel,
+  TaskExtend,
+  TaskId,
+  TaskProgress,
+  TaskRelease,
+  TaskRetry,
+  TaskSnooze,
+  TaskWait,
+} from "./tasks.ts";
 import { WorkerDrain } from "./workers.ts";
 
 export const Wait = Type.String({
@@ -52,6 +62,9 @@ export const CancelQuery = Type.Omit(TaskCancel, ["taskId"]);
 /** Where the path names the task or worker, the body does not. */
 export const TaskExtendBody = Type.Omit(TaskExtend, ["taskId"]);
 export const TaskProgressBody = Type.Omit(TaskProgress, ["taskId"]);
+export const TaskRetryBody = Type.Optional(Type.Omit(TaskRetry, ["taskId"]));
+export const TaskWaitBody = Type.Omit(TaskWait, ["taskId"]);
+export const DependenciesQuery = Type.Omit(TaskDependencies, ["taskId"]);
 export const TaskReleaseBody = Type.Omit(TaskRelease, ["taskId"]);
 export const TaskSnoozeBody = Type.Omit(TaskSnooze, ["taskId"]);
 export const SchedulePutBody = Type.Omit(SchedulePut, ["name"]);

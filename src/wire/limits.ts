@@ -5,11 +5,16 @@
  */
 import { assert } from "../lib/assert.ts";
 
+/** A task's id, its quotes and a comma: sixteen digits of a revision, six of a number. */
+const taskIdLengthMax = 26;
+
 export const limits = {
-  /** One WebSocket frame, in bytes of UTF-8. */
-  frameBytesMax: 4 * 1024 * 1024,
+  /** One WebSocket frame, in bytes of UTF-8: a graph fits into one. */
+  frameBytesMax: 16 * 1024 * 1024,
   /** One HTTP body, in bytes. */
-  bodyBytesMax: 8 * 1024 * 1024,
+  bodyBytesMax: 16 * 1024 * 1024,
+  /** An answer with many rows, in UTF-16 units, beyond which it is short: what follows comes with the next page. */
+  answerUnitsMax: 4 * 1024 * 1024,
   /** A task's payload, result or progress, as JSON text in UTF-16 units (equal to bytes for ASCII). */
   payloadBytesMax: 1024 * 1024,
   /** How deep a payload, result or progress may nest. JSON.parse takes millions, JSON.stringify does not. */
@@ -18,6 +23,14 @@ export const limits = {
   operationsPerFrameMax: 1000,
   /** Tasks in one array submit (all or nothing). */
   tasksPerSubmitMax: 1000,
+  /** Tasks in one graph (all or nothing). */
+  tasksPerGraphMax: 100_000,
+  /** Tasks that one task may be submitted to wait for. */
+  dependenciesMax: 100_000,
+  /** Dependencies of a task whose results come with its push; of more they are read in pages. */
+  dependenciesPushedMax: 100,
+  /** Results that come with a push, in UTF-16 units; larger ones are read in pages. */
+  dependenciesUnitsMax: 16 * 1024,
   /** Tasks one claim may take. */
   tasksPerClaimMax: 1000,
   /** A queue, type, kind, capability, label, worker or session name. */
@@ -109,8 +122,17 @@ assert(
 );
 assert(limits.watchBufferBytesMax >= limits.payloadBytesMax, "a watcher's buffer holds a payload");
 assert(
-  limits.socketBufferBytesMax >= limits.watchBufferBytesMax + 2 * limits.frameBytesMax,
+  limits.socketBufferBytesMax >= limits.watchBufferBytesMax + 2 * limits.answerUnitsMax,
   "a socket over its watch budget still takes replies and pushes",
+);
+assert(
+  limits.answerUnitsMax >= taskIdLengthMax * limits.tasksPerGraphMax,
+  "an answer holds the ids of a graph",
+);
+assert(limits.frameBytesMax >= 160 * limits.tasksPerGraphMax, "a frame holds a graph of the largest number");
+assert(
+  limits.pushBufferBytesMax >= 100 * limits.dependenciesUnitsMax,
+  "many tasks of graphs are pushed at once",
 );
 assert(
   limits.socketBufferBytesMax >=

@@ -10,6 +10,8 @@
  */
 import type { Static, TSchema } from "@sinclair/typebox";
 import type { ErrorCode } from "./errors.ts";
+import * as graphs from "./graphs.ts";
+import { limits } from "./limits.ts";
 import * as namespaces from "./namespaces.ts";
 import * as queues from "./queues.ts";
 import * as schedules from "./schedules.ts";
@@ -44,6 +46,15 @@ export const mutationErrors = [
   "already-acknowledged",
 ] as const satisfies ErrorCode[];
 
+const submitErrors = [
+  "payload-too-large",
+  "payload-too-deep",
+  "too-many-requirement-sets",
+  "backlog-full",
+] as const satisfies ErrorCode[];
+/** Of tasks that name others. */
+const graphErrors = ["unknown-task", "wrong-state", "lease-lost"] as const satisfies ErrorCode[];
+
 const lease = { taskId: "1042-0", workerId: "worker-001", token: 1043 };
 
 export const operations = {
@@ -52,9 +63,23 @@ export const operations = {
     scope: "write",
     input: tasks.TaskSubmitInput,
     output: tasks.TaskSubmittedResult,
-    errors: ["payload-too-large", "payload-too-deep", "too-many-requirement-sets", "backlog-full"],
+    errors: [...submitErrors, ...graphErrors],
     summary: "Submit one task, or an array of them, all or nothing.",
     example: { queue: "mail", type: "send", payload: { to: "ada@example.org" }, priority: "high" },
+  },
+  "graph.submit": {
+    kind: "mutation",
+    scope: "write",
+    input: graphs.GraphSubmit,
+    output: graphs.GraphSubmitted,
+    errors: [...submitErrors, ...graphErrors],
+    summary: `Submit up to ${limits.tasksPerGraphMax} tasks that wait for each other, all or nothing; answers their ids alone.`,
+    example: {
+      tasks: [
+        { type: "render", ref: "cover" },
+        { type: "bind", after: ["cover"] },
+      ],
+    },
   },
   "task.get": {
     kind: "read",
@@ -80,16 +105,18 @@ export const operations = {
     input: tasks.TaskCancel,
     output: tasks.TaskStanding,
     errors: ["unknown-task", "wrong-state", "lease-lost"],
-    summary: "Cancel a task; a running handler is told through its AbortSignal.",
+    summary:
+      "Cancel a task, and with it what waits for it; a running handler is told through its AbortSignal.",
     example: { taskId: "1042-0", reason: "ordered twice" },
   },
   "task.retry": {
     kind: "mutation",
     scope: "write",
-    input: tasks.TaskRef,
+    input: tasks.TaskRetry,
     output: tasks.TaskStanding,
     errors: ["unknown-task", "wrong-state", "busy"],
-    summary: "Queue a failed, dead or cancelled task again with fresh attempts.",
+    summary:
+      "Queue a failed, dead or cancelled task again with fresh attempts; with cascade, also what ended because of it.",
     example: { taskId: "1042-0" },
   },
   "task.claim": {
@@ -157,6 +184,34 @@ export const operations = {
     errors: ["unknown-task", "lease-lost"],
     summary: "Put a task off: it starts again at its time, no attempt charged.",
     example: { ...lease, forMs: 60_000 },
+  },
+  "task.wait": {
+    kind: "mutation",
+    scope: "work",
+    input: tasks.TaskWait,
+    output: tasks.TaskStanding,
+    errors: ["unknown-task", "lease-lost", "wrong-state"],
+    summary:
+      "End the attempt, uncharged, until the task's children are done: it runs again with their results.",
+    example: lease,
+  },
+  "task.close": {
+    kind: "mutation",
+    scope: "write",
+    input: tasks.TaskRef,
+    output: tasks.TaskStanding,
+    errors: ["unknown-task", "wrong-state"],
+    summary: "Say that an open task gets no more children: it is ready once they are done.",
+    example: { taskId: "1042-0" },
+  },
+  "task.dependencies": {
+    kind: "read",
+    scope: "read",
+    input: graphs.TaskDependencies,
+    output: graphs.DependencyPage,
+    errors: ["unknown-task"],
+    summary: "List the tasks that a task waits for or has waited for, children included, with their results.",
+    example: { taskId: "1042-0", limit: 50 },
   },
   "task.extend": {
     kind: "mutation",
@@ -508,6 +563,8 @@ export const objects: Record<string, TSchema> = {
   Backoff: tasks.Backoff,
   Lease: tasks.LeaseView,
   Assignment: tasks.Assignment,
+  GraphView: tasks.GraphView,
+  DependencyView: tasks.DependencyView,
   Worker: workers.Worker,
   Schedule: schedules.Schedule,
   ScheduleTask: schedules.ScheduleTask,
@@ -541,8 +598,11 @@ export const isOperation = (name: unknown): name is OperationName =>
 
 /**
  * Whether the first use of a namespace may be this operation: a change that can be made in a state that holds
- * nothing. What names something that must be there cannot, and reads make nothing.
+ * nothing. What names something that must be there cannot, and reads make nothing. A submit may name other tasks, and
+ * seldom does.
  */
 export const makesNamespace = (name: OperationName): boolean =>
-  operations[name].kind === "mutation" &&
-  !operations[name].errors.some((code) => code.startsWith("unknown-"));
+  name === "task.submit" ||
+  name === "graph.submit" ||
+  (operations[name].kind === "mutation" &&
+    !operations[name].errors.some((code) => code.startsWith("unknown-")));

@@ -8,6 +8,7 @@ import { Closed, DurationMs, Integer, labelPattern, Moment, Name, Nullable, Revi
 
 export const Counts = Closed({
   scheduled: Type.Integer(),
+  blocked: Type.Integer(),
   queued: Type.Integer(),
   running: Type.Integer(),
   completed: Type.Integer(),

@@ -11,6 +11,12 @@ export const namePattern = "^(?!(?:__proto__|constructor|prototype)$)[A-Za-z0-9_
 /** A namespace's name is a folder's too, on file systems that do not tell cases apart, and stands in headers. */
 export const namespacePattern = "^[a-z0-9][a-z0-9_-]*$";
 
+/** A task's id: the revision of the entry that made it, and its number in that entry. */
+export const taskIdPattern = "^[0-9]{1,16}-[0-9]{1,6}$";
+
+/** A place among a task's dependencies: how many of `after` were read, or the last child. */
+export const dependencyCursorPattern = "^[0-9]{1,16}(-[0-9]{1,6})?$";
+
 /** How a time is written in a URL: 500ms, 30s, 2m. */
 export const waitPattern = "^[0-9]{1,9}(ms|s|m)$";
 

@@ -13,6 +13,7 @@ import {
   Names,
   Nullable,
   Revision,
+  taskIdPattern,
 } from "./schema.ts";
 
 export const priorities = ["critical", "high", "normal", "low"] as const;
@@ -24,6 +25,7 @@ export const PrioritySchema = Type.Union(
 
 export const taskStates = [
   "scheduled",
+  "blocked",
   "queued",
   "running",
   "completed",
@@ -35,6 +37,7 @@ export type TaskState = (typeof taskStates)[number];
 export const TaskStateSchema = Type.Union(
   [
     Type.Literal("scheduled"),
+    Type.Literal("blocked"),
     Type.Literal("queued"),
     Type.Literal("running"),
     Type.Literal("completed"),
@@ -44,12 +47,12 @@ export const TaskStateSchema = Type.Union(
   ],
   {
     description:
-      "scheduled: delayed, or waiting to be tried again; queued: ready; running: leased to a worker; completed; failed: ended by a final error; dead: out of attempts or interruptions; cancelled.",
+      "scheduled: delayed, or waiting to be tried again; blocked: waits for other tasks; queued: ready; running: leased to a worker; completed; failed: ended by a final error; dead: out of attempts or interruptions; cancelled.",
   },
 );
 
 export const TaskId = Type.String({
-  pattern: "^[0-9]{1,16}-[0-9]{1,4}$",
+  pattern: taskIdPattern,
   description: "A task's id: the revision that made it, and its number in that entry.",
   examples: ["1042-0"],
 });
@@ -107,6 +110,31 @@ const Codes = (description: string) =>
     uniqueItems: true,
     description,
   });
+export const onFails = ["fail", "ignore", "wait"] as const;
+export type OnFail = (typeof onFails)[number];
+export const OnFailSchema = Type.Union([Type.Literal("fail"), Type.Literal("ignore"), Type.Literal("wait")], {
+  description:
+    "What becomes of the task that waits, where the one it waits for ends failed, dead or cancelled. fail: it ends so too (failed, or cancelled); ignore: that counts as done; wait: it waits until somebody retries the other and that completes. Default fail.",
+});
+
+const dependencyName = "A task: its id, or its `ref` where it comes in the same submit.";
+export const Dependency = Closed(
+  { task: Name(dependencyName), onFail: Type.Optional(OnFailSchema) },
+  { description: "A task to wait for, and what happens where it fails." },
+);
+
+export const Parent = Closed(
+  {
+    taskId: TaskId,
+    onFail: Type.Optional(OnFailSchema),
+    workerId: Type.Optional(Name("Of a running parent: the worker that holds its lease.")),
+    token: Type.Optional(Revision("Of a running parent: its lease's token.")),
+  },
+  {
+    description:
+      "The task that waits for this one: a running one, whose worker names its lease and says `task.wait` then; or an open one.",
+  },
+);
 
 export const TaskSubmit = Closed({
   queue: Type.Optional(Name("The queue. Default `default`.")),
@@ -180,6 +208,22 @@ export const TaskSubmit = Closed({
       description: "The named limits it counts for. One that is not set limits nothing.",
     }),
   ),
+  ref: Type.Optional(
+    Name("What the tasks that wait for it call it: in `after` of the same submit, and among their results."),
+  ),
+  after: Type.Optional(
+    Type.Array(Type.Union([Name(dependencyName), Dependency]), {
+      maxItems: limits.dependenciesMax,
+      description: "The tasks it waits for: it is blocked until they are done.",
+    }),
+  ),
+  parent: Type.Optional(Parent),
+  open: Type.Optional(
+    Type.Boolean({
+      description:
+        "It takes children from anyone, and is blocked until it is closed (`task.close`) and they are done. Default false.",
+    }),
+  ),
 });
 export type TaskSubmit = Static<typeof TaskSubmit>;
 
@@ -224,6 +268,19 @@ export const FailedAttempt = Closed({
   stack: Type.Optional(Type.String()),
 });
 export type FailedAttempt = Static<typeof FailedAttempt>;
+/** How a task stands in its graph. */
+export const GraphView = Closed(
+  {
+    parentId: Nullable(TaskId),
+    open: Type.Boolean({ description: "It takes children and waits to be closed." }),
+    total: Type.Integer({ description: "Tasks it waits for or has waited for, children included." }),
+    pending: Type.Integer({ description: "Of those, how many it still waits for." }),
+    completed: Type.Integer({ description: "Of those, how many are completed." }),
+    failed: Type.Integer({ description: "Of those, how many are failed, dead or cancelled." }),
+  },
+  { description: "The task it is a child of, and what it waits for: `task.dependencies` lists them." },
+);
+export type GraphView = Static<typeof GraphView>;
 
 /** A task as everyone sees it. `payload`, `progress` and `result` are the JSON values that were sent. */
 export const Task = Closed({
@@ -250,6 +307,7 @@ export const Task = Closed({
   labels: Type.Record(Type.String(), Type.String()),
   group: Nullable(Type.String()),
   limits: Type.Array(Type.String()),
+  graph: Nullable(GraphView),
   createdAt: Moment("When it was submitted."),
   runAt: Nullable(Moment("When it becomes ready; null once it is.")),
   startedAt: Nullable(Moment("When the newest attempt started.")),
@@ -258,7 +316,11 @@ export const Task = Closed({
   progress: Json("What the worker reported last, or null."),
   result: Json("What the worker returned, or null."),
   error: Nullable(TaskError),
-  reason: Nullable(Type.String({ description: "Why it is dead, cancelled or discarded, in words." })),
+  reason: Nullable(
+    Type.String({
+      description: "Why it is dead, cancelled or discarded, or ended for another task, in words.",
+    }),
+  ),
   revision: Revision("The revision of its last change."),
 });
 export type Task = Static<typeof Task>;
@@ -301,6 +363,15 @@ export const TaskPage = Closed({
 });
 export type TaskPage = Static<typeof TaskPage>;
 
+export const TaskRetry = Closed({
+  taskId: TaskId,
+  cascade: Type.Optional(
+    Type.Boolean({
+      description: "Retry too what ended because this one did, all the way up. Default false.",
+    }),
+  ),
+});
+
 const held = {
   taskId: TaskId,
   workerId: Name("The worker that holds the lease."),
@@ -313,6 +384,12 @@ export const TaskCancel = Closed({
   reason: Type.Optional(why),
   workerId: Type.Optional(Name("With token: only under this worker's lease, which thereby ends.")),
   token: Type.Optional(Revision("The lease's token.")),
+  cascade: Type.Optional(
+    Type.Boolean({
+      description:
+        "Cancel what it waits for too, all the way down, unless another task waits for that. Default false.",
+    }),
+  ),
 });
 
 export const TaskComplete = Closed({ ...held, result: Type.Optional(Json("Any JSON value. Default null.")) });
@@ -340,6 +417,7 @@ export const TaskSnooze = Closed({
   until: Type.Optional(At("Start it again at this moment (ms since 1970, UTC).")),
 });
 export const TaskRelease = Closed(held);
+export const TaskWait = Closed(held);
 export const TaskExtend = Closed({
   ...held,
   leaseMs: Type.Optional(
@@ -362,7 +440,24 @@ export const TaskAssign = Closed({
   workerId: Type.Optional(Name("Default: the least loaded fitting worker.")),
 });
 
-export const Assignment = Closed({ task: Task, lease: LeaseView });
+/** What became of a task that another one waited for. */
+export const DependencyView = Closed({
+  taskId: TaskId,
+  state: Nullable(TaskStateSchema),
+  result: Json("What it returned, or null."),
+  error: Nullable(TaskError),
+});
+export type DependencyView = Static<typeof DependencyView>;
+
+export const Assignment = Closed({
+  task: Task,
+  lease: LeaseView,
+  dependencies: Type.Optional(
+    Type.Record(Type.String(), DependencyView, {
+      description: `What became of the tasks it waited for, children included, by \`ref\` or id. Missing where there are none, more than ${limits.dependenciesPushedMax}, or larger than ${limits.dependenciesUnitsMax}: read \`task.dependencies\` then.`,
+    }),
+  ),
+});
 export type Assignment = Static<typeof Assignment>;
 
 /**
@@ -388,6 +483,7 @@ export const pushedDefaults = {
   labels: {} as Record<string, string>,
   group: null,
   limits: [] as string[],
+  graph: null,
   runAt: null,
   finishedAt: null,
   progress: null,
@@ -397,10 +493,10 @@ export const pushedDefaults = {
 } as const satisfies Partial<Task>;
 /** A task as a push carries it. */
 export type PushedTask = Omit<Task, keyof typeof pushedDefaults | "lease"> & Partial<Task>;
-export type Push = { task: PushedTask; lease: LeaseView };
+export type Push = { task: PushedTask; lease: LeaseView; dependencies?: Assignment["dependencies"] };
 
 /** The assignment that a push stands for. */
-export const assignmentOf = ({ task, lease }: Push): Assignment => ({
+export const assignmentOf = ({ task, lease, dependencies }: Push): Assignment => ({
   // Objects of its own: whoever handles one task may change what it was given.
   task: {
     ...pushedDefaults,
@@ -413,6 +509,7 @@ export const assignmentOf = ({ task, lease }: Push): Assignment => ({
     ...task,
   },
   lease,
+  ...(dependencies !== undefined && { dependencies }),
 });
 
 export const TaskClaim = Closed({

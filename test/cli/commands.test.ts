@@ -186,7 +186,7 @@ describe("commands - workers, queues, status", () => {
   test("commands - queues and status say what the daemon says", async () => {
     await client.submit({ queue: "counted", type: "t" });
     expect(await json(["queues"])).toEqual({ queues: await client.queues() });
-    expect((await ends("ok", ["queues"])).output).toMatch(/^counted +0 +1 /m);
+    expect((await ends("ok", ["queues"])).output).toMatch(/^counted +0 +0 +1 /m);
     expect(await json(["status"])).toMatchObject({
       health: { status: "ok" },
       state: { namespace: "default" },
@@ -262,7 +262,7 @@ describe("commands - which daemon, and what is wrong", () => {
       ["tasks", "submit", "t", "--priorty", "high", "--delay", "soon"],
       ["did you mean --priority?", '--delay is "soon"; allowed is a time'],
     ],
-    [["tasks", "list", "--state", "done"], ["allowed is scheduled, queued, running"]],
+    [["tasks", "list", "--state", "done"], ["allowed is scheduled, blocked, queued, running"]],
     [["tasks", "list", "--limit", "0"], ["at least 1"]],
     [["schedules", "preview", "--every", "1h", "--from", "noon"], ["a moment such as"]],
     [

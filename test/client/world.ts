@@ -244,6 +244,7 @@ export const aTask = (id: string, more: Partial<Task> = {}): Task => ({
   deadlineAt: null,
   idempotencyKey: null,
   kind: null,
+  graph: null,
   capabilities: [],
   labels: {},
   group: null,

@@ -1,0 +1,552 @@
+/**
+ * Graphs: tasks that wait for tasks. Two links make one: `after`, which stands in the task that waits, and `parent`,
+ * which stands in the one waited for. Neither ever changes, so all of this is derived: a node for each task that is
+ * linked, which counts what it waits for and knows who waits for it.
+ *
+ * A blocked task is *due* when nothing is left to wait for, or when what it waited for failed; `settle` makes it ready
+ * or ends it then. Due is a function of the tables alone, so whether it is settled in the entry that made it due (the
+ * usual case), in one of many slices, or after a restart, is one and the same: no marker, no list to be kept.
+ */
+import { IndexedHeap } from "../lib/heap.ts";
+import { limits } from "../wire/limits.ts";
+import type { Input } from "../wire/operations.ts";
+import type { Coordinator } from "./coordinator.ts";
+import { endsAt } from "./expiry.ts";
+import { isLinked, type Link } from "./options.ts";
+import { type Result, refuse } from "./result.ts";
+import type { Index, RowName } from "./store.ts";
+import {
+  cancelOne,
+  finish,
+  giveBack,
+  held,
+  isFinal,
+  isRefusal,
+  readyAt,
+  retryOne,
+  specOrder,
+  standing,
+  submitAll,
+  type TaskRecord,
+  type TaskSpec,
+  unknownTask,
+} from "./tasks.ts";
+
+/** So many changes of an entry leave what is due to the next one, so that none holds the loop for long. */
+const changesPerEntry = 1000;
+
+/** Of the error of a task that ended because another did. */
+export const dependencyCode = "dependency";
+
+/** How a task stands for those that wait for it. `gone`: it is kept no longer, or not yet. */
+type Standing = "gone" | "pending" | "completed" | "failed";
+
+const standingOf = (record: TaskRecord | undefined): Standing => {
+  if (record === undefined) return "gone";
+  if (!isFinal(record.state)) return "pending";
+  return record.state === "completed" ? "completed" : "failed";
+};
+
+/** Whether it takes children from anyone. */
+export const isOpen = ({ spec, state, outcome }: TaskRecord): boolean =>
+  spec.extras.open && outcome.closedAt === 0 && !isFinal(state);
+
+/** One task waits for another. */
+class Edge {
+  /** Taken out of the graph, and perhaps not yet of its arrays. */
+  isOut = false;
+
+  constructor(
+    readonly waiting: Node,
+    readonly awaited: Node,
+    readonly link: Link,
+    /** The link is the parent of what is waited for. */
+    readonly isChild: boolean,
+  ) {}
+
+  get awaitedId(): string {
+    return this.isChild ? (this.awaited.spec as TaskSpec).id : this.link.taskId;
+  }
+
+  /** What the task that waits calls the other. */
+  get name(): string {
+    return this.link.name ?? this.awaitedId;
+  }
+}
+
+/** Edges that come at the end and leave from anywhere, each at constant cost. */
+class Edges {
+  #all: Edge[] = [];
+  #outCount = 0;
+  #isSorted = true;
+
+  get size(): number {
+    return this.#all.length - this.#outCount;
+  }
+
+  add(edge: Edge): void {
+    this.#all.push(edge);
+    this.#isSorted = false;
+  }
+
+  /** The edge is out. */
+  left(): void {
+    this.#outCount += 1;
+    if (this.#outCount * 2 > this.#all.length) this.#collect();
+  }
+
+  #collect(): void {
+    this.#all = this.#all.filter((edge) => !edge.isOut);
+    this.#outCount = 0;
+  }
+
+  /** By the age of what is waited for: an undo and a restart bring them in another order than they came in. */
+  byAge(): readonly Edge[] {
+    if (this.#outCount > 0) this.#collect();
+    if (!this.#isSorted)
+      this.#all.sort((a, b) => specOrder(a.awaited.spec as TaskSpec, b.awaited.spec as TaskSpec));
+    this.#isSorted = true;
+    return this.#all;
+  }
+
+  *[Symbol.iterator](): Iterator<Edge> {
+    for (const edge of this.#all) if (!edge.isOut) yield edge;
+  }
+}
+
+class Node {
+  spec: TaskSpec | null = null;
+  standing: Standing = "gone";
+  isBlocked = false;
+  isOpen = false;
+  /** What it waits for: as it named them, and its children. */
+  after: Edge[] = [];
+  readonly children = new Edges();
+  /** Who waits for it. */
+  readonly waiting = new Edges();
+  /** Of what it waits for: not done; failed so that it fails; completed; failed, dead or cancelled. */
+  pending = 0;
+  failing = 0;
+  completed = 0;
+  failed = 0;
+  /** How many that wait for it have not ended. */
+  needed = 0;
+
+  constructor(readonly row: RowName) {}
+
+  get total(): number {
+    return this.after.length + this.children.size;
+  }
+
+  get isDue(): boolean {
+    return this.isBlocked && (this.failing > 0 || (this.pending === 0 && !this.isOpen));
+  }
+
+  /** In the order in which they are listed. */
+  *edges(): Iterable<Edge> {
+    yield* this.after;
+    yield* this.children.byAge();
+  }
+}
+
+/** The place of the first child behind the task of this id, which may be there no more. */
+function placeBehind(children: readonly Edge[], id: string): number {
+  const [revision, number] = id.split("-").map(Number) as [number, number];
+  let low = 0;
+  let high = children.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const spec = (children[middle] as Edge).awaited.spec as TaskSpec;
+    if (spec.revision < revision || (spec.revision === revision && spec.number <= number)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+export class Graphs implements Index<TaskRecord> {
+  readonly #nodes = new Map<RowName, Node>();
+  readonly #due = new IndexedHeap<Node>((a, b) => specOrder(a.spec as TaskSpec, b.spec as TaskSpec) < 0);
+
+  constructor(private readonly core: Coordinator) {}
+
+  change(before: TaskRecord | undefined, after: TaskRecord | undefined): void {
+    const { spec } = (after ?? before) as TaskRecord;
+    const { extras } = spec;
+    const linked = isLinked(extras);
+    if (!linked && this.#nodes.size === 0) return;
+    const { row } = spec;
+    let node = this.#nodes.get(row);
+    if (node === undefined) {
+      if (!linked) return;
+      node = new Node(row);
+      this.#nodes.set(row, node);
+    }
+    if (after === undefined) {
+      for (const edge of node.after) this.#unlink(edge);
+      node.after = [];
+      const { parent } = extras;
+      if (parent !== null)
+        for (const edge of node.waiting)
+          if (edge.link === parent) {
+            this.#unlink(edge);
+            break;
+          }
+    }
+    this.#see(node, after);
+    if (before === undefined && linked) {
+      for (const link of extras.after) {
+        const edge = new Edge(node, this.#node(link.taskId), link, false);
+        node.after.push(edge);
+        this.#link(edge);
+      }
+      if (extras.parent !== null) {
+        const above = this.#node(extras.parent.taskId);
+        const edge = new Edge(above, node, extras.parent, true);
+        above.children.add(edge);
+        this.#link(edge);
+      }
+    }
+    this.#place(node);
+    this.#dropUnused(node);
+  }
+
+  #node(id: string): Node {
+    const row = this.core.tasks.naming.row(id);
+    let node = this.#nodes.get(row);
+    if (node === undefined) {
+      node = new Node(row);
+      this.#nodes.set(row, node);
+      this.#see(node, this.core.tasks.get(row));
+    }
+    return node;
+  }
+
+  #dropUnused(node: Node): void {
+    if (node.spec !== null && isLinked(node.spec.extras)) return;
+    if (node.total === 0 && node.waiting.size === 0) this.#nodes.delete(node.row);
+  }
+
+  /** Takes over how the task stands. */
+  #see(node: Node, record: TaskRecord | undefined): void {
+    const was = node.standing;
+    const is = standingOf(record);
+    this.#due.delete(node);
+    node.spec = record?.spec ?? null;
+    node.isBlocked = record?.state === "blocked";
+    node.isOpen = record !== undefined && isOpen(record);
+    if (was !== is) {
+      for (const edge of node.waiting) this.#count(edge, -1);
+      node.standing = is;
+      for (const edge of node.waiting) {
+        this.#count(edge, 1);
+        this.#place(edge.waiting);
+      }
+      if (was === "pending" || is === "pending") {
+        const by = is === "pending" ? 1 : -1;
+        for (const edge of node.after) this.#need(edge.awaited, by);
+        for (const edge of node.children) this.#need(edge.awaited, by);
+      }
+    }
+    this.#place(node);
+  }
+
+  #link(edge: Edge): void {
+    edge.awaited.waiting.add(edge);
+    this.#count(edge, 1);
+    if (edge.waiting.standing === "pending") this.#need(edge.awaited, 1);
+    this.#place(edge.waiting);
+  }
+
+  #unlink(edge: Edge): void {
+    const { waiting, awaited } = edge;
+    this.#count(edge, -1);
+    if (waiting.standing === "pending") this.#need(awaited, -1);
+    edge.isOut = true;
+    awaited.waiting.left();
+    // A child leaves with its link; whoever waits gives up its list as a whole.
+    if (edge.isChild) waiting.children.left();
+    this.#place(waiting);
+    this.#dropUnused(edge.isChild ? waiting : awaited);
+  }
+
+  /** Counts what the edge says of the task that waits. */
+  #count({ waiting, awaited, link }: Edge, by: 1 | -1): void {
+    switch (awaited.standing) {
+      case "pending":
+        waiting.pending += by;
+        return;
+      case "completed":
+        waiting.completed += by;
+        return;
+      case "failed":
+        waiting.failed += by;
+        if (link.onFail === "fail") waiting.failing += by;
+        else if (link.onFail === "wait") waiting.pending += by;
+        return;
+      case "gone":
+        // It ended and is kept no longer: it counts as done.
+        return;
+    }
+  }
+
+  #need(node: Node, by: 1 | -1): void {
+    const wasNeeded = node.needed > 0;
+    node.needed += by;
+    const isNeeded = node.needed > 0;
+    if (wasNeeded === isNeeded) return;
+    const record = this.core.tasks.get(node.row);
+    // In recovery there are no queues yet: they ask when they see the task.
+    if (record !== undefined && isFinal(record.state)) this.core.queues?.neededChanged(record, isNeeded);
+  }
+
+  #place(node: Node): void {
+    if (node.isDue) this.#due.update(node);
+    else this.#due.delete(node);
+  }
+
+  // --- what others ask --------------------------------------------------------------------------------------
+
+  /** Some task is due to be made ready, or to end. */
+  get isDue(): boolean {
+    return this.#due.size > 0;
+  }
+
+  /** Whether a task that has not ended waits, or waited, for this one: it is kept until that has. */
+  isNeeded(spec: TaskSpec): boolean {
+    return this.#nodes.size > 0 && (this.#nodes.get(spec.row)?.needed ?? 0) > 0;
+  }
+
+  hasDependencies(spec: TaskSpec): boolean {
+    return this.#nodes.size > 0 && (this.#nodes.get(spec.row)?.total ?? 0) > 0;
+  }
+
+  childrenCount(spec: TaskSpec): number {
+    return this.#nodes.get(spec.row)?.children.size ?? 0;
+  }
+
+  /** Whether it has something to wait for. */
+  mustWait({ spec, outcome }: TaskRecord): boolean {
+    const node = this.#nodes.get(spec.row);
+    return node !== undefined && (node.pending > 0 || (spec.extras.open && outcome.closedAt === 0));
+  }
+
+  /** The first task because of which this one would end. */
+  failingOf({ row }: TaskSpec): TaskSpec | undefined {
+    const node = this.#nodes.get(row);
+    if (node === undefined || node.failing === 0) return undefined;
+    for (const { awaited, link } of node.edges())
+      if (awaited.standing === "failed" && link.onFail === "fail") return awaited.spec as TaskSpec;
+    return undefined;
+  }
+
+  /** Tasks that wait for this one, have ended, and may have because it failed. */
+  *endedWith({ row }: TaskSpec): Iterable<TaskSpec> {
+    for (const { waiting, link } of this.#nodes.get(row)?.waiting ?? [])
+      if (link.onFail === "fail" && waiting.standing === "failed") yield waiting.spec as TaskSpec;
+  }
+
+  /** Tasks that this one waits for and that have not ended. */
+  *pendingOf({ row }: TaskSpec): Iterable<TaskSpec> {
+    for (const { awaited } of this.#nodes.get(row)?.edges() ?? [])
+      if (awaited.standing === "pending") yield awaited.spec as TaskSpec;
+  }
+
+  /** How a task stands in its graph, as JSON text; null: in none. */
+  viewOf({ spec, outcome }: TaskRecord): string | null {
+    if (this.#nodes.size === 0) return null;
+    const node = this.#nodes.get(spec.row);
+    const { parent, open } = spec.extras;
+    if (node === undefined || (node.total === 0 && !isLinked(spec.extras))) return null;
+    return (
+      `{"parentId":${parent === null ? null : `"${parent.taskId}"`},"open":${open && outcome.closedAt === 0},` +
+      `"total":${node.total},"pending":${node.pending},"completed":${node.completed},"failed":${node.failed}}`
+    );
+  }
+
+  /** What became of the tasks it waited for, as the end of an assignment's text; empty where that is too much. */
+  resultsOf(spec: TaskSpec): string {
+    if (this.#nodes.size === 0) return "";
+    const node = this.#nodes.get(spec.row);
+    if (node === undefined || node.total === 0 || node.total > limits.dependenciesPushedMax) return "";
+    const names = new Set<string>();
+    let text = "";
+    for (const edge of node.edges()) {
+      // A child may be called as something else is that was waited for: it has its id.
+      const name = names.has(edge.name) ? edge.awaitedId : edge.name;
+      names.add(name);
+      text += `${text === "" ? "" : ","}"${name}":{"taskId":"${edge.awaitedId}",${this.#endText(edge)}}`;
+      if (text.length > limits.dependenciesUnitsMax) return "";
+    }
+    return `,"dependencies":{${text}}`;
+  }
+
+  #endText({ awaited }: Edge): string {
+    const record = this.core.tasks.get(awaited.row);
+    if (record === undefined) return `"state":null,"result":null,"error":null`;
+    const { result, error } = record.outcome;
+    return `"state":"${record.state}","result":${result},"error":${error === null ? null : JSON.stringify(error)}`;
+  }
+
+  /** A page of what it waits for, from behind the cursor on. */
+  page(spec: TaskSpec, cursor: string | undefined, limit: number): string {
+    const node = this.#nodes.get(spec.row);
+    let text = "";
+    let count = 0;
+    let next: string | null = null;
+    const isFull = () => count === limit || text.length >= limits.answerUnitsMax;
+    const add = (edge: Edge) => {
+      const type = edge.awaited.spec?.options.type;
+      text +=
+        `${count === 0 ? "" : ","}{"name":"${edge.name}","taskId":"${edge.awaitedId}","relation":"${edge.isChild ? "child" : "after"}",` +
+        `"onFail":"${edge.link.onFail}","type":${type === undefined ? null : `"${type}"`},${this.#endText(edge)}}`;
+      count += 1;
+    };
+    if (node !== undefined) {
+      const { after } = node;
+      const isChild = cursor?.includes("-") === true;
+      let place = isChild ? after.length : Number(cursor ?? 0);
+      for (; place < after.length && !isFull(); place++) add(after[place] as Edge);
+      next = `${place}`;
+      const children = node.children.byAge();
+      let child = isChild ? placeBehind(children, cursor as string) : 0;
+      for (; child < children.length && !isFull(); child++) {
+        add(children[child] as Edge);
+        next = (children[child] as Edge).awaitedId;
+      }
+    }
+    return `{"dependencies":[${text}],"cursor":${isFull() ? `"${next}"` : null}}`;
+  }
+
+  // --- what becomes of those that wait ----------------------------------------------------------------------
+
+  /** Inside a transaction: makes ready or ends what is due, as far as it fits into the entry. */
+  settle(): void {
+    const { core } = this;
+    for (;;) {
+      const node = this.#due.top;
+      if (node === undefined || core.store.changeCount >= changesPerEntry) return;
+      const record = core.tasks.get(node.row) as TaskRecord;
+      const failing = this.failingOf(record.spec);
+      if (failing === undefined) unblock(core, record);
+      else endFor(core, record, core.tasks.get(failing.row) as TaskRecord);
+    }
+  }
+
+  /** For checks. */
+  nodeOf(id: string): Readonly<Node> | undefined {
+    return this.#nodes.get(this.core.tasks.naming.row(id));
+  }
+  get dueIds(): string[] {
+    return this.#due.items().map(({ spec }) => (spec as TaskSpec).id);
+  }
+  get size(): number {
+    return this.#nodes.size;
+  }
+}
+
+/** Nothing is left to wait for. */
+function unblock(core: Coordinator, record: TaskRecord): void {
+  const { spec, outcome } = record;
+  const runAt = readyAt(spec) > core.now ? readyAt(spec) : 0;
+  core.tasks.put(spec.row, {
+    ...record,
+    state: runAt > 0 ? "scheduled" : "queued",
+    runAt,
+    outcome: spec.options.ttlMs === 0 ? outcome : { ...outcome, readyAt: core.now },
+    revision: core.store.nextRevision,
+  });
+}
+
+/** What it waited for did not complete, and it was not to go on then. */
+function endFor(core: Coordinator, record: TaskRecord, other: TaskRecord): void {
+  const reason = `task ${other.spec.id} (${other.spec.options.type}), for which it waited, is ${other.state}`;
+  const why = other.outcome.error?.message ?? other.outcome.reason;
+  const message = (why === null ? reason : `${reason}: ${why}`).slice(0, limits.errorMessageLengthMax);
+  const error = { message, code: dependencyCode };
+  if (other.state === "cancelled") cancelOne(core, record, error, reason);
+  else {
+    core.metrics.tasksFailed++;
+    finish(core, record, "failed", { result: null, error, reason });
+  }
+}
+
+/** Cancels what a cancelled task waits for, all the way down, but what another task waits for too. */
+export function cancelBelow(core: Coordinator, spec: TaskSpec, reason: string): void {
+  const specs = [spec];
+  for (const above of specs)
+    for (const below of [...core.graphs.pendingOf(above)]) {
+      if (core.graphs.isNeeded(below)) continue;
+      const record = core.tasks.get(below.row) as TaskRecord;
+      if (record.state === "running") core.dispatch.noteAbort(record, core.now);
+      cancelOne(core, record, record.outcome.error, reason);
+      specs.push(below);
+    }
+}
+
+/** Retries what ended because a task that is retried did, all the way up, as far as nothing else hinders it. */
+export function retryAbove(core: Coordinator, spec: TaskSpec): void {
+  const specs = [spec];
+  for (const below of specs)
+    for (const above of [...core.graphs.endedWith(below)]) {
+      const record = core.tasks.get(above.row) as TaskRecord;
+      if (record.outcome.error?.code !== dependencyCode) continue;
+      if (core.graphs.failingOf(above) !== undefined) continue;
+      if (endsAt({ ...record, state: "blocked" }) <= core.now) continue;
+      retryOne(core, record);
+      specs.push(above);
+    }
+}
+
+// --- operations -------------------------------------------------------------------------------------------
+
+export function submit(core: Coordinator, { tasks }: Input<"graph.submit">): Result {
+  const made = submitAll(core, tasks, (i) => `/tasks/${i}`);
+  if ("error" in made) return made;
+  const duplicates: number[] = [];
+  let ids = "";
+  for (let i = 0; i < made.length; i++) {
+    const { id, isDuplicate } = made[i] as (typeof made)[number];
+    if (isDuplicate) duplicates.push(i);
+    ids += `${i === 0 ? "" : ","}"${id}"`;
+  }
+  return { ok: `{"ids":[${ids}],"duplicates":[${duplicates.join(",")}]}` };
+}
+
+/** The attempt ends, uncharged; the task is blocked until its children are done, and runs again. */
+export function wait(core: Coordinator, input: Input<"task.wait">): Result {
+  const record = held(core, input);
+  if (isRefusal(record)) return record;
+  if (core.graphs.childrenCount(record.spec) === 0)
+    return refuse("wrong-state", `task ${input.taskId} has no children to wait for`);
+  giveBack(core, record, "blocked");
+  if (core.graphs.isDue) core.graphs.settle();
+  return standing(core.tasks.get(record.spec.row) as TaskRecord);
+}
+
+/** An open task gets no more children. */
+export function close(core: Coordinator, input: Input<"task.close">): Result {
+  const record = core.tasks.get(input.taskId);
+  if (record === undefined) return unknownTask(input.taskId);
+  const { spec, outcome } = record;
+  if (!spec.extras.open) return refuse("wrong-state", `task ${input.taskId} was not submitted as open`);
+  if (outcome.closedAt !== 0) return standing(record);
+  if (isFinal(record.state))
+    return refuse(
+      "wrong-state",
+      `task ${input.taskId} is ${record.state}; an open task that has not ended is closed`,
+    );
+  const closed = {
+    ...record,
+    outcome: { ...outcome, closedAt: core.now },
+    revision: core.store.nextRevision,
+  };
+  core.tasks.put(spec.row, closed);
+  if (core.graphs.isDue) core.graphs.settle();
+  return standing(core.tasks.get(spec.row) as TaskRecord);
+}
+
+export function dependencies(core: Coordinator, input: Input<"task.dependencies">): Result {
+  const record = core.tasks.get(input.taskId);
+  if (record === undefined) return unknownTask(input.taskId);
+  return { ok: core.graphs.page(record.spec, input.cursor, input.limit ?? 100) };
+}

@@ -1,0 +1,215 @@
+/**
+ * What the tasks of one submit say of each other and of tasks that are there: checked whole before anything is made,
+ * in time linear in what they name. Nothing that is kept ever waits for itself, because
+ *
+ * - a new task waits for others of its submit, among which no circle is found, or for older ones, and nobody waits
+ *   for it yet but its parent;
+ * - a child waits only for what cannot wait for its parent (`mayBeAwaited`).
+ */
+import type { Static } from "@sinclair/typebox";
+import { taskIdPattern } from "../wire/schema.ts";
+import type { Parent, TaskSubmit } from "../wire/tasks.ts";
+import type { Coordinator } from "./coordinator.ts";
+import { isOpen } from "./graphs.ts";
+import { type Link, noLinks, taskDefaults } from "./options.ts";
+import { invalid, type Refusal, refuse } from "./result.ts";
+import { held, isRefusal, type TaskRecord, unknownTask } from "./tasks.ts";
+
+/** What a task will keep of it. */
+export type Links = { after: readonly Link[]; parent: Link | null; open: boolean };
+export const unlinked: Links = { after: noLinks, parent: null, open: false };
+
+const none: Links[] = [];
+const idLike = new RegExp(taskIdPattern);
+
+type PointerOf = (index: number) => string;
+
+/** What each task of a submit is linked to; empty where none is. */
+export function linksOf(
+  core: Coordinator,
+  tasks: readonly TaskSubmit[],
+  pointerOf: PointerOf,
+): Links[] | Refusal {
+  for (const { ref, after, parent, open } of tasks)
+    if (ref !== undefined || after !== undefined || parent !== undefined || open !== undefined)
+      return new Linking(core, tasks, pointerOf).links();
+  return none;
+}
+
+class Linking {
+  /** What each task of the submit is called when it is there, or is called already: its key was known. */
+  readonly #ids: string[] = [];
+  /** The place that makes it, which is an earlier one where that has the same key; -1: it was kept before. */
+  readonly #makers: number[] = [];
+  readonly #byRef = new Map<string, number>();
+  /** By place: the places it waits for. */
+  readonly #waitsFor: number[][] = [];
+  /** Parents that were found to take children. */
+  readonly #parents = new Map<string, TaskRecord>();
+
+  constructor(
+    private readonly core: Coordinator,
+    private readonly tasks: readonly TaskSubmit[],
+    private readonly pointerOf: PointerOf,
+  ) {}
+
+  links(): Links[] | Refusal {
+    const wrong = this.#name();
+    if (wrong !== null) return wrong;
+    const links: Links[] = [];
+    let isForward = false;
+    for (let i = 0; i < this.tasks.length; i++) {
+      // One that makes no task waits for nothing, whatever it names.
+      const found = this.#makers[i] === i ? this.#linksOf(i) : unlinked;
+      if ("error" in found) return found;
+      links.push(found);
+      isForward ||= this.#waitsFor[i]?.some((other) => other >= i) === true;
+    }
+    // Who waits only for what stands before it waits in no circle.
+    return (isForward && this.#circle()) || links;
+  }
+
+  #name(): Refusal | null {
+    const { core, tasks } = this;
+    const byKey = new Map<string, number>();
+    for (let i = 0; i < tasks.length; i++) {
+      const { ref, idempotencyKey, queue = taskDefaults.queue } = tasks[i] as TaskSubmit;
+      let id = `${core.store.nextRevision}-${i}`;
+      let maker = i;
+      if (idempotencyKey !== undefined) {
+        const key = `${queue} ${idempotencyKey}`;
+        const earlier = byKey.get(key);
+        const kept = core.queues.byKey(queue, idempotencyKey)?.spec.id;
+        if (kept !== undefined) {
+          id = kept;
+          maker = -1;
+        } else if (earlier !== undefined) {
+          id = this.#ids[earlier] as string;
+          maker = earlier;
+        } else byKey.set(key, i);
+      }
+      this.#ids.push(id);
+      this.#makers.push(maker);
+      if (ref === undefined) continue;
+      if (idLike.test(ref))
+        return invalid(`${this.pointerOf(i)}/ref`, "looks like a task's id; call it otherwise");
+      if (this.#byRef.has(ref))
+        return invalid(`${this.pointerOf(i)}/ref`, `is what another task of the submit is called: ${ref}`);
+      this.#byRef.set(ref, i);
+    }
+    return null;
+  }
+
+  #linksOf(i: number): Links | Refusal {
+    const { ref, after, parent, open = false } = this.tasks[i] as TaskSubmit;
+    const above = parent === undefined ? null : this.#parent(i, parent);
+    if (above !== null && "error" in above) return above;
+    const links: Link[] = [];
+    const waitsFor: number[] = [];
+    const seen = new Set<string>();
+    for (let k = 0; k < (after?.length ?? 0); k++) {
+      const one = (after as NonNullable<typeof after>)[k] as string | { task: string };
+      const { task, onFail = "fail" } = typeof one === "string" ? { task: one } : (one as AfterObject);
+      const pointer = () => `${this.pointerOf(i)}/after/${k}`;
+      const isId = idLike.test(task);
+      const place = isId ? undefined : this.#byRef.get(task);
+      if (!isId && place === undefined)
+        return invalid(pointer(), `no task of this submit has the ref ${task}`);
+      const taskId = isId ? task : (this.#ids[place as number] as string);
+      if (seen.has(taskId)) return invalid(pointer(), `names ${task} a second time`);
+      seen.add(taskId);
+      const maker = place === undefined ? -1 : (this.#makers[place] as number);
+      if (maker >= 0) waitsFor.push(maker);
+      const other = maker >= 0 ? (this.tasks[maker] as TaskSubmit) : this.core.tasks.get(taskId);
+      if (other === undefined) return unknownTask(taskId);
+      if (above !== null && !mayBeAwaited(above, other))
+        return invalid(
+          pointer(),
+          `may itself wait for task ${above.spec.id}: a child waits for other children of its parent, for what is completed, or, where its parent is no child, for what was submitted before that`,
+        );
+      links.push({ taskId, name: isId ? null : task, onFail });
+    }
+    this.#waitsFor[i] = waitsFor;
+    return {
+      after: links.length === 0 ? noLinks : links,
+      parent: above && { taskId: above.spec.id, name: ref ?? null, onFail: parent?.onFail ?? "fail" },
+      open,
+    };
+  }
+
+  /** The task that takes this one as its child, or why it does not. */
+  #parent(i: number, parent: Static<typeof Parent>): TaskRecord | Refusal {
+    const { taskId, workerId, token } = parent;
+    const known = this.#parents.get(taskId);
+    if (known !== undefined) return known;
+    let record: TaskRecord | Refusal | undefined;
+    if (workerId !== undefined && token !== undefined) record = held(this.core, { taskId, workerId, token });
+    else if (workerId !== undefined || token !== undefined)
+      return invalid(`${this.pointerOf(i)}/parent`, "names workerId and token of its lease, or neither");
+    else {
+      record = this.core.tasks.get(taskId);
+      if (record === undefined) return unknownTask(taskId);
+      if (!isOpen(record))
+        return refuse(
+          "wrong-state",
+          `task ${taskId} takes no children: it is ${record.state} and not open; of a running task, name the lease`,
+        );
+    }
+    if (!isRefusal(record)) this.#parents.set(taskId, record);
+    return record;
+  }
+
+  /** The first circle of tasks that wait for each other, as a refusal. */
+  #circle(): Refusal | null {
+    const waitsFor = this.#waitsFor;
+    /** 1: on the path, 2: waits in no circle. */
+    const seen = new Uint8Array(this.tasks.length);
+    /** How many of what it waits for were looked at. */
+    const looked = new Uint32Array(this.tasks.length);
+    for (let start = 0; start < this.tasks.length; start++) {
+      if (seen[start] !== 0) continue;
+      const path = [start];
+      seen[start] = 1;
+      while (path.length > 0) {
+        const at = path[path.length - 1] as number;
+        const next = waitsFor[at]?.[(looked[at] as number)++];
+        if (next === undefined) {
+          seen[at] = 2;
+          path.pop();
+        } else if (seen[next] === 1) return this.#circleInWords([...path.slice(path.indexOf(next)), next]);
+        else if (seen[next] === 0) {
+          seen[next] = 1;
+          path.push(next);
+        }
+      }
+    }
+    return null;
+  }
+
+  #circleInWords(circle: number[]): Refusal {
+    const refs = circle.map((place) => (this.tasks[place] as TaskSubmit).ref as string);
+    const shown =
+      refs.length > shownMax ? [...refs.slice(0, shownMax - 1), "…", refs.at(-1) as string] : refs;
+    return invalid(
+      `${this.pointerOf(circle[0] as number)}/after`,
+      `closes a circle of tasks that would wait for each other: ${shown.join(" after ")}`,
+    );
+  }
+}
+
+/**
+ * Whether a child of `above` may wait for the other task, which comes with it or is kept. One that is older than a
+ * parent which is nobody's child cannot wait for that: it would have to be linked to it through a child of its own,
+ * and that child could not name it.
+ */
+function mayBeAwaited(above: TaskRecord, other: TaskSubmit | TaskRecord): boolean {
+  const { id, revision, extras } = above.spec;
+  if (!("spec" in other)) return other.parent?.taskId === id;
+  if (other.state === "completed" || other.spec.extras.parent?.taskId === id) return true;
+  return extras.parent === null && other.spec.revision < revision;
+}
+
+type AfterObject = { task: string; onFail?: Link["onFail"] };
+
+/** Tasks of a circle that a refusal names. */
+const shownMax = 10;
