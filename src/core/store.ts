@@ -158,7 +158,9 @@ export class Table<R> {
     if (record !== undefined) {
       shard.set(row, record);
       if (before === undefined) this.#size += 1;
-    } else if (before !== undefined) {
+    } else {
+      // Replay deletes what is gone already: nothing has changed, and nobody is told.
+      if (before === undefined) return undefined;
       shard.delete(row);
       this.#size -= 1;
     }

@@ -148,3 +148,16 @@ test("store - it is public and usable alone", async () => {
   store.transaction(() => users.put("ada", { name: "Ada" }));
   expect(users.get("ada")).toEqual({ name: "Ada" });
 });
+
+test("store - a row that is restored to nothing where nothing is tells no index", () => {
+  const table = createStore().table<Row>("rows");
+  const told: unknown[] = [];
+  table.restore("1-0", { value: 1 });
+  table.index([{ change: (before, after) => void told.push([before, after]) }]);
+  table.restore("1-0", undefined);
+  table.restore("1-0", undefined);
+  expect(told).toEqual([
+    [undefined, { value: 1 }],
+    [{ value: 1 }, undefined],
+  ]);
+});
