@@ -104,9 +104,9 @@ function encodeChange(change: Change): string {
   }
 }
 
-/** A new task is as newRecord made it unless it was leased in the same entry. */
+/** A new task is as newRecord made it unless it was leased or dropped in the same entry. */
 const isAsSubmitted = (record: TaskRecord) =>
-  record.lease === null && record.revision === record.spec.revision;
+  record.lease === null && record.outcome === noOutcome && record.revision === record.spec.revision;
 
 /**
  * What a spec need not name. These are defaults of the format, not of the program: they are never changed, and where

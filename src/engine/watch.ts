@@ -57,6 +57,7 @@ export class Watches {
         cause,
         each,
       );
+    else if (name === "queues" || name === "limits" || name === "pauses") this.#setting(change, cause, each);
     else if (name === "schedules")
       this.#schedule(
         change.before as ScheduleRecord | undefined,
@@ -131,6 +132,23 @@ export class Watches {
         `"table":"schedules","id":"${name}",${causeText(cause)},"state":${quoted(after?.state)},"before":${quoted(before?.state)}`,
       );
     });
+  }
+
+  /** What is set for a queue, a named limit, or that a queue or group is paused: it is there or it is not. */
+  #setting(change: Change, cause: Cause, each: (watch: Watch, text: string) => void): void {
+    const { table, key, before, after } = change;
+    const standing = (record: unknown) =>
+      record === undefined ? null : table.name === "pauses" ? "paused" : "set";
+    const see = (watch: Watch) => {
+      if (watch.filter.tables?.includes(table.name as "queues") === false) return;
+      each(
+        watch,
+        `"table":"${table.name}","id":"${key}",${causeText(cause)},"state":${quoted(standing(after))},"before":${quoted(standing(before))}`,
+      );
+    };
+    // A pause's key begins with its queue: names have no spaces.
+    if (table.name !== "limits") this.#under(`queue ${key.split(" ")[0]}`, see);
+    this.#under(everything, see);
   }
 
   #under(key: string, see: (watch: Watch) => void): void {

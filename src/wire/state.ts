@@ -92,7 +92,14 @@ export const Welcome = Closed({
 });
 export type Welcome = Static<typeof Welcome>;
 
-const WatchedTable = Type.Union([Type.Literal("tasks"), Type.Literal("workers"), Type.Literal("schedules")]);
+const WatchedTable = Type.Union([
+  Type.Literal("tasks"),
+  Type.Literal("workers"),
+  Type.Literal("schedules"),
+  Type.Literal("queues"),
+  Type.Literal("limits"),
+  Type.Literal("pauses"),
+]);
 export const WatchStart = Closed({
   watchId: Name("Chosen by the client; names the watch in its events. One connection may have many."),
   tables: Type.Optional(
@@ -102,7 +109,7 @@ export const WatchStart = Closed({
       description: "Default: all of them.",
     }),
   ),
-  queue: Type.Optional(Name("Only tasks of this queue.")),
+  queue: Type.Optional(Name("Only tasks of this queue, its settings and its pauses.")),
   taskId: Type.Optional(Type.String({ maxLength: 32, description: "Only this task." })),
   workerId: Type.Optional(Name("Only this worker, and tasks leased to it.")),
 });

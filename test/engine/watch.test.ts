@@ -28,6 +28,27 @@ const tasks = {
   other: ["other queued running", "other running completed"],
 };
 
+test("engine - watches of a queue see what is set for it and its pauses, those of everything named limits too", async () => {
+  const world = await EngineWorld.start();
+  const [queue, all, tables] = [new TestSink(), new TestSink(), new TestSink()];
+  world.engine.watch(queue, { watchId: "queue", queue: "mail" });
+  world.engine.watch(all, { watchId: "all" });
+  world.engine.watch(tables, { watchId: "tables", tables: ["limits"] });
+  await world.ok("queue.configure", { queue: "mail", concurrency: 5 });
+  await world.ok("queue.configure", { queue: "other", concurrency: 5 });
+  await world.ok("queue.pause", { queue: "mail", group: "acme" });
+  await world.ok("limit.put", { name: "api", concurrency: 5 });
+  await world.ok("limit.delete", { name: "api" });
+  await world.ok("queue.resume", { queue: "mail", group: "acme" });
+  const told = ({ changes }: TestSink) =>
+    changes.map(({ event }) => `${event.table} ${event.id} ${event.before} ${event.state}`);
+  const mail = ["queues mail null set", "pauses mail acme null paused", "pauses mail acme paused null"];
+  const limits = ["limits api null set", "limits api set null"];
+  expect(told(queue)).toEqual(mail);
+  expect(told(tables)).toEqual(limits);
+  expect(told(all)).toEqual([mail[0]!, "queues other null set", mail[1]!, ...limits, mail[2]!]);
+});
+
 describe("engine - watches", () => {
   const rows: [string, Parameters<typeof seen>[0], string[]][] = [
     [

@@ -8,6 +8,7 @@ import { Answers } from "../../src/core/answers.ts";
 import type { Cause } from "../../src/core/coordinator.ts";
 import { Coordinator } from "../../src/core/coordinator.ts";
 import { Crew, Dispatch, Slot } from "../../src/core/dispatch.ts";
+import { Gate, type Rate } from "../../src/core/gates.ts";
 import { Queues } from "../../src/core/queues.ts";
 import { Store, Table } from "../../src/core/store.ts";
 import { leaseOf, type TaskRecord } from "../../src/core/tasks.ts";
@@ -358,6 +359,35 @@ export const canaries: Canary[] = [
           function (this: Session, op: string, input: never, answered: () => void, refused: () => void) {
             if (op !== "task.claim") old.call(this, op, input, answered, refused);
             else this.call(op, input).then(answered, refused);
+          },
+      ),
+  },
+  {
+    name: "a limit that is reached lets one more start",
+    says: /may run$/,
+    patch: () =>
+      replace(
+        Gate.prototype,
+        "shut",
+        (old) =>
+          function (this: Gate, clock: number) {
+            const why = old.call(this, clock);
+            return why === "concurrency" && this.running === this.concurrency && this.running > 0
+              ? null
+              : why;
+          },
+      ),
+  },
+  {
+    name: "a bucket is full again after a restart",
+    says: /its rate is/,
+    patch: () =>
+      replace(
+        Gate.prototype,
+        "limit",
+        (old) =>
+          function (this: Gate, concurrency: number, rate: Rate | null, clock: number) {
+            old.call(this, concurrency, rate, clock, Number.NEGATIVE_INFINITY);
           },
       ),
   },

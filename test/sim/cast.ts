@@ -28,6 +28,8 @@ export type CastOptions = {
   restWorkers: number;
   watchers: number;
   schedulers: number;
+  /** Sets limits, pauses and weights; tasks have groups and limits then. */
+  regulators: number;
   /** Mean pause between two deeds of a producer, in ms. */
   paceMs: number;
   queues: number;
@@ -35,6 +37,8 @@ export type CastOptions = {
 
 type Watched = { seen: Set<string>; gaps: { from: number; to: number }[]; first: number; last: number };
 type Held = { taskId: string; workerId: string; token: number };
+
+const groups = ["a", "b", "c"];
 
 /** Its stack goes to the daemon and into the trace, and would tell where the run was started from. */
 const failing = (message: string, more: object = {}) =>
@@ -44,7 +48,7 @@ const failing = (message: string, more: object = {}) =>
 const expectedCodes: readonly ErrorCode[] = [
   ...(["lease-lost", "unknown-task", "wrong-state", "busy", "disk-full", "shutting-down"] as const),
   ...(["worker-unavailable", "worker-offline", "no-worker", "unknown-worker", "worker-id-in-use"] as const),
-  "unknown-schedule",
+  ...(["unknown-schedule", "unknown-limit", "limit-reached", "backlog-full"] as const),
 ];
 
 export class Cast {
@@ -87,6 +91,7 @@ export class Cast {
     many(1, "operator", (process) => this.#operator(process));
     many(1, "ghost", (process) => this.#ghost(process));
     many(options.schedulers, "clock", (process) => this.#scheduler(process));
+    many(options.regulators, "regulator", (process) => this.#regulator(process));
     for (let i = 0; i < options.helpers; i++) this.#employ(`helper-${i}`);
   }
 
@@ -264,6 +269,10 @@ export class Cast {
     if (random.chance(0.15)) task.idempotencyKey = `key-${random.int(1, 6)}`;
     if (random.chance(0.1)) task.kind = random.pick(["worker", "gpu"]);
     if (random.chance(0.15)) task.capabilities = random.pick([["x"], ["y"], ["x", "y"]]);
+    if (this.options.regulators > 0) {
+      if (random.chance(0.6)) task.group = random.pick(groups);
+      if (random.chance(0.2)) task.limits = random.pick([["api"], ["disk"], ["api", "disk"]]);
+    }
     this.sent.set(tag, { outcome: "open", id: null, key: task.idempotencyKey !== undefined });
     return task;
   }
@@ -699,6 +708,76 @@ export class Cast {
       await this.#track(process, "unschedule", client.schedules.delete(name)).catch((error) =>
         this.#met(process, "unschedule", error),
       );
+  }
+
+  /** Sets limits and pauses, and changes its mind; takes all of it away before it leaves. */
+  async #regulator(process: Process): Promise<void> {
+    const client = this.#client(process);
+    const { random } = this.world;
+    const queues = Array.from({ length: this.options.queues }, (_, i) => `q${i + 1}`);
+    const rate = () => ({
+      count: random.int(1, 5),
+      perMs: random.pick([500, 2000]),
+      burst: random.int(1, 4),
+    });
+    const maybe = <T>(value: T) => random.pick([{}, { value }, { value: null }]).value;
+    const given = (settings: Record<string, unknown>) =>
+      Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+    const deed = async (queue: string, luck: number): Promise<unknown> => {
+      const group = random.chance(0.6) ? { group: random.pick(groups) } : {};
+      const forMs = random.chance(0.8) ? { forMs: random.int(50, 4000) } : {};
+      if (luck < 0.2) return client.pause(queue, { ...group, ...forMs });
+      if (luck < 0.4) return client.resume(queue, group.group);
+      if (luck < 0.5) return client.deleteLimit(random.pick(["api", "disk"]));
+      if (luck < 0.65)
+        return client.putLimit(
+          random.pick(["api", "disk"]),
+          given({ concurrency: maybe(random.int(0, 3)), rate: maybe(rate()) }),
+        );
+      return client.configure(
+        queue,
+        given({
+          concurrency: maybe(random.int(0, 4)),
+          rate: maybe(rate()),
+          groupConcurrency: maybe(random.int(0, 2)),
+          groupRate: maybe(rate()),
+          weight: maybe(random.int(1, 4)),
+          groupWeights: maybe({ [random.pick(groups)]: random.int(1, 5) }),
+          backlog: maybe({
+            max: random.int(1, 12),
+            policy: random.pick(["refuse", "drop-oldest", "drop-newest", "keep-latest"] as const),
+          }),
+        }),
+      );
+    };
+    while (!this.ending) {
+      await this.#pause(process, 2 * this.options.paceMs);
+      if (this.ending) break;
+      await this.#track(process, "regulate", deed(random.pick(queues), random.next())).catch((error) =>
+        this.#met(process, "regulate", error),
+      );
+    }
+    const nothing = {
+      ...{ concurrency: null, rate: null, groupConcurrency: null, groupRate: null },
+      ...{ weight: null, groupWeights: null, backlog: null },
+    };
+    const last = async () => {
+      for (const queue of queues) {
+        await client.configure(queue, nothing);
+        await client.resume(queue);
+        for (const group of groups) await client.resume(queue, group);
+      }
+      for (const { name } of await client.limits()) await client.deleteLimit(name);
+    };
+    for (let isDone = false; !isDone; )
+      try {
+        await this.#track(process, "let go", last());
+        isDone = true;
+      } catch (error) {
+        // A disk may still be full.
+        this.#met(process, "let go", error);
+        await this.#pause(process, 500);
+      }
   }
 
   /** Says what is no longer true: reports under leases that are over. */

@@ -14,6 +14,7 @@ const needed = [
   ...["worker.paused", "worker.stopped", "handler.aborted", "ghost.spoke", "client.reconnects"],
   ...["lease.revoked", "worker.stalled", "worker.deaf", "worker.quarantined", "worker.probation"],
   ...["trouble.deaf"],
+  ...["gate.concurrency", "gate.rate", "gate.paused", "task.dropped", "answer.backlog-full"],
   ...["schedule.ran", "schedule.skipped", "schedule.waited"],
   ...["task.submitted", "task.completed", "task.failed", "task.dead", "task.cancelled", "task.retired"],
   ...["submit.duplicate", "repeated.same", "request.duplicated", "http.retried", "watch.change", "watch.gap"],

@@ -9,6 +9,7 @@
 import { check } from "../../src/core/check.ts";
 import { encodeEntry } from "../../src/core/codec.ts";
 import type { Cause, Coordinator } from "../../src/core/coordinator.ts";
+import type { Rate } from "../../src/core/gates.ts";
 import type { Result } from "../../src/core/result.ts";
 import type { ScheduleRecord } from "../../src/core/schedules.ts";
 import type { Change, Store, Transaction } from "../../src/core/store.ts";
@@ -95,6 +96,8 @@ export class Model {
   readonly commits: { revision: number; table: string; key: string }[] = [];
   /** Revisions that were given up: from (not included) and to (included). */
   readonly voided: { above: number; through: number }[] = [];
+  /** Somebody sets limits, and tasks have groups. */
+  regulated = false;
   /** The highest revision that anyone outside was told of. */
   told = 0;
   /** The time by which the daemon decides: the wall clock's, but it never goes back while the daemon lives. */
@@ -315,7 +318,8 @@ export class Model {
       if (change.table.name === "tasks")
         this.#task(core, revision, operation, change as Change<TaskRecord>, leased);
       else if (change.table.name === "workers") this.#worker(operation, change as Change<WorkerRecord>);
-      else if (change.table.name === "schedules") this.#schedule(operation, change as Change<ScheduleRecord>);
+      else if (change.table.name === "schedules")
+        this.#schedule(core, operation, change as Change<ScheduleRecord>);
     }
   }
 
@@ -325,7 +329,7 @@ export class Model {
   readonly #begun = new Map<string, number[]>();
 
   /** Runs start at moments of their schedule that have come, each once, and as its policies say. */
-  #schedule(operation: string, { key, before, after }: Change<ScheduleRecord>): void {
+  #schedule(core: Coordinator, operation: string, { key, before, after }: Change<ScheduleRecord>): void {
     const runs = this.#begun.get(key) ?? [];
     if (operation !== "schedule.fire") {
       this.expect(
@@ -367,8 +371,11 @@ export class Model {
       );
     if (spec.overlap !== "allow" && runs.length > 0) {
       const last = before.lastTaskId === null ? undefined : this.tasks.get(before.lastTaskId);
+      // A task that is dropped has ended: the next run does not wait for it.
+      const backlog = core.flow.settings.get(spec.task.queue ?? "default")?.backlog;
+      const dropsAtOnce = backlog?.policy === "drop-newest";
       this.expect(
-        runs.length === 1 && (last === undefined || isFinal(top(last).state)),
+        (runs.length === 1 || dropsAtOnce) && (last === undefined || isFinal(top(last).state)),
         `schedule ${key} ran beside its last task (${spec.overlap})`,
       );
     }
@@ -488,6 +495,8 @@ export class Model {
       options.kind === (submit.kind ?? null) &&
       options.leaseMs === (submit.leaseMs ?? 30_000) &&
       options.timeoutMs === (submit.timeoutMs ?? 0) &&
+      spec.extras.group === (submit.group ?? null) &&
+      options.limits.join() === [...(submit.limits ?? [])].sort().join() &&
       options.capabilities.join() === [...(submit.capabilities ?? [])].sort().join();
     if (!same) throw new Violation(`task ${id} is not what was submitted: ${JSON.stringify(spec)}`);
     if (submit.idempotencyKey !== undefined)
@@ -566,6 +575,17 @@ export class Model {
           `task ${task.id} is ready ${old.notBefore - this.#wall} ms early`,
         );
         return { ...base, notBefore: 0 };
+      case "task.submit":
+      case "schedule.fire":
+      case "schedule.run":
+        // A backlog is full: whoever waited is dropped.
+        if ((old.state !== "queued" && old.state !== "scheduled") || after.state !== "cancelled") wrong();
+        this.expect(
+          core.flow.settings.get(task.submit.queue ?? "default")?.backlog !== null,
+          `task ${task.id} was dropped, and its queue has no bound`,
+        );
+        this.world.count("task.dropped");
+        return this.#ended(base);
       case "task.cancel":
         if (isFinal(old.state) || after.state !== "cancelled") wrong();
         return this.#ended({ ...base, lease: null });
@@ -760,6 +780,7 @@ export class Model {
       assigned || (this.#stood.get(workerId) ?? 0) < this.promises.stalledMs,
       `task ${id} was leased to ${workerId}, whose handlers stood still for ${this.#stood.get(workerId)} ms`,
     );
+    this.#mayStart(core, task);
     let held = 0;
     for (const other of this.tasks.values()) if (top(other).lease?.workerId === workerId) held++;
     this.expect(held < (worker as WorkerRecord).capacity, `${workerId} got task ${id} beyond its capacity`);
@@ -776,11 +797,93 @@ export class Model {
     };
   }
 
-  /** By priority, then by age since submit. */
+  /** What a task must pass, each with what is set for it now. */
+  #gatesOf(core: Coordinator, { queue = "default", group, limits = [] }: TaskSubmit) {
+    const { flow } = core;
+    const of = flow.settings.get(queue);
+    const gates: { key: string; concurrency: number | null; rate: Rate | null; isPaused: boolean }[] = [
+      {
+        key: `queue ${queue}`,
+        concurrency: of?.concurrency ?? null,
+        rate: of?.rate ?? null,
+        isPaused: flow.pauses.has(queue),
+      },
+      ...limits.map((name) => {
+        const { concurrency = null, rate = null } = flow.limits.get(name) ?? {};
+        return { key: `limit ${name}`, concurrency, rate, isPaused: false };
+      }),
+    ];
+    if (group !== undefined)
+      gates.push({
+        key: `group ${queue} ${group}`,
+        concurrency: of?.groupConcurrency ?? null,
+        rate: of?.groupRate ?? null,
+        isPaused: flow.pauses.has(`${queue} ${group}`),
+      });
+    return gates;
+  }
+
+  #runningBehind(core: Coordinator, key: string): number {
+    let count = 0;
+    for (const other of this.tasks.values())
+      if (top(other).lease !== null && this.#gatesOf(core, other.submit).some((gate) => gate.key === key))
+        count++;
+    return count;
+  }
+
+  /** No limit is passed at any moment, and no rate over any stretch of time. */
+  #mayStart(core: Coordinator, { id, submit }: Task): void {
+    const up = this.uptime();
+    for (const { key, concurrency, rate, isPaused } of this.#gatesOf(core, submit)) {
+      this.expect(!isPaused, `task ${id} was leased while ${key} was paused`);
+      if (concurrency !== null) {
+        const runs = this.#runningBehind(core, key);
+        this.expect(
+          runs < concurrency,
+          `task ${id} was leased beside ${runs} of ${key}, and ${concurrency} may run`,
+        );
+        if (runs + 1 === concurrency) this.world.count("gate.concurrency");
+      }
+      const said = JSON.stringify(rate);
+      const known = this.#starts.get(key);
+      const starts = known?.rate === said ? known.at : [];
+      starts.push(up);
+      if (starts.length > 100) starts.shift();
+      this.#starts.set(key, { rate: said, at: starts });
+      if (rate === null) continue;
+      const tokenMs = rate.perMs / rate.count;
+      for (const [i, from] of starts.entries()) {
+        const most = rate.burst + (up - from + roundingMs) / tokenMs;
+        this.expect(
+          starts.length - i <= most,
+          `task ${id} is start ${starts.length - i} of ${key} in ${(up - from).toFixed(1)} ms; its rate is ${said}`,
+        );
+      }
+      if (starts.length > 1) this.world.count("gate.rate");
+    }
+  }
+
+  /** By what it must pass: when tasks started under the rate that is set. */
+  readonly #starts = new Map<string, { rate: string; at: number[] }>();
+
+  /** Whether a task is kept back; whether a bucket has a token is the daemon's to know. */
+  #isKeptBack(core: Coordinator, submit: TaskSubmit): boolean {
+    return this.#gatesOf(core, submit).some(({ key, concurrency, rate, isPaused }) => {
+      if (isPaused) this.world.count("gate.paused");
+      return (
+        isPaused || rate !== null || (concurrency !== null && this.#runningBehind(core, key) >= concurrency)
+      );
+    });
+  }
+
+  /** By priority, then by age since submit; of tasks that pass the same and ask the same, where there are limits. */
   #mostUrgent(task: Task, worker: WorkerRecord): void {
     const rank = (one: Task) => priorities.indexOf(one.submit.priority ?? "normal");
+    const sort = ({ queue, group, limits, kind, capabilities }: TaskSubmit) =>
+      JSON.stringify([queue, group, limits, kind, capabilities]);
     for (const other of this.tasks.values()) {
       if (other === task || top(other).state !== "queued" || !fits(other.submit, worker)) continue;
+      if (this.regulated && sort(other.submit) !== sort(task.submit)) continue;
       const before =
         rank(other) - rank(task) ||
         other.createdRevision - task.createdRevision ||
@@ -893,7 +996,11 @@ export class Model {
     for (const slot of core.dispatch.slots()) {
       if (!slot.attached || slot.room <= 0) continue;
       for (const task of this.tasks.values())
-        if (top(task).state === "queued" && fits(task.submit, slot.record))
+        if (
+          top(task).state === "queued" &&
+          fits(task.submit, slot.record) &&
+          !this.#isKeptBack(core, task.submit)
+        )
           throw new Violation(
             `task ${task.id} is queued and ${slot.id} is free for it, and they do not meet`,
           );

@@ -83,11 +83,13 @@ export function run({ seed, preset: given, plants = {} }: RunOptions): Run {
     restWorkers: random.int(0, 2),
     watchers: random.int(0, 1),
     schedulers: random.int(0, 1),
+    regulators: random.int(0, 1),
     paceMs: random.pick([150, 500, 1000]),
     queues: random.int(1, 3),
   };
   const disk = new Disk(world);
   const daemon = new Daemon(world, disk, { preset, config, writer, changesPreset, plants });
+  daemon.model.regulated = people.regulators > 0;
   const network = new Network(world, () => daemon.listener);
   network.mayRepeat = (session, frame) =>
     (JSON.parse(frame) as RequestMessage[]).every(
