@@ -42,6 +42,7 @@ export type {
   TaskState,
   TaskSubmit,
   TaskSubmitted,
+  Unique,
 } from "../src/wire/tasks.ts";
 export type { Worker } from "../src/wire/workers.ts";
 export type { BatchOptions } from "./batches.ts";

@@ -18,7 +18,14 @@ import type {
 } from "../src/wire/queues.ts";
 import type { Schedule, ScheduleShown } from "../src/wire/schedules.ts";
 import type { HealthView, State } from "../src/wire/state.ts";
-import type { LeaseView, Task, TaskShown, TaskStanding, TaskSubmit } from "../src/wire/tasks.ts";
+import type {
+  LeaseView,
+  Task,
+  TaskShown,
+  TaskStanding,
+  TaskSubmit,
+  TaskSubmitted,
+} from "../src/wire/tasks.ts";
 import type { Worker } from "../src/wire/workers.ts";
 import { ClientError, CortexError } from "./errors.ts";
 
@@ -125,9 +132,13 @@ export class RestClient {
 
   // ------------------------------------------------------------------------------------------------ tasks
 
-  submit(task: TaskSubmit, options?: RequestOptions): Promise<Task>;
-  submit(tasks: TaskSubmit[], options?: RequestOptions): Promise<Task[]>;
-  submit(input: TaskSubmit | TaskSubmit[], options?: RequestOptions): Promise<Task | Task[]> {
+  /** A duplicate of a task that is kept no more answers with what is known of it. */
+  submit(task: TaskSubmit, options?: RequestOptions): Promise<Task | TaskSubmitted>;
+  submit(tasks: TaskSubmit[], options?: RequestOptions): Promise<(Task | TaskSubmitted)[]>;
+  submit(
+    input: TaskSubmit | TaskSubmit[],
+    options?: RequestOptions,
+  ): Promise<Task | TaskSubmitted | (Task | TaskSubmitted)[]> {
     return answer(this.#api.api.tasks.post(input, request(options)));
   }
   /** With `waitMs`, waits so long for the task's final state. */

@@ -88,6 +88,17 @@ export const mapping = [
     names: ["backoff"],
     help: "ms between attempts, or an object of strategy (or type) and delayMs (or delay).",
   },
+  { field: "finalCodes", names: ["finalCodes"], help: "Codes of errors that end it: a list of names." },
+  {
+    field: "retryCodes",
+    names: ["retryCodes"],
+    help: "Codes of errors after which alone it is tried again: a list of names.",
+  },
+  {
+    field: "interruptionsMax",
+    names: ["interruptionsMax"],
+    help: "How often its worker may go silent before it is dead.",
+  },
   {
     field: "capabilities",
     names: ["capabilities", "requires"],
@@ -118,7 +129,7 @@ const past = [
     "progress",
     "result",
   ],
-  ...["error", "reason", "revision"],
+  ...["error", "reason", "revision", "uniqueHash"],
 ];
 
 /** A name or a word as it is compared. */
@@ -242,6 +253,11 @@ export class Mapping {
     if (leaseMs !== undefined) task.leaseMs = leaseMs;
     const backoff = backoffOf(found.get("backoff"));
     if (backoff !== undefined) task.backoff = backoff;
+    const finalCodes = namesOf(found.get("finalCodes"));
+    if (finalCodes.length > 0) task.finalCodes = finalCodes;
+    if (found.has("retryCodes")) task.retryCodes = namesOf(found.get("retryCodes"));
+    const interruptionsMax = get("interruptionsMax");
+    if (interruptionsMax !== undefined) task.interruptionsMax = interruptionsMax as number;
     const capabilities = namesOf(found.get("capabilities"));
     if (capabilities.length > 0) task.capabilities = capabilities;
     const kind = textOf(found.get("kind"));

@@ -57,7 +57,10 @@ const submit = command({
     if (payload !== undefined) input.payload = await payloadOf(payload);
     const task = await rest(to).submit(input);
     if (out.json) await out.value(task);
-    else await out.line(`${task.id}  ${out.paint(task.state, stateColour(task.state))} in ${task.queue}`);
+    else {
+      const where = "queue" in task ? ` in ${task.queue}` : ", and kept no more";
+      await out.line(`${task.id}  ${out.paint(task.state, stateColour(task.state))}${where}`);
+    }
     return undefined;
   },
 });

@@ -15,6 +15,7 @@ import type { Stream } from "./lanes.ts";
 import { isLinked } from "./options.ts";
 import { nextRun } from "./schedules.ts";
 import { isFinal, specOrder, type TaskRecord } from "./tasks.ts";
+import { holdsKey } from "./unique.ts";
 
 export function check(core: Coordinator): string[] {
   const wrong: string[] = [];
@@ -71,6 +72,16 @@ export function check(core: Coordinator): string[] {
       `task ${id} has ${failures.length} errors of ${sizeOfFailures(failures)} units`,
     );
   }
+
+  let holders = 0;
+  for (const record of core.tasks.values()) {
+    if (!holdsKey(record)) continue;
+    holders += 1;
+    expect(core.holders.has(record), `task ${record.spec.id} is unique, and does not have its key`);
+  }
+  expect(core.holders.size === holders, `${core.holders.size} keys are held, by ${holders} tasks`);
+  for (const [key, row] of core.uniques.entries())
+    expect(row.key === key, `the key ${key} is kept under another name`);
 
   for (const state of taskStates)
     expect(

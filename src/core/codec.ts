@@ -35,6 +35,7 @@ import {
   TaskSpec,
   tasksOf,
 } from "./tasks.ts";
+import type { UniqueRecord } from "./unique.ts";
 import type { WorkerRecord } from "./workers.ts";
 
 /** The header of an entry. */
@@ -72,7 +73,8 @@ function encodeChange(change: Change): string {
     case "tasks": {
       if (after === undefined) return `-task\t${key}\n-task.run\t${key}\n`;
       const record = after as TaskRecord;
-      const spec = before === undefined ? `+task\t${key}\t${encodeSpec(record.spec)}\n` : "";
+      const isNew = (before as TaskRecord | undefined)?.spec !== record.spec;
+      const spec = isNew ? `+task\t${key}\t${encodeSpec(record.spec)}\n` : "";
       return before === undefined && isAsSubmitted(record)
         ? spec
         : `${spec}+task.run\t${key}\t${encodeRun(record)}\n`;
@@ -89,6 +91,7 @@ function encodeChange(change: Change): string {
       const isNew = (before as ScheduleRecord | undefined)?.spec !== spec;
       return `${isNew ? `+schedule\t${key}\t${encodeSchedule(spec)}\n` : ""}+schedule.run\t${key}\t${JSON.stringify(run)}\n`;
     }
+    case "uniques":
     case "queues":
     case "limits":
     case "pauses": {
@@ -134,7 +137,7 @@ const encodeSpec = (spec: TaskSpec): string => `${specHead(spec)}\t${spec.payloa
 
 function encodeHead(spec: TaskSpec): string {
   const { options } = spec;
-  const { idempotencyKey, group, deadlineAt, after, parent, open } = spec.extras;
+  const { idempotencyKey, unique, group, deadlineAt, after, parent, open } = spec.extras;
   let text = `{"queue":"${options.queue}","type":"${options.type}","createdAt":${spec.createdAt}`;
   if (options.priority !== unnamed.priority) text += `,"priority":${options.priority}`;
   if (options.attempts !== unnamed.attempts) text += `,"attempts":${options.attempts}`;
@@ -145,6 +148,7 @@ function encodeHead(spec: TaskSpec): string {
   if (options.leaseMs !== unnamed.leaseMs) text += `,"leaseMs":${options.leaseMs}`;
   if (options.timeoutMs !== unnamed.timeoutMs) text += `,"timeoutMs":${options.timeoutMs}`;
   if (idempotencyKey !== null) text += `,"idempotencyKey":${JSON.stringify(idempotencyKey)}`;
+  if (unique !== null) text += `,"unique":${JSON.stringify(unique)}`;
   if (options.kind !== null) text += `,"kind":"${options.kind}"`;
   if (options.capabilities.length > 0) text += `,"capabilities":${JSON.stringify(options.capabilities)}`;
   if (options.labels !== noLabels) text += `,"labels":${JSON.stringify(options.labels)}`;
@@ -199,6 +203,7 @@ function decodeHead(head: string) {
     }),
     extras: extrasOf({
       idempotencyKey: from.idempotencyKey ?? null,
+      unique: from.unique ?? null,
       group: from.group ?? null,
       deadlineAt: from.deadlineAt ?? 0,
       after: from.after?.map(decodeLink) ?? noLinks,
@@ -426,6 +431,7 @@ function decodePause(text: string): PauseRecord {
 export class Loader {
   readonly #tasks: Table<TaskRecord>;
   readonly #errors: Table<Failures>;
+  readonly #uniques: Table<UniqueRecord>;
   readonly #workers: Table<WorkerRecord>;
   readonly #schedules: Table<ScheduleRecord>;
   readonly #queues: Table<QueueRecord>;
@@ -438,6 +444,7 @@ export class Loader {
   constructor(store: Store) {
     this.#tasks = tasksOf(store);
     this.#errors = errorsOf(store);
+    this.#uniques = store.table("uniques");
     this.#workers = store.table("workers");
     this.#schedules = store.table("schedules");
     this.#queues = store.table("queues");
@@ -448,11 +455,14 @@ export class Loader {
 
   put(part: string, key: string, text: string): void {
     switch (part) {
-      case "task":
-        // The spec never changes; an image that is newer than the entry that made the task may hold its run too.
-        if (!this.#tasks.has(key)) this.#tasks.restore(key, newRecord(decodeSpec(key, text)));
+      case "task": {
+        // An image that is newer than the entry that made the task may hold its run too; and a spec may be replaced.
+        const spec = decodeSpec(key, text);
+        const known = this.#tasks.get(key);
+        this.#tasks.restore(key, known === undefined ? newRecord(spec) : { ...known, spec });
         this.#found("task", key);
         return;
+      }
       case "task.run": {
         const known = this.#tasks.get(key);
         if (known === undefined) this.#orphans.add(`task ${key}`);
@@ -461,6 +471,9 @@ export class Loader {
       }
       case "task.errors":
         this.#errors.restore(key, JSON.parse(text));
+        return;
+      case "unique":
+        this.#uniques.restore(key, JSON.parse(text));
         return;
       case "worker":
         this.#workers.restore(key, decodeWorker(text));
@@ -503,6 +516,7 @@ export class Loader {
       this.#schedules.restore(key, undefined);
       this.#found("schedule", key);
     } else if (part === "task.errors") this.#errors.restore(key, undefined);
+    else if (part === "unique") this.#uniques.restore(key, undefined);
     else if (part === "worker") this.#workers.restore(key, undefined);
     else if (part === "queue") this.#queues.restore(key, undefined);
     else if (part === "limit") this.#limits.restore(key, undefined);

@@ -31,6 +31,7 @@ import * as state from "./state.ts";
 import type { Store, Table } from "./store.ts";
 import type { TaskRecord, TaskSpec } from "./tasks.ts";
 import * as tasks from "./tasks.ts";
+import { Holders, type UniqueRecord, uniqueBytes } from "./unique.ts";
 import type { WorkerRecord } from "./workers.ts";
 import * as workers from "./workers.ts";
 
@@ -111,6 +112,10 @@ export class Coordinator {
   readonly tasks: Table<TaskRecord>;
   /** What the attempts of tasks failed of, by the task's id. */
   readonly errors: Table<Failures>;
+  /** Keys of unique tasks that are taken for a time, by their hash. */
+  readonly uniques: Table<UniqueRecord>;
+  /** Which task has such a key because of how it stands. */
+  readonly holders = new Holders();
   readonly workers: Table<WorkerRecord>;
   readonly schedules: Table<ScheduleRecord>;
   readonly answers: Answers;
@@ -139,6 +144,7 @@ export class Coordinator {
   readonly #forget = new DeadlineHeap<string>();
   readonly #oldAnswers = new DeadlineHeap<string>();
   readonly #resume = new DeadlineHeap<string>();
+  readonly #uniqueEnds = new DeadlineHeap<string>();
   readonly #gates: Gates;
   /** The newest progress of running tasks: volatile, written with the task's next change. */
   readonly #progress = new Map<string, { token: number; text: string }>();
@@ -158,6 +164,7 @@ export class Coordinator {
     this.graceUntil = options.graceUntil;
     this.tasks = tasks.tasksOf(store);
     this.errors = tasks.errorsOf(store);
+    this.uniques = store.table("uniques");
     this.workers = store.table("workers");
     this.schedules = store.table("schedules");
     const urgent = urgentBy(options.config.ageingMs);
@@ -188,6 +195,7 @@ export class Coordinator {
     this.namespace = options.namespace ?? "default";
     this.limits = new Limits(this, options.memory ?? { bytes: 0 });
     this.agenda = new schedules.Agenda(this);
+    this.uniques.index([{ change: (before, after) => this.#uniqueChanged(before, after) }]);
     this.errors.index([
       { change: (before, after) => this.limits.grow(sizeOfFailures(after) - sizeOfFailures(before)) },
     ]);
@@ -195,7 +203,12 @@ export class Coordinator {
       a.id < b.id ? -1 : 1,
     );
     this.tasks.index(
-      [this.queues, this.limits, { change: (before, after) => this.#taskChanged(before, after) }],
+      [
+        this.queues,
+        this.limits,
+        this.holders,
+        { change: (before, after) => this.#taskChanged(before, after) },
+      ],
       (a, b) => tasks.specOrder(a.spec, b.spec),
     );
     // After the tasks, whose ends a run may wait for.
@@ -368,6 +381,10 @@ export class Coordinator {
       // It may have been resumed, or paused for longer, since.
       if (pause !== undefined && pause.until > 0 && pause.until <= this.now) pauses.delete(key);
     });
+    this.#due(this.#uniqueEnds, this.now, "unique.expire", (key) => {
+      const row = this.uniques.get(key);
+      if (row !== undefined && row.until <= this.now) this.uniques.delete(key);
+    });
     this.#gates.tick();
     this.#due(this.#retire, this.now, "task.retire", (queue) => {
       const before = this.now - this.config.retentionMs;
@@ -433,6 +450,7 @@ export class Coordinator {
     const wall = Math.min(
       this.#ready.nextAt,
       this.#resume.nextAt,
+      this.#uniqueEnds.nextAt,
       this.#retire.nextAt,
       this.#forget.nextAt,
       this.agenda.nextAt,
@@ -491,6 +509,11 @@ export class Coordinator {
     if (after?.state === "scheduled") this.#ready.push(after.runAt, after.spec);
     else if (this.#progress.size > 0 && before?.state === "running" && after?.state !== "running")
       this.#progress.delete(before.spec.id);
+  }
+
+  #uniqueChanged(before: UniqueRecord | undefined, after: UniqueRecord | undefined): void {
+    this.limits.grow((after === undefined ? 0 : uniqueBytes) - (before === undefined ? 0 : uniqueBytes));
+    if (after !== undefined && after.until !== before?.until) this.#uniqueEnds.push(after.until, after.key);
   }
 
   #workerChanged(before: WorkerRecord | undefined, after: WorkerRecord | undefined): void {

@@ -27,6 +27,8 @@ export function endsAt(record: TaskRecord): number {
   return Math.min(expiresAt(record) || never, record.spec.extras.deadlineAt || never);
 }
 
+const asks = ({ options, extras }: TaskSpec): boolean => options.ttlMs !== 0 || extras.deadlineAt !== 0;
+
 export class Expiry {
   readonly #places = new Map<string, Place>();
   readonly #heap = new IndexedHeap<Place>(
@@ -35,7 +37,8 @@ export class Expiry {
 
   taskChanged(before: TaskRecord | undefined, after: TaskRecord | undefined): void {
     const { spec } = (after ?? before) as TaskRecord;
-    if (spec.options.ttlMs === 0 && spec.extras.deadlineAt === 0) return;
+    // A spec that asks for neither may have taken the place of one that did.
+    if (!asks(spec) && (before === undefined || before.spec === spec || !asks(before.spec))) return;
     const at = after === undefined ? Number.POSITIVE_INFINITY : endsAt(after);
     let place = this.#places.get(spec.id);
     if (at === Number.POSITIVE_INFINITY) {

@@ -4,6 +4,7 @@
  * key, a parent) belongs to `TaskExtras`. Neither costs a waiting task anything that leaves it at its default.
  */
 import { type Backoff, type OnFail, pushedDefaults } from "../wire/tasks.ts";
+import type { UniqueKept } from "./unique.ts";
 
 /** Never changed, and shared: tell two of them apart by what they say, not by reference. */
 export type TaskOptions = {
@@ -45,6 +46,7 @@ export type Link = {
 /** What few tasks have and hardly two alike. */
 export type TaskExtras = {
   readonly idempotencyKey: string | null;
+  readonly unique: UniqueKept | null;
   /** Null: the queue's nameless group. */
   readonly group: string | null;
   /** By when it must have ended, on the wall clock. 0: never. */
@@ -71,6 +73,7 @@ export const taskDefaults = {
 /** The extras of a task that has none. */
 export const noExtras: TaskExtras = {
   idempotencyKey: null,
+  unique: null,
   group: null,
   deadlineAt: 0,
   after: noLinks,
@@ -88,8 +91,8 @@ const ofGroups = new Map<string, TaskExtras>();
 
 /** Extras as a record; a shared one for none, and for a group alone. */
 export function extrasOf(wanted: TaskExtras): TaskExtras {
-  const { idempotencyKey, group, deadlineAt } = wanted;
-  if (idempotencyKey !== null || deadlineAt !== 0 || isLinked(wanted)) return wanted;
+  const { idempotencyKey, unique, group, deadlineAt } = wanted;
+  if (idempotencyKey !== null || unique !== null || deadlineAt !== 0 || isLinked(wanted)) return wanted;
   if (group === null) return noExtras;
   let extras = ofGroups.get(group);
   if (extras === undefined) {

@@ -73,18 +73,38 @@ export class Queues implements Index<TaskRecord> {
   ) {}
 
   change(before: TaskRecord | undefined, after: TaskRecord | undefined): void {
-    const { spec } = (after ?? before) as TaskRecord;
-    const name = spec.options.queue;
-    let queue = this.#queues.get(name);
-    if (queue === undefined) {
-      queue = new Queue(name, this.core.flow.queue(name));
-      queue.flow.hasTasks = true;
-      this.#queues.set(name, queue);
+    if (before !== undefined && after !== undefined && before.spec !== after.spec) {
+      this.#replaced(before, after);
+      return;
     }
+    const { spec } = (after ?? before) as TaskRecord;
+    const queue = this.#queueOf(spec);
     if (before !== undefined) this.#remove(queue, before);
     else this.#born(queue, spec);
     if (after !== undefined) this.#add(queue, after);
     else this.#gone(queue, spec);
+  }
+
+  #queueOf({ options }: TaskSpec): Queue {
+    let queue = this.#queues.get(options.queue);
+    if (queue === undefined) {
+      queue = new Queue(options.queue, this.core.flow.queue(options.queue));
+      queue.flow.hasTasks = true;
+      this.#queues.set(options.queue, queue);
+    }
+    return queue;
+  }
+
+  /** Another spec has taken the place of a task's, perhaps in another queue: its age and its keys stay. */
+  #replaced(before: TaskRecord, after: TaskRecord): void {
+    const from = this.#queueOf(before.spec);
+    const to = this.#queueOf(after.spec);
+    this.#remove(from, before);
+    this.#add(to, after);
+    from.taskCount -= 1;
+    to.taskCount += 1;
+    this.#sort();
+    this.#order[this.#placeOf(after.spec.id)] = after.spec;
   }
 
   #add(queue: Queue, record: TaskRecord): void {
@@ -249,15 +269,18 @@ export class Queues implements Index<TaskRecord> {
 
   /** Specs from the newest to the oldest, from before `cursor` on. */
   *newestFirst(cursor: string | undefined): Iterable<TaskSpec> {
-    if (this.#orderDirty) {
-      this.#order.sort(specOrder);
-      this.#orderDirty = false;
-    }
+    this.#sort();
     const order = this.#order;
     for (let i = (cursor === undefined ? order.length : this.#placeOf(cursor)) - 1; i >= 0; i--) {
       const spec = order[i] as TaskSpec;
       if (!this.#left.has(spec)) yield spec;
     }
+  }
+
+  #sort(): void {
+    if (!this.#orderDirty) return;
+    this.#order.sort(specOrder);
+    this.#orderDirty = false;
   }
 
   /** The first place whose task is not before `id`. */

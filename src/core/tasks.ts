@@ -48,9 +48,23 @@ import {
 } from "./options.ts";
 import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
 import type { Naming, RowName, Store, Table } from "./store.ts";
+import {
+  debouncedAt,
+  holdsKey,
+  type Known,
+  keepsNewer,
+  knownBy,
+  leaveKey,
+  takeKey,
+  type UniqueKept,
+  uniqueOf,
+} from "./unique.ts";
 import { offline, unknownWorker } from "./workers.ts";
 
-/** What never changes in a task: written once. A class, because its names are made when they are asked for. */
+/**
+ * What is not changed by how a task stands: written once. Another one may take its place before a worker has begun it. A
+ * class, because its names are made when they are asked for.
+ */
 export class TaskSpec {
   constructor(
     /** The entry that made it, and its number in that entry: with the priority, its place in the queue. */
@@ -160,7 +174,13 @@ export const specOrder = (a: TaskSpec, b: TaskSpec): number => a.revision - b.re
 // --- submit -----------------------------------------------------------------------------------------------
 
 /** A submit that was checked: what will become a record. */
-type Draft = { submit: TaskSubmit; queue: string; capabilities: readonly string[]; payload: string };
+type Draft = {
+  submit: TaskSubmit;
+  queue: string;
+  capabilities: readonly string[];
+  payload: string;
+  unique: UniqueKept | null;
+};
 
 /**
  * `pointer` is where the submit stands in the input; `kept` its payload, where that was made text before.
@@ -182,7 +202,9 @@ function draft(core: Coordinator, submit: TaskSubmit, pointer: string, kept?: st
       "too-many-requirement-sets",
       `tasks with ${limits.lanesMax} different combinations of queue, kind and capabilities are waiting`,
     );
-  return { submit, queue, capabilities, payload: payload.text };
+  const unique = uniqueOf(submit, queue, payload.text, pointer);
+  if (unique !== null && "error" in unique) return unique;
+  return { submit, queue, capabilities, payload: payload.text, unique };
 }
 
 const sorted = (names: readonly string[] | undefined): readonly string[] =>
@@ -204,7 +226,7 @@ function specOf(core: Coordinator, from: Draft, number: number, links: Links = u
       interruptionsMax: submit.interruptionsMax ?? 0,
       leaseMs: submit.leaseMs ?? taskDefaults.leaseMs,
       timeoutMs: submit.timeoutMs ?? 0,
-      delayMs: submit.delayMs ?? Math.max(0, (submit.runAt ?? 0) - core.now),
+      delayMs: submit.delayMs ?? submit.unique?.debounceMs ?? Math.max(0, (submit.runAt ?? 0) - core.now),
       ttlMs: submit.ttlMs ?? 0,
       kind: submit.kind ?? null,
       capabilities: from.capabilities,
@@ -214,6 +236,7 @@ function specOf(core: Coordinator, from: Draft, number: number, links: Links = u
     from.payload,
     extrasOf({
       idempotencyKey: submit.idempotencyKey ?? null,
+      unique: from.unique,
       group: submit.group ?? null,
       deadlineAt: submit.deadlineAt ?? 0,
       after: links.after,
@@ -240,8 +263,8 @@ export function newRecord(spec: TaskSpec): TaskRecord {
   };
 }
 
-const submitted = (id: string, state: TaskState, duplicate: boolean) =>
-  `{"id":"${id}","state":"${state}","duplicate":${duplicate}}`;
+const submitted = ({ id, state, isDuplicate, isReplaced }: Made) =>
+  `{"id":"${id}","state":"${state}","duplicate":${isDuplicate}${isReplaced ? `,"replaced":true` : ""}}`;
 
 export function submit(core: Coordinator, input: Input<"task.submit">): Result {
   const isMany = Array.isArray(input);
@@ -250,15 +273,16 @@ export function submit(core: Coordinator, input: Input<"task.submit">): Result {
     : submitAll(core, [input as TaskSubmit], () => "");
   if ("error" in made) return made;
   let text = "";
-  for (const [i, { id, isDuplicate }] of made.entries()) {
-    const { state } = core.tasks.get(id) as TaskRecord;
-    text += `${i > 0 ? "," : ""}${submitted(id, state, isDuplicate)}`;
+  for (const [i, one] of made.entries()) {
+    // What it waits for may have ended it meanwhile.
+    const state = core.tasks.get(one.id)?.state ?? one.state;
+    text += `${i > 0 ? "," : ""}${submitted({ ...one, state })}`;
   }
   return { ok: isMany ? `[${text}]` : text };
 }
 
-/** What became of one task of a submit: a new one, or the one that has its idempotency key already. */
-export type Made = { id: string; isDuplicate: boolean };
+/** What became of one task of a submit: a new one, or the one that has its key already. */
+export type Made = Known & { isDuplicate: boolean; isReplaced: boolean };
 
 /** Submits all or none; `pointerOf` tells where each stands in the input. */
 export function submitAll(
@@ -282,24 +306,69 @@ export function submitAll(
   const made: Made[] = [];
   for (let i = 0; i < count; i++) {
     const from = drafts[i] as Draft;
-    const earlier = earlierOf(core, from);
-    const { spec } = earlier ?? make(core, from, i, links[i]);
-    made.push({ id: spec.id, isDuplicate: earlier !== undefined });
+    const earlier = meet(core, from);
+    const { id, state } = earlier ?? make(core, from, i, links[i]);
+    made.push({ id, state, isDuplicate: earlier !== undefined, isReplaced: earlier?.isReplaced === true });
   }
   // What it waits for may be done already.
   if (core.graphs.isDue) core.graphs.settle();
   return made;
 }
 
-/** The task that has the draft's key already. */
-function earlierOf(core: Coordinator, { submit, queue }: Draft): TaskRecord | undefined {
+/** The task that has the draft's key already; it may be kept no more. */
+function earlierOf(core: Coordinator, { submit, queue, unique }: Draft): Known | undefined {
+  if (unique !== null) return knownBy(core, unique);
   const key = submit.idempotencyKey;
-  return key === undefined ? undefined : core.queues.byKey(queue, key);
+  const record = key === undefined ? undefined : core.queues.byKey(queue, key);
+  return record && { id: record.spec.id, state: record.state };
+}
+
+/** The same; where the newer of the two counts, the task is what the draft says from now on. */
+function meet(core: Coordinator, from: Draft): (Known & { isReplaced?: boolean }) | undefined {
+  const earlier = earlierOf(core, from);
+  const { unique } = from.submit;
+  if (earlier === undefined || unique === undefined || !keepsNewer(unique)) return earlier;
+  const record = core.tasks.get(earlier.id);
+  if (record === undefined || record.lease !== null || isFinal(record.state)) return earlier;
+  return { id: earlier.id, state: replace(core, record, from).state, isReplaced: true };
+}
+
+/** The task is what the draft says, with the id, the age and the place it has. */
+function replace(core: Coordinator, record: TaskRecord, from: Draft): TaskRecord {
+  const { revision, number, createdAt } = record.spec;
+  const { unique, delayMs, runAt } = from.submit;
+  const fresh = specOf(core, from, number);
+  const isTimed = delayMs !== undefined || runAt !== undefined;
+  let at = Math.min(readyAt(record.spec), core.now);
+  if (unique?.debounceMs !== undefined) at = debouncedAt(unique, createdAt, core.now);
+  // What is not asked for at a time is ready: since it was, or since now where that begins its time to live.
+  else if (isTimed || fresh.options.ttlMs > 0) at = readyAt(fresh);
+  const { group, deadlineAt } = fresh.extras;
+  const options = { ...fresh.options, delayMs: Math.max(0, at - createdAt) };
+  const extras = extrasOf({ ...record.spec.extras, group, deadlineAt, unique: from.unique });
+  const spec = new TaskSpec(revision, number, options, fresh.payload, extras, createdAt);
+  const isLater = at > core.now;
+  const waits = record.state === "queued" || record.state === "scheduled";
+  const replaced: TaskRecord = {
+    ...record,
+    spec,
+    state: waits ? (isLater ? "scheduled" : "queued") : record.state,
+    runAt: waits && isLater ? at : 0,
+    revision: core.store.nextRevision,
+  };
+  core.tasks.put(spec.row, replaced);
+  return replaced;
+}
+
+/** Makes a new task, which takes its key; the task as it stands then. */
+function make(core: Coordinator, from: Draft, number: number, links?: Links): Known {
+  const record = enter(core, newRecord(specOf(core, from, number, links)));
+  takeKey(core, record, from.submit.unique?.forMs);
+  return { id: record.spec.id, state: record.state };
 }
 
 /** Puts a new task into its queue, and drops what is too much in it; the task as it stands then. */
-function make(core: Coordinator, from: Draft, number: number, links?: Links): TaskRecord {
-  const record = newRecord(specOf(core, from, number, links));
+function enter(core: Coordinator, record: TaskRecord): TaskRecord {
   const { row, options } = record.spec;
   core.metrics.tasksSubmitted++;
   if (core.flow.settings.size === 0) {
@@ -333,8 +402,8 @@ export function submitKept(
   if ("error" in from) return from;
   const full = backlogFull(core, [from]);
   if (full !== null) return full;
-  const { spec } = earlierOf(core, from) ?? make(core, from, number);
-  return { id: spec.id };
+  const { id } = meet(core, from) ?? make(core, from, number);
+  return { id };
 }
 
 /** The first queue that may not take as many more tasks as are new in it. */
@@ -342,11 +411,12 @@ function backlogFull(core: Coordinator, drafts: readonly Draft[]): Refusal | nul
   if (core.flow.settings.size === 0) return null;
   const fresh = new Map<string, number>();
   const keys = new Set<string>();
-  for (const { queue, submit } of drafts) {
-    const key = submit.idempotencyKey;
+  for (const from of drafts) {
+    const { queue, submit, unique } = from;
+    const key = unique?.key ?? (submit.idempotencyKey && `${queue} ${submit.idempotencyKey}`);
     if (key !== undefined) {
-      if (core.queues.byKey(queue, key) !== undefined || keys.has(`${queue} ${key}`)) continue;
-      keys.add(`${queue} ${key}`);
+      if (keys.has(key) || earlierOf(core, from) !== undefined) continue;
+      keys.add(key);
     }
     fresh.set(queue, (fresh.get(queue) ?? 0) + 1);
   }
@@ -491,6 +561,7 @@ export function finish(
 /** Inside a transaction: the task is let go of, with all that is kept for it. */
 export function forget(core: Coordinator, spec: TaskSpec): void {
   forgetFailures(core, spec);
+  if (spec.extras.unique !== null) leaveKey(core, core.tasks.get(spec.row) as TaskRecord);
   core.tasks.delete(spec.row);
 }
 
@@ -742,6 +813,13 @@ export function retry(core: Coordinator, input: Input<"task.retry">): Result {
       "wrong-state",
       `the time of task ${input.taskId} is over: its deadline or time to live has passed; submit it anew`,
     );
+  const { unique } = record.spec.extras;
+  const other = unique === null ? undefined : core.holders.of(unique.key);
+  if (other !== undefined && holdsKey({ ...record, state: "queued" }))
+    return refuse(
+      "wrong-state",
+      `task ${other} is unique by the same: it has taken the place of task ${input.taskId}`,
+    );
   const busy = core.limits.refuseSubmit(1);
   if (busy !== null) return busy;
   const { queue, kind, capabilities } = record.spec.options;
@@ -835,17 +913,17 @@ export function assign(core: Coordinator, input: Input<"task.assign">): Result {
   const chosen = core.dispatch.choose(needs, input.workerId);
   if ("error" in chosen) return chosen;
   if (fresh !== undefined) {
-    const key = fresh.submit.idempotencyKey;
-    const earlier = key === undefined ? undefined : core.queues.byKey(fresh.queue, key);
-    if (earlier !== undefined)
-      return refuse(
-        "wrong-state",
-        `task ${earlier.spec.id} has the idempotency key ${key} already; assign it by its id`,
-      );
+    const earlier = earlierOf(core, fresh);
+    if (earlier !== undefined) {
+      const key = fresh.submit.idempotencyKey;
+      const same = key === undefined ? "is unique by the same" : `has the idempotency key ${key}`;
+      return refuse("wrong-state", `task ${earlier.id} ${same} already; assign it by its id`);
+    }
     record = newRecord(specOf(core, fresh, 0));
   }
   const [shut] = core.flow.shutFor((record as TaskRecord).spec);
   if (shut !== undefined) return refuse("limit-reached", shutInWords(shut));
+  if (fresh !== undefined) takeKey(core, record as TaskRecord, fresh.submit.unique?.forMs);
   return { ok: assignmentText(core, lease(core, record as TaskRecord, chosen.slot.id)) };
 }
 
@@ -874,7 +952,8 @@ export function taskText(core: Coordinator, record: TaskRecord): string {
     `"retryCodes":${jsonOrNull(options.retryCodes)},"interruptionsMax":${options.interruptionsMax || null},` +
     `"leaseMs":${options.leaseMs},"timeoutMs":${options.timeoutMs || null},` +
     `"expiresAt":${(!isFinal(record.state) && expiresAt(record)) || null},"deadlineAt":${spec.extras.deadlineAt || null},` +
-    `"idempotencyKey":${jsonOrNull(spec.extras.idempotencyKey)},"kind":${jsonOrNull(options.kind)},` +
+    `"idempotencyKey":${jsonOrNull(spec.extras.idempotencyKey)},` +
+    `"uniqueHash":${jsonOrNull(spec.extras.unique?.key)},"kind":${jsonOrNull(options.kind)},` +
     `"capabilities":${namesText(options.capabilities)},` +
     `"labels":${options.labels === noLabels ? "{}" : JSON.stringify(options.labels)},` +
     `"group":${jsonOrNull(spec.extras.group)},"limits":${namesText(options.limits)},` +
@@ -899,7 +978,7 @@ export const assignmentText = (core: Coordinator, record: TaskRecord): string =>
 export function pushText(core: Coordinator, record: TaskRecord): string {
   const { spec } = record;
   const { options } = spec;
-  const { idempotencyKey, group } = spec.extras;
+  const { idempotencyKey, unique, group } = spec.extras;
   let text =
     `{"event":"task.assigned","task":{"id":"${spec.id}","queue":"${options.queue}","type":"${options.type}","payload":${spec.payload},` +
     `"attempt":${record.attempt},"createdAt":${spec.createdAt},"startedAt":${leaseOf(record).startedAt},"revision":${record.revision}`;
@@ -914,6 +993,7 @@ export function pushText(core: Coordinator, record: TaskRecord): string {
   if (options.timeoutMs !== 0) text += `,"timeoutMs":${options.timeoutMs}`;
   if (spec.extras.deadlineAt !== 0) text += `,"deadlineAt":${spec.extras.deadlineAt}`;
   if (idempotencyKey !== null) text += `,"idempotencyKey":${JSON.stringify(idempotencyKey)}`;
+  if (unique !== null) text += `,"uniqueHash":"${unique.key}"`;
   if (options.kind !== null) text += `,"kind":"${options.kind}"`;
   if (options.capabilities.length > 0) text += `,"capabilities":${JSON.stringify(options.capabilities)}`;
   if (options.labels !== noLabels) text += `,"labels":${JSON.stringify(options.labels)}`;

@@ -28,6 +28,7 @@ const queued: Task = {
   expiresAt: null,
   deadlineAt: null,
   idempotencyKey: null,
+  uniqueHash: null,
   kind: null,
   capabilities: [],
   labels: {},

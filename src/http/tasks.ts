@@ -34,7 +34,9 @@ import {
   within,
 } from "./route.ts";
 
-const Submitted = Type.Union([wire.TaskShown, Type.Array(wire.TaskShown)]);
+/** A duplicate of a task that is kept no more has no more to show than what is known of it. */
+const Known = Type.Union([wire.TaskShown, wire.TaskSubmitted]);
+const Submitted = Type.Union([Known, Type.Array(Known)]);
 const waitQuery = checks<{ wait?: string }>(WaitQuery);
 const cancelQuery = checks<typeof CancelQuery.static>(CancelQuery);
 
@@ -46,7 +48,7 @@ export const tasks = (port: Port) => {
       response: { ...answers("task.submit"), 200: told(Submitted), 201: told(Submitted) },
       detail: doc("task.submit", {
         description:
-          "Answers 201 with the whole task, or with an array of tasks in the order sent. A task whose idempotencyKey was known answers 200 with the earlier task.",
+          "Answers 201 with the whole task, or with an array of tasks in the order sent. A task whose idempotencyKey was known, or that is unique and was there, answers 200 with the earlier task; where that is kept no more, with its id, its last state and `duplicate`.",
       }),
     })
     .get("/", ({ query, request }) => run("task.list", fromText(wire.TaskList, query), { request }), {
@@ -213,13 +215,15 @@ async function submit(port: Port, body: unknown, request: Request): Promise<Subm
 /** The first answer is the submit's, the others are the tasks'. */
 function submission(answers: Answer[], rows: TaskSubmitted[], isArray: boolean): Submission {
   const texts: string[] = [];
-  for (const answer of answers) {
-    if ("error" in answer) return problemResponse(answer.error) as unknown as Submission;
-    texts.push(answer.ok);
+  for (const [i, answer] of answers.entries()) {
+    const row = rows[i - 1];
+    if (!("error" in answer)) texts.push(answer.ok);
+    else if (row?.duplicate && answer.error.code === "unknown-task") texts.push(JSON.stringify(row));
+    else return problemResponse(answer.error) as unknown as Submission;
   }
   const text = isArray ? `[${texts.slice(1).join(",")}]` : (texts[1] as string);
   return jsonText<Submission>(text, rows.every((row) => row.duplicate) ? 200 : 201);
 }
 
 type TaskSubmitted = wire.TaskSubmitted;
-type Submission = wire.TaskShown | wire.TaskShown[];
+type Submission = typeof Submitted.static;

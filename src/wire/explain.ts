@@ -17,6 +17,7 @@ import {
   namespacePattern,
   pageCursorPattern,
   taskIdPattern,
+  uniquePartPattern,
   waitPattern,
 } from "./schema.ts";
 
@@ -33,6 +34,8 @@ const patterns: Record<string, string> = {
   [taskIdPattern]: "must be a task's id, such as 1042-0",
   [cronPattern]: "must be a cron pattern, such as 30 2 * * MON-FRI",
   [namespacePattern]: "must be of a to z, 0 to 9, - and _, and begin with a letter or digit",
+  [uniquePartPattern]:
+    "must be queue, type, group, payload, or a JSON pointer into the payload such as /order/id",
   [waitPattern]: "must be a time such as 500ms, 30s or 2m",
   [dependencyCursorPattern]: "must be the cursor of the page before, as it was answered",
   [pageCursorPattern]: "must be the cursor of the page before, as it was answered",

@@ -39,6 +39,10 @@ export const limits = {
   namespaceLengthMax: 63,
   /** An idempotency key. */
   idempotencyKeyLengthMax: 256,
+  /** Parts that make a task unique. */
+  uniquePartsMax: 16,
+  /** A JSON pointer into a payload. */
+  pointerLengthMax: 256,
   /** Labels or capabilities on one task or worker. */
   labelsMax: 32,
   /** An error message that a worker reports; a longer one is refused. */

@@ -23,6 +23,9 @@ export const waitPattern = "^[0-9]{1,9}(ms|s|m)$";
 /** What a cron pattern is written with; a colon would make it a date. */
 export const cronPattern = "^[0-9A-Za-z@*/,#?+ -]+$";
 
+/** What may make a task unique: a part of the submit, or a JSON pointer into the payload. */
+export const uniquePartPattern = "^(queue|type|group|payload|(/([^~/]|~[01])*)+)$";
+
 /** A place in a table's pages: the number of a shard, and the last key that was read there. */
 export const pageCursorPattern = "^([0-9]|[1-5][0-9]|6[0-3])/";
 

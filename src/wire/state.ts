@@ -33,6 +33,7 @@ export type State = Static<typeof State>;
 export const tableNames = [
   "tasks",
   "errors",
+  "uniques",
   "workers",
   "schedules",
   "queues",

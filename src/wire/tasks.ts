@@ -14,6 +14,7 @@ import {
   Nullable,
   Revision,
   taskIdPattern,
+  uniquePartPattern,
 } from "./schema.ts";
 
 export const priorities = ["critical", "high", "normal", "low"] as const;
@@ -104,6 +105,61 @@ export const Backoff = Closed(
 );
 export type Backoff = Static<typeof Backoff>;
 
+export const Unique = Closed(
+  {
+    by: Type.Optional(
+      Type.Array(
+        Type.String({ pattern: uniquePartPattern, minLength: 1, maxLength: limits.pointerLengthMax }),
+        {
+          maxItems: limits.uniquePartsMax,
+          uniqueItems: true,
+          description:
+            "What makes two tasks the same: queue, type, group, payload, or JSON pointers into the payload such as /order/id. Default: queue, type and payload; with a key the queue.",
+        },
+      ),
+    ),
+    key: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: limits.idempotencyKeyLengthMax,
+        description: "A key of your own, beside what `by` says.",
+      }),
+    ),
+    while: Type.Optional(
+      Type.Union([Type.Literal("waiting"), Type.Literal("unfinished")], {
+        description:
+          "How long the earlier task stands for the later: until a worker begins it, or until it has ended. Default unfinished; with forMs no longer than that.",
+      }),
+    ),
+    forMs: Type.Optional(
+      DurationMs(
+        "How long from its submission on, in ms, whatever has become of it, also when it is not kept any more.",
+        1,
+      ),
+    ),
+    keep: Type.Optional(
+      Type.Union([Type.Literal("earlier"), Type.Literal("newer")], {
+        description:
+          "earlier: the later submit changes nothing. newer: it takes the place of what the earlier one asked for, unless a worker has begun it. Default earlier.",
+      }),
+    ),
+    debounceMs: Type.Optional(
+      DurationMs("Start when no submit like it has come for so long; the newest one counts. In ms.", 1),
+    ),
+    maxWaitMs: Type.Optional(
+      DurationMs(
+        "With debounceMs: start so long after the first one at the latest, in ms. Default: never mind.",
+        1,
+      ),
+    ),
+  },
+  {
+    description:
+      "Makes no second task of the same: a later submit answers with the earlier task. It holds for array submits in their order.",
+  },
+);
+export type Unique = Static<typeof Unique>;
+
 const Codes = (description: string) =>
   Type.Array(Type.String({ minLength: 1, maxLength: limits.nameLengthMax }), {
     maxItems: limits.labelsMax,
@@ -193,6 +249,7 @@ export const TaskSubmit = Closed({
         "A second submit to the same queue with the same key makes no task and answers with the first one's id, for as long as that task is kept.",
     }),
   ),
+  unique: Type.Optional(Unique),
   kind: Type.Optional(Name("Only workers of this kind may run it.")),
   capabilities: Type.Optional(Names("Only workers that have all of these may run it.")),
   labels: Type.Optional(Labels("For people and filters; dispatch does not read them.")),
@@ -235,7 +292,12 @@ export const TaskSubmitInput = Type.Union([
 export const TaskSubmitted = Closed({
   id: TaskId,
   state: TaskStateSchema,
-  duplicate: Type.Boolean({ description: "The idempotency key was known: this is the earlier task." }),
+  duplicate: Type.Boolean({
+    description: "The idempotency key was known, or there was one like it: this is the earlier task.",
+  }),
+  replaced: Type.Optional(
+    Type.Boolean({ description: "true: the earlier task is now what this submit asks for." }),
+  ),
 });
 export type TaskSubmitted = Static<typeof TaskSubmitted>;
 
@@ -302,6 +364,7 @@ export const Task = Closed({
   expiresAt: Nullable(Moment("When its time to live ends; null once a worker has begun it.")),
   deadlineAt: Nullable(Moment("By when it must have ended.")),
   idempotencyKey: Nullable(Type.String()),
+  uniqueHash: Nullable(Type.String({ description: "A hash of what makes it unique." })),
   kind: Nullable(Type.String()),
   capabilities: Type.Array(Type.String()),
   labels: Type.Record(Type.String(), Type.String()),
@@ -478,6 +541,7 @@ export const pushedDefaults = {
   expiresAt: null,
   deadlineAt: null,
   idempotencyKey: null,
+  uniqueHash: null,
   kind: null,
   capabilities: [] as string[],
   labels: {} as Record<string, string>,

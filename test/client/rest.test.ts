@@ -27,7 +27,7 @@ test("rest - what looks like a date or a number stays what was sent", async () =
 
 test("rest - an array is submitted as one, and answered in its order", async () => {
   const tasks = await rest.submit([{ type: "a" }, { type: "b" }]);
-  expect(tasks.map(({ type }) => type)).toEqual(["a", "b"]);
+  expect(tasks).toMatchObject([{ type: "a" }, { type: "b" }]);
   expect(server.calls.filter(({ operation }) => operation === "task.submit").length).toBe(1);
 });
 

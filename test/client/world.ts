@@ -243,6 +243,7 @@ export const aTask = (id: string, more: Partial<Task> = {}): Task => ({
   expiresAt: null,
   deadlineAt: null,
   idempotencyKey: null,
+  uniqueHash: null,
   kind: null,
   graph: null,
   capabilities: [],

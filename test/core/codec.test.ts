@@ -31,6 +31,12 @@ const submit: fc.Arbitrary<TaskSubmit> = fc.record(
     ttlMs: fc.integer({ min: 1, max: 90_000 }),
     deadlineAt: fc.integer({ min: 1_000_000_000_001, max: 1_000_000_090_000 }),
     idempotencyKey: fc.string({ minLength: 1, maxLength: 20 }),
+    unique: fc.record({
+      key: fc.constantFrom("a", "b"),
+      forMs: fc.integer({ min: 1, max: 50_000 }),
+      while: fc.constantFrom("waiting" as const, "unfinished" as const),
+      keep: fc.constantFrom("earlier" as const, "newer" as const),
+    }),
     kind: fc.constantFrom("worker", "builder"),
     capabilities: fc.uniqueArray(fc.constantFrom("gpu", "linux", "tpu"), { maxLength: 3 }),
     group: fc.constantFrom("acme", "beta"),

@@ -56,7 +56,8 @@ test("tasks - what a push leaves out, its reader puts back: it is the task as it
     error: "no",
     retryInMs: 0,
   });
-  for (const id of [failed, world.submit(usual), world.submit(unusual)]) {
+  const unique = { ...usual, unique: { key: "k" } };
+  for (const id of [failed, world.submit(usual), world.submit(unusual), world.submit(unique)]) {
     world.settle();
     const { core } = world;
     const record = core.tasks.get(id);

@@ -3,7 +3,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { treaty } from "@elysiajs/eden";
 import type { App } from "../../src/http/app.ts";
 import type { Problem } from "../../src/wire/errors.ts";
-import type { Task } from "../../src/wire/tasks.ts";
+import type { Task, TaskSubmitted } from "../../src/wire/tasks.ts";
 import { world } from "./world.ts";
 
 const w = world();
@@ -14,7 +14,7 @@ describe("http eden", () => {
   test("http eden - a call is typed by the wire's schemas, both ways", async () => {
     const { data, error } = await api.api.tasks.post({ type: "send", priority: "high" });
     expect(error).toBeNull();
-    const task: Task | Task[] | null = data;
+    const task: Task | TaskSubmitted | (Task | TaskSubmitted)[] | null = data;
     expect(Array.isArray(task)).toBe(false);
     const { data: again } = await api.api.tasks({ id: (task as Task).id }).get({ query: { wait: "1s" } });
     const read: Task | null = again;

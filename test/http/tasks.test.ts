@@ -139,6 +139,18 @@ describe("http tasks", () => {
     expect(mixed.status).toBe(201);
   });
 
+  test("http tasks - a duplicate of a task that is kept no more answers with what is known of it", async () => {
+    const gone = { id: "7-0", state: "completed", duplicate: true };
+    const { id } = (await (await w.send("POST", "/api/tasks", { type: "a" })).json()) as Task;
+    w.answer["task.submit"] = ({ input }) =>
+      Array.isArray(input) ? [{ id, state: "queued", duplicate: false }, gone] : gone;
+    const one = await w.send("POST", "/api/tasks", { type: "a" });
+    const two = await w.send("POST", "/api/tasks", [{ type: "a" }, { type: "b" }]);
+    delete w.answer["task.submit"];
+    expect([one.status, await one.json()]).toEqual([200, gone]);
+    expect([two.status, await two.json()]).toMatchObject([201, [{ id, type: "a" }, gone]]);
+  });
+
   test("http tasks - the caller is the worker that names itself, else http", async () => {
     await w.send("POST", "/api/tasks/complete", { ...held, taskId: "5-0" });
     await w.send("POST", "/api/tasks", { type: "a" });
