@@ -26,6 +26,7 @@ import {
 } from "./connection.ts";
 import { ClientError, CortexError } from "./errors.ts";
 import { Emitter } from "./events.ts";
+import { Graph } from "./graphs.ts";
 import { httpRequests, type TransportChoice } from "./http.ts";
 import { Schedules } from "./schedules.ts";
 import { type Gap, iterate, type WatchEvent, Watches, type WatchFilter } from "./state.ts";
@@ -218,6 +219,11 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
       after(() => type.checkPayload(payload ?? null), submit),
       type.checkResult,
     );
+  }
+
+  /** Tasks that wait for each other, to be submitted together. */
+  graph(): Graph {
+    return new Graph(this);
   }
 
   /** One task by its id. */

@@ -2,6 +2,7 @@
 
 export type { ErrorCode, FieldError, Problem } from "../src/wire/errors.ts";
 export type { AbortReason, EventMessage } from "../src/wire/frames.ts";
+export type { DependencyRow, GraphSubmitted } from "../src/wire/graphs.ts";
 export { limits } from "../src/wire/limits.ts";
 export type {
   CoreOperationName,
@@ -32,8 +33,11 @@ export type { ChangeView, State, Welcome } from "../src/wire/state.ts";
 export type {
   Assignment,
   Backoff,
+  DependencyView,
   FailedAttempt,
+  GraphView,
   LeaseView,
+  OnFail,
   Priority,
   Task,
   TaskError,
@@ -55,6 +59,7 @@ export {
 } from "./client.ts";
 export type { CallOptions, SessionState, Transports } from "./connection.ts";
 export { ClientError, type ClientErrorCode, CortexError, TaskFailed } from "./errors.ts";
+export { type After, Graph, GraphTask } from "./graphs.ts";
 export { type Fetch, httpRequests, requestsOver, type TransportChoice } from "./http.ts";
 export { Schedules } from "./schedules.ts";
 export {
@@ -91,7 +96,16 @@ export {
   type TypeOptions,
   task,
 } from "./types.ts";
-export { Cancel, Discard, type ErrorRules, Retry, Snooze, Verdict, type When } from "./verdicts.ts";
+export {
+  AfterChildren,
+  Cancel,
+  Discard,
+  type ErrorRules,
+  Retry,
+  Snooze,
+  Verdict,
+  type When,
+} from "./verdicts.ts";
 export type { Middleware, TaskResult } from "./work.ts";
 export {
   type Context,
@@ -101,4 +115,11 @@ export {
   type StopOptions,
   worker,
 } from "./worker.ts";
-export { Aborted, type AssignedTask, type FailOptions, type LostReason } from "./workers.ts";
+export {
+  Aborted,
+  type AssignedTask,
+  type Child,
+  type Dependencies,
+  type FailOptions,
+  type LostReason,
+} from "./workers.ts";

@@ -149,12 +149,37 @@ export class RestClient {
   tasks(filter: Input<"task.list"> = {}, options?: RequestOptions): Promise<Output<"task.list">> {
     return answer(this.#api.api.tasks.get({ query: filter, ...request(options) }));
   }
-  cancel(id: string, reason?: string, options?: RequestOptions): Promise<TaskStanding> {
-    const query = reason === undefined ? {} : { reason };
+  /** For up to a hundred thousand tasks that wait for each other; answers their ids alone. */
+  submitGraph(tasks: TaskSubmit[], options?: RequestOptions): Promise<Output<"graph.submit">> {
+    return answer(this.#api.api.graphs.post({ tasks }, request(options)));
+  }
+  close(id: string, options?: RequestOptions): Promise<TaskStanding> {
+    return answer(this.#task(id).close.post(undefined, request(options)));
+  }
+  dependencies(
+    id: string,
+    page: Omit<Input<"task.dependencies">, "taskId"> = {},
+    options?: RequestOptions,
+  ): Promise<Output<"task.dependencies">> {
+    return answer(this.#task(id).dependencies.get({ query: page, ...request(options) }));
+  }
+  wait(id: string, held: Held, options?: RequestOptions): Promise<TaskStanding> {
+    return answer(this.#task(id).wait.post(held, request(options)));
+  }
+  cancel(
+    id: string,
+    reason?: string,
+    { cascade, ...options }: RequestOptions & { cascade?: boolean } = {},
+  ): Promise<TaskStanding> {
+    const query = { ...(reason !== undefined && { reason }), ...(cascade !== undefined && { cascade }) };
     return answer(this.#task(id).delete(undefined, { query, ...request(options) }));
   }
-  retry(id: string, options?: RequestOptions): Promise<TaskStanding> {
-    return answer(this.#task(id).retry.post(undefined, request(options)));
+  retry(
+    id: string,
+    { cascade, ...options }: RequestOptions & { cascade?: boolean } = {},
+  ): Promise<TaskStanding> {
+    const body = cascade === undefined ? undefined : { cascade };
+    return answer(this.#task(id).retry.post(body, request(options)));
   }
   assign(input: Input<"task.assign">, options?: RequestOptions): Promise<Output<"task.assign">> {
     return answer(this.#api.api.tasks.assign.post(input, request(options)));

@@ -2,6 +2,8 @@
  * Tasks, as a producer sees them: `Submitted` is what `submit` gives back, `TaskHandle` is one task by its id.
  * Waiting for a result asks the daemon to wait, again and again until the task is final; nothing is polled.
  */
+import type { DependencyRow } from "../src/wire/graphs.ts";
+import { limits } from "../src/wire/limits.ts";
 import type { CoreOperationName, Input, Output } from "../src/wire/operations.ts";
 import type { Task, TaskShown, TaskStanding, TaskSubmitted } from "../src/wire/tasks.ts";
 import type { CallOptions } from "./connection.ts";
@@ -53,6 +55,21 @@ export async function resultOf<R>(caller: Caller, taskId: string, options?: Resu
   return task.result as R;
 }
 
+/** Page by page, as many as there are. */
+export async function* dependenciesOf(
+  caller: Caller,
+  taskId: string,
+  options?: CallOptions,
+): AsyncIterable<DependencyRow> {
+  const input: Input<"task.dependencies"> = { taskId, limit: limits.pageMax };
+  for (;;) {
+    const page = await caller.call("task.dependencies", input, options);
+    yield* page.dependencies;
+    if (page.cursor === null) return;
+    input.cursor = page.cursor;
+  }
+}
+
 /** One task by its id. */
 export class TaskHandle {
   readonly #caller: Caller;
@@ -68,15 +85,32 @@ export class TaskHandle {
     return this.#caller.call("task.get", { taskId: this.id }, options);
   }
 
-  cancel(reason?: string, options?: CallOptions): Promise<TaskStanding> {
+  /** With `cascade`, also what it waits for and nothing else does. */
+  cancel(
+    reason?: string,
+    { cascade, ...options }: CallOptions & { cascade?: boolean } = {},
+  ): Promise<TaskStanding> {
     const input: Input<"task.cancel"> = { taskId: this.id };
     if (reason !== undefined) input.reason = reason;
+    if (cascade !== undefined) input.cascade = cascade;
     return this.#caller.call("task.cancel", input, options);
   }
 
-  /** Queues a failed, dead or cancelled task again. */
-  retry(options?: CallOptions): Promise<TaskStanding> {
-    return this.#caller.call("task.retry", { taskId: this.id }, options);
+  /** Queues a failed, dead or cancelled task again; with `cascade`, also what ended because of it. */
+  retry({ cascade, ...options }: CallOptions & { cascade?: boolean } = {}): Promise<TaskStanding> {
+    const input: Input<"task.retry"> = { taskId: this.id };
+    if (cascade !== undefined) input.cascade = cascade;
+    return this.#caller.call("task.retry", input, options);
+  }
+
+  /** Says that an open task gets no more children. */
+  close(options?: CallOptions): Promise<TaskStanding> {
+    return this.#caller.call("task.close", { taskId: this.id }, options);
+  }
+
+  /** What it waits for or has waited for, children included. */
+  dependencies(options?: CallOptions): AsyncIterable<DependencyRow> {
+    return dependenciesOf(this.#caller, this.id, options);
   }
 
   finished(options?: ResultOptions): Promise<Task> {

@@ -11,7 +11,10 @@ import type { Context } from "./worker.ts";
 /** How a task is submitted, beside what it is and what it carries. */
 export type Submission = Omit<TaskSubmit, "type" | "payload">;
 /** How tasks of a type are submitted unless a submit says otherwise. */
-export type TypeOptions = Omit<Submission, "idempotencyKey" | "runAt" | "deadlineAt">;
+export type TypeOptions = Omit<
+  Submission,
+  "idempotencyKey" | "runAt" | "deadlineAt" | "ref" | "after" | "parent"
+>;
 
 /** What a task comes to: its result, or an Error, which is the same as one that is thrown. */
 export type Outcome<R> = R | Error;

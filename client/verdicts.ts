@@ -5,12 +5,13 @@
  */
 import { limits } from "../src/wire/limits.ts";
 import type { TaskStanding } from "../src/wire/tasks.ts";
+import { CortexError } from "./errors.ts";
 import type { AssignedTask } from "./workers.ts";
 
 /** From now on in ms, or a moment. */
 export type When = number | Date;
 
-/** An Error, so that it may be thrown like one. Made by `Snooze`, `Cancel`, `Discard` and `Retry`. */
+/** An Error, so that it may be thrown like one. Made by `Snooze`, `Cancel`, `Discard`, `Retry` and `AfterChildren`. */
 export class Verdict extends Error {
   override name = "Verdict";
   constructor(
@@ -37,6 +38,18 @@ export const Discard = (why: string): Verdict => {
 /** Fails the attempt and tries again at that time, if attempts are left; the backoff is not asked. */
 export const Retry = (when: When, why = "the handler asked for another attempt"): Verdict =>
   new Verdict(why, (held) => held.fail({ message: short(why), code: "retry" }, timeOf(when)));
+
+/** Ends the attempt, uncharged, until the task's children are done; it runs again with what became of them. */
+export const AfterChildren = (): Verdict =>
+  new Verdict("waits for its children", async (held) => {
+    try {
+      return await held.wait();
+    } catch (error) {
+      // Without children there is nothing to wait for, and would be nothing the next time.
+      if (!(error instanceof CortexError) || error.code !== "wrong-state") throw error;
+      return held.fail({ message: error.message, code: "no-children" });
+    }
+  });
 
 /** As the wire says it. */
 export const timeOf = (when: When): { retryInMs: number } | { retryAt: number } =>

@@ -4,7 +4,7 @@
  * lease is never an error of the process: its handler's signal is aborted and the client tells "task_aborted".
  */
 import { limits } from "../src/wire/limits.ts";
-import type { LeaseView, Task, TaskError } from "../src/wire/tasks.ts";
+import type { LeaseView, Task, TaskError, TaskSubmitted } from "../src/wire/tasks.ts";
 import { type ClientOptions, CoordinationClient } from "./client.ts";
 import { randomId } from "./connection.ts";
 import { ClientError, CortexError } from "./errors.ts";
@@ -12,7 +12,14 @@ import { machine } from "./transport.ts";
 import type { Handled } from "./types.ts";
 import { type ErrorRules, isFinalError, Verdict } from "./verdicts.ts";
 import { type Middleware, type Work, workOf } from "./work.ts";
-import { type AssignedTask, type FailOptions, isClosed, isLeaseLost } from "./workers.ts";
+import {
+  type AssignedTask,
+  type Child,
+  type Dependencies,
+  type FailOptions,
+  isClosed,
+  isLeaseLost,
+} from "./workers.ts";
 
 export type Context = {
   task: Task;
@@ -24,6 +31,10 @@ export type Context = {
   progress(value: unknown): void;
   /** Moves the lease's deadline. */
   extend(leaseMs?: number): Promise<LeaseView>;
+  /** What became of the tasks that this one waited for, by `ref` or id; of its children too, when it runs again. */
+  dependencies(): Promise<Dependencies>;
+  /** Submits children, all or none. Return `AfterChildren()` then: the task runs again when they are done. */
+  addChildren(children: readonly Child[]): Promise<TaskSubmitted[]>;
   /** Starts no more tasks of this one's group, or of its queue if it has none, for so long: for a 429. */
   pause(forMs: number, reason?: string): Promise<void>;
 };
@@ -31,7 +42,7 @@ export type Context = {
 /**
  * What it returns is the task's result; what it throws fails the attempt. An error with `final: true` is not tried
  * again, one with `retryInMs` after that long, one with `retryAt` (ms since 1970) then. A verdict (`Snooze`, `Cancel`,
- * `Discard`, `Retry`) may be returned or thrown.
+ * `Discard`, `Retry`, `AfterChildren`) may be returned or thrown.
  */
 export type Handler<P = unknown, R = unknown> = (
   task: Task & { payload: P },
@@ -154,6 +165,8 @@ export class RunningWorker {
         lease: held.lease,
         progress: (value) => held.progress(value),
         extend: (leaseMs) => held.extend(leaseMs),
+        dependencies: () => held.dependencies(),
+        addChildren: (children) => held.addChildren(children),
         pause: (forMs, reason) => held.pause(forMs, reason),
       });
       if (result instanceof Verdict) throw result;

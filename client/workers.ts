@@ -10,11 +10,21 @@
 import type { AbortReason, EventMessage } from "../src/wire/frames.ts";
 import { limits } from "../src/wire/limits.ts";
 import type { Input, Output } from "../src/wire/operations.ts";
-import type { Assignment, LeaseView, Task, TaskError, TaskStanding } from "../src/wire/tasks.ts";
+import type {
+  Assignment,
+  DependencyView,
+  LeaseView,
+  OnFail,
+  Task,
+  TaskError,
+  TaskStanding,
+  TaskSubmit,
+  TaskSubmitted,
+} from "../src/wire/tasks.ts";
 import type { WorkerRegistered } from "../src/wire/workers.ts";
 import { type CallOptions, randomId, type Session } from "./connection.ts";
 import { ClientError, CortexError } from "./errors.ts";
-import type { Caller } from "./tasks.ts";
+import { type Caller, dependenciesOf } from "./tasks.ts";
 import type { Timer } from "./transport.ts";
 import { timeOf, type When } from "./verdicts.ts";
 
@@ -43,6 +53,11 @@ export type FailOptions = {
   retryAt?: number | undefined;
 };
 
+/** What became of tasks that were waited for, by their `ref` or id. */
+export type Dependencies = Record<string, DependencyView>;
+/** A task that is submitted by the one that will wait for it, and what becomes of that if it fails. */
+export type Child = Omit<TaskSubmit, "parent"> & { onFail?: OnFail };
+
 /** A task this worker holds a lease of. */
 export class AssignedTask {
   readonly task: Task;
@@ -55,10 +70,13 @@ export class AssignedTask {
   /** Its end was sent and has no answer yet. */
   ending = false;
 
-  constructor(registration: Registration, { task, lease }: Assignment) {
+  readonly #dependencies: Dependencies | undefined;
+
+  constructor(registration: Registration, { task, lease, dependencies }: Assignment) {
     this.#registration = registration;
     this.task = task;
     this.lease = lease;
+    this.#dependencies = dependencies;
   }
 
   get id(): string {
@@ -133,6 +151,33 @@ export class AssignedTask {
     await this.#registration.caller.call("queue.pause", input, options);
   }
 
+  /** What became of the tasks that it waited for, children of earlier attempts included, by `ref` or id. */
+  async dependencies(options?: CallOptions): Promise<Dependencies> {
+    if (this.#dependencies !== undefined) return this.#dependencies;
+    const all: Dependencies = {};
+    if (this.task.graph === null) return all;
+    for await (const row of dependenciesOf(this.#registration.caller, this.id, options)) {
+      const { name, taskId, state, result, error } = row;
+      all[Object.hasOwn(all, name) ? taskId : name] = { taskId, state, result, error };
+    }
+    return all;
+  }
+
+  /** Submits children under the lease, all or none: the task waits for them once `wait` ends the attempt. */
+  addChildren(children: readonly Child[], options?: CallOptions): Promise<TaskSubmitted[]> {
+    const parent = this.#named();
+    const tasks = children.map(({ onFail, ...task }) => ({
+      ...task,
+      parent: onFail === undefined ? parent : { ...parent, onFail },
+    }));
+    return this.#registration.caller.call("task.submit", tasks, options) as Promise<TaskSubmitted[]>;
+  }
+
+  /** Ends the attempt, uncharged, until the task's children are done. */
+  wait(options?: CallOptions): Promise<TaskStanding> {
+    return this.#settle("task.wait", this.#named(), options);
+  }
+
   /** Gives the task back unfinished; it stands where it stood. */
   release(options?: CallOptions): Promise<TaskStanding> {
     return this.#settle("task.release", this.#named(), options);
@@ -168,11 +213,9 @@ export class AssignedTask {
     return { taskId: this.id, workerId: this.lease.workerId, token: this.lease.token };
   }
 
-  async #settle<N extends "task.complete" | "task.fail" | "task.release" | "task.snooze" | "task.cancel">(
-    op: N,
-    input: Input<N>,
-    options?: CallOptions,
-  ): Promise<TaskStanding> {
+  async #settle<
+    N extends "task.complete" | "task.fail" | "task.release" | "task.snooze" | "task.cancel" | "task.wait",
+  >(op: N, input: Input<N>, options?: CallOptions): Promise<TaskStanding> {
     this.ending = true;
     try {
       const standing = (await this.#registration.caller.call(op, input, options)) as TaskStanding;
@@ -314,12 +357,13 @@ export class Registration {
     this.#clearTimers();
   }
 
-  assigned({ task, lease }: Assignment): void {
+  assigned(assignment: Assignment): void {
+    const { task, lease } = assignment;
     this.#came(lease.token);
     const before = this.leases.get(task.id);
     if (before?.lease.token === lease.token) return;
     if (before !== undefined) this.lose(before, "lease-lost", "the task was leased again");
-    const held = new AssignedTask(this, { task, lease });
+    const held = new AssignedTask(this, assignment);
     this.leases.set(task.id, held);
     if (!this.session.pushes) this.#note(keyOf(task.id, lease.token));
     this.allowSilence(task.leaseMs);

@@ -17,11 +17,12 @@ import {
 import { type Address, command, type Group } from "./command.ts";
 import { exitOfClient, rest } from "./daemon.ts";
 import { Exit, type ExitName } from "./exit.ts";
+import { graphInWords, treeOf, waitedFor } from "./graphs.ts";
 import { importTasks } from "./import.ts";
 import { inputOf, optionsOf } from "./options.ts";
 import type { Colour, Column, Output } from "./output.ts";
 import { pagesOf } from "./pages.ts";
-import { age, number as inWords, labelsText, moment, span, stateColour } from "./words.ts";
+import { age, labelsText, moment, span, stateColour } from "./words.ts";
 
 const TASKS = { name: "TASK", help: "A task's id, such as 1042-0; as many as wanted.", many: true } as const;
 
@@ -131,20 +132,25 @@ function aboutOf({ state, lease, graph, runAt, error, reason, payload }: Task, n
   return error?.message ?? reason ?? (payload === null ? "" : JSON.stringify(payload));
 }
 
-const waitedFor = ({ pending, total, open }: NonNullable<Task["graph"]>) =>
-  pending === 0 && open ? "being closed" : `${inWords(pending)} of ${inWords(total)} tasks`;
-
 const show = command({
   summary: "Show everything about one task.",
   arguments: [{ name: "TASK", help: "Its id." }],
   options: {},
   client: true,
   json: "one object, as GET /api/tasks/ID answers.",
-  examples: [{ words: "tasks show 1042-0", meaning: "What it is, how it stands, what came of it." }],
+  examples: [
+    {
+      words: "tasks show 1042-0",
+      meaning: "What it is, how it stands, what came of it, and what it waits for.",
+    },
+  ],
   async run({ words: [id], to, out }) {
     const task = await rest(to).task(id!);
     if (out.json) await out.value(task);
-    else await out.fields(fieldsOf(task, out.now()));
+    else {
+      const tree = task.graph === null || task.graph.total === 0 ? null : await treeOf(rest(to), task);
+      await out.fields([...fieldsOf(task, out.now()), ["Tree", tree]]);
+    }
     return undefined;
   },
 });
@@ -191,6 +197,8 @@ const fieldsOf = (task: TaskShown, now: number): (readonly [string, string | nul
     task.lease &&
       `${task.lease.workerId}, token ${task.lease.token}, until ${moment(task.lease.deadlineAt, now)}`,
   ],
+  ["Parent", task.graph?.parentId ?? null],
+  ["Waits for", task.graph === null || task.graph.total === 0 ? null : graphInWords(task.graph)],
   ["Created", moment(task.createdAt, now)],
   ["Runs", moment(task.runAt, now)],
   ["Started", moment(task.startedAt, now)],
@@ -212,20 +220,27 @@ const fieldsOf = (task: TaskShown, now: number): (readonly [string, string | nul
 const cancel = command({
   summary: "Cancel tasks; a running handler is told through its AbortSignal.",
   arguments: [TASKS],
-  options: { reason: { type: "text", help: "Why, in words." } },
+  options: {
+    reason: { type: "text", help: "Why, in words." },
+    cascade: { type: "flag", help: "Cancel what they wait for too, unless another task waits for that." },
+  },
   client: true,
   json: 'one array, for each task {"id", "state", "revision"}, or {"id", "error"}.',
   examples: [
     { words: 'tasks cancel 1042-0 1043-0 --reason "ordered twice"', meaning: "Both; each has its outcome." },
   ],
   run: ({ words, values, to, out }) =>
-    each(words, to, out, "Cancelled", (client, id) => client.cancel(id, values.reason)),
+    each(words, to, out, "Cancelled", (client, id) =>
+      client.cancel(id, values.reason, values.cascade ? { cascade: true } : {}),
+    ),
 });
 
 const retry = command({
   summary: "Queue failed, dead or cancelled tasks again, with fresh attempts.",
   arguments: [TASKS],
-  options: {},
+  options: {
+    cascade: { type: "flag", help: "Retry too what ended because they did, all the way up." },
+  },
   client: true,
   json: 'one array, for each task {"id", "state", "revision"}, or {"id", "error"}.',
   examples: [
@@ -234,7 +249,20 @@ const retry = command({
       meaning: "All that are dead.",
     },
   ],
-  run: ({ words, to, out }) => each(words, to, out, "Queued again", (client, id) => client.retry(id)),
+  run: ({ words, values, to, out }) =>
+    each(words, to, out, "Queued again", (client, id) =>
+      client.retry(id, values.cascade ? { cascade: true } : {}),
+    ),
+});
+
+const close = command({
+  summary: "Say that open tasks (batches) get no more children.",
+  arguments: [TASKS],
+  options: {},
+  client: true,
+  json: 'one array, for each task {"id", "state", "revision"}, or {"id", "error"}.',
+  examples: [{ words: "tasks close 1042-0", meaning: "It runs once its children are done." }],
+  run: ({ words, to, out }) => each(words, to, out, "Closed", (client, id) => client.close(id)),
 });
 
 /** Many requests are under way at once, and what they answer is told in the order of the words. */
@@ -350,5 +378,5 @@ async function told(task: Task, out: Output, several: boolean): Promise<void> {
 
 export const tasks: Group = {
   summary: "Submitting tasks, looking at them, ending them, waiting for them.",
-  commands: { submit, import: importTasks, list, show, cancel, retry, wait },
+  commands: { submit, import: importTasks, list, show, cancel, retry, close, wait },
 };

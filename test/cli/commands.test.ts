@@ -69,6 +69,31 @@ describe("commands - tasks", () => {
       expect(output).toContain(part);
   });
 
+  test("commands - a task is shown with the tree of what it waits for, closed, and cancelled with it", async () => {
+    const { ids } = await client.submitGraph([
+      { queue: "tree", type: "bind", after: ["left", { task: "right", onFail: "ignore" }], open: true },
+      { queue: "tree", type: "render", ref: "left", after: ["right"] },
+      { queue: "tree", type: "draw", ref: "right" },
+    ]);
+    const [top, left, right] = ids as [string, string, string];
+    const { output } = await ends("ok", ["tasks", "show", top]);
+    expect(output).toContain("2 tasks: 2 pending, 0 completed, 0 failed; open for more");
+    const tree = output.slice(output.indexOf("Tree")).split("\n").slice(0, 3);
+    expect(tree.map((line) => line.replace("Tree", "").trim())).toEqual([
+      `${left} left render blocked`,
+      `${right} right draw queued`,
+      `${right} right draw queued (on failure: ignore, shown above)`,
+    ]);
+    expect(tree[1]!.search(/\S/) - tree[2]!.search(/\S/)).toBe(2);
+    expect(await json(["tasks", "close", top])).toMatchObject([{ id: top, state: "blocked" }]);
+    await ends("ok", ["tasks", "cancel", top, "--cascade"]);
+    expect((await client.tasks({ queue: "tree" })).tasks.map(({ state }) => state)).toEqual(
+      Array(3).fill("cancelled"),
+    );
+    await ends("ok", ["tasks", "retry", right, "--cascade"]);
+    expect((await client.task(right)).state).toBe("queued");
+  });
+
   test("commands - moments are written as dates", async () => {
     const words = ["--run-at", "2100-01-01T00:00Z", "--ttl", "1h", "--deadline-at", "2100-01-02T00:00Z"];
     const task = await json(["tasks", "submit", "t", ...words]);
