@@ -237,19 +237,24 @@ class Import {
     client: CoordinationClient | null,
   ): Promise<{ error: unknown; signal: NodeJS.Signals | null }> {
     this.#client = client;
-    const interrupted = Promise.withResolvers<null>();
+    let interrupt = () => {};
     const asked = (signal: NodeJS.Signals) => {
       this.#signal = signal;
       this.#outcome.stopped = `${signal}: run it again to go on; what is there is not made twice`;
-      interrupted.resolve(null);
+      interrupt();
     };
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, asked);
     const progress = new Progress(source.bytes);
     try {
       const chunks = source.chunks[Symbol.asyncIterator]();
       for (;;) {
-        // Whoever writes into a pipe may be silent for long, and a signal waits for nobody.
-        const next = await Promise.race([chunks.next(), interrupted.promise]);
+        if (this.#signal !== null) break;
+        // Whoever writes into a pipe may be silent for long, and a signal waits for nobody. No race with one promise
+        // of all turns: that would hold every chunk that was ever read.
+        const next = await new Promise<IteratorResult<Uint8Array> | null>((resolve, reject) => {
+          interrupt = () => resolve(null);
+          chunks.next().then(resolve, reject);
+        });
         if (next === null || next.done === true) break;
         const chunk = next.value;
         const odd = reader.bytesRead === 0 ? strange(chunk) : null;
