@@ -8,17 +8,23 @@ import { limits } from "../wire/limits.ts";
 import type { Option } from "./command.ts";
 
 type Fields<S extends TSchema> = keyof NonNullable<S["static"]> & string;
-type Shortened<N extends string> = N extends `${infer S}Ms`
-  ? S
-  : N extends `${infer S}Id`
+type Shortened<N extends string> = N extends "stickyMs"
+  ? "stickyFor"
+  : N extends `${infer S}Ms`
     ? S
-    : N extends "capabilities"
-      ? "capability"
-      : N extends "labels"
-        ? "label"
-        : N extends `${infer S}Codes`
-          ? `${S}Code`
-          : N;
+    : N extends `${infer S}Id`
+      ? S
+      : N extends "capabilities"
+        ? "capability"
+        : N extends "labels"
+          ? "label"
+          : N extends "requires"
+            ? "require"
+            : N extends "prefers"
+              ? "prefer"
+              : N extends `${infer S}Codes`
+                ? `${S}Code`
+                : N;
 type Derived<N extends string> = { [F in N as Shortened<F>]: Option };
 
 const nameOf = (field: string) => plurals[field] ?? field.replace(/(Ms|Id)$/, "");
@@ -28,6 +34,10 @@ const plurals: Record<string, string> = {
   labels: "label",
   finalCodes: "finalCode",
   retryCodes: "retryCode",
+  requires: "require",
+  prefers: "prefer",
+  // Without its unit it would be the name it goes with.
+  stickyMs: "stickyFor",
 };
 
 export function optionsOf<S extends TSchema, const Without extends Fields<S>>(

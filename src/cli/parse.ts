@@ -203,7 +203,8 @@ function meantBy(option: Option, texts: string[]): unknown {
     case "moment":
       return between(option, /^[0-9]+$/.test(text) ? Number(text) : Date.parse(text));
     case "list": {
-      const items = texts.flatMap((one) => one.split(",")).map((item) => item.trim());
+      // Commas in brackets belong to the item: model in [a, b].
+      const items = texts.flatMap((one) => one.split(/,(?![^[]*\])/)).map((item) => item.trim());
       return items.includes("") ? undefined : items;
     }
     case "pairs": {

@@ -1,5 +1,5 @@
 /** `cortexd queues …`: what waits in which queue, how it may flow, and pausing it. */
-import type { Group as GroupView, Queue, QueueSettings } from "../wire/queues.ts";
+import { type Group as GroupView, type Queue, type QueueSettings, strategies } from "../wire/queues.ts";
 import { taskStates } from "../wire/tasks.ts";
 import { command, type Group } from "./command.ts";
 import { rest } from "./daemon.ts";
@@ -102,6 +102,11 @@ const configure = command({
       type: "pairs",
       help: "A group's turns for one of the others: acme=3, as often as wanted.",
     },
+    strategy: {
+      type: "choice",
+      choices: [...strategies, "none"],
+      help: "Which of the workers that fit and have room gets a task.",
+    },
     backlog: {
       type: "text",
       unit: "COUNT,POLICY",
@@ -113,6 +118,7 @@ const configure = command({
   examples: [
     { words: "queues configure mail --concurrency 50 --group-concurrency 5", meaning: "At most." },
     { words: "queues configure mail --group-rate 10/1s --group-weight acme=3", meaning: "For each tenant." },
+    { words: "queues configure builds --strategy packed", meaning: "Fill one worker before the next." },
     { words: "queues configure mail --backlog 100000,refuse --rate none", meaning: "And no rate any more." },
   ],
   async run({ words: [name], values, to, out }) {
@@ -123,6 +129,7 @@ const configure = command({
       ...given("groupRate", values.groupRate, rateOf),
       ...given("weight", values.weight, amountOf),
       ...given("backlog", values.backlog, backlogOf),
+      ...given("strategy", values.strategy, strategyOf),
     };
     if (values.groupWeight !== undefined)
       settings.groupWeights = Object.fromEntries(
@@ -176,6 +183,9 @@ const resume = command({
   },
 });
 
+const strategyOf = (text: string): QueueSettings["strategy"] =>
+  strategies.find((one) => one === text) ?? null;
+
 function backlogOf(text: string, flag: string): QueueSettings["backlog"] {
   if (text === "none") return null;
   const [, max, policy] = /^([0-9]{1,9}),(refuse|drop-oldest|drop-newest|keep-latest)$/.exec(text) ?? [];
@@ -211,6 +221,7 @@ async function told(queue: Queue, out: Output): Promise<void> {
       "yellow",
     ],
     ["Groups", `${number(queue.groupsWaiting)} with ready tasks, ${number(queue.groupsPaused)} paused`],
+    ["Strategy", settings.strategy],
     ["Concurrency", orNone(settings.concurrency)],
     ["Rate", rateText(settings.rate)],
     [

@@ -56,7 +56,7 @@ const colours: Record<string, Colour> = {
 /** Of a task's, a worker's or a schedule's state; one of a later daemon has none. */
 export const stateColour = (state: string): Colour | null => colours[state] ?? null;
 
-export const labelsText = (labels: Record<string, string>) =>
+export const labelsText = (labels: Record<string, string | number | boolean>) =>
   Object.entries(labels)
     .map(([key, value]) => `${key}=${value}`)
     .join("\n") || null;

@@ -11,9 +11,11 @@ import { endsAt } from "./expiry.ts";
 import { sizeOfFailures } from "./failures.ts";
 import type { Gate } from "./gates.ts";
 import { isOpen } from "./graphs.ts";
-import type { Stream } from "./lanes.ts";
+import type { Lane, Stream } from "./lanes.ts";
+import { fits, Offer } from "./offers.ts";
 import { isLinked } from "./options.ts";
 import { nextRun } from "./schedules.ts";
+import type { Slot } from "./slots.ts";
 import { isFinal, specOrder, type TaskRecord } from "./tasks.ts";
 import { holdsKey } from "./unique.ts";
 
@@ -92,20 +94,15 @@ export function check(core: Coordinator): string[] {
 
   expect(core.expiry.size === ending, `${core.expiry.size} tasks end by the clock, not ${ending}`);
 
+  const offers = new Map<Slot, Offer>();
+  for (const slot of core.dispatch.slots()) offers.set(slot, new Offer(slot.record));
   const inLanes = new Map<string, string[]>();
   for (const lane of core.dispatch.lanes()) {
     const { name } = lane.queue;
     const specs = [...lane.streams.values()].flatMap((stream) => stream.specs());
     for (const stream of lane.streams.values()) checkStream(stream, expect);
     inLanes.set(name, [...(inLanes.get(name) ?? []), ...specs.map((spec) => spec.id)]);
-    for (const crew of core.dispatch.crews()) {
-      const fits = crew.fits(lane.needs);
-      expect(lane.crews.includes(crew) === fits, `a lane of ${name} and crew ${crew.key} disagree`);
-      expect(
-        crew.lanes.has(lane) === (fits && lane.head !== undefined),
-        `crew ${crew.key} has a wrong idea of a lane of ${name}`,
-      );
-    }
+    checkLane(core, lane, offers, expect);
   }
   for (const [queue, records] of queued) {
     const ids = records.map((record) => record.spec.id).sort();
@@ -135,12 +132,7 @@ export function check(core: Coordinator): string[] {
       same([...slot.running].map((spec) => spec.id).sort(), [...(running.get(id) ?? [])].sort()),
       `worker ${id}: wrong set of leases`,
     );
-    const room = slot.room > 0;
-    expect(slot.crew.pushable.has(slot) === (room && slot.attached), `worker ${id} stands wrong for pushes`);
-    expect(
-      slot.crew.unattached.has(slot) === (room && !slot.attached),
-      `worker ${id} stands wrong for assign`,
-    );
+    checkSlot(slot, expect);
   }
   let due = 0;
   for (const [name, record] of core.schedules.entries()) {
@@ -182,6 +174,50 @@ export function check(core: Coordinator): string[] {
 }
 
 type Expect = (holds: boolean, message: string) => void;
+
+/** That every worker that fits the lane is in a crew that does, and no other. */
+function checkLane(core: Coordinator, lane: Lane, offers: Map<Slot, Offer>, expect: Expect): void {
+  const { needs, owner } = lane;
+  const of = `a lane of ${lane.queue.name}`;
+  const ready = lane.head !== undefined;
+  for (const [slot, offer] of offers) {
+    const isFit = fits(needs, slot.record, offer);
+    const links = lane.links.filter(({ crew }) => crew === slot.crew);
+    expect(links.length === (isFit && owner === null ? 1 : 0), `${of} and crew ${slot.crew.key} disagree`);
+    for (const { size, rank } of links) {
+      const preferred = needs.prefers.map((text) => (offer.meets(text) ? "1" : "0"));
+      expect(rank === Number.parseInt(`0${preferred.join("")}`, 2), `${of} prefers ${slot.crew.key} wrongly`);
+      expect(size.slots === needs.slots && slot.crew.sizes.includes(size), `${of} has another size`);
+      expect(size.lanes.has(lane) === ready, `crew ${slot.crew.key} has a wrong idea of ${of}`);
+    }
+  }
+  expect(owner === null || !lane.isEmpty, `${of} is kept for ${owner?.workerId} and empty`);
+  expect(
+    owner === null || owner.slot === core.dispatch.slot(owner.workerId) || owner.slot === null,
+    `${of} has another worker`,
+  );
+  if (owner?.slot == null) return;
+  const shelf = owner.shelves.find(({ slots }) => slots === needs.slots);
+  const shelved = shelf?.lanes.has(lane) ?? false;
+  expect(shelved === (ready && owner.fits(lane)), `worker ${owner.workerId} has a wrong idea of ${of}`);
+}
+
+/** That a worker stands where its room says, for tasks of every size. */
+function checkSlot(slot: Slot, expect: Expect): void {
+  const { id, crew, reservedFor } = slot;
+  let used = 0;
+  for (const { options } of slot.running) used += options.slots;
+  expect(slot.used === used, `worker ${id} counts ${slot.used} slots, its tasks take ${used}`);
+  expect(crew.slots.has(slot), `worker ${id} is not in its crew`);
+  expect(reservedFor === null || reservedFor.reserved === slot, `worker ${id} keeps room for nobody`);
+  for (const size of crew.sizes) {
+    const room = reservedFor === null && slot.room >= size.slots;
+    expect(size.pushable.has(slot) === (room && slot.attached), `worker ${id} stands wrong for pushes`);
+    expect(size.unattached.has(slot) === (room && !slot.attached), `worker ${id} stands wrong for assign`);
+    const claims = slot.claims && reservedFor === null && slot.claimRoom >= size.slots;
+    expect(size.claiming.has(slot) === claims, `worker ${id} stands wrong for its claim`);
+  }
+}
 
 function checkStream(stream: Stream, expect: Expect): void {
   const { lane, wait, woken, key } = stream;

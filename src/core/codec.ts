@@ -137,7 +137,7 @@ const encodeSpec = (spec: TaskSpec): string => `${specHead(spec)}\t${spec.payloa
 
 function encodeHead(spec: TaskSpec): string {
   const { options } = spec;
-  const { idempotencyKey, unique, group, deadlineAt, after, parent, open } = spec.extras;
+  const { idempotencyKey, unique, group, deadlineAt, after, parent, open, workerId, sticky } = spec.extras;
   let text = `{"queue":"${options.queue}","type":"${options.type}","createdAt":${spec.createdAt}`;
   if (options.priority !== unnamed.priority) text += `,"priority":${options.priority}`;
   if (options.attempts !== unnamed.attempts) text += `,"attempts":${options.attempts}`;
@@ -151,6 +151,11 @@ function encodeHead(spec: TaskSpec): string {
   if (unique !== null) text += `,"unique":${JSON.stringify(unique)}`;
   if (options.kind !== null) text += `,"kind":"${options.kind}"`;
   if (options.capabilities.length > 0) text += `,"capabilities":${JSON.stringify(options.capabilities)}`;
+  if (options.requires.length > 0) text += `,"requires":${JSON.stringify(options.requires)}`;
+  if (options.prefers.length > 0) text += `,"prefers":${JSON.stringify(options.prefers)}`;
+  if (options.slots !== 1) text += `,"slots":${options.slots}`;
+  if (workerId !== null) text += `,"workerId":"${workerId}"`;
+  if (sticky !== null) text += `,"sticky":"${sticky}","stickyMs":${options.stickyMs}`;
   if (options.labels !== noLabels) text += `,"labels":${JSON.stringify(options.labels)}`;
   if (options.ttlMs !== 0) text += `,"ttlMs":${options.ttlMs}`;
   if (deadlineAt !== 0) text += `,"deadlineAt":${deadlineAt}`;
@@ -198,6 +203,10 @@ function decodeHead(head: string) {
       ttlMs: from.ttlMs ?? 0,
       kind: from.kind ?? null,
       capabilities: from.capabilities ?? noCapabilities,
+      requires: from.requires ?? noCapabilities,
+      prefers: from.prefers ?? noCapabilities,
+      slots: from.slots ?? 1,
+      stickyMs: from.stickyMs ?? 0,
       labels: from.labels ?? noLabels,
       limits: from.limits ?? noCapabilities,
     }),
@@ -209,6 +218,8 @@ function decodeHead(head: string) {
       after: from.after?.map(decodeLink) ?? noLinks,
       parent: from.parent === undefined ? null : decodeLink(from.parent),
       open: from.open ?? false,
+      workerId: from.workerId ?? null,
+      sticky: from.sticky ?? null,
     }),
     createdAt: from.createdAt,
   };
@@ -400,6 +411,7 @@ function decodeQueue(text: string): QueueRecord {
     weight: from.weight ?? null,
     groupWeights: from.groupWeights ?? {},
     backlog: from.backlog ?? null,
+    strategy: from.strategy ?? null,
     revision: from.revision,
   };
 }

@@ -13,7 +13,7 @@ import { limits } from "../wire/limits.ts";
 import type { CoreOperationName, Input } from "../wire/operations.ts";
 import { operations } from "../wire/operations.ts";
 import { Answers } from "./answers.ts";
-import { Dispatch, type Slot } from "./dispatch.ts";
+import { Dispatch } from "./dispatch.ts";
 import { Expiry } from "./expiry.ts";
 import { type Failures, sizeOfFailures } from "./failures.ts";
 import { Flow } from "./flow.ts";
@@ -27,6 +27,7 @@ import { type Result, refuse } from "./result.ts";
 import type { ScheduleRecord } from "./schedules.ts";
 import * as schedules from "./schedules.ts";
 import * as settings from "./settings.ts";
+import type { Slot } from "./slots.ts";
 import * as state from "./state.ts";
 import type { Store, Table } from "./store.ts";
 import type { TaskRecord, TaskSpec } from "./tasks.ts";
@@ -177,6 +178,7 @@ export class Coordinator {
       pauseEnds: (at, key) => this.#resume.push(at, key),
       // Before there are queues, recovery shows the tasks that wait one by one.
       waitingIn: (queue) => this.queues?.waitingIn(queue) ?? [],
+      strategyUnused: (strategy) => this.dispatch?.forget(strategy),
     });
     this.dispatch = new Dispatch(
       this.#gates,
@@ -386,6 +388,7 @@ export class Coordinator {
       if (row !== undefined && row.until <= this.now) this.uniques.delete(key);
     });
     this.#gates.tick();
+    this.dispatch.tick();
     this.#due(this.#retire, this.now, "task.retire", (queue) => {
       const before = this.now - this.config.retentionMs;
       if (this.queues.retireOld(this, queue, before, changesPerTick)) this.#retire.push(this.now, queue);
@@ -456,8 +459,14 @@ export class Coordinator {
       this.agenda.nextAt,
       this.expiry.nextAt,
     );
-    const { watches, looks } = this.dispatch;
-    const clock = Math.min(this.#oldAnswers.nextAt, watches.nextAt, looks.nextAt, this.#gates.looks.nextAt);
+    const { watches, looks, sticky } = this.dispatch;
+    const clock = Math.min(
+      this.#oldAnswers.nextAt,
+      watches.nextAt,
+      looks.nextAt,
+      this.#gates.looks.nextAt,
+      sticky.ends.nextAt,
+    );
     return Math.max(0, Math.min(wall - this.now, clock - this.clock));
   }
 

@@ -1,162 +1,58 @@
 /**
- * Dispatch: which ready task goes to which worker. Ready tasks that ask the same (queue, kind, capabilities)
- * wait in one lane; workers that offer the same (queues, kind, capabilities) form one crew. Only lanes and
- * crews are matched, so a backlog is never scanned, and tasks whose requirements nobody meets block nobody.
+ * Dispatch: which ready task goes to which worker. Ready tasks that ask the same (queue, kind, capabilities,
+ * requirements, preferences, slots) wait in one lane; workers that answer it all alike form one crew. Only lanes and
+ * crews are matched, so a backlog is never scanned, and tasks whose requirements nobody meets block nobody. What one
+ * worker alone may run waits in own lanes of that worker (own.ts, sticky.ts).
+ *
+ * A task that takes several slots would never find them free on a worker that always has a smaller task to take. So
+ * one that was passed over for a while gets the next worker that is large enough for itself: what becomes free there
+ * is kept until it fits.
  *
  * Lanes, crews and what workers hold are derived from the tables. Whether a worker has a socket, how much it
  * will take and when it was last heard are not state: they are told from outside, die with the process, and
  * decide only which leases are made, never what a log entry means.
  */
-import { DeadlineHeap, IndexedHeap } from "../lib/heap.ts";
-import { limits } from "../wire/limits.ts";
+import { DeadlineHeap } from "../lib/heap.ts";
+import type { Strategy } from "../wire/queues.ts";
+import { Crew, crewKey, type Size } from "./crews.ts";
 import type { Flow, QueueFlow } from "./flow.ts";
 import type { Gates } from "./gates.ts";
 import { Health } from "./health.ts";
 import { Lane, laneBefore, type Stream, Turns, type Urgent } from "./lanes.ts";
+import { Asked, type Asks, type Atom, fits, type Needs, Offer } from "./offers.ts";
+import { Own, type Shelf } from "./own.ts";
 import { type Refusal, refuse } from "./result.ts";
-import { leaseOf, specOrder, type TaskRecord, type TaskSpec } from "./tasks.ts";
+import { orders, Paces, Slot, standingOf } from "./slots.ts";
+import { Sticky } from "./sticky.ts";
+import { leaseOf, type TaskRecord, type TaskSpec } from "./tasks.ts";
 import type { WorkerRecord } from "./workers.ts";
-
-/** What a task asks of a worker. */
-export type Needs = { queue: string; kind: string | null; capabilities: readonly string[] };
 
 /** Aborts remembered for workers that learn of them by heartbeat, and for how long. */
 const abortsMax = 256;
 export const abortAgeMs = 300_000;
 
-export class Crew {
-  /** Fitting lanes that have a task. */
-  readonly lanes: Turns<Lane>;
-  /** Workers with a socket and room for a push. */
-  readonly pushable = new IndexedHeap<Slot>(lessLoaded);
-  /** Workers without a socket and with room: for assign alone. */
-  readonly unattached = new IndexedHeap<Slot>(lessLoaded);
-  /** Workers whose claim waits, first come first served. */
-  readonly claiming = new IndexedHeap<Slot>((a, b) => a.claimOrder < b.claimOrder);
-  size = 0;
-  /** Of its workers, how many could get tasks, and which are in quarantine. */
-  ableCount = 0;
-  readonly quarantined = new Set<Slot>();
-
-  constructor(
-    readonly key: string,
-    readonly queues: readonly string[],
-    readonly kind: string,
-    readonly capabilities: readonly string[],
-    urgent: Urgent,
-  ) {
-    this.lanes = new Turns<Lane>(urgent);
-  }
-
-  fits(needs: Needs): boolean {
-    if (needs.kind !== null && needs.kind !== this.kind) return false;
-    if (!this.queues.includes("*") && !this.queues.includes(needs.queue)) return false;
-    for (const one of needs.capabilities) if (!this.capabilities.includes(one)) return false;
-    return true;
-  }
-}
-
-/** A registered worker with what is known of it beside its record. */
-export class Slot {
-  crew!: Crew;
-  /** The tasks it holds. */
-  readonly running = new Set<TaskSpec>();
-  attached = false;
-  credit = 0;
-  /** When it was last heard, and when its handlers last turned as far as that vouches for it; on the lease clock. */
-  lastBeat: number;
-  lastTurn: number;
-  /** The turn before the newest beat, for a beat that says that they have not turned since. */
-  turnBefore: number;
-  /** On the wall clock; 0: not since the daemon started. */
-  lastSeenAt = 0;
-  /** The earliest moment this worker is looked at for silence and expired leases. */
-  watchedAt = Number.POSITIVE_INFINITY;
-  health = new Health();
-  /** When its health is looked at, on the lease clock. */
-  lookAt = Number.POSITIVE_INFINITY;
-  /** How its crew counts it. */
-  standing: Standing = "none";
-  /** Tasks it claimed while it had a socket: they were not pushed. */
-  claimed: Set<TaskSpec> | null = null;
-  completedCount = 0;
-  failedCount = 0;
-  /** Payloads of tasks leased to be pushed that have not left for the socket, in UTF-16 units. */
-  unsentBytes = 0;
-  /** The socket has more waiting than it should: nothing is pushed until it has drained. */
-  congested = false;
-  /** Grows with each lease made: of two equally loaded workers the one that waited longer is next. */
-  leaseOrder = 0;
-  claimOrder = 0;
-  readonly aborts: { taskId: string; token: number; at: number }[] = [];
-
-  constructor(
-    readonly id: string,
-    public record: WorkerRecord,
-    lastBeat: number,
-  ) {
-    this.lastBeat = lastBeat;
-    this.lastTurn = lastBeat;
-    this.turnBefore = lastBeat;
-  }
-
-  /** How many tasks it may hold, however it gets them. */
-  get allowed(): number {
-    return Math.min(this.record.capacity, this.health.tasksMax);
-  }
-
-  get room(): number {
-    if (this.record.state !== "online") return 0;
-    if (!this.attached) return this.allowed - this.running.size;
-    if (this.health.deaf || this.congested || this.unsentBytes >= limits.pushBufferBytesMax) return 0;
-    return Math.min(this.allowed, this.credit) - this.running.size;
-  }
-
-  /** What it holds, in the order of submission. */
-  held(): TaskSpec[] {
-    return [...this.running].sort(specOrder);
-  }
-
-  /** The pushes that left and are not known to have arrived, of those it still holds. */
-  unacknowledged(tokenOf: (spec: TaskSpec) => number): TaskSpec[] {
-    const { arrived, sent } = this.health;
-    return this.held().filter((spec) => {
-      const token = tokenOf(spec);
-      return token > arrived && token <= sent && this.claimed?.has(spec) !== true;
-    });
-  }
-}
-
-type Standing = "none" | "able" | "quarantined";
-
-function standingOf(slot: Slot): Standing {
-  if (slot.record.state !== "online") return "none";
-  const { health } = slot;
-  if (health.quarantinedUntil > 0) return "quarantined";
-  return health.deaf || health.stalledMs > 0 ? "none" : "able";
-}
-
-/** Others before failing ones, then least loaded, then the one that waited longest, then by id. */
-function lessLoaded(a: Slot, b: Slot): boolean {
-  if (a.health.failing !== b.health.failing) return b.health.failing;
-  const loadA = a.running.size / a.record.capacity;
-  const loadB = b.running.size / b.record.capacity;
-  if (loadA !== loadB) return loadA < loadB;
-  if (a.leaseOrder !== b.leaseOrder) return a.leaseOrder < b.leaseOrder;
-  return a.id < b.id;
-}
-
-const crewKey = (record: WorkerRecord) =>
-  `${record.kind}\n${record.queues.join(",")}\n${record.capabilities.join(",")}`;
+/** How long a task that takes several slots is passed over before a worker's room is kept for it, in ms. */
+export const reserveAfterMs = 10_000;
+/** Things asked of workers, by then those that no lane asks any more are looked for. */
+const askedMax = 20_000;
 
 export class Dispatch {
   readonly #slots = new Map<string, Slot>();
   readonly #crews = new Map<string, Crew>();
-  /** Crews that have a ready lane and a worker to push to. */
-  readonly #pushing = new Set<Crew>();
-  /** Crews that have a ready lane and a waiting claim. */
-  readonly #claiming = new Set<Crew>();
   readonly #lanes = new Set<Lane>();
+  readonly #asked = new Asked();
+  /** Of crews, what has a ready lane and a worker to push to; and what has a ready lane and a waiting claim. */
+  readonly #pushing = new Set<Size>();
+  readonly #claiming = new Set<Size>();
+  readonly #owns = new Map<string, Own>();
+  /** The first own lane of each worker, for each number of slots, that could be pushed to it now. */
+  readonly #ownPushing: Turns<Lane>;
+  /** Workers whose waiting claim could be served with what is theirs alone. */
+  readonly #ownClaiming = new Set<Slot>();
+  /** Workers that have all the room now that was kept for a task. */
+  readonly #granted = new Set<Slot>();
+  readonly sticky = new Sticky();
+  readonly #paces = new Paces();
   /** When to look at which worker, on the lease clock. */
   readonly watches = new DeadlineHeap<Slot>();
   /** When to look at whose health, on the lease clock. */
@@ -173,19 +69,38 @@ export class Dispatch {
     private readonly revision: () => number,
     /** How long a push may go without being acknowledged (0: for ever), and handlers without turning. */
     private readonly allows: { pushAckMs: number; stalledMs: number },
-  ) {}
+  ) {
+    this.#ownPushing = new Turns<Lane>(urgent);
+  }
 
   // --- lanes ----------------------------------------------------------------------------------------------
 
   openLane(queue: QueueFlow, needs: Needs): Lane {
     const lane = new Lane(queue, needs, this.urgent);
-    for (const crew of this.#crews.values()) if (crew.fits(needs)) lane.crews.push(crew);
+    lane.asks = this.#ask(needs);
+    for (const atom of atomsOf(lane)) atom.users += 1;
+    for (const crew of this.#crews.values())
+      if (crew.fits(needs, lane.asks)) lane.links.push(crew.link(lane));
     this.#lanes.add(lane);
     return lane;
   }
 
   closeLane(lane: Lane): void {
     this.#lanes.delete(lane);
+    for (const atom of atomsOf(lane)) atom.users -= 1;
+    for (const { crew, size } of lane.links) crew.unlink(size);
+  }
+
+  /** The lane of one worker's tasks; it is dropped when its last task leaves. */
+  ownLane(workerId: string, queue: QueueFlow, needs: Needs): Lane {
+    let own = this.#owns.get(workerId);
+    if (own === undefined) {
+      own = new Own(workerId, this.urgent);
+      own.slot = this.#slots.get(workerId) ?? null;
+      if (own.slot !== null) own.slot.own = own;
+      this.#owns.set(workerId, own);
+    }
+    return own.lane(queue, needs);
   }
 
   enter(lane: Lane, spec: TaskSpec): void {
@@ -201,6 +116,12 @@ export class Dispatch {
   }
 
   leave(lane: Lane, spec: TaskSpec): void {
+    const stuck = spec.extras.sticky === null ? undefined : this.sticky.of(spec);
+    if (stuck !== undefined) this.sticky.left(stuck);
+    this.#takeOut(stuck?.lane ?? lane, spec);
+  }
+
+  #takeOut(lane: Lane, spec: TaskSpec): void {
     const stream = lane.streamOf(spec) as Stream;
     stream.remove(spec);
     this.gates.settled(stream);
@@ -215,7 +136,18 @@ export class Dispatch {
       this.flow.streamWent(stream);
     } else if (stream.wait !== null) this.gates.moved(stream);
     else lane.awake.update(stream);
-    if (first) this.laneMoved(lane);
+    if (!first) return;
+    lane.passedAt = null;
+    this.laneMoved(lane);
+    if (lane.reserved !== null) this.#endReservation(lane);
+    if (lane.owner !== null && lane.isEmpty) this.#dropOwn(lane.owner, lane);
+  }
+
+  #dropOwn(own: Own, lane: Lane): void {
+    own.drop(lane);
+    if (own.lanes.size > 0) return;
+    this.#owns.delete(own.workerId);
+    if (own.slot !== null) own.slot.own = null;
   }
 
   #openStream(lane: Lane, spec: TaskSpec): Stream {
@@ -228,12 +160,17 @@ export class Dispatch {
 
   /** Another task comes first in the lane, or none does. */
   laneMoved(lane: Lane): void {
-    for (const crew of lane.crews) {
-      const had = crew.lanes.size;
-      if (lane.head === undefined) crew.lanes.delete(lane);
-      else crew.lanes.update(lane);
-      if (had === 0 || crew.lanes.size === 0) this.#crewMoved(crew);
+    if (lane.owner !== null) {
+      lane.owner.moved(lane);
+      this.#showOwn(lane.owner);
     }
+    for (const { size } of lane.links) {
+      const had = size.lanes.size;
+      if (lane.head === undefined) size.lanes.delete(lane);
+      else size.lanes.update(lane);
+      if (had === 0 || size.lanes.size === 0) this.#sizeMoved(size);
+    }
+    if (lane.reserved !== null && lane.head === undefined) this.#endReservation(lane);
   }
 
   /** Whether the lane's first task may start now; if not, something else comes first since. */
@@ -247,17 +184,136 @@ export class Dispatch {
       return false;
     }
     const gate = this.gates.shutFor(stream);
-    if (gate === null) return true;
+    if (gate === null) return !this.#isSent(lane, stream.head as TaskSpec);
     this.gates.sleep(stream, gate);
     return false;
   }
 
-  #crewMoved(crew: Crew): void {
-    const ready = crew.lanes.size > 0;
-    if (ready && crew.pushable.size > 0) this.#pushing.add(crew);
-    else this.#pushing.delete(crew);
-    if (ready && crew.claiming.size > 0) this.#claiming.add(crew);
-    else this.#claiming.delete(crew);
+  #sizeMoved(size: Size): void {
+    const ready = size.lanes.size > 0;
+    if (ready && size.pushable.size > 0) this.#pushing.add(size);
+    else this.#pushing.delete(size);
+    if (ready && size.claiming.size > 0) this.#claiming.add(size);
+    else this.#claiming.delete(size);
+  }
+
+  // --- tasks of one worker --------------------------------------------------------------------------------
+
+  /** Sends the task to the worker that had the last of its sticky name, if that is there and fits. */
+  #isSent(lane: Lane, spec: TaskSpec): boolean {
+    const { sticky } = spec.extras;
+    if (sticky === null || lane.owner !== null || this.sticky.of(spec) !== undefined) return false;
+    const workerId = this.sticky.workerOf(sticky);
+    const slot = workerId === undefined ? undefined : this.#slots.get(workerId);
+    if (slot === undefined || !this.#isThereFor(slot, lane.needs)) return false;
+    this.#takeOut(lane, spec);
+    const own = this.ownLane(slot.id, lane.queue, lane.needs);
+    this.sticky.send(spec, lane, own, this.clock() + spec.options.stickyMs);
+    this.enter(own, spec);
+    return true;
+  }
+
+  #isThereFor(slot: Slot, needs: Needs): boolean {
+    return slot.roomMax >= needs.slots && fits(needs, slot.record, slot.offer);
+  }
+
+  /** Tasks that have waited long enough for their worker go back to where any may take them. */
+  tick(): void {
+    const { ends } = this.sticky;
+    while (ends.nextAt <= this.clock()) {
+      const stuck = ends.pop() as NonNullable<ReturnType<Sticky["of"]>>;
+      if (this.sticky.of(stuck.spec) === stuck) this.#sendBack(stuck.spec);
+    }
+  }
+
+  #sendBack(spec: TaskSpec): void {
+    const stuck = this.sticky.of(spec);
+    if (stuck === undefined || stuck.lane === stuck.from) return;
+    this.#takeOut(stuck.lane, spec);
+    this.sticky.back(stuck);
+    this.enter(stuck.from, spec);
+  }
+
+  /** The worker of these lanes is another than before, or gone. */
+  #ownerMoved(own: Own): void {
+    const { slot } = own;
+    for (const lane of [...own.lanes.values()]) {
+      if (slot === null || slot.record.state !== "online" || !own.fits(lane))
+        for (const stream of [...lane.streams.values()])
+          for (const spec of stream.specs()) if (spec.extras.sticky !== null) this.#sendBack(spec);
+      if (!lane.isEmpty) own.moved(lane);
+    }
+    this.#showOwn(own);
+  }
+
+  /** Shows what the worker could get of its own lanes now. */
+  #showOwn(own: Own): void {
+    const { slot } = own;
+    const room = slot?.attached && slot.reservedFor === null ? slot.room : 0;
+    const fitting = (shelf: Shelf) => (room >= shelf.slots ? (shelf.lanes.top ?? null) : null);
+    // First what is shown no longer: it may have no task, and then has no place among others.
+    for (const shelf of own.shelves) {
+      if (shelf.shown === null || shelf.shown === fitting(shelf)) continue;
+      this.#ownPushing.delete(shelf.shown);
+      shelf.shown = null;
+    }
+    for (const shelf of own.shelves) {
+      shelf.shown = fitting(shelf);
+      if (shelf.shown !== null) this.#ownPushing.update(shelf.shown);
+    }
+    if (slot !== null) this.#showClaim(slot);
+  }
+
+  #showClaim(slot: Slot): void {
+    const { reservedFor, own } = slot;
+    const served =
+      slot.claims &&
+      (reservedFor === null
+        ? own?.hasFor(slot.claimRoom) === true
+        : slot.claimRoom >= reservedFor.needs.slots);
+    if (served) this.#ownClaiming.add(slot);
+    else this.#ownClaiming.delete(slot);
+  }
+
+  // --- room that is kept ----------------------------------------------------------------------------------
+
+  /**
+   * Whether the worker is not given a task of `lane`, because its room is kept from now on for one that comes first,
+   * takes more than it has, and has been passed over for long.
+   */
+  #keeps(slot: Slot, lane: Lane, room: number): boolean {
+    const { sizes } = slot.crew;
+    for (let i = sizes.length - 1; i > 0; i--) {
+      const size = sizes[i] as Size;
+      if (size.slots <= lane.needs.slots) break;
+      const { top } = size.lanes;
+      // While another worker has the room, it is served there.
+      if (top === undefined || size.pushable.size > 0) continue;
+      if (this.#isPassedOver(top, slot, lane, room)) return true;
+    }
+    for (const { lanes } of slot.own?.shelves ?? [])
+      if (lanes.top !== undefined && this.#isPassedOver(lanes.top, slot, lane, room)) return true;
+    return false;
+  }
+
+  #isPassedOver(large: Lane, slot: Slot, lane: Lane, room: number): boolean {
+    const { slots } = large.needs;
+    if (slots <= room || slots > slot.roomMax || large.reserved !== null) return false;
+    if (!laneBefore(large, lane, this.urgent)) return false;
+    large.passedAt ??= this.clock();
+    if (this.clock() - large.passedAt < reserveAfterMs) return false;
+    if (!this.#isOpen(large)) return true;
+    large.reserved = slot;
+    slot.reservedFor = large;
+    this.#place(slot);
+    return true;
+  }
+
+  #endReservation(lane: Lane): void {
+    const slot = lane.reserved as Slot;
+    lane.reserved = null;
+    slot.reservedFor = null;
+    this.#place(slot);
   }
 
   // --- workers --------------------------------------------------------------------------------------------
@@ -274,79 +330,133 @@ export class Dispatch {
   changeWorker(before: WorkerRecord | undefined, after: WorkerRecord | undefined): void {
     const id = (after ?? (before as WorkerRecord)).id;
     let slot = this.#slots.get(id);
+    const own = this.#owns.get(id);
     if (after === undefined) {
       if (slot === undefined) return;
+      if (slot.reservedFor !== null) this.#endReservation(slot.reservedFor);
       this.#leaveCrew(slot);
+      this.#ownClaiming.delete(slot);
       this.#slots.delete(id);
+      slot.own = null;
+      if (own === undefined) return;
+      own.slot = null;
+      this.#ownerMoved(own);
       return;
     }
     if (slot === undefined) {
       slot = new Slot(id, after, this.clock());
       this.#slots.set(id, slot);
-      this.#joinCrew(slot);
+      if (own !== undefined) {
+        own.slot = slot;
+        slot.own = own;
+      }
+      this.#joinCrew(slot, this.#asked.metBy(slot.offer));
     } else {
-      const moved = crewKey(slot.record) !== crewKey(after);
-      const claims = slot.crew.claiming.has(slot);
+      const old = slot.record;
       // Another process: what was wrong with the last one says nothing of it.
-      if (slot.record.instanceId !== after.instanceId) {
+      if (old.instanceId !== after.instanceId) {
         const { told } = slot.health;
         slot.health = new Health();
         slot.health.told = told;
+        slot.pace = 1;
         this.changedHealth.add(slot);
       }
-      if (moved) this.#leaveCrew(slot);
       slot.record = after;
-      if (moved) this.#joinCrew(slot);
-      // A claim that waits goes on waiting, now for what the worker fits since.
-      if (moved && claims) slot.crew.claiming.update(slot);
+      if (!offersSame(old, after)) {
+        slot.offer = new Offer(after);
+        const met = this.#asked.metBy(slot.offer);
+        // A claim that waits goes on waiting, now for what the worker fits since.
+        if (slot.crew.key !== crewKey(after, met)) this.#moveTo(slot, met);
+      }
     }
     this.#place(slot);
+    if (own !== undefined) this.#ownerMoved(own);
     // A look costs little; leases may be older than the record seen here (recovery, an undo).
     if (after.state !== "offline") this.watch(slot, this.clock());
   }
 
-  #joinCrew(slot: Slot): void {
-    const key = crewKey(slot.record);
+  #moveTo(slot: Slot, met: readonly Atom[]): void {
+    this.#leaveCrew(slot);
+    this.#joinCrew(slot, met);
+  }
+
+  #joinCrew(slot: Slot, met: readonly Atom[]): void {
+    const key = crewKey(slot.record, met);
     let crew = this.#crews.get(key);
     if (crew === undefined) {
-      const { queues, kind, capabilities } = slot.record;
-      crew = new Crew(key, queues, kind, capabilities, this.urgent);
+      crew = new Crew(key, slot.record.kind, slot.record.queues, new Set(met), this.urgent);
       this.#crews.set(key, crew);
       for (const lane of this.#lanes) {
-        if (!crew.fits(lane.needs)) continue;
-        lane.crews.push(crew);
-        if (lane.head !== undefined) crew.lanes.update(lane);
+        if (!crew.fits(lane.needs, lane.asks)) continue;
+        const link = crew.link(lane);
+        lane.links.push(link);
+        if (lane.head !== undefined) link.size.lanes.update(lane);
       }
     }
-    crew.size += 1;
+    crew.slots.add(slot);
     slot.crew = crew;
   }
 
   #leaveCrew(slot: Slot): void {
     const { crew } = slot;
-    crew.pushable.delete(slot);
-    crew.unattached.delete(slot);
-    crew.claiming.delete(slot);
+    crew.remove(slot);
     this.#stand(slot, "none");
-    crew.size -= 1;
-    if (crew.size === 0) {
-      this.#crews.delete(crew.key);
-      for (const lane of this.#lanes)
-        if (crew.fits(lane.needs)) lane.crews = lane.crews.filter((one) => one !== crew);
-      this.#pushing.delete(crew);
-      this.#claiming.delete(crew);
-    } else this.#crewMoved(crew);
+    for (const size of crew.sizes) {
+      if (crew.slots.size > 0) this.#sizeMoved(size);
+      else {
+        this.#pushing.delete(size);
+        this.#claiming.delete(size);
+      }
+    }
+    if (crew.slots.size > 0) return;
+    this.#crews.delete(crew.key);
+    for (const lane of this.#lanes)
+      if (crew.fits(lane.needs, lane.asks)) lane.links = lane.links.filter((link) => link.crew !== crew);
+  }
+
+  /** What is asked, as atoms; what nobody asked before splits the crews by who meets it. */
+  #ask(needs: Needs): Asks {
+    if (this.#asked.size >= askedMax) this.dropUnasked();
+    const { required, preferred, fresh } = this.#asked.of(needs);
+    if (fresh.length > 0)
+      for (const slot of this.#slots.values()) {
+        const met = fresh.filter((atom) => atom.isMetBy(slot.offer));
+        // Ids grow, so those met before stand first.
+        if (met.length > 0) this.#regroup(slot, [...slot.crew.met, ...met]);
+      }
+    return { required, preferred };
+  }
+
+  /** Forgets what no lane asks any more: crews that differed in it alone become one. */
+  dropUnasked(): void {
+    if (!this.#asked.dropUnused()) return;
+    for (const slot of this.#slots.values()) {
+      const met = this.#asked.metBy(slot.offer);
+      if (slot.crew.key !== crewKey(slot.record, met)) this.#regroup(slot, met);
+    }
+  }
+
+  #regroup(slot: Slot, met: readonly Atom[]): void {
+    this.#moveTo(slot, met);
+    this.#place(slot);
+  }
+
+  /** No queue uses the strategy any more. */
+  forget(strategy: Strategy): void {
+    for (const { sizes } of this.#crews.values()) for (const size of sizes) size.forget(strategy);
   }
 
   /** Index of the tasks table, for what workers hold. */
   changeTask(before: TaskRecord | undefined, after: TaskRecord | undefined): void {
     const had = before !== undefined && before.state === "running" ? leaseOf(before).workerId : null;
     const has = after !== undefined && after.state === "running" ? leaseOf(after).workerId : null;
+    if (after !== undefined && after.spec.extras.sticky !== null) this.sticky.leased(after);
     if (had !== null && had !== has) {
       const slot = this.#slots.get(had);
       if (slot !== undefined) {
         const { spec } = before as TaskRecord;
         slot.running.delete(spec);
+        slot.used -= spec.options.slots;
         slot.claimed?.delete(spec);
         this.#place(slot);
       }
@@ -357,6 +467,7 @@ export class Dispatch {
     const record = after as TaskRecord;
     if (had !== has) {
       slot.running.add(record.spec);
+      slot.used += record.spec.options.slots;
       slot.leaseOrder = ++this.#order;
       this.#place(slot);
     }
@@ -454,8 +565,10 @@ export class Dispatch {
     if (slot.health.timed > 0) this.#look(slot);
   }
 
-  succeeded(slot: Slot): void {
+  /** An attempt of the worker succeeded, `ms` after it began. */
+  succeeded(slot: Slot, type: string, ms: number): void {
     slot.completedCount += 1;
+    this.#paces.completed(slot, type, ms);
     if (slot.health.succeeded(this.allows.pushAckMs)) this.#healthMoved(slot);
   }
 
@@ -518,7 +631,7 @@ export class Dispatch {
     if (slot.health.state !== slot.health.told) this.changedHealth.add(slot);
   }
 
-  #stand(slot: Slot, standing: Standing): void {
+  #stand(slot: Slot, standing: Slot["standing"]): void {
     const { crew } = slot;
     if (slot.standing === "able") crew.ableCount -= 1;
     else if (slot.standing === "quarantined") crew.quarantined.delete(slot);
@@ -553,118 +666,199 @@ export class Dispatch {
 
   /** Puts the worker where its room and its socket say. */
   #place(slot: Slot): void {
-    const { crew } = slot;
+    const { crew, reservedFor } = slot;
     const standing = standingOf(slot);
     if (standing !== slot.standing) this.#stand(slot, standing);
-    const room = slot.room > 0;
-    if (room && slot.attached) crew.pushable.update(slot);
-    else crew.pushable.delete(slot);
-    if (room && !slot.attached) crew.unattached.update(slot);
-    else crew.unattached.delete(slot);
-    this.#crewMoved(crew);
+    if (reservedFor !== null && slot.roomMax < reservedFor.needs.slots) {
+      this.#endReservation(reservedFor);
+      return;
+    }
+    if (reservedFor !== null && slot.attached && slot.room >= reservedFor.needs.slots)
+      this.#granted.add(slot);
+    else this.#granted.delete(slot);
+    crew.place(slot);
+    for (const size of crew.sizes) this.#sizeMoved(size);
+    if (slot.own !== null) this.#showOwn(slot.own);
+    else this.#showClaim(slot);
   }
 
   // --- matching -------------------------------------------------------------------------------------------
 
   /**
-   * Brings ready tasks and workers with a socket together: the most urgent task first, to the least loaded and
-   * healthiest of the workers it fits. `lease` must make the task running; at most `max` leases are made.
+   * Brings ready tasks and workers with a socket together: the most urgent task first, to the worker that meets most
+   * of what it prefers, and of those to the first by its queue's strategy. `lease` must make the task running; at
+   * most `max` leases are made.
    */
   match(max: number, lease: (spec: TaskSpec, slot: Slot) => void): number {
     let made = 0;
     while (made < max) {
       const woke = this.gates.wake();
-      if (this.#pushing.size === 0) {
+      const [granted] = this.#granted;
+      const lane = granted === undefined ? this.#firstToPush() : (granted.reservedFor as Lane);
+      if (lane === undefined) {
         // What was woken may fit nobody who is free; what sleeps behind it may.
         if (woke) continue;
         break;
       }
-      let lane: Lane | undefined;
-      for (const crew of this.#pushing) {
-        const top = crew.lanes.top as Lane;
-        if (lane === undefined || (top !== lane && laneBefore(top, lane, this.urgent))) lane = top;
-      }
-      if (!this.#isOpen(lane as Lane)) continue;
-      let best: Slot | undefined;
-      for (const crew of (lane as Lane).crews) {
-        const slot = crew.pushable.top;
-        if (slot !== undefined && (best === undefined || lessLoaded(slot, best))) best = slot;
-      }
-      lease((lane as Lane).head as TaskSpec, best as Slot);
+      if (!this.#isOpen(lane)) continue;
+      const slot = granted ?? lane.owner?.slot ?? this.#firstFor(lane);
+      if (granted === undefined && this.#keeps(slot, lane, slot.room)) continue;
+      lease(lane.head as TaskSpec, slot);
       made += 1;
     }
     return made;
   }
 
-  get canMatch(): boolean {
-    return this.#pushing.size > 0 || this.gates.opening.size > 0;
+  #firstToPush(): Lane | undefined {
+    let lane = this.#ownPushing.top;
+    for (const size of this.#pushing) {
+      const top = size.lanes.top as Lane;
+      if (lane === undefined || (top !== lane && laneBefore(top, lane, this.urgent))) lane = top;
+    }
+    return lane;
   }
 
-  /** The task that this worker gets next. */
+  /** Of the workers with room for the lane's tasks, one of which there is. */
+  #firstFor(lane: Lane): Slot {
+    const { strategy } = lane.queue;
+    const before = orders[strategy];
+    let best: Slot | undefined;
+    let bestRank = 0;
+    for (const { size, rank } of lane.links) {
+      const slot = size.first(strategy);
+      if (slot === undefined) continue;
+      if (best === undefined || isBetter(slot, rank, best, bestRank, before)) {
+        best = slot;
+        bestRank = rank;
+      }
+    }
+    return best as Slot;
+  }
+
+  get canMatch(): boolean {
+    return (
+      this.#pushing.size > 0 ||
+      this.#ownPushing.size > 0 ||
+      this.#granted.size > 0 ||
+      this.gates.opening.size > 0
+    );
+  }
+
+  /** The task that this worker gets next by a claim. */
   nextFor(slot: Slot): TaskSpec | undefined {
     for (;;) {
       const woke = this.gates.wake();
-      const lane = slot.crew.lanes.top;
+      const lane = this.#firstToClaim(slot);
       if (lane === undefined && !woke) return undefined;
-      if (lane !== undefined && this.#isOpen(lane)) return lane.head;
+      if (lane === undefined || !this.#isOpen(lane)) continue;
+      if (slot.reservedFor === null && this.#keeps(slot, lane, slot.claimRoom)) continue;
+      return lane.head;
     }
+  }
+
+  #firstToClaim(slot: Slot): Lane | undefined {
+    const { claimRoom: room, reservedFor } = slot;
+    if (reservedFor !== null) return reservedFor.needs.slots <= room ? reservedFor : undefined;
+    let lane: Lane | undefined;
+    for (const { slots, lanes } of [...slot.crew.sizes, ...(slot.own?.shelves ?? [])]) {
+      if (slots > room) continue;
+      const { top } = lanes;
+      if (top !== undefined && (lane === undefined || laneBefore(top, lane, this.urgent))) lane = top;
+    }
+    return lane;
   }
 
   /** A claim of this worker waits for a task. */
   waitForClaim(slot: Slot): void {
+    slot.claims = true;
     slot.claimOrder = ++this.#order;
-    slot.crew.claiming.update(slot);
-    this.#crewMoved(slot.crew);
+    this.#place(slot);
   }
 
   endClaim(slot: Slot): void {
-    slot.crew.claiming.delete(slot);
-    this.#crewMoved(slot.crew);
+    slot.claims = false;
+    this.#place(slot);
   }
 
   /** A worker whose waiting claim can be served now. */
   nextClaiming(): Slot | undefined {
     for (;;) {
       const woke = this.gates.wake();
-      const [crew] = this.#claiming;
-      if (crew === undefined && !woke) return undefined;
-      if (crew !== undefined && this.#isOpen(crew.lanes.top as Lane)) return crew.claiming.top;
+      const [own] = this.#ownClaiming;
+      const [size] = this.#claiming;
+      const slot = own ?? size?.claiming.top;
+      if (slot === undefined && !woke) return undefined;
+      // What it could get may sleep since, or wait for another.
+      if (slot !== undefined && this.nextFor(slot) !== undefined) return slot;
     }
   }
 
-  /** The worker for an assignment: the named one if it fits, else the least loaded that does, socket or not. */
+  /** The worker for an assignment: the named one if it fits, else the first by preference and load, socket or not. */
   choose(needs: Needs, workerId: string | undefined): { slot: Slot } | Refusal {
     if (workerId !== undefined) {
       const slot = this.#slots.get(workerId);
       if (slot === undefined) return refuse("unknown-worker", `worker ${workerId} is not registered`);
       const { state, capacity } = slot.record;
       if (state !== "online") return refuse("worker-unavailable", `worker ${workerId} is ${state}`);
-      if (!slot.crew.fits(needs))
+      if (!fits(needs, slot.record, slot.offer))
         return refuse("worker-unavailable", `worker ${workerId} does not fit what the task requires`);
       // Whoever names a worker may try one that is in quarantine.
-      if (slot.running.size >= capacity)
-        return refuse(
-          "worker-unavailable",
-          `worker ${workerId} holds ${slot.running.size} tasks, its capacity`,
-        );
-      return { slot };
+      if (slot.used + needs.slots <= capacity) return { slot };
+      const holds = `worker ${workerId} holds ${slot.running.size} tasks`;
+      return refuse(
+        "worker-unavailable",
+        slot.used >= capacity
+          ? `${holds}, its capacity`
+          : `${holds}: ${slot.used} of its ${capacity} slots are in use, and the task takes ${needs.slots}`,
+      );
     }
+    const asks = this.#ask(needs);
     let best: Slot | undefined;
+    let bestRank = 0;
     for (const crew of this.#crews.values()) {
-      if (!crew.fits(needs)) continue;
-      for (const slot of [crew.pushable.top, crew.unattached.top])
-        if (slot !== undefined && (best === undefined || lessLoaded(slot, best))) best = slot;
+      if (!crew.fits(needs, asks)) continue;
+      const size = crew.sizeFor(needs.slots);
+      const rank = crew.rankFor(asks);
+      for (const slot of [size.pushable.top, size.unattached.top])
+        if (
+          slot !== undefined &&
+          (best === undefined || isBetter(slot, rank, best, bestRank, orders["least-loaded"]))
+        ) {
+          best = slot;
+          bestRank = rank;
+        }
+      crew.release(size);
     }
     if (best === undefined) return refuse("no-worker", "no registered worker fits and has room");
     return { slot: best };
   }
 
-  /** For checks: every lane, and every crew. */
-  lanes(): Iterable<Lane> {
-    return this.#lanes;
+  // --- for checks and for who asks why --------------------------------------------------------------------
+
+  *lanes(): Iterable<Lane> {
+    yield* this.#lanes;
+    for (const own of this.#owns.values()) yield* own.lanes.values();
   }
 
   crews(): Iterable<Crew> {
     return this.#crews.values();
   }
+}
+
+/** A worker that only changed its state keeps what it offers by reference. */
+const offersSame = (a: WorkerRecord, b: WorkerRecord): boolean =>
+  a.kind === b.kind && a.queues === b.queues && a.capabilities === b.capabilities && a.labels === b.labels;
+
+const atomsOf = ({ asks }: Lane): Atom[] => [...asks.required, ...asks.preferred];
+
+/** Failing workers come last, then what is preferred counts, then the order. */
+function isBetter(
+  a: Slot,
+  rankA: number,
+  b: Slot,
+  rankB: number,
+  before: (a: Slot, b: Slot) => boolean,
+): boolean {
+  if (a.health.failing !== b.health.failing) return b.health.failing;
+  return rankA !== rankB ? rankA > rankB : before(a, b);
 }

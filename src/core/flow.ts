@@ -7,6 +7,8 @@
  * Everything may change while tasks run: what is set is read at the next task, and whoever sleeps at a gate that may
  * have opened is woken one by one (gates.ts). What runs is never stopped by a limit.
  */
+
+import type { Strategy } from "../wire/queues.ts";
 import { Waiting } from "./backlog.ts";
 import { type Bucket, Gate, type Gates, type Rate, type Shut } from "./gates.ts";
 import type { Stream } from "./lanes.ts";
@@ -26,6 +28,7 @@ export type QueueRecord = {
   readonly weight: number | null;
   readonly groupWeights: Readonly<Record<string, number>>;
   readonly backlog: Backlog | null;
+  readonly strategy: Strategy | null;
   readonly revision: number;
 };
 
@@ -93,6 +96,7 @@ export class QueueFlow {
   readonly groups = new Map<string, Group>();
   settings: QueueRecord | undefined;
   weight = 1;
+  strategy: Strategy = "least-loaded";
   /** The newest turn that was taken, and the largest there is. */
   turn = 0;
   turnMax = 0;
@@ -129,6 +133,8 @@ export class Flow {
   /** Named groups, and queues with a weight: 0 where they are not used. */
   #groupCount = 0;
   #weighted = 0;
+  /** How many queues choose their workers so. */
+  readonly #strategies = new Map<Strategy, number>();
   /** The newest share that was taken. */
   #share = 0;
   /** Which resting group was looked at last. */
@@ -145,6 +151,8 @@ export class Flow {
       pauseEnds: (at: number, key: string) => void;
       /** The queue's tasks that wait, in any order: walked when a policy that drops the oldest is set. */
       waitingIn: (queue: string) => Iterable<TaskSpec>;
+      /** No queue chooses its workers so any more. */
+      strategyUnused: (strategy: Strategy) => void;
     },
   ) {
     this.settings = store.table("queues");
@@ -372,6 +380,9 @@ export class Flow {
       this.gates.mayOpen(group.gate);
     }
     queue.weight = after?.weight ?? 1;
+    queue.strategy = after?.strategy ?? "least-loaded";
+    this.#chooses(after?.strategy ?? null, 1);
+    this.#chooses(before?.strategy ?? null, -1);
     const policy = after?.backlog?.policy;
     if (policy !== before?.backlog?.policy) {
       const drops = policy === "drop-oldest" || policy === "keep-latest";
@@ -383,6 +394,13 @@ export class Flow {
     if (had !== has) this.#weighted += has ? 1 : -1;
     if (had && this.#weighted === 0) this.#evenOut();
     this.dropUnused(queue);
+  }
+
+  #chooses(strategy: Strategy | null, change: number): void {
+    if (strategy === null) return;
+    const count = (this.#strategies.get(strategy) ?? 0) + change;
+    this.#strategies.set(strategy, count);
+    if (count === 0) this.hooks.strategyUnused(strategy);
   }
 
   /** No queue has a weight any more: all stand alike. Shares only grow, so they meet at the largest. */

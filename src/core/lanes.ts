@@ -11,9 +11,12 @@
  */
 import { IndexedHeap, PlacedHeap } from "../lib/heap.ts";
 import { Line } from "../lib/line.ts";
-import type { Crew, Needs } from "./dispatch.ts";
+import type { Link } from "./crews.ts";
 import type { Group, QueueFlow } from "./flow.ts";
 import type { Gate, Wait } from "./gates.ts";
+import type { Asks, Needs } from "./offers.ts";
+import type { Own } from "./own.ts";
+import type { Slot } from "./slots.ts";
 import { readyAt, specOrder, type TaskSpec } from "./tasks.ts";
 
 /** Whether a comes before b, of the tasks of one group. */
@@ -99,11 +102,21 @@ export class Stream {
   }
 }
 
+const asksNothing: Asks = { required: [], preferred: [] };
+
 export class Lane {
   /** Those that have tasks. */
   readonly streams = new Map<string, Stream>();
   readonly awake: PlacedHeap<Stream>;
-  crews: Crew[] = [];
+  /** The crews that fit, and what is asked of them. */
+  links: Link[] = [];
+  asks: Asks = asksNothing;
+  /** Its tasks that wait for one worker (sticky.ts): they come back here. */
+  awayCount = 0;
+  /** Since when others that take fewer slots are given workers before its first task; null: they are not. */
+  passedAt: number | null = null;
+  /** The worker whose room is kept for its first task. */
+  reserved: Slot | null = null;
   /** The order of streams: by turn, then the more urgent head. */
   readonly before: (a: Stream, b: Stream) => boolean;
 
@@ -111,6 +124,8 @@ export class Lane {
     readonly queue: QueueFlow,
     readonly needs: Needs,
     urgent: Urgent,
+    /** Of one worker alone; null: of all that fit. */
+    readonly owner: Own | null = null,
   ) {
     this.before = (a, b) =>
       a.turn !== b.turn ? a.turn < b.turn : urgent(a.head as TaskSpec, b.head as TaskSpec);
@@ -125,7 +140,7 @@ export class Lane {
     return (this.awake.top as Stream).turn;
   }
   get isEmpty(): boolean {
-    return this.streams.size === 0;
+    return this.streams.size === 0 && this.awayCount === 0;
   }
 
   streamOf(spec: TaskSpec): Stream | undefined {

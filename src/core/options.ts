@@ -29,6 +29,12 @@ export type TaskOptions = {
   readonly kind: string | null;
   /** Sorted. */
   readonly capabilities: readonly string[];
+  /** Requirements in their one spelling: sorted, and in the order of their weight. */
+  readonly requires: readonly string[];
+  readonly prefers: readonly string[];
+  readonly slots: number;
+  /** How long it waits for the worker that had the last of its sticky name; 0 without one. */
+  readonly stickyMs: number;
   readonly labels: Readonly<Record<string, string>>;
   /** Named limits it counts for; sorted. */
   readonly limits: readonly string[];
@@ -57,6 +63,9 @@ export type TaskExtras = {
   readonly parent: Link | null;
   /** It takes children until it is closed, and waits for that. */
   readonly open: boolean;
+  /** The only worker that may run it. */
+  readonly workerId: string | null;
+  readonly sticky: string | null;
 };
 
 export const noLinks: readonly Link[] = Object.freeze([]);
@@ -68,6 +77,7 @@ export const taskDefaults = {
   priority: 2,
   attempts: pushedDefaults.attempts,
   leaseMs: pushedDefaults.leaseMs,
+  stickyMs: 10_000,
 } as const;
 
 /** The extras of a task that has none. */
@@ -79,6 +89,8 @@ export const noExtras: TaskExtras = {
   after: noLinks,
   parent: null,
   open: false,
+  workerId: null,
+  sticky: null,
 };
 
 /** Whether it names other tasks, or will be named by them. */
@@ -91,8 +103,9 @@ const ofGroups = new Map<string, TaskExtras>();
 
 /** Extras as a record; a shared one for none, and for a group alone. */
 export function extrasOf(wanted: TaskExtras): TaskExtras {
-  const { idempotencyKey, unique, group, deadlineAt } = wanted;
-  if (idempotencyKey !== null || unique !== null || deadlineAt !== 0 || isLinked(wanted)) return wanted;
+  const { idempotencyKey, unique, group, deadlineAt, workerId, sticky } = wanted;
+  if (idempotencyKey !== null || unique !== null || deadlineAt !== 0) return wanted;
+  if (workerId !== null || sticky !== null || isLinked(wanted)) return wanted;
   if (group === null) return noExtras;
   let extras = ofGroups.get(group);
   if (extras === undefined) {
@@ -146,10 +159,14 @@ const isSame = (a: TaskOptions, b: TaskOptions): boolean =>
   a.timeoutMs === b.timeoutMs &&
   a.kind === b.kind &&
   a.interruptionsMax === b.interruptionsMax &&
+  a.slots === b.slots &&
+  a.stickyMs === b.stickyMs &&
   isSameMap(a.backoff, b.backoff) &&
   isSameList(a.finalCodes, b.finalCodes) &&
   isSameValue(a.retryCodes, b.retryCodes) &&
   isSameList(a.capabilities, b.capabilities) &&
+  isSameList(a.requires, b.requires) &&
+  isSameList(a.prefers, b.prefers) &&
   isSameMap(a.labels, b.labels) &&
   isSameList(a.limits, b.limits);
 

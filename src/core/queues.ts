@@ -8,9 +8,10 @@ import { limits } from "../wire/limits.ts";
 import type { Input } from "../wire/operations.ts";
 import { priorities, type taskStates } from "../wire/tasks.ts";
 import type { Coordinator } from "./coordinator.ts";
-import type { Dispatch, Needs } from "./dispatch.ts";
+import type { Dispatch } from "./dispatch.ts";
 import type { QueueFlow } from "./flow.ts";
 import type { Lane } from "./lanes.ts";
+import { isPlain, laneKey, type Needs } from "./offers.ts";
 import type { Result } from "./result.ts";
 import { flowText } from "./settings.ts";
 import type { Index } from "./store.ts";
@@ -36,7 +37,7 @@ class Queue {
   readonly finished = new Line<TaskRecord>(endOrder);
   readonly keys = new Map<string, TaskSpec>();
   readonly lanes = new Map<string, Lane>();
-  /** The lane without requirements, which most tasks take. */
+  /** The lane of tasks that ask nothing, which most do. */
   plain: Lane | undefined;
   taskCount = 0;
   /** A look at the oldest finished task's age is due. */
@@ -50,9 +51,6 @@ class Queue {
 
 /** The end of one task may set many free that it waited for; they leave with the ends that follow. */
 const retiredAtOnce = 1000;
-
-const laneKey = (needs: Needs) => `${needs.kind ?? ""}\n${needs.capabilities.join("\n")}`;
-const isPlain = (needs: Needs) => needs.kind === null && needs.capabilities.length === 0;
 
 const waits = ({ state }: TaskRecord) => state === "queued" || state === "scheduled";
 
@@ -114,7 +112,7 @@ export class Queues implements Index<TaskRecord> {
     if (record.state === "queued") {
       const { options } = record.spec;
       queue.queuedByPriority[options.priority] = (queue.queuedByPriority[options.priority] as number) + 1;
-      this.dispatch.enter(this.#laneOf(queue, options), record.spec);
+      this.dispatch.enter(this.#laneOf(queue, record.spec), record.spec);
     } else if (record.state === "running") this.core.flow.started(queue.flow, record.spec);
     else if (isFinal(record.state) && !this.core.graphs.isNeeded(record.spec)) this.#mayRetire(queue, record);
   }
@@ -140,7 +138,7 @@ export class Queues implements Index<TaskRecord> {
     if (record.state === "queued") {
       const { options } = record.spec;
       queue.queuedByPriority[options.priority] = (queue.queuedByPriority[options.priority] as number) - 1;
-      this.dispatch.leave(this.#laneOf(queue, options), record.spec);
+      this.dispatch.leave(this.#laneOf(queue, record.spec), record.spec);
     } else if (record.state === "running") this.core.flow.ended(queue.flow, record.spec);
     else if (isFinal(record.state) && !this.core.graphs.isNeeded(record.spec)) queue.finished.remove(record);
   }
@@ -166,7 +164,14 @@ export class Queues implements Index<TaskRecord> {
     }
   }
 
-  #laneOf(queue: Queue, needs: Needs): Lane {
+  #laneOf(queue: Queue, { options, extras: { workerId } }: TaskSpec): Lane {
+    return workerId === null
+      ? this.#laneFor(queue, options)
+      : this.dispatch.ownLane(workerId, queue.flow, options);
+  }
+
+  /** The lane of tasks that any worker may run, opened where there is none. */
+  #laneFor(queue: Queue, needs: Needs): Lane {
     if (isPlain(needs)) {
       if (queue.plain === undefined) {
         queue.plain = this.dispatch.openLane(queue.flow, needs);
@@ -185,14 +190,19 @@ export class Queues implements Index<TaskRecord> {
   }
 
   /** Whether tasks with these needs may be queued: known needs always, new ones up to `lanesMax`. */
-  hasRoomFor(name: string, kind: string | null, capabilities: readonly string[]): boolean {
-    const needs = { queue: name, kind, capabilities };
-    const queue = this.#queues.get(name);
+  hasRoomFor(needs: Needs): boolean {
+    const queue = this.#queues.get(needs.queue);
     const known =
       queue !== undefined && (isPlain(needs) ? queue.plain !== undefined : queue.lanes.has(laneKey(needs)));
     if (known || this.#laneCount < limits.lanesMax) return true;
     this.#dropEmptyLanes();
     return this.#laneCount < limits.lanesMax;
+  }
+
+  /** The lane, where there is one. */
+  lane(needs: Needs): Lane | undefined {
+    const queue = this.#queues.get(needs.queue);
+    return isPlain(needs) ? queue?.plain : queue?.lanes.get(laneKey(needs));
   }
 
   #dropEmptyLanes(): void {
@@ -211,6 +221,7 @@ export class Queues implements Index<TaskRecord> {
       queue.flow.hasTasks = false;
       this.core.flow.dropUnused(queue.flow);
     }
+    this.dispatch.dropUnasked();
   }
 
   #drop(lane: Lane): void {

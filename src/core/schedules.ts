@@ -20,7 +20,7 @@ import type { Coordinator } from "./coordinator.ts";
 import { type Pattern, patternOf } from "./cron.ts";
 import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
 import type { Index } from "./store.ts";
-import { isFinal, submitKept, type TaskRecord } from "./tasks.ts";
+import { isFinal, needsOf, submitKept, type TaskRecord } from "./tasks.ts";
 
 /** When it runs: what the runs are a function of. */
 export type Timing = {
@@ -383,6 +383,8 @@ export function put(core: Coordinator, input: Input<"schedule.put">): Result {
   const { payload, ...task } = input.task;
   const text = textOf(payload, "payload");
   if ("error" in text) return text;
+  const asked = needsOf(task, "/task");
+  if ("error" in asked) return asked;
   const same = known !== undefined && sameTiming(known.spec, timing);
   const spec: ScheduleSpec = {
     name,

@@ -20,6 +20,7 @@ const unset = (name: string): QueueRecord => ({
   weight: null,
   groupWeights: noWeights,
   backlog: null,
+  strategy: null,
   revision: 0,
 });
 
@@ -30,6 +31,7 @@ const isUnset = (record: QueueRecord): boolean =>
   record.groupRate === null &&
   record.weight === null &&
   record.backlog === null &&
+  record.strategy === null &&
   Object.keys(record.groupWeights).length === 0;
 
 type RateInput = { count: number; perMs: number; burst?: number };
@@ -72,6 +74,7 @@ export function configure(core: Coordinator, input: Input<"queue.configure">): R
     weight: given(input.weight, old.weight),
     groupWeights: weightsOf(input.groupWeights, old.groupWeights),
     backlog: given(input.backlog, old.backlog),
+    strategy: given(input.strategy, old.strategy),
     revision: core.store.nextRevision,
   };
   const groups = Object.keys(record.groupWeights).length;

@@ -20,6 +20,7 @@
  */
 import { limits } from "../wire/limits.ts";
 import type { Input } from "../wire/operations.ts";
+import { readRequirement } from "../wire/requirements.ts";
 import {
   priorities,
   pushedDefaults,
@@ -30,12 +31,12 @@ import {
 import { dropped, droppedReason, dropsNewest, refuseBacklog } from "./backlog.ts";
 import { backoffMs, backoffText, refuseBackoff } from "./backoff.ts";
 import type { Coordinator } from "./coordinator.ts";
-import type { Slot } from "./dispatch.ts";
 import { endsAt, expiresAt } from "./expiry.ts";
 import { type Failures, failuresText, forgetFailures, isFinalCode, noteFailure } from "./failures.ts";
 import { shutInWords } from "./flow.ts";
 import * as graphs from "./graphs.ts";
 import { type Links, linksOf, unlinked } from "./links.ts";
+import type { Needs } from "./offers.ts";
 import {
   defaultBackoff,
   extrasOf,
@@ -47,6 +48,7 @@ import {
   taskDefaults,
 } from "./options.ts";
 import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
+import type { Slot } from "./slots.ts";
 import type { Naming, RowName, Store, Table } from "./store.ts";
 import {
   debouncedAt,
@@ -174,13 +176,7 @@ export const specOrder = (a: TaskSpec, b: TaskSpec): number => a.revision - b.re
 // --- submit -----------------------------------------------------------------------------------------------
 
 /** A submit that was checked: what will become a record. */
-type Draft = {
-  submit: TaskSubmit;
-  queue: string;
-  capabilities: readonly string[];
-  payload: string;
-  unique: UniqueKept | null;
-};
+type Draft = { submit: TaskSubmit; needs: Needs; payload: string; unique: UniqueKept | null };
 
 /**
  * `pointer` is where the submit stands in the input; `kept` its payload, where that was made text before.
@@ -193,30 +189,62 @@ function draft(core: Coordinator, submit: TaskSubmit, pointer: string, kept?: st
     return invalid(`${pointer}/deadlineAt`, `is past: it is ${core.now} now`);
   const wrong = submit.backoff === undefined ? null : refuseBackoff(submit.backoff, `${pointer}/backoff`);
   if (wrong !== null) return wrong;
+  const asked = needsOf(submit, pointer);
+  if ("error" in asked) return asked;
   const payload = kept === undefined ? textOf(submit.payload, "payload") : { text: kept };
   if ("error" in payload) return payload;
-  const queue = submit.queue ?? taskDefaults.queue;
-  const capabilities = sorted(submit.capabilities);
-  if (!core.queues.hasRoomFor(queue, submit.kind ?? null, capabilities))
+  const { needs } = asked;
+  if (submit.workerId === undefined && !core.queues.hasRoomFor(needs))
     return refuse(
       "too-many-requirement-sets",
-      `tasks with ${limits.lanesMax} different combinations of queue, kind and capabilities are waiting`,
+      `tasks with ${limits.lanesMax} different combinations of queue, kind, capabilities, requires, prefers and slots are waiting`,
     );
-  const unique = uniqueOf(submit, queue, payload.text, pointer);
+  const unique = uniqueOf(submit, needs.queue, payload.text, pointer);
   if (unique !== null && "error" in unique) return unique;
-  return { submit, queue, capabilities, payload: payload.text, unique };
+  return { submit, needs, payload: payload.text, unique };
+}
+
+/** What a task asks of a worker, or which of it cannot be read. */
+export function needsOf(submit: Omit<TaskSubmit, "payload">, pointer: string): { needs: Needs } | Refusal {
+  if (submit.stickyMs !== undefined && submit.sticky === undefined)
+    return invalid(`${pointer}/stickyMs`, "goes with sticky alone");
+  const requires = spellingsOf(submit.requires, `${pointer}/requires`);
+  if ("error" in requires) return requires;
+  const prefers = spellingsOf(submit.prefers, `${pointer}/prefers`);
+  if ("error" in prefers) return prefers;
+  return {
+    needs: {
+      queue: submit.queue ?? taskDefaults.queue,
+      kind: submit.kind ?? null,
+      capabilities: sorted(submit.capabilities),
+      requires: requires.texts.length === 0 ? noCapabilities : requires.texts.sort(),
+      prefers: prefers.texts.length === 0 ? noCapabilities : prefers.texts,
+      slots: submit.slots ?? 1,
+    },
+  };
+}
+
+/** Each text in its one spelling, and none of them twice. */
+function spellingsOf(given: readonly string[] | undefined, pointer: string): { texts: string[] } | Refusal {
+  const texts = new Set<string>();
+  for (let i = 0; given !== undefined && i < given.length; i++) {
+    const read = readRequirement(given[i] as string);
+    if ("detail" in read) return invalid(`${pointer}/${i}`, read.detail);
+    texts.add(read.text);
+  }
+  return { texts: [...texts] };
 }
 
 const sorted = (names: readonly string[] | undefined): readonly string[] =>
   names === undefined || names.length === 0 ? noCapabilities : [...names].sort();
 
 function specOf(core: Coordinator, from: Draft, number: number, links: Links = unlinked): TaskSpec {
-  const { submit } = from;
+  const { submit, needs } = from;
   return new TaskSpec(
     core.store.nextRevision,
     number,
     shared({
-      queue: from.queue,
+      queue: needs.queue,
       type: submit.type,
       priority: submit.priority === undefined ? taskDefaults.priority : priorities.indexOf(submit.priority),
       attempts: submit.attempts ?? taskDefaults.attempts,
@@ -228,8 +256,12 @@ function specOf(core: Coordinator, from: Draft, number: number, links: Links = u
       timeoutMs: submit.timeoutMs ?? 0,
       delayMs: submit.delayMs ?? submit.unique?.debounceMs ?? Math.max(0, (submit.runAt ?? 0) - core.now),
       ttlMs: submit.ttlMs ?? 0,
-      kind: submit.kind ?? null,
-      capabilities: from.capabilities,
+      kind: needs.kind,
+      capabilities: needs.capabilities,
+      requires: needs.requires,
+      prefers: needs.prefers,
+      slots: needs.slots,
+      stickyMs: submit.sticky === undefined ? 0 : (submit.stickyMs ?? taskDefaults.stickyMs),
       labels: submit.labels ?? noLabels,
       limits: sorted(submit.limits),
     }),
@@ -242,6 +274,8 @@ function specOf(core: Coordinator, from: Draft, number: number, links: Links = u
       after: links.after,
       parent: links.parent,
       open: links.open,
+      workerId: submit.workerId ?? null,
+      sticky: submit.sticky ?? null,
     }),
     core.now,
   );
@@ -316,10 +350,10 @@ export function submitAll(
 }
 
 /** The task that has the draft's key already; it may be kept no more. */
-function earlierOf(core: Coordinator, { submit, queue, unique }: Draft): Known | undefined {
+function earlierOf(core: Coordinator, { submit, needs, unique }: Draft): Known | undefined {
   if (unique !== null) return knownBy(core, unique);
   const key = submit.idempotencyKey;
-  const record = key === undefined ? undefined : core.queues.byKey(queue, key);
+  const record = key === undefined ? undefined : core.queues.byKey(needs.queue, key);
   return record && { id: record.spec.id, state: record.state };
 }
 
@@ -343,9 +377,12 @@ function replace(core: Coordinator, record: TaskRecord, from: Draft): TaskRecord
   if (unique?.debounceMs !== undefined) at = debouncedAt(unique, createdAt, core.now);
   // What is not asked for at a time is ready: since it was, or since now where that begins its time to live.
   else if (isTimed || fresh.options.ttlMs > 0) at = readyAt(fresh);
-  const { group, deadlineAt } = fresh.extras;
+  const { group, deadlineAt, workerId, sticky } = fresh.extras;
   const options = { ...fresh.options, delayMs: Math.max(0, at - createdAt) };
-  const extras = extrasOf({ ...record.spec.extras, group, deadlineAt, unique: from.unique });
+  const extras = extrasOf({
+    ...record.spec.extras,
+    ...{ group, deadlineAt, workerId, sticky, unique: from.unique },
+  });
   const spec = new TaskSpec(revision, number, options, fresh.payload, extras, createdAt);
   const isLater = at > core.now;
   const waits = record.state === "queued" || record.state === "scheduled";
@@ -412,7 +449,8 @@ function backlogFull(core: Coordinator, drafts: readonly Draft[]): Refusal | nul
   const fresh = new Map<string, number>();
   const keys = new Set<string>();
   for (const from of drafts) {
-    const { queue, submit, unique } = from;
+    const { needs, submit, unique } = from;
+    const { queue } = needs;
     const key = unique?.key ?? (submit.idempotencyKey && `${queue} ${submit.idempotencyKey}`);
     if (key !== undefined) {
       if (keys.has(key) || earlierOf(core, from) !== undefined) continue;
@@ -452,7 +490,7 @@ export function lease(core: Coordinator, record: TaskRecord, workerId: string): 
     revision,
   };
   core.metrics.tasksLeased++;
-  core.flow.leased(record.spec, 1);
+  core.flow.leased(spec, spec.options.slots);
   const slot = core.dispatch.slot(workerId) as Slot;
   // A claim is answered; every other lease is pushed.
   if (core.operation === "task.claim") core.dispatch.claiming(slot, spec);
@@ -689,7 +727,8 @@ export function complete(core: Coordinator, input: Input<"task.complete">): Resu
   const result = textOf(input.result, "result");
   if ("error" in result) return result;
   core.metrics.tasksCompleted++;
-  core.dispatch.succeeded(core.dispatch.slot(input.workerId) as Slot);
+  const slot = core.dispatch.slot(input.workerId) as Slot;
+  core.dispatch.succeeded(slot, record.spec.options.type, core.clock - leaseOf(record).startedClock);
   return standing(finish(core, record, "completed", { result: result.text, error: null, reason: null }));
 }
 
@@ -822,8 +861,8 @@ export function retry(core: Coordinator, input: Input<"task.retry">): Result {
     );
   const busy = core.limits.refuseSubmit(1);
   if (busy !== null) return busy;
-  const { queue, kind, capabilities } = record.spec.options;
-  if (!core.queues.hasRoomFor(queue, kind, capabilities))
+  const { options, extras } = record.spec;
+  if (extras.workerId === null && !core.queues.hasRoomFor(options))
     return refuse("busy", "too many different requirement sets are waiting", { retryAfterMs: 1000 });
   const failing = core.graphs.failingOf(record.spec);
   if (failing !== undefined)
@@ -860,18 +899,17 @@ export function claim(core: Coordinator, input: Input<"task.claim">): Result {
   if (slot.record.state !== "online")
     return refuse("worker-unavailable", `worker ${input.workerId} is ${slot.record.state}`);
   core.heard(slot);
-  const wanted = Math.min(input.count ?? 1, slot.allowed - slot.running.size);
-  if (wanted <= 0 && slot.running.size < slot.record.capacity)
+  if (slot.claimRoom <= 0 && slot.used < slot.record.capacity)
     return refuse("worker-unavailable", `worker ${input.workerId}: ${core.dispatch.reasonsOf(slot).at(-1)}`, {
       retryAfterMs: unfitRetryMs,
     });
-  if (wanted <= 0)
+  if (slot.claimRoom <= 0)
     return refuse(
       "worker-unavailable",
       `worker ${input.workerId} holds ${slot.running.size} tasks, its capacity`,
     );
   let text = "";
-  for (let taken = 0; taken < wanted; taken++) {
+  for (let taken = 0; taken < (input.count ?? 1); taken++) {
     const spec = core.dispatch.nextFor(slot);
     if (spec === undefined || text.length >= answerUnitsMax) break;
     const leased = lease(core, core.tasks.get(spec.row) as TaskRecord, slot.id);
@@ -905,12 +943,11 @@ export function assign(core: Coordinator, input: Input<"task.assign">): Result {
       return invalid("/task", "is assigned at once, so it has no ref, after, parent and open: submit it");
     fresh = checked;
   }
-  const needs = record?.spec.options ?? {
-    queue: (fresh as Draft).queue,
-    kind: fresh?.submit.kind ?? null,
-    capabilities: (fresh as Draft).capabilities,
-  };
-  const chosen = core.dispatch.choose(needs, input.workerId);
+  const needs = record?.spec.options ?? (fresh as Draft).needs;
+  const pinned = record === undefined ? (fresh as Draft).submit.workerId : record.spec.extras.workerId;
+  if (pinned != null && input.workerId !== undefined && input.workerId !== pinned)
+    return refuse("worker-unavailable", `the task is for worker ${pinned} alone`);
+  const chosen = core.dispatch.choose(needs, pinned ?? input.workerId);
   if ("error" in chosen) return chosen;
   if (fresh !== undefined) {
     const earlier = earlierOf(core, fresh);
@@ -954,7 +991,10 @@ export function taskText(core: Coordinator, record: TaskRecord): string {
     `"expiresAt":${(!isFinal(record.state) && expiresAt(record)) || null},"deadlineAt":${spec.extras.deadlineAt || null},` +
     `"idempotencyKey":${jsonOrNull(spec.extras.idempotencyKey)},` +
     `"uniqueHash":${jsonOrNull(spec.extras.unique?.key)},"kind":${jsonOrNull(options.kind)},` +
-    `"capabilities":${namesText(options.capabilities)},` +
+    `"capabilities":${namesText(options.capabilities)},"requires":${namesText(options.requires)},` +
+    `"prefers":${namesText(options.prefers)},"slots":${options.slots},` +
+    `"workerId":${jsonOrNull(spec.extras.workerId)},"sticky":${jsonOrNull(spec.extras.sticky)},` +
+    `"stickyMs":${spec.extras.sticky === null ? null : options.stickyMs},` +
     `"labels":${options.labels === noLabels ? "{}" : JSON.stringify(options.labels)},` +
     `"group":${jsonOrNull(spec.extras.group)},"limits":${namesText(options.limits)},` +
     `"graph":${core.graphs.viewOf(record)},` +
@@ -978,7 +1018,7 @@ export const assignmentText = (core: Coordinator, record: TaskRecord): string =>
 export function pushText(core: Coordinator, record: TaskRecord): string {
   const { spec } = record;
   const { options } = spec;
-  const { idempotencyKey, unique, group } = spec.extras;
+  const { idempotencyKey, unique, group, workerId, sticky } = spec.extras;
   let text =
     `{"event":"task.assigned","task":{"id":"${spec.id}","queue":"${options.queue}","type":"${options.type}","payload":${spec.payload},` +
     `"attempt":${record.attempt},"createdAt":${spec.createdAt},"startedAt":${leaseOf(record).startedAt},"revision":${record.revision}`;
@@ -996,6 +1036,11 @@ export function pushText(core: Coordinator, record: TaskRecord): string {
   if (unique !== null) text += `,"uniqueHash":"${unique.key}"`;
   if (options.kind !== null) text += `,"kind":"${options.kind}"`;
   if (options.capabilities.length > 0) text += `,"capabilities":${JSON.stringify(options.capabilities)}`;
+  if (options.requires.length > 0) text += `,"requires":${JSON.stringify(options.requires)}`;
+  if (options.prefers.length > 0) text += `,"prefers":${JSON.stringify(options.prefers)}`;
+  if (options.slots !== 1) text += `,"slots":${options.slots}`;
+  if (workerId !== null) text += `,"workerId":"${workerId}"`;
+  if (sticky !== null) text += `,"sticky":"${sticky}","stickyMs":${options.stickyMs}`;
   if (options.labels !== noLabels) text += `,"labels":${JSON.stringify(options.labels)}`;
   if (group !== null) text += `,"group":"${group}"`;
   if (options.limits.length > 0) text += `,"limits":${JSON.stringify(options.limits)}`;

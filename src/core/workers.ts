@@ -8,11 +8,13 @@
 
 import { limits } from "../wire/limits.ts";
 import type { Input } from "../wire/operations.ts";
+import type { LabelValue } from "../wire/requirements.ts";
 import type { WorkerState } from "../wire/workers.ts";
 import type { Coordinator } from "./coordinator.ts";
-import { abortAgeMs, type Slot } from "./dispatch.ts";
+import { abortAgeMs } from "./dispatch.ts";
 import { noCapabilities, noLabels } from "./options.ts";
 import { type Result, refuse } from "./result.ts";
+import type { Slot } from "./slots.ts";
 import { assignmentText, giveBack, interrupt, leaseEnd, timeOut, timeoutEnd, tokenOf } from "./tasks.ts";
 
 export type WorkerRecord = {
@@ -23,7 +25,8 @@ export type WorkerRecord = {
   readonly queues: readonly string[];
   /** Sorted. */
   readonly capabilities: readonly string[];
-  readonly labels: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, LabelValue>>;
+  /** Slots. */
   readonly capacity: number;
   readonly state: "online" | "draining" | "offline";
   readonly registeredAt: number;
@@ -211,7 +214,7 @@ export function workerText(
     `{"id":"${record.id}","instanceId":"${record.instanceId}","kind":"${record.kind}",` +
     `"queues":${JSON.stringify(record.queues)},"capabilities":${JSON.stringify(record.capabilities)},` +
     `"labels":${JSON.stringify(record.labels)},"capacity":${record.capacity},"state":"${shownState(record, running)}",` +
-    `"connected":${slot.attached},"running":${running},"healthy":${reasons.length === 0},` +
+    `"connected":${slot.attached},"running":${running},"slotsUsed":${slot.used},"healthy":${reasons.length === 0},` +
     `"health":"${slot.health.state}","healthScore":${slot.health.score},` +
     `"reasons":${JSON.stringify(reasons)},"completedCount":${slot.completedCount},"failedCount":${slot.failedCount},` +
     `"registeredAt":${record.registeredAt},"lastSeenAt":${slot.lastSeenAt || null},"revision":${record.revision}}`

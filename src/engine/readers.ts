@@ -3,8 +3,9 @@
  * durable, and change nothing. A stream's views cost memory for what changes meanwhile, so a reader that stands
  * still loses them.
  */
-import { Slot } from "../core/dispatch.ts";
+
 import { type ScheduleRecord, scheduleText } from "../core/schedules.ts";
+import { Slot } from "../core/slots.ts";
 import type { View } from "../core/store.ts";
 import { type TaskRecord, taskText } from "../core/tasks.ts";
 import { type WorkerRecord, workerText } from "../core/workers.ts";

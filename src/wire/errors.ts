@@ -152,7 +152,7 @@ export const errorTable = {
     status: 409,
     title: "Too many different requirement sets",
     retryable: false,
-    hint: "Use fewer combinations of queue, kind and capabilities.",
+    hint: "Use fewer combinations of queue, kind, capabilities, requires, prefers and slots.",
   },
   "backlog-full": {
     status: 429,

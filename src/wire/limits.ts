@@ -45,6 +45,12 @@ export const limits = {
   pointerLengthMax: 256,
   /** Labels or capabilities on one task or worker. */
   labelsMax: 32,
+  /** Requirements, and preferences, of one task. */
+  requirementsMax: 8,
+  /** The text of one. */
+  requirementLengthMax: 512,
+  /** Values that one names. */
+  requirementValuesMax: 32,
   /** An error message that a worker reports; a longer one is refused. */
   errorMessageLengthMax: 4096,
   /** An error's stack; a longer one is refused. */
@@ -61,6 +67,8 @@ export const limits = {
   attemptsMax: 1000,
   /** Capacity a worker may offer. */
   capacityMax: 10_000,
+  /** Slots of a worker that one task takes. */
+  slotsMax: 10_000,
   /** The longest delay, lease or time-out: 366 days, in ms. */
   durationMsMax: 366 * 24 * 3600 * 1000,
   /** The shortest lease or time-out, in ms. */
@@ -79,7 +87,7 @@ export const limits = {
   answersPerSessionMax: 10_000,
   /** How long an answer is kept for a repeated request, in ms. */
   answerAgeMsMax: 600_000,
-  /** Different requirement sets (kind, capabilities) a queue's tasks may have among them, over all queues. */
+  /** Different requirement sets (kind, capabilities, requires, prefers, slots) a queue's tasks may have among them, over all queues. */
   lanesMax: 10_000,
   /** Schedules, finished ones included. */
   schedulesMax: 500_000,
@@ -118,6 +126,7 @@ export const limits = {
 } as const;
 
 assert(limits.frameBytesMax >= 2 * limits.payloadBytesMax, "a frame holds a payload and its envelope");
+assert(limits.slotsMax <= limits.capacityMax, "a worker can offer what a task may ask");
 assert(limits.bodyBytesMax >= limits.frameBytesMax, "what fits a frame fits a body");
 assert(
   limits.errorUnitsPerTaskMax >=

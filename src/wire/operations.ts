@@ -395,7 +395,8 @@ export const operations = {
     input: queues.QueueConfigure,
     output: queues.Queue,
     errors: [],
-    summary: "Set how many tasks of a queue run, how often, in which shares, and how many may wait.",
+    summary:
+      "Set how many tasks of a queue run, how often, in which shares, on which workers, and how many may wait.",
     example: {
       queue: "mail",
       concurrency: 50,

@@ -53,6 +53,21 @@ export const Backlog = Closed(
 );
 export type Backlog = Static<typeof Backlog>;
 
+export const strategies = ["least-loaded", "round-robin", "fastest", "packed"] as const;
+export type Strategy = (typeof strategies)[number];
+const StrategySchema = Type.Union(
+  [
+    Type.Literal("least-loaded"),
+    Type.Literal("round-robin"),
+    Type.Literal("fastest"),
+    Type.Literal("packed"),
+  ],
+  {
+    description:
+      "Which of the workers that fit and have room gets a task. least-loaded: the one with the smallest part of its slots in use (the default); round-robin: the one that has waited longest for a task; fastest: the one that of late took the shortest time for its tasks, beside what others took for such; packed: the one with the largest part in use, so that others stay free.",
+  },
+);
+
 const queue = Name("The queue.");
 const group = Name("A group of the queue.");
 
@@ -63,6 +78,7 @@ const settings = {
   groupRate: Rate,
   weight: Weight("The queue's share of workers that serve several queues, beside those of the others."),
   backlog: Backlog,
+  strategy: StrategySchema,
 };
 
 /** Every setting may be left out (it stays) or null (it is reset). */
@@ -84,6 +100,7 @@ export const QueueConfigure = Closed({
     ),
   ),
   backlog: Type.Optional(Nullable(settings.backlog)),
+  strategy: Type.Optional(Nullable(settings.strategy)),
 });
 
 /** What `queue.configure` takes beside the queue's name. */
@@ -127,6 +144,7 @@ const Settings = Closed({
   weight: Nullable(settings.weight),
   groupWeights: Type.Record(Type.String(), Type.Integer()),
   backlog: Nullable(Backlog),
+  strategy: Nullable(settings.strategy),
 });
 
 export const Queue = Closed({

@@ -76,5 +76,12 @@ export const Labels = (description: string) =>
     description,
   });
 
+export const WorkerLabels = (description: string) =>
+  Type.Record(
+    Type.String({ pattern: labelPattern }),
+    Type.Union([Type.String({ maxLength: limits.nameLengthMax }), Type.Number(), Type.Boolean()]),
+    { additionalProperties: false, maxProperties: limits.labelsMax, description },
+  );
+
 export const Names = (description: string) =>
   Type.Array(Name("One name."), { maxItems: limits.labelsMax, uniqueItems: true, description });

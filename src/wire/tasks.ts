@@ -191,6 +191,12 @@ export const Parent = Closed(
       "The task that waits for this one: a running one, whose worker names its lease and says `task.wait` then; or an open one.",
   },
 );
+const Requirements = (description: string) =>
+  Type.Array(Type.String({ minLength: 1, maxLength: limits.requirementLengthMax }), {
+    maxItems: limits.requirementsMax,
+    uniqueItems: true,
+    description,
+  });
 
 export const TaskSubmit = Closed({
   queue: Type.Optional(Name("The queue. Default `default`.")),
@@ -252,6 +258,28 @@ export const TaskSubmit = Closed({
   unique: Type.Optional(Unique),
   kind: Type.Optional(Name("Only workers of this kind may run it.")),
   capabilities: Type.Optional(Names("Only workers that have all of these may run it.")),
+  requires: Type.Optional(
+    Requirements(
+      "Only workers whose labels and capabilities meet all of these may run it: `gpu`, `!spot`, `mem >= 16`, `node >= 18.2`, `zone != eu`, `model in [a, b]`, `zone not in [eu, us]`.",
+    ),
+  ),
+  prefers: Type.Optional(
+    Requirements(
+      "Of the workers that have room those come first that meet the first of these, then the second, and so on. Nothing waits for a worker it prefers.",
+    ),
+  ),
+  slots: Type.Optional(Integer(1, limits.slotsMax, "Slots of a worker's capacity that it takes. Default 1.")),
+  workerId: Type.Optional(
+    Name("Only this worker may run it, whether or not it is registered yet; it must fit like all others."),
+  ),
+  sticky: Type.Optional(
+    Name("Tasks of one such name go to the worker that had the last of them, if it is there and fits."),
+  ),
+  stickyMs: Type.Optional(
+    DurationMs(
+      "How long it waits for that worker to have room, once another could have begun it; then any worker may. In ms. Default 10,000.",
+    ),
+  ),
   labels: Type.Optional(Labels("For people and filters; dispatch does not read them.")),
   group: Type.Optional(
     Name(
@@ -367,6 +395,12 @@ export const Task = Closed({
   uniqueHash: Nullable(Type.String({ description: "A hash of what makes it unique." })),
   kind: Nullable(Type.String()),
   capabilities: Type.Array(Type.String()),
+  requires: Type.Array(Type.String(), { description: "As submitted, each in its one spelling." }),
+  prefers: Type.Array(Type.String()),
+  slots: Type.Integer(),
+  workerId: Nullable(Type.String({ description: "The only worker that may run it." })),
+  sticky: Nullable(Type.String()),
+  stickyMs: Nullable(Type.Integer()),
   labels: Type.Record(Type.String(), Type.String()),
   group: Nullable(Type.String()),
   limits: Type.Array(Type.String()),
@@ -544,6 +578,12 @@ export const pushedDefaults = {
   uniqueHash: null,
   kind: null,
   capabilities: [] as string[],
+  requires: [] as string[],
+  prefers: [] as string[],
+  slots: 1,
+  workerId: null,
+  sticky: null,
+  stickyMs: null,
   labels: {} as Record<string, string>,
   group: null,
   limits: [] as string[],
@@ -567,6 +607,8 @@ export const assignmentOf = ({ task, lease, dependencies }: Push): Assignment =>
     backoff: { ...pushedDefaults.backoff },
     finalCodes: [],
     capabilities: [],
+    requires: [],
+    prefers: [],
     labels: {},
     limits: [],
     lease,

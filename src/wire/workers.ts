@@ -1,7 +1,7 @@
 /** Workers on the wire. */
 import { type Static, Type } from "@sinclair/typebox";
 import { limits } from "./limits.ts";
-import { Closed, Integer, Labels, Moment, Name, Names, Nullable, Revision } from "./schema.ts";
+import { Closed, Integer, Moment, Name, Names, Nullable, Revision, WorkerLabels } from "./schema.ts";
 import { Assignment, TaskId } from "./tasks.ts";
 
 export const workerStates = ["idle", "busy", "draining", "offline"] as const;
@@ -49,9 +49,15 @@ export const WorkerRegister = Closed({
       description: 'The queues it serves; `["*"]`, the default: all.',
     }),
   ),
-  capabilities: Type.Optional(Names("What it can do.")),
-  labels: Type.Optional(Labels("For people and filters.")),
-  capacity: Type.Optional(Integer(1, limits.capacityMax, "Tasks it runs at once. Default 1.")),
+  capabilities: Type.Optional(
+    Names("What it can do; with a version where tasks may ask for one: `node@20.11` offers `node` too."),
+  ),
+  labels: Type.Optional(
+    WorkerLabels("What it is: texts, numbers, true or false. Tasks may require and prefer them."),
+  ),
+  capacity: Type.Optional(
+    Integer(1, limits.capacityMax, "Slots it has: how many tasks of one slot it runs at once. Default 1."),
+  ),
   holding: Type.Optional(
     Type.Array(Closed({ taskId: TaskId, token: Revision("The lease's token.") }), {
       maxItems: limits.capacityMax,
@@ -68,13 +74,14 @@ export const Worker = Closed({
   kind: Type.String(),
   queues: Type.Array(Type.String()),
   capabilities: Type.Array(Type.String()),
-  labels: Type.Record(Type.String(), Type.String()),
+  labels: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()])),
   capacity: Type.Integer(),
   state: WorkerStateSchema,
   connected: Type.Boolean({
     description: "A socket is attached, so tasks are pushed; without one it claims or is assigned.",
   }),
   running: Type.Integer({ description: "Tasks it holds." }),
+  slotsUsed: Type.Integer({ description: "Slots of its capacity that they take." }),
   healthy: Type.Boolean({ description: "There is nothing in `reasons`." }),
   health: WorkerHealthSchema,
   healthScore: Type.Integer({
@@ -147,7 +154,7 @@ export const WorkerCredit = Closed({
   credit: Integer(
     0,
     limits.capacityMax,
-    "Tasks it will hold by push at once; 0 stops pushes. Never more than its capacity.",
+    "Slots it gives to pushed tasks at once; 0 stops pushes. Never more than its capacity.",
   ),
 });
 

@@ -383,6 +383,7 @@ describe("flow - settings", () => {
       weight: 2,
       groupWeights: { b: 3 },
       backlog: null,
+      strategy: null,
     });
     world.ok("queue.configure", { queue: "q", concurrency: null, groupWeights: null, weight: null });
     expect(world.core.flow.settings.size).toBe(0);

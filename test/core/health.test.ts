@@ -407,7 +407,7 @@ describe("health - failing", () => {
   test("health - the only worker of its sort is never quarantined, only reported", () => {
     const world = new World();
     world.worker("w");
-    world.worker("other", { capabilities: ["gpu"] });
+    world.worker("other", { kind: "other" });
     attempts(world, 20, false, "w");
     expect(health(world)).toEqual({
       health: "failing",
@@ -417,6 +417,18 @@ describe("health - failing", () => {
     const id = world.submit({ type: "t", queue: "q" });
     world.ok("worker.drain", { workerId: "other" });
     world.settle();
+    expect(world.holds("w")).toEqual([id]);
+  });
+
+  test("health - a worker in quarantine is let out on probation when a task asks for what it alone offers", () => {
+    const world = new World();
+    world.worker("w", { labels: { gpu: true } });
+    world.worker("other");
+    attempts(world, 6, false, "w");
+    expect(health(world).health).toBe("quarantined");
+    const id = world.submit({ type: "t", requires: ["gpu"] });
+    world.settle();
+    expect(health(world).health).toBe("probation");
     expect(world.holds("w")).toEqual([id]);
   });
 

@@ -107,6 +107,7 @@ export class Cast {
           workerId: `last-${kind}`,
           kind,
           capabilities: ["x", "y"],
+          labels: { gpu: true, mem: 32 },
           concurrency: 20,
         });
         this.#keep(worker.client, process);
@@ -273,6 +274,13 @@ export class Cast {
       if (random.chance(0.6)) task.group = random.pick(groups);
       if (random.chance(0.2)) task.limits = random.pick([["api"], ["disk"], ["api", "disk"]]);
     }
+    if (random.chance(0.1)) task.requires = random.pick([["gpu"], ["mem >= 16"], ["mem >= 16", "gpu"]]);
+    if (random.chance(0.1)) task.prefers = random.pick([["gpu"], ["mem >= 16"]]);
+    if (random.chance(0.1)) task.slots = random.int(1, 3);
+    if (random.chance(0.1)) task.sticky = `name-${random.int(1, 4)}`;
+    if (task.sticky !== undefined && random.chance(0.5)) task.stickyMs = random.int(0, 3000);
+    // One that is there for certain, in the end.
+    if (task.kind !== "gpu" && random.chance(0.02)) task.workerId = "last-worker";
     this.sent.set(tag, { outcome: "open", id: null, key: task.idempotencyKey !== undefined });
     return task;
   }
@@ -383,6 +391,7 @@ export class Cast {
       kind: random.chance(0.2) ? "gpu" : "worker",
       queues: [...new Set(queues)],
       capabilities: random.pick([[], ["x"], ["y"], ["x", "y"]]),
+      labels: { gpu: random.chance(0.4), mem: random.pick([8, 16, 32]) },
     };
   }
 

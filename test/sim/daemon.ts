@@ -6,7 +6,7 @@
 
 import { stateText } from "../../src/core/check.ts";
 import type { Coordinator } from "../../src/core/coordinator.ts";
-import type { Slot } from "../../src/core/dispatch.ts";
+import type { Slot } from "../../src/core/slots.ts";
 import { leaseOf, type TaskRecord } from "../../src/core/tasks.ts";
 import type { Clock } from "../../src/engine/clock.ts";
 import type { EngineConfig } from "../../src/engine/config.ts";

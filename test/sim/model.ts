@@ -497,7 +497,12 @@ export class Model {
       options.timeoutMs === (submit.timeoutMs ?? 0) &&
       spec.extras.group === (submit.group ?? null) &&
       options.limits.join() === [...(submit.limits ?? [])].sort().join() &&
-      options.capabilities.join() === [...(submit.capabilities ?? [])].sort().join();
+      options.capabilities.join() === [...(submit.capabilities ?? [])].sort().join() &&
+      options.requires.join() === [...(submit.requires ?? [])].sort().join() &&
+      options.prefers.join() === (submit.prefers ?? []).join() &&
+      options.slots === (submit.slots ?? 1) &&
+      spec.extras.workerId === (submit.workerId ?? null) &&
+      spec.extras.sticky === (submit.sticky ?? null);
     if (!same) throw new Violation(`task ${id} is not what was submitted: ${JSON.stringify(spec)}`);
     if (submit.idempotencyKey !== undefined)
       for (const other of this.tasks.values())
@@ -782,8 +787,10 @@ export class Model {
     );
     this.#mayStart(core, task);
     let held = 0;
-    for (const other of this.tasks.values()) if (top(other).lease?.workerId === workerId) held++;
-    this.expect(held < (worker as WorkerRecord).capacity, `${workerId} got task ${id} beyond its capacity`);
+    for (const other of this.tasks.values())
+      if (top(other).lease?.workerId === workerId) held += other.submit.slots ?? 1;
+    const room = (worker as WorkerRecord).capacity - held;
+    this.expect((submit.slots ?? 1) <= room, `${workerId} got task ${id} beyond its capacity`);
     if (!assigned && this.promises.ageingMs === 0) this.#mostUrgent(task, worker as WorkerRecord);
     const up = this.uptime();
     this.world.count("lease.made");
@@ -876,14 +883,20 @@ export class Model {
     });
   }
 
-  /** By priority, then by age since submit; of tasks that pass the same and ask the same, where there are limits. */
+  /**
+   * By priority, then by age since submit; of tasks that pass the same and ask the same, where there are limits. Room
+   * may be kept for a task that takes several slots, and a task may wait for the worker that had the last of its name:
+   * of those nothing is said here.
+   */
   #mostUrgent(task: Task, worker: WorkerRecord): void {
+    if ((task.submit.slots ?? 1) > 1) return;
     const rank = (one: Task) => priorities.indexOf(one.submit.priority ?? "normal");
     const sort = ({ queue, group, limits, kind, capabilities }: TaskSubmit) =>
       JSON.stringify([queue, group, limits, kind, capabilities]);
     for (const other of this.tasks.values()) {
       if (other === task || top(other).state !== "queued" || !fits(other.submit, worker)) continue;
       if (this.regulated && sort(other.submit) !== sort(task.submit)) continue;
+      if (other.submit.sticky !== undefined || (other.submit.slots ?? 1) > 1) continue;
       const before =
         rank(other) - rank(task) ||
         other.createdRevision - task.createdRevision ||
@@ -994,11 +1007,13 @@ export class Model {
   matched(core: Coordinator): void {
     if (core.queues.counts.queued === 0) return;
     for (const slot of core.dispatch.slots()) {
-      if (!slot.attached || slot.room <= 0) continue;
+      if (!slot.attached || slot.room <= 0 || slot.reservedFor !== null) continue;
       for (const task of this.tasks.values())
         if (
           top(task).state === "queued" &&
           fits(task.submit, slot.record) &&
+          slot.room >= (task.submit.slots ?? 1) &&
+          task.submit.sticky === undefined &&
           !this.#isKeptBack(core, task.submit)
         )
           throw new Violation(
@@ -1128,11 +1143,19 @@ const saysVolatile = ["task.claim", "task.progress", "worker.heartbeat"];
 const tagOf = (submit: TaskSubmit): string | null =>
   ((submit.payload ?? null) as { tag?: string } | null)?.tag ?? null;
 
+/** What the cast's tasks require, and of whom it holds. */
+const asked: Record<string, (worker: WorkerRecord) => boolean> = {
+  gpu: ({ labels }) => labels.gpu === true,
+  "mem >= 16": ({ labels }) => Number(labels.mem) >= 16,
+};
+
 function fits(submit: TaskSubmit, worker: WorkerRecord): boolean {
   return (
     (submit.kind === undefined || submit.kind === worker.kind) &&
     (worker.queues.includes("*") || worker.queues.includes(submit.queue ?? "default")) &&
-    (submit.capabilities ?? []).every((one) => worker.capabilities.includes(one))
+    (submit.workerId === undefined || submit.workerId === worker.id) &&
+    (submit.capabilities ?? []).every((one) => worker.capabilities.includes(one)) &&
+    (submit.requires ?? []).every((one) => asked[one]!(worker))
   );
 }
 
