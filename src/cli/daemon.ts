@@ -15,6 +15,8 @@ const missing: ReadonlySet<ErrorCode> = new Set([
   "unknown-task",
   "unknown-worker",
   "unknown-schedule",
+  "unknown-queue",
+  "unknown-limit",
   "unknown-namespace",
   "not-found",
 ]);

@@ -23,7 +23,10 @@ export const exitTable = {
   },
   unreachable: { code: 10, help: "No daemon answered at the address." },
   refused: { code: 11, help: "The daemon refused what was asked; the message says why." },
-  "not-found": { code: 12, help: "The daemon has no such task, worker, schedule or namespace." },
+  "not-found": {
+    code: 12,
+    help: "The daemon has no such task, worker, schedule, queue, limit or namespace.",
+  },
   "timed-out": { code: 13, help: "What was waited for did not come in time." },
   "not-completed": { code: 14, help: "A task that was waited for ended without a result." },
   "partly-refused": { code: 15, help: "A part of what was asked was refused; the rest is done." },

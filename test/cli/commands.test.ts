@@ -195,6 +195,63 @@ describe("commands - tasks", () => {
   });
 });
 
+describe("commands - flow control", () => {
+  test("commands - what is set for a queue is shown, and what is not given stays", async () => {
+    const set = ["--concurrency", "50", "--group-rate", "10/1s,burst=20", "--group-weight", "acme=3"];
+    await ends("ok", ["queues", "configure", "flow", ...set, "--backlog", "1000,refuse"]);
+    const { settings } = await json([
+      "queues",
+      "configure",
+      "flow",
+      "--concurrency",
+      "none",
+      "--weight",
+      "2",
+    ]);
+    expect(settings).toEqual({
+      ...(await client.queue("flow")).settings,
+      concurrency: null,
+      groupRate: { count: 10, perMs: 1000, burst: 20 },
+      groupWeights: { acme: 3 },
+      weight: 2,
+      backlog: { max: 1000, policy: "refuse" },
+    });
+    const { output } = await ends("ok", ["queues", "show", "flow"]);
+    for (const part of ["10/1s,burst=20", "acme=3", "1,000, then refuse"]) expect(output).toContain(part);
+  });
+
+  test("commands - a queue or one of its groups is paused and resumed", async () => {
+    await client.submit({ queue: "flow", type: "t", group: "acme" });
+    const words = ["queues", "pause", "flow", "--group", "acme", "--for", "5m", "--reason", "429"];
+    expect((await ends("ok", words)).output).toContain("Group acme of flow is paused");
+    expect((await ends("ok", ["queues", "groups", "flow"])).output).toMatch(
+      /acme +1 +0 +3 +paused +by http, until/,
+    );
+    await ends("ok", ["queues", "resume", "flow", "--group", "acme"]);
+    await ends("ok", ["queues", "pause", "flow"]);
+    expect((await ends("ok", ["queues"])).output).toMatch(/^flow .* paused/m);
+    expect((await json(["queues", "resume", "flow"])).paused).toBeNull();
+  });
+
+  test("commands - named limits are put, listed and deleted", async () => {
+    await ends("ok", ["limits", "put", "openai", "--concurrency", "20", "--rate", "500/1m"]);
+    expect((await ends("ok", ["limits"])).output).toMatch(/^openai +0 +20 +500\/1m/m);
+    expect(await json(["limits", "list"])).toEqual({ limits: await client.limits() });
+    await ends("ok", ["limits", "delete", "openai"]);
+    await ends("not-found", ["limits", "delete", "openai"]);
+    expect((await ends("ok", ["limits"])).output).toContain("There are no named limits");
+  });
+
+  test.each([
+    [["queues", "configure", "q", "--rate", "fast"], "--rate"],
+    [["queues", "configure", "q", "--backlog", "10,forget"], "--backlog"],
+    [["queues", "configure", "q", "--group-weight", "acme=x"], "--group-weight"],
+    [["limits", "put", "l", "--concurrency", "-1"], "--concurrency"],
+  ])("commands - a setting that cannot be read is told: %j", async (words, option) => {
+    expect((await ends("usage", words)).errors).toContain(option);
+  });
+});
+
 describe("commands - workers, queues, status", () => {
   test("commands - a worker is listed, shown, drained and taken back", async () => {
     await client.register({ workerId: "worker-001", queues: ["none"], capacity: 4 });

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { Bucket } from "../../src/core/gates.ts";
 import { World } from "../support/world.ts";
 
 /** Ids of the tasks that run, in the order they were leased. */
@@ -160,6 +161,16 @@ describe("flow - rates", () => {
     }
     expect(running(world)).toHaveLength(2);
   });
+});
+
+test("flow - a bucket that is full stays full when its rate is set, one that is not keeps its tokens", () => {
+  const bucket = new Bucket({ count: 1, perMs: 100, burst: 2 }, Number.NEGATIVE_INFINITY);
+  bucket.change({ count: 1, perMs: 100, burst: 5 }, 1000);
+  expect(bucket.tokens(1000)).toBe(5);
+  for (let i = 0; i < 4; i++) bucket.take(1000);
+  bucket.change({ count: 1, perMs: 10, burst: 50 }, 1000);
+  expect(bucket.tokens(1000)).toBe(1);
+  expect(bucket.tokens(1030)).toBe(4);
 });
 
 describe("flow - pauses", () => {
@@ -367,6 +378,71 @@ describe("flow - backlogs", () => {
     const [second] = submit(world, 1);
     world.ok("task.release", world.held(first!));
     expect([state(world, first!), state(world, second!)]).toEqual(["queued", "queued"]);
+  });
+});
+
+describe("flow - restarts", () => {
+  test("flow - what was dropped in the entry that made it is the same after a restart", () => {
+    const world = new World();
+    world.ok("queue.configure", { queue: "q", backlog: { max: 1, policy: "drop-newest" } });
+    const [, dropped] = submit(world, 2);
+    expect(world.restarted().task(dropped!)).toEqual(world.task(dropped!));
+  });
+
+  test("flow - limits, pauses, weights and what runs stand through a restart at every step", () => {
+    let world = new World();
+    const steps: (() => void)[] = [
+      () => world.ok("queue.configure", { queue: "q", concurrency: 3, groupConcurrency: 2, weight: 2 }),
+      () => world.ok("limit.put", { name: "api", concurrency: 1 }),
+      () => submit(world, 3, { group: "a" }),
+      () => submit(world, 3, { group: "b", limits: ["api"] }),
+      () => world.settle(),
+      () => world.ok("queue.pause", { queue: "q", group: "a", forMs: 1000 }, { who: "ada" }),
+      () => world.ok("task.complete", world.held(running(world)[0]!)),
+      () => world.settle(),
+      () => world.ok("limit.put", { name: "api", concurrency: 2 }),
+      () => world.settle(),
+      () => world.advance(1000),
+      () => world.ok("queue.configure", { queue: "q", concurrency: null, groupConcurrency: null }),
+      () => world.settle(),
+    ];
+    const seen: unknown[] = [];
+    const look = () => [
+      world.ok("queue.list", {}),
+      world.ok("queue.groups", { queue: "q" }).groups.map((group) => ({ ...group })),
+      world.ok("limit.list", {}),
+    ];
+    const lives = (restarts: boolean) => {
+      world = new World();
+      world.worker("w", { capacity: 10 });
+      return steps.map((step) => {
+        step();
+        if (restarts) {
+          world = world.restarted();
+          world.core.dispatch.attach("w", 10);
+        }
+        return look();
+      });
+    };
+    seen.push(...lives(false));
+    expect(lives(true)).toEqual(seen as never);
+    // Of five that are left the named limit holds one of its three back.
+    expect(running(world)).toHaveLength(4);
+  });
+
+  test("flow - over a restart a rate starts no more than it allows", () => {
+    let world = new World();
+    world.ok("queue.configure", { queue: "q", rate: { count: 2, perMs: 1000, burst: 4 } });
+    submit(world, 20);
+    world.worker("w", { capacity: 100 });
+    world.settle();
+    expect(running(world)).toHaveLength(4);
+    world = world.restarted();
+    world.core.dispatch.attach("w", 100);
+    world.settle();
+    expect(running(world)).toHaveLength(4);
+    world.advance(1000);
+    expect(running(world)).toHaveLength(6);
   });
 });
 
