@@ -28,6 +28,7 @@ import { ClientError, CortexError } from "./errors.ts";
 import { Emitter } from "./events.ts";
 import { Graph } from "./graphs.ts";
 import { httpRequests, type TransportChoice } from "./http.ts";
+import { WatchedKv } from "./kv.ts";
 import { Schedules } from "./schedules.ts";
 import { type Gap, iterate, type WatchEvent, Watches, type WatchFilter } from "./state.ts";
 import { type Caller, Submitted, SubmittedAll, TaskHandle } from "./tasks.ts";
@@ -79,7 +80,7 @@ export type ClientEvents = {
   reconnecting: { attempt: number; delayMs: number };
   /** The client is of no more use. */
   closed: { error: Error };
-  /** Any change of any task, worker or schedule; the watch begins with the first listener and ends with the last. */
+  /** Any change of any task, worker, schedule or key; the watch begins with the first listener and ends with the last. */
   change: Extract<WatchEvent, { event: "change" }>;
   /** Changes were missed by the listeners of "change". */
   gap: Gap;
@@ -93,6 +94,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
   readonly environment: Environment;
   readonly workerId: string | null;
   readonly schedules: Schedules = new Schedules(this);
+  readonly kv: WatchedKv = new WatchedKv(this, (filter, options) => this.watch(filter, options));
   readonly #session: Session;
   readonly #watches: Watches;
   readonly #registration: Registration | null;

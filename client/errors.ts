@@ -17,6 +17,8 @@ export class CortexError extends Error implements Problem {
   readonly retryable: boolean;
   readonly retryAfterMs?: number;
   readonly errors?: FieldError[];
+  /** Of `revision-mismatch`: the revision that the key has; 0: there is no such key. */
+  readonly revision?: number;
 
   constructor(problem: Problem) {
     super(problem.detail || problem.title);
@@ -29,6 +31,7 @@ export class CortexError extends Error implements Problem {
     this.retryable = problem.retryable;
     if (problem.retryAfterMs !== undefined) this.retryAfterMs = problem.retryAfterMs;
     if (problem.errors !== undefined) this.errors = problem.errors;
+    if (problem.revision !== undefined) this.revision = problem.revision;
   }
 }
 

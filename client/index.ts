@@ -3,6 +3,7 @@
 export type { ErrorCode, FieldError, Problem } from "../src/wire/errors.ts";
 export type { AbortReason, EventMessage } from "../src/wire/frames.ts";
 export type { DependencyRow, GraphSubmitted } from "../src/wire/graphs.ts";
+export type { Counter, Key, KeyListed, KeyPage, KeyStanding } from "../src/wire/kv.ts";
 export { limits } from "../src/wire/limits.ts";
 export type {
   CoreOperationName,
@@ -61,6 +62,7 @@ export type { CallOptions, SessionState, Transports } from "./connection.ts";
 export { ClientError, type ClientErrorCode, CortexError, TaskFailed } from "./errors.ts";
 export { type After, Graph, GraphTask } from "./graphs.ts";
 export { type Fetch, httpRequests, requestsOver, type TransportChoice } from "./http.ts";
+export { type KeyOf, Kv, type PutOptions, WatchedKv } from "./kv.ts";
 export { Schedules } from "./schedules.ts";
 export {
   type Checker,

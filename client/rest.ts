@@ -7,6 +7,7 @@ import { treaty } from "@elysiajs/eden";
 import type { App } from "../src/http/app.ts";
 import type { Problem } from "../src/wire/errors.ts";
 import type { MetricsView, ReadyView } from "../src/wire/http.ts";
+import type { Counter, Key, KeyPage, KeyStanding } from "../src/wire/kv.ts";
 import type { Input, Output } from "../src/wire/operations.ts";
 import type {
   GroupPage,
@@ -269,6 +270,26 @@ export class RestClient {
       answer(this.#api.api.schedules.preview.post(input, request(options))),
   };
 
+  // ------------------------------------------------------------------------------------------------- keys
+
+  readonly kv = {
+    get: (key: string, options?: RequestOptions): Promise<Key> =>
+      answer(this.#key(key).get(request(options))) as Promise<Key>,
+    getMany: (keys: string[], options?: RequestOptions): Promise<Output<"kv.getMany">> =>
+      answer(this.#api.api.kv.many.post({ keys }, request(options))),
+    list: (page: Input<"kv.list"> = {}, options?: RequestOptions): Promise<KeyPage> =>
+      answer(this.#api.api.kv.get({ query: page, ...request(options) })),
+    put: ({ key, ...put }: Input<"kv.put">, options?: RequestOptions): Promise<KeyStanding> =>
+      answer(this.#key(key).put(put, request(options))),
+    delete: ({ key, ...query }: Input<"kv.delete">, options?: RequestOptions): Promise<Output<"kv.delete">> =>
+      answer(this.#key(key).delete(undefined, { query, ...request(options) })),
+    increment: ({ key, ...by }: Input<"kv.increment">, options?: RequestOptions): Promise<Counter> =>
+      answer(this.#key(key).increment.post(by, request(options))),
+  };
+
+  #key(key: string) {
+    return this.#api.api.kv({ key: encodeURIComponent(key) });
+  }
   #schedule(name: string) {
     return this.#api.api.schedules({ name: encodeURIComponent(name) });
   }

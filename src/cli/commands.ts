@@ -2,6 +2,7 @@
 import { backup, restore } from "./backup.ts";
 import type { Entry } from "./command.ts";
 import { config } from "./config.ts";
+import { kv } from "./kv.ts";
 import { limits } from "./limits.ts";
 import { namespaces } from "./namespaces.ts";
 import { queues } from "./queues.ts";
@@ -19,6 +20,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   workers,
   queues,
   schedules,
+  kv,
   limits,
   namespaces,
   verify,

@@ -17,6 +17,7 @@ const missing: ReadonlySet<ErrorCode> = new Set([
   "unknown-schedule",
   "unknown-queue",
   "unknown-limit",
+  "unknown-key",
   "unknown-namespace",
   "not-found",
 ]);

@@ -50,7 +50,7 @@ const columns: Column<Namespace>[] = [
 ];
 
 const create = command({
-  summary: "Make a namespace; its first task or worker makes it too.",
+  summary: "Make a namespace; its first task, worker or key makes it too.",
   arguments: [NAME],
   options: {},
   client: true,

@@ -195,7 +195,9 @@ function meantBy(option: Option, texts: string[]): unknown {
     case "choice":
       return option.choices.includes(text) ? text : undefined;
     case "integer":
-      return /^-?[0-9]{1,15}$/.test(text) ? between(option, Number(text)) : undefined;
+      return /^-?[0-9]{1,16}$/.test(text) && Number.isSafeInteger(Number(text))
+        ? between(option, Number(text))
+        : undefined;
     case "number":
       return text.trim() === "" ? undefined : between(option, Number(text));
     case "duration":

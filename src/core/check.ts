@@ -168,6 +168,8 @@ export function check(core: Coordinator): string[] {
   expect(core.agenda.size === core.schedules.size, `${core.agenda.size} slots of schedules`);
   expect(core.agenda.dueCount === due, `${core.agenda.dueCount} schedules are to be looked at, not ${due}`);
 
+  checkKeys(core, expect);
+
   for (const slot of core.dispatch.slots())
     expect(core.workers.has(slot.id), `slot ${slot.id} has no worker`);
   return wrong;
@@ -236,6 +238,44 @@ function checkStream(stream: Stream, expect: Expect): void {
   expect(woken === null || woken.woken === stream, `${of} was woken where nobody knows of it`);
   expect(stream.turn <= stream.group.turn, `${of} stands behind its group's turn`);
   expect(lane.queue.groups.get(stream.group.name) === stream.group, `${of} has a group that is gone`);
+}
+
+/** Keys stand in their order, expire when they say, and belong to workers that are there. */
+function checkKeys(core: Coordinator, expect: Expect): void {
+  const { sortedKeys } = core;
+  const owned = new Map<string, string[]>();
+  let due = 0;
+  for (const [name, record] of core.keys.entries()) {
+    const { key, revision, createdRevision, version, expiresAt, workerId } = record;
+    expect(key === name, `key ${name} is kept under another name (${key})`);
+    expect(revision <= core.store.revision, `key ${name} is newer than the store`);
+    expect(
+      version >= 1 && (version === 1 ? createdRevision === revision : createdRevision <= revision),
+      `key ${name} was made at ${createdRevision}, and changed for the ${version}th time at ${revision}`,
+    );
+    expect(
+      sortedKeys.dueAt(name) === expiresAt,
+      `key ${name} expires at ${expiresAt}, not ${sortedKeys.dueAt(name)}`,
+    );
+    if (expiresAt > 0) due += 1;
+    if (workerId === null) continue;
+    const state = core.workers.get(workerId)?.state;
+    expect(
+      state !== undefined && state !== "offline",
+      `key ${name} is of worker ${workerId}, which is ${state}`,
+    );
+    push(owned, workerId, name);
+  }
+  const names = [...core.keys.values()].map(({ key }) => key).sort();
+  expect(same([...sortedKeys.from("")], names), "the order of the keys is wrong");
+  expect(sortedKeys.size === names.length, `${sortedKeys.size} keys stand in their order`);
+  expect(sortedKeys.dueCount === due, `${sortedKeys.dueCount} keys are to expire, not ${due}`);
+  for (const [workerId, keys] of owned)
+    expect(same(sortedKeys.ownedBy(workerId), keys.sort()), `worker ${workerId}: wrong set of keys`);
+  expect(
+    sortedKeys.ownerCount === owned.size,
+    `${sortedKeys.ownerCount} workers own keys, not ${owned.size}`,
+  );
 }
 
 /** What runs behind each gate, by what the tasks say; and that whoever sleeps may be woken. */

@@ -12,6 +12,7 @@ import type { TaskState } from "../wire/tasks.ts";
 import type { AnswerRecord } from "./answers.ts";
 import type { Failures } from "./failures.ts";
 import type { LimitRecord, PauseRecord, QueueRecord } from "./flow.ts";
+import { type KeyRecord, keysOf } from "./kv.ts";
 import {
   defaultBackoff,
   extrasOf,
@@ -91,6 +92,8 @@ function encodeChange(change: Change): string {
       const isNew = (before as ScheduleRecord | undefined)?.spec !== spec;
       return `${isNew ? `+schedule\t${key}\t${encodeSchedule(spec)}\n` : ""}+schedule.run\t${key}\t${JSON.stringify(run)}\n`;
     }
+    case "keys":
+      return after === undefined ? `-key\t${key}\n` : `+key\t${key}\t${encodeKey(after as KeyRecord)}\n`;
     case "uniques":
     case "queues":
     case "limits":
@@ -358,6 +361,29 @@ function answerMiddle(operation: string, at: number): string {
   return last.middle;
 }
 
+/** A key is the row's name. */
+function encodeKey({ value, createdRevision, version, expiresAt, workerId, revision }: KeyRecord): string {
+  let text = `{"revision":${revision}`;
+  if (version !== 1) text += `,"createdRevision":${createdRevision},"version":${version}`;
+  if (expiresAt !== 0) text += `,"expiresAt":${expiresAt}`;
+  if (workerId !== null) text += `,"workerId":"${workerId}"`;
+  return `${text}}\t${value}`;
+}
+
+function decodeKey(key: string, text: string): KeyRecord {
+  const tab = text.indexOf("\t");
+  const from = JSON.parse(text.slice(0, tab));
+  return {
+    key,
+    value: text.slice(tab + 1),
+    createdRevision: from.createdRevision ?? from.revision,
+    version: from.version ?? 1,
+    expiresAt: from.expiresAt ?? 0,
+    workerId: from.workerId ?? null,
+    revision: from.revision,
+  };
+}
+
 /** Its session and place are the row's name. */
 function encodeAnswer(answer: AnswerRecord): string {
   let text = `{"seq":${answer.seq}${answerMiddle(answer.operation, answer.at)}${answer.revision}`;
@@ -446,6 +472,7 @@ export class Loader {
   readonly #uniques: Table<UniqueRecord>;
   readonly #workers: Table<WorkerRecord>;
   readonly #schedules: Table<ScheduleRecord>;
+  readonly #keys: Table<KeyRecord>;
   readonly #queues: Table<QueueRecord>;
   readonly #limits: Table<LimitRecord>;
   readonly #pauses: Table<PauseRecord>;
@@ -459,6 +486,7 @@ export class Loader {
     this.#uniques = store.table("uniques");
     this.#workers = store.table("workers");
     this.#schedules = store.table("schedules");
+    this.#keys = keysOf(store);
     this.#queues = store.table("queues");
     this.#limits = store.table("limits");
     this.#pauses = store.table("pauses");
@@ -503,6 +531,9 @@ export class Loader {
         else this.#schedules.restore(key, decodeScheduleRun(known.spec, text));
         return;
       }
+      case "key":
+        this.#keys.restore(key, decodeKey(key, text));
+        return;
       case "queue":
         this.#queues.restore(key, decodeQueue(text));
         return;
@@ -530,6 +561,7 @@ export class Loader {
     } else if (part === "task.errors") this.#errors.restore(key, undefined);
     else if (part === "unique") this.#uniques.restore(key, undefined);
     else if (part === "worker") this.#workers.restore(key, undefined);
+    else if (part === "key") this.#keys.restore(key, undefined);
     else if (part === "queue") this.#queues.restore(key, undefined);
     else if (part === "limit") this.#limits.restore(key, undefined);
     else if (part === "pause") this.#pauses.restore(key, undefined);

@@ -20,6 +20,8 @@ import { Flow } from "./flow.ts";
 import { Gates } from "./gates.ts";
 import * as graphs from "./graphs.ts";
 import { Graphs } from "./graphs.ts";
+import type { KeyRecord } from "./kv.ts";
+import * as kv from "./kv.ts";
 import { urgentBy } from "./lanes.ts";
 import { Limits, type MemoryBudget } from "./limits.ts";
 import * as queues from "./queues.ts";
@@ -119,6 +121,7 @@ export class Coordinator {
   readonly holders = new Holders();
   readonly workers: Table<WorkerRecord>;
   readonly schedules: Table<ScheduleRecord>;
+  readonly keys: Table<KeyRecord>;
   readonly answers: Answers;
   readonly flow: Flow;
   readonly dispatch: Dispatch;
@@ -126,6 +129,7 @@ export class Coordinator {
   readonly queues: queues.Queues;
   readonly limits: Limits;
   readonly agenda: schedules.Agenda;
+  readonly sortedKeys: kv.Keys;
   readonly expiry = new Expiry();
   readonly config: CoreConfig;
   readonly namespace: string;
@@ -168,6 +172,7 @@ export class Coordinator {
     this.uniques = store.table("uniques");
     this.workers = store.table("workers");
     this.schedules = store.table("schedules");
+    this.keys = kv.keysOf(store);
     const urgent = urgentBy(options.config.ageingMs);
     this.#gates = new Gates(
       () => this.clock,
@@ -215,6 +220,8 @@ export class Coordinator {
     );
     // After the tasks, whose ends a run may wait for.
     this.schedules.index([this.agenda]);
+    this.sortedKeys = new kv.Keys(this);
+    this.keys.index([this.sortedKeys], (a, b) => (a.key < b.key ? -1 : 1));
     this.answers = new Answers(store, (session, at) =>
       this.#oldAnswers.push(at + limits.answerAgeMsMax, session),
     );
@@ -335,6 +342,18 @@ export class Coordinator {
         return schedules.run(this, input as Input<"schedule.run">);
       case "schedule.preview":
         return schedules.preview(this, input as Input<"schedule.preview">);
+      case "kv.get":
+        return kv.get(this, input as Input<"kv.get">);
+      case "kv.getMany":
+        return kv.getMany(this, input as Input<"kv.getMany">);
+      case "kv.list":
+        return kv.list(this, input as Input<"kv.list">);
+      case "kv.put":
+        return kv.put(this, input as Input<"kv.put">);
+      case "kv.delete":
+        return kv.remove(this, input as Input<"kv.delete">);
+      case "kv.increment":
+        return kv.increment(this, input as Input<"kv.increment">);
       case "queue.get":
         return settings.get(this, input as Input<"queue.get">);
       case "queue.groups":
@@ -376,6 +395,12 @@ export class Coordinator {
       });
     // The rest of many comes with the next tick, which is due at once.
     if (this.graphs.isDue) this.#transaction("graph.settle", "cortexd", () => this.graphs.settle());
+    const { sortedKeys } = this;
+    while (sortedKeys.nextAt <= this.now)
+      this.#transaction("kv.expire", "cortexd", () => {
+        while (sortedKeys.nextAt <= this.now && this.store.changeCount < changesPerTick)
+          sortedKeys.expireFirst();
+      });
     this.#runSchedules();
     this.#due(this.#resume, this.now, "queue.resume", (key) => {
       const { pauses } = this.flow;
@@ -458,6 +483,7 @@ export class Coordinator {
       this.#forget.nextAt,
       this.agenda.nextAt,
       this.expiry.nextAt,
+      this.sortedKeys.nextAt,
     );
     const { watches, looks, sticky } = this.dispatch;
     const clock = Math.min(

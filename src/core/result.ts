@@ -4,17 +4,15 @@
  */
 
 import { withinDepth } from "../lib/json.ts";
-import { type ErrorCode, type FieldError, type Problem, problem } from "../wire/errors.ts";
+import { type ErrorCode, type Problem, type ProblemDetails, problem } from "../wire/errors.ts";
 import { limits } from "../wire/limits.ts";
 
 export type Refusal = { error: Problem };
 export type Result = { ok: string } | Refusal;
 
-export const refuse = (
-  code: ErrorCode,
-  detail: string,
-  more?: { retryAfterMs?: number; errors?: FieldError[] },
-): Refusal => ({ error: problem(code, detail, more) });
+export const refuse = (code: ErrorCode, detail: string, more?: ProblemDetails): Refusal => ({
+  error: problem(code, detail, more),
+});
 
 /** For what no schema can say: a field is wrong; "" points at the whole input. */
 export function invalid(pointer: string, detail: string): Refusal {

@@ -22,7 +22,12 @@ export type Change<R = unknown> = {
  * text nor its hash. `row` and `key` must be each other's inverse, and `row` must take any text.
  */
 export type RowName = string | number;
-export type Naming = { row(key: string): RowName; key(row: RowName): string };
+export type Naming = {
+  row(key: string): RowName;
+  key(row: RowName): string;
+  /** In which of 64 Maps a row lies. Default: by its end, as ids grow there. */
+  shard?(row: RowName): number;
+};
 const asTheyAre: Naming = { row: (key) => key, key: (row) => row as string };
 
 /** A change as it is noted. Most are never asked for their key. */
@@ -57,10 +62,23 @@ function shardOf(key: RowName): number {
   return (key.charCodeAt(n - 1) + 7 * key.charCodeAt(n - 3) + 29 * key.charCodeAt(n - 4)) & (shardCount - 1);
 }
 
+/** For keys that people choose: those of `user/17/name` end alike, and would all lie in one Map. */
+export const chosenKeys: Naming = {
+  row: (key) => key,
+  key: (row) => row as string,
+  shard(row) {
+    const key = row as string;
+    let hash = 0;
+    for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
+    return (hash ^ (hash >>> 15)) & (shardCount - 1);
+  },
+};
+
 export class Table<R> {
   readonly #shards: Map<RowName, R>[] = [];
   readonly #indexes: Index<R>[] = [];
   readonly #views = new Set<View<R>>();
+  readonly #shardOf: (row: RowName) => number;
   #size = 0;
 
   /** Made by Store.table alone. */
@@ -70,6 +88,7 @@ export class Table<R> {
     /** For the store alone. */
     readonly naming: Naming,
   ) {
+    this.#shardOf = naming.shard ?? shardOf;
     for (let i = 0; i < shardCount; i++) this.#shards.push(new Map());
   }
 
@@ -80,7 +99,7 @@ export class Table<R> {
   /** By key, or, for those who know the table's naming, by row. */
   get(key: RowName): R | undefined {
     const row = typeof key === "string" ? this.naming.row(key) : key;
-    return (this.#shards[shardOf(row)] as Map<RowName, R>).get(row);
+    return (this.#shards[this.#shardOf(row)] as Map<RowName, R>).get(row);
   }
 
   has(key: RowName): boolean {
@@ -152,7 +171,7 @@ export class Table<R> {
   }
 
   #set(row: RowName, record: R | undefined): R | undefined {
-    const place = shardOf(row);
+    const place = this.#shardOf(row);
     const shard = this.#shards[place] as Map<RowName, R>;
     const before = shard.get(row);
     if (record !== undefined) {

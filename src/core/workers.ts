@@ -12,6 +12,7 @@ import type { LabelValue } from "../wire/requirements.ts";
 import type { WorkerState } from "../wire/workers.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { abortAgeMs } from "./dispatch.ts";
+import { release } from "./kv.ts";
 import { noCapabilities, noLabels } from "./options.ts";
 import { type Result, refuse } from "./result.ts";
 import type { Slot } from "./slots.ts";
@@ -68,6 +69,8 @@ export function register(core: Coordinator, input: Input<"worker.register">): Re
   core.heard(mine);
   core.dispatch.turned(mine, 0);
 
+  // What the instance before it owned went with it.
+  if (!same) release(core, workerId);
   const named = new Map(input.holding?.map((one) => [one.taskId, one.token]));
   let kept = "";
   for (const spec of mine.held()) {
@@ -97,6 +100,7 @@ export function unregister(core: Coordinator, input: Input<"worker.unregister">)
   const held = slot.held();
   for (const { row } of held) giveBack(core, core.tasks.get(row)!);
   const released = held.map(({ id }) => id);
+  release(core, slot.id);
   core.workers.delete(slot.id);
   return { ok: `{"workerId":"${slot.id}","released":${JSON.stringify(released)}}` };
 }
@@ -158,14 +162,15 @@ export function inspect(core: Coordinator, slot: Slot): void {
   }
   if (slot.record.state !== "offline") {
     const silentAt = Math.max(slot.lastBeat + core.config.silenceMs, core.graceUntil);
-    if (silentAt <= core.clock)
+    if (silentAt <= core.clock) {
       core.workers.put(slot.id, {
         ...slot.record,
         state: "offline",
         offlineAt: core.now,
         revision: core.store.nextRevision,
       });
-    else next = Math.min(next, silentAt);
+      release(core, slot.id);
+    } else next = Math.min(next, silentAt);
   }
   if (next < Number.POSITIVE_INFINITY) core.dispatch.watch(slot, next);
 }

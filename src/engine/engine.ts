@@ -567,6 +567,7 @@ export class Engine {
       tasksQueued: counts.queued,
       tasksRunning: counts.running,
       schedules: this.core.schedules.size,
+      keys: this.core.keys.size,
       workersIdle: workers.idle,
       workersBusy: workers.busy,
       workersDraining: workers.draining,

@@ -3,7 +3,7 @@
  * durable, and change nothing. A stream's views cost memory for what changes meanwhile, so a reader that stands
  * still loses them.
  */
-
+import { type KeyRecord, keyText } from "../core/kv.ts";
 import { type ScheduleRecord, scheduleText } from "../core/schedules.ts";
 import { Slot } from "../core/slots.ts";
 import type { View } from "../core/store.ts";
@@ -95,6 +95,7 @@ export class Readers {
         running?.set(lease.workerId, (running.get(lease.workerId) ?? 0) + 1);
       return taskText(core, record as TaskRecord);
     }
+    if (table === "keys") return keyText(record as KeyRecord);
     if (table === "schedules") return scheduleText(record as ScheduleRecord);
     if (table !== "workers") return JSON.stringify(record);
     const worker = record as WorkerRecord;

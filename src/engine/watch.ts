@@ -1,7 +1,8 @@
 /**
  * Watches: who gets an event for which change. Each watch stands under the most selective thing it names (a
- * task, a worker, a queue, or all), so that a change looks only at the watches it may concern.
+ * task, a worker, a queue, a key or a prefix, or all), so that a change looks only at the watches it may concern.
  */
+import type { KeyRecord } from "../core/kv.ts";
 import type { ScheduleRecord } from "../core/schedules.ts";
 import type { Change } from "../core/store.ts";
 import { isFinal, leaseOf, type TaskRecord } from "../core/tasks.ts";
@@ -15,6 +16,8 @@ export type Cause = { revision: number; at: number; operation: string; who: stri
 
 const everything = "all";
 const keyOf = (filter: WatchStart): string => {
+  if (filter.key !== undefined) return `key ${filter.key}`;
+  if (filter.prefix !== undefined) return `prefix ${filter.prefix}`;
   if (filter.taskId !== undefined) return `task ${filter.taskId}`;
   if (filter.workerId !== undefined) return `worker ${filter.workerId}`;
   if (filter.queue !== undefined) return `queue ${filter.queue}`;
@@ -24,6 +27,8 @@ const keyOf = (filter: WatchStart): string => {
 export class Watches {
   readonly #byKey = new Map<string, Set<Watch>>();
   size = 0;
+  /** How long the watched prefixes are, and how many watches have one of that length. */
+  readonly #prefixLengths = new Map<number, number>();
 
   add(watch: Watch): void {
     const key = keyOf(watch.filter);
@@ -31,13 +36,24 @@ export class Watches {
     if (same === undefined) this.#byKey.set(key, new Set([watch]));
     else same.add(watch);
     this.size += 1;
+    this.#countPrefix(watch.filter, 1);
   }
 
   remove(watch: Watch): void {
     const key = keyOf(watch.filter);
     const same = this.#byKey.get(key);
-    if (same?.delete(watch)) this.size -= 1;
+    if (same?.delete(watch)) {
+      this.size -= 1;
+      this.#countPrefix(watch.filter, -1);
+    }
     if (same?.size === 0) this.#byKey.delete(key);
+  }
+
+  #countPrefix({ key, prefix }: WatchStart, by: number): void {
+    if (prefix === undefined || key !== undefined) return;
+    const count = (this.#prefixLengths.get(prefix.length) ?? 0) + by;
+    if (count === 0) this.#prefixLengths.delete(prefix.length);
+    else this.#prefixLengths.set(prefix.length, count);
   }
 
   /** Calls back for every watch the change concerns, with the event's text without its watch id. */
@@ -65,6 +81,32 @@ export class Watches {
         cause,
         each,
       );
+    else if (name === "keys")
+      this.#key(change.before as KeyRecord | undefined, change.after as KeyRecord | undefined, cause, each);
+  }
+
+  #key(
+    before: KeyRecord | undefined,
+    after: KeyRecord | undefined,
+    cause: Cause,
+    each: (watch: Watch, text: string) => void,
+  ): void {
+    const { key } = (after ?? before) as KeyRecord;
+    let text: string | null = null;
+    const see = (watch: Watch) => {
+      const { tables, prefix, taskId, workerId, queue } = watch.filter;
+      if (tables !== undefined && !tables.includes("keys")) return;
+      if (taskId !== undefined || workerId !== undefined || queue !== undefined) return;
+      if (prefix !== undefined && !key.startsWith(prefix)) return;
+      text ??=
+        `"table":"keys","id":"${key}",${causeText(cause)},"state":${present(after)},"before":${present(before)}` +
+        (after === undefined ? "" : `,"value":${after.value}`);
+      each(watch, text);
+    };
+    this.#under(`key ${key}`, see);
+    for (const length of this.#prefixLengths.keys())
+      if (length <= key.length) this.#under(`prefix ${key.slice(0, length)}`, see);
+    this.#under(everything, see);
   }
 
   #task(
@@ -159,6 +201,7 @@ export class Watches {
 
 const quoted = (text: string | null | undefined) =>
   text === null || text === undefined ? "null" : `"${text}"`;
+const present = (record: KeyRecord | undefined) => (record === undefined ? "null" : '"present"');
 const causeText = (cause: Cause) =>
   `"revision":${cause.revision},"at":${cause.at},"operation":"${cause.operation}","who":"${cause.who}"`;
 

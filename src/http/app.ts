@@ -13,6 +13,7 @@ import { addressErrors, pathOf, type Route } from "./address.ts";
 import { frames, framesPath } from "./frames.ts";
 import { graphs } from "./graphs.ts";
 import { health } from "./health.ts";
+import { kv } from "./kv.ts";
 import { limits as namedLimits } from "./limits.ts";
 import { namespaces } from "./namespaces.ts";
 import type { Port } from "./port.ts";
@@ -42,6 +43,7 @@ export const routes = (port: Port) =>
     .use(graphs(port))
     .use(queues(port))
     .use(schedules(port))
+    .use(kv(port))
     .use(namedLimits(port))
     .use(namespaces(port))
     .use(frames(port));
@@ -57,6 +59,7 @@ export const createApp = (port: Port, { guard, version, report }: AppOptions) =>
       if (origin !== null && guard.allowsOrigin(origin)) {
         if (request.method === "OPTIONS") return preflight(origin);
         set.headers["access-control-allow-origin"] = origin;
+        set.headers["access-control-expose-headers"] = "etag";
         set.headers.vary = "origin";
       }
       if (!guard.admits(headers) && !openPaths.test(pathOf(request.url))) {
@@ -109,7 +112,7 @@ const preflight = (origin: string) =>
       "access-control-allow-origin": origin,
       "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE",
       "access-control-allow-headers":
-        "authorization, content-type, idempotency-key, cortex-namespace, cortex-session, cortex-connection",
+        "authorization, content-type, idempotency-key, if-match, if-none-match, cortex-namespace, cortex-session, cortex-connection",
       "access-control-max-age": "600",
       vary: "origin",
     },

@@ -30,6 +30,7 @@ const tags = [
   { name: "queues", description: "Which there are, what waits in them, and how it may flow." },
   { name: "limits", description: "Named limits that hold over queues." },
   { name: "schedules", description: "Tasks that the daemon submits by the clock." },
+  { name: "keys", description: "Values under names: read, put, compare, count, list by prefix." },
   { name: "state", description: "The whole at one moment." },
   {
     name: "namespaces",
@@ -39,11 +40,11 @@ const tags = [
   { name: "health", description: "Alive, ready, and how it fares." },
 ];
 
-const description = `Tasks, workers and queues in one state and one log. An answer to a change means that the log holds it.
+const description = `Tasks, workers, queues and keys in one state and one log. An answer to a change means that the log holds it.
 
 Every refusal is \`application/problem+json\` (RFC 9457) with a \`code\` to branch on, what is wrong, and what to do.
 
-All of it is about one namespace, which the \`Cortex-Namespace\` header names (\`default\` without one): a state of its own. The first task or worker in it makes it; reads do not.
+All of it is about one namespace, which the \`Cortex-Namespace\` header names (\`default\` without one): a state of its own. The first task, worker or key in it makes it; reads do not.
 
 A change sent with an \`Idempotency-Key\` may be sent again blindly: it happens once and is answered alike.
 

@@ -52,7 +52,7 @@ export function answers<N extends RoutedOperationName>(
 export const doc = (operation: RoutedOperationName, more: { description?: string } = {}) => ({
   operationId: operation.replace(/\.(.)/, (_, letter: string) => letter.toUpperCase()),
   summary: operations[operation].summary,
-  tags: [`${operation.split(".")[0]}s`.replace("states", "state")],
+  tags: [`${operation.split(".")[0]}s`.replace("states", "state").replace("kvs", "keys")],
   "x-operation": operation,
   ...more,
 });
@@ -66,12 +66,20 @@ export const docOf = (operationId: string, tag: string, summary: string, descrip
 });
 
 /** JSON text that was written once, sent as it is. Typed as the value it holds, so that the client sees it. */
-export const jsonText = <T>(text: string, status = 200): T =>
-  new Response(text, { status, headers: { "content-type": "application/json" } }) as unknown as T;
+export const jsonText = <T>(text: string, status = 200, more: Record<string, string> = {}): T =>
+  new Response(text, {
+    status,
+    headers: { "content-type": "application/json", ...more },
+  }) as unknown as T;
 
 export const asJson = <T>(value: T, status = 200): T => jsonText<T>(JSON.stringify(value), status);
 
-type Asked = { request: Request; server?: Server<unknown> | null };
+type Asked = {
+  request: Request;
+  server?: Server<unknown> | null;
+  /** Headers of the answer, out of its text. */
+  headers?: (text: string) => Record<string, string>;
+};
 
 /** Who calls: a worker that names itself, or HTTP; and under which key the call may be repeated. */
 export function callerOf(request: Request, input: unknown): Caller {
@@ -133,7 +141,7 @@ export const runs =
     }
     const answer = await there.call(operation, input, caller);
     if ("error" in answer) return problemResponse(answer.error) as unknown as Output<N>;
-    return jsonText<Output<N>>(answer.ok);
+    return jsonText<Output<N>>(answer.ok, 200, asked.headers?.(answer.ok));
   };
 
 /** The body, with what the path or query says beside it; what is no object stays as it is, and is refused. */
@@ -154,13 +162,18 @@ export function fromText<T>(schema: TSchema, query: T): T {
   const read = { ...query } as Record<string, unknown>;
   for (const [name, property] of Object.entries(schema.properties as Record<string, TSchema>)) {
     const text = read[name];
-    if (property[Kind] === "Integer" && typeof text === "string" && /^[0-9]{1,15}$/.test(text)) {
-      read[name] = Number(text);
-    } else if (property[Kind] === "Boolean" && (text === "true" || text === "false")) {
+    if (property[Kind] === "Integer" && typeof text === "string") read[name] = wholeOf(text) ?? text;
+    else if (property[Kind] === "Boolean" && (text === "true" || text === "false")) {
       read[name] = text === "true";
     }
   }
   return read as T;
+}
+
+/** A whole number from 0 on, as large as JSON keeps it: revisions have sixteen digits where the log starts from the clock. */
+export function wholeOf(text: string): number | null {
+  const number = /^[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  return Number.isSafeInteger(number) ? number : null;
 }
 
 /** For what no operation takes: refuses a query that does not fit. */

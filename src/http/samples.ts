@@ -164,6 +164,16 @@ const schedule: Output<"schedule.put"> = {
 };
 const nextRuns = [1_767_231_000_000, 1_767_317_400_000, 1_767_403_800_000];
 
+const keyStanding: Output<"kv.put"> = {
+  key: "config/region",
+  revision: 1042,
+  createdRevision: 1030,
+  version: 2,
+  expiresAt: null,
+  workerId: null,
+};
+const key: Output<"kv.get"> = { ...keyStanding, value: { primary: "eu-central" } };
+
 type Sample = {
   ok: unknown;
   /** What 503 of /ready holds. */
@@ -231,6 +241,17 @@ export const responseSamples: Record<string, Sample> = {
   scheduleResume: { ok: schedule },
   scheduleRun: { ok: { name: "nightly-report", taskId: "1043-0" } },
   schedulePreview: { ok: { nextRuns } },
+  kvGet: { ok: key },
+  kvGetMany: { ok: { keys: [key, null] } },
+  kvList: { ok: { keys: [key], cursor: null } },
+  kvPut: { ok: keyStanding },
+  kvDelete: { ok: { key: "config/region", deletedRevision: 1042 } },
+  kvIncrement: {
+    ok: {
+      ...keyStanding,
+      ...{ key: "visits/2026-11-25", version: 13, expiresAt: at + 86_400_000, value: 13 },
+    },
+  },
   queueGet: { ok: queue },
   queueGroups: {
     ok: {

@@ -128,6 +128,7 @@ export const metricTable = {
     family: tasksIn("running"),
   },
   schedules: { type: "reading", part: "daemon", unit: "", help: "Schedules, finished ones included." },
+  keys: { type: "reading", part: "daemon", unit: "", help: "Keys." },
   workersIdle: {
     type: "reading",
     part: "daemon",

@@ -80,7 +80,7 @@ export const errorTable = {
     status: 404,
     title: "There is no such namespace",
     retryable: false,
-    hint: "Look at the name; a namespace is made by the first task or worker in it, or by namespace.create.",
+    hint: "Look at the name; a namespace is made by the first task, worker or key in it, or by namespace.create.",
   },
   "namespace-dropped": {
     status: 410,
@@ -105,6 +105,24 @@ export const errorTable = {
     title: "It was changed since the revision that was named",
     retryable: false,
     hint: "Read it again, decide anew, and name the revision that was read.",
+  },
+  "unknown-key": {
+    status: 404,
+    title: "There is no such key",
+    retryable: false,
+    hint: "It was never put, was deleted, or its time is over; list keys by prefix to see which there are.",
+  },
+  "revision-mismatch": {
+    status: 412,
+    title: "The key is not at the revision that was named",
+    retryable: false,
+    hint: "Read the key again, decide anew, and name the revision that was read; `revision` is the present one, 0 if there is no such key.",
+  },
+  "not-a-counter": {
+    status: 409,
+    title: "The key's value is no whole number, or would be none",
+    retryable: false,
+    hint: "Put a whole number first, or count under another key.",
   },
   "lease-lost": {
     status: 409,
@@ -256,16 +274,17 @@ export type Problem = {
   retryable: boolean;
   retryAfterMs?: number;
   errors?: FieldError[];
+  /** Of `revision-mismatch`: the revision that the key has; 0: there is no such key. */
+  revision?: number;
 };
 
 export const errorType = (code: ErrorCode) => `urn:cortexd:error:${code}`;
 
+/** What some problems say beside what is in the table. */
+export type ProblemDetails = Pick<Problem, "retryAfterMs" | "errors" | "revision">;
+
 /** Makes a problem from the table; `detail` says what is special about this case. */
-export function problem(
-  code: ErrorCode,
-  detail: string,
-  more?: { retryAfterMs?: number; errors?: FieldError[] },
-): Problem {
+export function problem(code: ErrorCode, detail: string, more?: ProblemDetails): Problem {
   const row = errorTable[code];
   const body: Problem = {
     type: errorType(code),
@@ -278,5 +297,6 @@ export function problem(
   };
   if (more?.retryAfterMs !== undefined) body.retryAfterMs = more.retryAfterMs;
   if (more?.errors !== undefined) body.errors = more.errors;
+  if (more?.revision !== undefined) body.revision = more.revision;
   return body;
 }

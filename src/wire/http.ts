@@ -5,6 +5,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { type ErrorCode, errorTable } from "./errors.ts";
 import { TaskDependencies } from "./graphs.ts";
+import { KeyName, KvDelete, KvIncrement, KvPut } from "./kv.ts";
 import { limits } from "./limits.ts";
 import { GroupList, LimitSettings, PauseOptions, QueueResume, QueueSettings } from "./queues.ts";
 import { ScheduleDelete, ScheduleGet, SchedulePut } from "./schedules.ts";
@@ -54,6 +55,7 @@ export const SchedulePath = Closed({
 });
 export const QueuePath = Closed({ name: Name("The queue's name, percent-encoded where it holds a slash.") });
 export const LimitPath = Closed({ name: Name("The limit's name, percent-encoded where it holds a slash.") });
+export const KeyPath = Closed({ key: KeyName("The key, percent-encoded.") });
 export const NamespacePath = Closed({ name: NamespaceName("The namespace's name.") });
 
 export const WaitQuery = Closed({ wait: Type.Optional(Wait) });
@@ -68,6 +70,9 @@ export const DependenciesQuery = Type.Omit(TaskDependencies, ["taskId"]);
 export const TaskReleaseBody = Type.Omit(TaskRelease, ["taskId"]);
 export const TaskSnoozeBody = Type.Omit(TaskSnooze, ["taskId"]);
 export const SchedulePutBody = Type.Omit(SchedulePut, ["name"]);
+export const KvPutBody = Type.Omit(KvPut, ["key"]);
+export const KvIncrementBody = Type.Optional(Type.Omit(KvIncrement, ["key"]));
+export const KvDeleteQuery = Type.Omit(KvDelete, ["key"]);
 export const ScheduleGetQuery = Type.Omit(ScheduleGet, ["name"]);
 export const ScheduleDeleteQuery = Type.Omit(ScheduleDelete, ["name"]);
 export const QueueConfigureBody = QueueSettings;
@@ -151,6 +156,9 @@ export const ProblemBody = Type.Object(
     hint: Type.String({ description: "What to do." }),
     retryable: Type.Boolean({ description: "The same request may be sent again." }),
     retryAfterMs: Type.Optional(Type.Integer()),
+    revision: Type.Optional(
+      Revision("Of `revision-mismatch`: the revision that the key has; 0: there is no such key."),
+    ),
     errors: Type.Optional(
       Type.Array(Closed({ pointer: Type.String(), detail: Type.String() }), {
         description: "The fields that are wrong, by JSON pointer.",

@@ -121,6 +121,12 @@ export const limits = {
   queuesMax: 100_000,
   /** Queues and groups that are paused. */
   pausesMax: 100_000,
+  /** A key's name. */
+  keyLengthMax: 512,
+  /** Keys, however little memory they take. */
+  keysMax: 10_000_000,
+  /** Keys that one worker may own: they go in one entry, when it does. */
+  keysPerWorkerMax: 10_000,
   /** Registered workers, offline ones that have not been forgotten included. */
   workersMax: 100_000,
 } as const;

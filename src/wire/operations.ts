@@ -11,6 +11,7 @@
 import type { Static, TSchema } from "@sinclair/typebox";
 import type { ErrorCode } from "./errors.ts";
 import * as graphs from "./graphs.ts";
+import * as kv from "./kv.ts";
 import { limits } from "./limits.ts";
 import * as namespaces from "./namespaces.ts";
 import * as queues from "./queues.ts";
@@ -284,6 +285,60 @@ export const operations = {
     errors: [],
     summary: "List workers by id.",
     example: { state: "busy" },
+  },
+  "kv.get": {
+    kind: "read",
+    scope: "read",
+    input: kv.KvGet,
+    output: kv.Key,
+    errors: ["unknown-key"],
+    summary: "Read one key.",
+    example: { key: "config/region" },
+  },
+  "kv.getMany": {
+    kind: "read",
+    scope: "read",
+    input: kv.KvGetMany,
+    output: kv.KeysFound,
+    errors: ["payload-too-large"],
+    summary: "Read several keys as they are at one moment.",
+    example: { keys: ["config/region", "config/replicas"] },
+  },
+  "kv.list": {
+    kind: "read",
+    scope: "read",
+    input: kv.KvList,
+    output: kv.KeyPage,
+    errors: [],
+    summary: "List keys in their order, by prefix.",
+    example: { prefix: "config/", limit: 50 },
+  },
+  "kv.put": {
+    kind: "mutation",
+    scope: "write",
+    input: kv.KvPut,
+    output: kv.KeyStanding,
+    errors: ["revision-mismatch", "worker-offline", "payload-too-large", "payload-too-deep"],
+    summary: "Put a value under a key, or replace the key as a whole, its time and owner too.",
+    example: { key: "config/region", value: { primary: "eu-central" }, ifRevision: 1041 },
+  },
+  "kv.delete": {
+    kind: "mutation",
+    scope: "write",
+    input: kv.KvDelete,
+    output: kv.KeyDeleted,
+    errors: ["unknown-key", "revision-mismatch"],
+    summary: "Delete a key.",
+    example: { key: "config/region", ifRevision: 1042 },
+  },
+  "kv.increment": {
+    kind: "mutation",
+    scope: "write",
+    input: kv.KvIncrement,
+    output: kv.Counter,
+    errors: ["not-a-counter"],
+    summary: "Add to a whole number; a key that is not there counts from 0.",
+    example: { key: "visits/2026-11-25", by: 1, ttlMs: 86_400_000 },
   },
   "queue.list": {
     kind: "read",
@@ -567,6 +622,8 @@ export const objects: Record<string, TSchema> = {
   GraphView: tasks.GraphView,
   DependencyView: tasks.DependencyView,
   Worker: workers.Worker,
+  Key: kv.Key,
+  KeyStanding: kv.KeyStanding,
   Schedule: schedules.Schedule,
   ScheduleTask: schedules.ScheduleTask,
   Queue: queues.Queue,

@@ -16,6 +16,8 @@ export const taskIdPattern = "^[0-9]{1,16}-[0-9]{1,6}$";
 
 /** A place among a task's dependencies: how many of `after` were read, or the last child. */
 export const dependencyCursorPattern = "^[0-9]{1,16}(-[0-9]{1,6})?$";
+/** A key: what is printed in ASCII, without spaces, and without the two characters that JSON would escape. */
+export const keyPattern = "^[!#-\\[\\]-~]*$";
 
 /** How a time is written in a URL: 500ms, 30s, 2m. */
 export const waitPattern = "^[0-9]{1,9}(ms|s|m)$";

@@ -1,5 +1,6 @@
 /** The state as a whole, and watching it, on the wire. */
 import { type Static, Type } from "@sinclair/typebox";
+import { KeyName } from "./kv.ts";
 import { limits } from "./limits.ts";
 import { Counts, Queue } from "./queues.ts";
 import { Closed, Json, Name, NamespaceName, Nullable, Revision } from "./schema.ts";
@@ -36,6 +37,7 @@ export const tableNames = [
   "uniques",
   "workers",
   "schedules",
+  "keys",
   "queues",
   "limits",
   "pauses",
@@ -100,6 +102,7 @@ const WatchedTable = Type.Union([
   Type.Literal("queues"),
   Type.Literal("limits"),
   Type.Literal("pauses"),
+  Type.Literal("keys"),
 ]);
 export const WatchStart = Closed({
   watchId: Name("Chosen by the client; names the watch in its events. One connection may have many."),
@@ -113,6 +116,8 @@ export const WatchStart = Closed({
   queue: Type.Optional(Name("Only tasks of this queue, its settings and its pauses.")),
   taskId: Type.Optional(Type.String({ maxLength: 32, description: "Only this task." })),
   workerId: Type.Optional(Name("Only this worker, and tasks leased to it.")),
+  key: Type.Optional(KeyName("Only this key.")),
+  prefix: Type.Optional(KeyName("Only keys that begin so.")),
 });
 export type WatchStart = Static<typeof WatchStart>;
 export const WatchStarted = Closed({
@@ -131,7 +136,9 @@ export const ChangeView = Closed({
   operation: Type.String({ description: "What caused it." }),
   who: Type.String({ description: "Who caused it: a session, a worker or `cortexd`." }),
   state: Nullable(
-    Type.Union([TaskStateSchema, Type.String()], { description: "The new state; null: removed." }),
+    Type.Union([TaskStateSchema, Type.String()], {
+      description: "The new state, of a key `present`; null: removed.",
+    }),
   ),
   before: Nullable(Type.String({ description: "The state before; null: new." })),
   queue: Type.Optional(Type.String()),
@@ -139,6 +146,7 @@ export const ChangeView = Closed({
   workerId: Type.Optional(Nullable(Type.String())),
   progress: Type.Optional(Json("The task's newest progress, where that is what changed.")),
   health: Type.Optional(WorkerHealthSchema),
+  value: Type.Optional(Json("The key's value, where it is present.")),
 });
 export type ChangeView = Static<typeof ChangeView>;
 export const Ping = Closed({ loopAgeMs: Type.Optional(LoopAge) });

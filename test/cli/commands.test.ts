@@ -320,6 +320,43 @@ describe("commands - schedules", () => {
   });
 });
 
+describe("commands - keys", () => {
+  test("commands - a key is put, read, compared, counted, listed and deleted", async () => {
+    const put = await json(["kv", "put", "cfg/region", '{"primary":"eu"}', "--if-revision", "0"]);
+    expect(put).toMatchObject({ key: "cfg/region", version: 1 });
+    expect((await ends("ok", ["kv", "get", "cfg/region"])).output).toBe('{"primary":"eu"}\n');
+    expect(await json(["kv", "get", "cfg/region"])).toEqual({ ...put, value: { primary: "eu" } });
+    const lost = await ends("refused", ["kv", "put", "cfg/region", "1", "--if-revision", "0"]);
+    expect(lost.errors).toContain(`is at revision ${put.revision}`);
+    const file = join(temporaryFolder(), "value");
+    writeFileSync(file, "plain\ntext");
+    await ends("ok", ["kv", "put", "cfg/text", `@${file}`, "--text", "--ttl", "1h"]);
+    expect((await ends("ok", ["kv", "get", "cfg/text", "--raw"])).output).toBe("plain\ntext\n");
+    expect((await ends("ok", ["kv", "increment", "cfg/n", "--by", "5"])).output).toBe("5\n");
+    const { output } = await ends("ok", ["kv", "list", "cfg/"]);
+    expect(output).toMatch(/^cfg\/n +[0-9]+ +1 +- +- +5$/m);
+    expect(output).toMatch(/^cfg\/text .* in 59 m .*"plain/m);
+    expect(
+      (await json(["kv", "list", "cfg/", "--keys-only"])).keys.map((one: { key: string }) => one.key),
+    ).toEqual(["cfg/n", "cfg/region", "cfg/text"]);
+    await ends("ok", ["kv", "delete", "cfg/region", "--if-revision", String(put.revision)]);
+    await ends("not-found", ["kv", "get", "cfg/region"]);
+    expect((await ends("usage", ["kv", "put", "cfg/x", "eu"])).errors).toContain("VALUE is not JSON");
+  });
+
+  test("commands - changes of keys are printed as they happen", async () => {
+    let ended = false;
+    const watching = ends("ok", ["kv", "watch", "seen/", "--count", "2"]).finally(() => {
+      ended = true;
+    });
+    // What is put before the watch has begun is not seen: so it is put until the watch ends.
+    while (!ended) await client.kv.increment({ key: "seen/n" });
+    const { output } = await watching;
+    expect(output).toMatch(/^[0-9]+ {2}seen\/n = [0-9]+ {2}by http\n/);
+    expect(output.trimEnd().split("\n")).toHaveLength(2);
+  });
+});
+
 describe("commands - which daemon, and what is wrong", () => {
   test("commands - no daemon, no token, a wrong token: each says what to do", async () => {
     const nobody = await ends("unreachable", ["queues", "--url", "http://127.0.0.1:1"]);

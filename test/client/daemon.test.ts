@@ -322,3 +322,42 @@ test("daemon - a schedule is put, previewed, run and deleted by a program, which
   }
   expect(states).toEqual(["active", "active", "paused", "active", null]);
 });
+
+test("daemon - keys are put, compared, counted, listed and watched by a program", async () => {
+  const client = open();
+  await client.connect();
+  const { kv } = client;
+  const events = kv.watch({ prefix: "cfg/" });
+  const one = kv.watch("cfg/b");
+  expect(await kv.get("cfg/a")).toBeNull();
+  const { revision } = await kv.put("cfg/a", { n: 1 }, { ifRevision: 0 });
+  await expect(kv.put("cfg/a", 2, { ifRevision: 0 })).rejects.toMatchObject({
+    code: "revision-mismatch",
+    revision,
+  });
+  expect(await kv.get<{ n: number }>("cfg/a")).toMatchObject({ value: { n: 1 }, revision, version: 1 });
+  await kv.put("cfg", "beside the prefix");
+  expect((await kv.increment("cfg/b", 5)).value).toBe(5);
+  expect((await kv.getMany(["cfg/b", "none"])).map((found) => found?.value)).toEqual([5, undefined]);
+  const all: string[] = [];
+  for await (const { key } of kv.all("cfg/")) all.push(key);
+  expect(all).toEqual(["cfg/a", "cfg/b"]);
+  expect((await kv.list({ prefix: "cfg", limit: 1 })).keys.map(({ key }) => key)).toEqual(["cfg"]);
+  expect(await kv.delete("cfg/a", { ifRevision: revision })).toBe(true);
+  expect(await kv.delete("cfg/a")).toBe(false);
+  await kv.put("cfg/b", null);
+  const seen: unknown[] = [];
+  for await (const event of events) {
+    if (event.event === "change") seen.push([event.id, event.before, event.state, event.value]);
+    if (seen.length === 4) break;
+  }
+  expect(seen).toEqual([
+    ["cfg/a", null, "present", { n: 1 }],
+    ["cfg/b", null, "present", 5],
+    ["cfg/a", "present", null, undefined],
+    ["cfg/b", "present", "present", null],
+  ]);
+  const first = (await one.next()).value as WatchEvent;
+  expect(first).toMatchObject({ table: "keys", id: "cfg/b", operation: "kv.increment", who: client.session });
+  await one.return?.();
+});

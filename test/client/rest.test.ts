@@ -101,6 +101,12 @@ test("rest - every operation that has a method arrives with its input", async ()
   await rest.schedules.run("a/b");
   await rest.schedules.delete("a/b", { ifRevision: 7 });
   await rest.schedules.preview({ cron: "@daily" });
+  await rest.kv.get("a/b?c");
+  await rest.kv.getMany(["a", "b"]);
+  await rest.kv.list({ prefix: "a/", keysOnly: true, limit: 5 });
+  await rest.kv.put({ key: "100%", value: { at: "2026-01-01" }, ttlMs: 5000, ifRevision: 0 });
+  await rest.kv.delete({ key: "a/b?c", ifRevision: 7 });
+  await rest.kv.increment({ key: "n", by: 2 });
   await rest.queue("q");
   await rest.groups("a/b", { limit: 5 });
   await rest.configure("q", { concurrency: 2, rate: null });
@@ -135,6 +141,12 @@ test("rest - every operation that has a method arrives with its input", async ()
     ["schedule.run", { name: "a/b" }],
     ["schedule.delete", { name: "a/b", ifRevision: 7 }],
     ["schedule.preview", { cron: "@daily" }],
+    ["kv.get", { key: "a/b?c" }],
+    ["kv.getMany", { keys: ["a", "b"] }],
+    ["kv.list", { prefix: "a/", keysOnly: true, limit: 5 }],
+    ["kv.put", { key: "100%", value: { at: "2026-01-01" }, ttlMs: 5000, ifRevision: 0 }],
+    ["kv.delete", { key: "a/b?c", ifRevision: 7 }],
+    ["kv.increment", { key: "n", by: 2 }],
     ["queue.get", { queue: "q" }],
     ["queue.groups", { queue: "a/b", limit: 5 }],
     ["queue.configure", { queue: "q", concurrency: 2, rate: null }],

@@ -75,6 +75,29 @@ describe("engine - watches", () => {
     expect(await seen(filter)).toEqual(expected);
   });
 
+  const keys: [string, Omit<WatchStart, "watchId">, string[]][] = [
+    ["all of it", {}, ["a", "a/1", "a/2", "ab", "a/1"]],
+    ["one key", { key: "a/1" }, ["a/1", "a/1"]],
+    ["a prefix", { prefix: "a/" }, ["a/1", "a/2", "a/1"]],
+    ["the prefix that all have", { prefix: "a" }, ["a", "a/1", "a/2", "ab", "a/1"]],
+    ["a prefix longer than any key", { prefix: "a/1/2" }, []],
+    ["a key without the prefix", { key: "ab", prefix: "a/" }, []],
+    ["a prefix, in the tasks", { prefix: "a/", tables: ["tasks"] }, []],
+    ["the tasks", { tables: ["tasks"] }, []],
+    ["one queue", { queue: "a" }, []],
+    ["a task's keys, which there are not", { prefix: "a", taskId: "1-0" }, []],
+  ];
+  test.each(keys)("engine - a watch of %s sees those keys and no others", async (_name, filter, expected) => {
+    const world = await EngineWorld.start();
+    const sink = new TestSink();
+    const gone = world.engine.watch(sink, { watchId: "gone", prefix: "a/" });
+    world.engine.watch(sink, { watchId: "x", ...filter });
+    world.engine.unwatch(gone);
+    for (const key of ["a", "a/1", "a/2", "ab"]) await world.ok("kv.put", { key, value: 1 });
+    await world.ok("kv.delete", { key: "a/1" });
+    expect(sink.changes.map(({ event }) => event.id)).toEqual(expected);
+  });
+
   test("engine - an event says what, when, by whom and through what", async () => {
     const world = await EngineWorld.start();
     const sink = new TestSink();

@@ -171,6 +171,8 @@ describe("http engine", () => {
       ] as const)
         expect((await w.send(method, `/api/${route}`, body)).status).toBe(200);
     }
+    for (const key of ["user/1/name", "user/2/name", "a?b"])
+      await w.send("PUT", `/api/kv/${encodeURIComponent(key)}`, { value: { key } });
     const lines = (await (await w.fetch("/api/state?format=ndjson")).text()).trimEnd().split("\n").slice(1);
     const streamed = lines.map((line) => JSON.parse(line) as { table: string; record: unknown });
     for (const table of tableNames) {
