@@ -16,6 +16,7 @@ export const bounds: Record<string, Record<string, number>> = {
   "drain-client": { cpu: 320, rate: 0.002 },
   pipeline: { cpu: 300, rate: 0.006 },
   latency: { p50: 4, p99: 6 },
+  "drain-groups": { cpu: 2, rate: 0.3 },
   "submit-at-million": { cpu: 2, rate: 0.3 },
   "idle-1000": { resident: 3 },
   "idle-5000": { resident: 3 },

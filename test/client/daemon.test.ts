@@ -298,6 +298,48 @@ test("daemon - a second instance under a live id is refused", async () => {
   await expect(open({ workerId: "w-twice" }).connect()).rejects.toMatchObject({ code: "worker-id-in-use" });
 });
 
+test("daemon - limits and pauses are set by a program, hold for its worker, and are seen live", async () => {
+  const client = open({ workerId: "w-flow", queues: ["flow"], capacity: 5 });
+  await client.connect();
+  const events = client.watch({ tables: ["queues", "limits", "pauses"] });
+  const { settings } = await client.configure("flow", { groupConcurrency: 1, groupWeights: { acme: 2 } });
+  expect(settings).toMatchObject({ groupConcurrency: 1, groupWeights: { acme: 2 } });
+  await client.putLimit("api", { concurrency: 0 });
+  await client.pause("flow", { group: "beta", forMs: 600_000 });
+  const task = { queue: "flow", type: "t" };
+  await client.submit([
+    { ...task, group: "acme" },
+    { ...task, group: "acme" },
+    { ...task, group: "beta" },
+    { ...task, limits: ["api"] },
+  ]);
+  await until(() => client.held.length === 1);
+  expect(client.held[0]?.task.group).toBe("acme");
+  const shown = (await client.groups("flow")).groups.map(({ name, queued, shut }) => [name, queued, shut]);
+  expect(shown).toEqual([
+    ["", 1, null],
+    ["acme", 1, "concurrency"],
+    ["beta", 1, "paused"],
+  ]);
+  expect((await client.limits()).map(({ name, shut }) => [name, shut])).toEqual([["api", "concurrency"]]);
+  await client.deleteLimit("api");
+  await client.resume("flow", "beta");
+  await until(() => client.held.length === 3);
+  expect((await client.queue("flow")).counts).toMatchObject({ running: 3, queued: 1 });
+  const told: string[] = [];
+  for await (const event of events) {
+    if (event.event === "change") told.push(`${event.table} ${event.id} ${event.state}`);
+    if (told.length === 5) break;
+  }
+  expect(told).toEqual([
+    "queues flow set",
+    "limits api set",
+    "pauses flow beta paused",
+    "limits api null",
+    "pauses flow beta null",
+  ]);
+});
+
 test("daemon - a schedule is put, previewed, run and deleted by a program, which sees it live", async () => {
   const client = open();
   await client.connect();

@@ -122,6 +122,24 @@ describe("flow - concurrency", () => {
   });
 });
 
+test("flow - what sleeps behind a woken task wakes too once that has found its worker", () => {
+  const world = new World();
+  world.ok("queue.configure", { queue: "q", concurrency: 1 });
+  world.worker("w", { kind: "worker" });
+  world.worker("gpu", { kind: "gpu", capacity: 2 });
+  submit(world, 1, { kind: "worker" });
+  world.settle();
+  const waiting = ["a", "b"].flatMap((group) => submit(world, 1, { kind: "gpu", group }));
+  world.settle();
+  // The gate opens while nobody is there for what sleeps at it.
+  world.ok("worker.drain", { workerId: "gpu" });
+  world.ok("queue.configure", { queue: "q", concurrency: 3 });
+  world.settle();
+  world.ok("worker.drain", { workerId: "gpu", drain: false });
+  world.settle();
+  expect(world.holds("gpu").sort()).toEqual(waiting.sort());
+});
+
 describe("flow - rates", () => {
   test("flow - a rate lets a burst pass, then one each time a token comes", () => {
     const world = new World();
@@ -247,6 +265,20 @@ describe("flow - turns", () => {
     const started: string[] = [];
     for (let i = 0; i < 21; i++) started.push(complete(world));
     expect(started.filter((id) => small.includes(id))).toHaveLength(10);
+  });
+
+  test("flow - ever new groups do not starve one that waits", () => {
+    const world = new World();
+    const waiting = submit(world, 30, { group: "big" });
+    world.worker("w", { capacity: 1 });
+    world.settle();
+    const started: string[] = [];
+    for (let i = 0; i < 30; i++) {
+      submit(world, 1, { group: `new-${i}` });
+      started.push(complete(world));
+    }
+    // One comes for each that starts, so rounds are of 1, 2, 3 ... groups: seven of them fit into thirty starts.
+    expect(started.filter((id) => waiting.includes(id)).length).toBeGreaterThanOrEqual(7);
   });
 
   test("flow - turns go by weight", () => {
