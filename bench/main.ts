@@ -8,6 +8,7 @@
 import { parseArgs } from "node:util";
 import { backlog } from "./backlog.ts";
 import { type Benchmark, measure, type Result, type Scale } from "./benchmark.ts";
+import { graphs } from "./graphs.ts";
 import { beyond, bounds } from "./guard.ts";
 import { idle } from "./idle.ts";
 import { memory } from "./memory.ts";
@@ -16,7 +17,7 @@ import { machine, report } from "./report.ts";
 import { schedules } from "./schedules.ts";
 import { tasks } from "./tasks.ts";
 
-const benchmarks: Benchmark[] = [...tasks, backlog, ...idle, memory, recovery, schedules];
+const benchmarks: Benchmark[] = [...tasks, backlog, ...idle, memory, recovery, schedules, graphs];
 
 const { values } = parseArgs({
   args: Bun.argv.slice(2),

@@ -32,6 +32,7 @@ import {
   newRecord,
   noOutcome,
   readyAt,
+  stateAtFirst,
   type TaskRecord,
   TaskSpec,
   tasksOf,
@@ -110,9 +111,12 @@ function encodeChange(change: Change): string {
   }
 }
 
-/** A new task is as newRecord made it unless it was leased or dropped in the same entry. */
+/** A new task is as newRecord made it unless it was leased, dropped or made ready in the same entry. */
 const isAsSubmitted = (record: TaskRecord) =>
-  record.lease === null && record.outcome === noOutcome && record.revision === record.spec.revision;
+  record.lease === null &&
+  record.outcome === noOutcome &&
+  record.revision === record.spec.revision &&
+  record.state === stateAtFirst(record.spec);
 
 /**
  * What a spec need not name. These are defaults of the format, not of the program: they are never changed, and where

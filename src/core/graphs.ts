@@ -167,6 +167,10 @@ export class Graphs implements Index<TaskRecord> {
   readonly #nodes = new Map<RowName, Node>();
   readonly #due = new IndexedHeap<Node>((a, b) => specOrder(a.spec as TaskSpec, b.spec as TaskSpec) < 0);
 
+  /** The task whose change is being heard, and the record of it that the queues count: they hear of it after this. */
+  #changing: Node | null = null;
+  #counted: TaskRecord | undefined;
+
   constructor(private readonly core: Coordinator) {}
 
   change(before: TaskRecord | undefined, after: TaskRecord | undefined): void {
@@ -181,6 +185,8 @@ export class Graphs implements Index<TaskRecord> {
       node = new Node(row);
       this.#nodes.set(row, node);
     }
+    this.#changing = node;
+    this.#counted = after === undefined ? before : undefined;
     if (after === undefined) {
       for (const edge of node.after) this.#unlink(edge);
       node.after = [];
@@ -208,6 +214,7 @@ export class Graphs implements Index<TaskRecord> {
     }
     this.#place(node);
     this.#dropUnused(node);
+    this.#changing = null;
   }
 
   #node(id: string): Node {
@@ -294,7 +301,7 @@ export class Graphs implements Index<TaskRecord> {
     node.needed += by;
     const isNeeded = node.needed > 0;
     if (wasNeeded === isNeeded) return;
-    const record = this.core.tasks.get(node.row);
+    const record = node === this.#changing ? this.#counted : this.core.tasks.get(node.row);
     // In recovery there are no queues yet: they ask when they see the task.
     if (record !== undefined && isFinal(record.state)) this.core.queues?.neededChanged(record, isNeeded);
   }

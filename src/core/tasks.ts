@@ -281,16 +281,20 @@ function specOf(core: Coordinator, from: Draft, number: number, links: Links = u
   );
 }
 
+export function stateAtFirst({ extras, options }: TaskSpec): TaskState {
+  if (extras.after.length > 0 || extras.open) return "blocked";
+  return options.delayMs > 0 ? "scheduled" : "queued";
+}
+
 /** A task that was just submitted: a function of its spec alone, so that the log need not write it. */
 export function newRecord(spec: TaskSpec): TaskRecord {
-  const blocked = spec.extras.after.length > 0 || spec.extras.open;
-  const delayed = !blocked && spec.options.delayMs > 0;
+  const state = stateAtFirst(spec);
   return {
     spec,
-    state: blocked ? "blocked" : delayed ? "scheduled" : "queued",
+    state,
     attempt: 0,
     interruptions: 0,
-    runAt: delayed ? readyAt(spec) : 0,
+    runAt: state === "scheduled" ? readyAt(spec) : 0,
     lease: null,
     outcome: noOutcome,
     revision: spec.revision,

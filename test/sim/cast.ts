@@ -7,6 +7,7 @@ import { CoordinationClient } from "../../client/client.ts";
 import { ClientError, CortexError, TaskFailed } from "../../client/errors.ts";
 import type { WatchEvent } from "../../client/state.ts";
 import type { Environment } from "../../client/transport.ts";
+import { AfterChildren } from "../../client/verdicts.ts";
 import { type Context, RunningWorker } from "../../client/worker.ts";
 import { Aborted, type AssignedTask } from "../../client/workers.ts";
 import type { Caller } from "../../src/engine/types.ts";
@@ -28,6 +29,8 @@ export type CastOptions = {
   restWorkers: number;
   watchers: number;
   schedulers: number;
+  /** Whether tasks wait for tasks. */
+  graphs: number;
   /** Sets limits, pauses and weights; tasks have groups and limits then. */
   regulators: number;
   /** Mean pause between two deeds of a producer, in ms. */
@@ -285,6 +288,39 @@ export class Cast {
     return task;
   }
 
+  /** Tasks of which each may wait for some of the others, in no order. */
+  #graph(): TaskSubmit[] {
+    const { random } = this.world;
+    const tasks = Array.from({ length: random.int(2, 7) }, () => this.#task());
+    const refs = tasks.map((_, i) => `r${i}`);
+    for (const [i, task] of tasks.entries()) {
+      // Whose key is known is another task, which may wait for anything.
+      delete task.idempotencyKey;
+      this.#sentOf(task).key = false;
+      task.ref = refs[i] as string;
+      const after = refs
+        .slice(0, i)
+        .filter(() => random.chance(0.4))
+        .map((ref) => (random.chance(0.6) ? ref : { task: ref, onFail: "ignore" as const }));
+      if (after.length > 0) task.after = after;
+    }
+    return random.chance(0.5) ? tasks : tasks.reverse();
+  }
+
+  async #submitGraph(process: Process, client: CoordinationClient): Promise<void> {
+    const tasks = this.#graph();
+    try {
+      const { ids } = await this.#track(process, "graph", client.call("graph.submit", { tasks }));
+      this.#taken(
+        tasks,
+        ids.map((id) => ({ id, state: "blocked", duplicate: false })),
+      );
+    } catch (error) {
+      if (error instanceof CortexError) for (const task of tasks) this.#sentOf(task).outcome = "refused";
+      throw error;
+    }
+  }
+
   #sentOf(task: TaskSubmit): Sent {
     return this.sent.get((task.payload as { tag: string }).tag) as Sent;
   }
@@ -336,12 +372,16 @@ export class Cast {
       if (this.ending) return;
       const deed = random.next();
       const id = this.#someId();
-      if (deed < 0.7 || id === undefined) this.#go(process, "submit", () => this.#submit(process, client));
+      const isGraph = this.options.graphs > 0 && random.chance(0.15);
+      if (isGraph) this.#go(process, "graph", () => this.#submitGraph(process, client));
+      else if (deed < 0.7 || id === undefined)
+        this.#go(process, "submit", () => this.#submit(process, client));
       else {
         const task = client.task(id);
         const act = async () => {
-          if (deed < 0.78) await this.#track(process, "cancel", task.cancel());
-          else if (deed < 0.84) await this.#track(process, "retry", task.retry());
+          const cascade = this.options.graphs > 0 && deed < 0.81;
+          if (deed < 0.78) await this.#track(process, "cancel", task.cancel(undefined, { cascade }));
+          else if (deed < 0.84) await this.#track(process, "retry", task.retry({ cascade }));
           else if (deed < 0.9) await this.#track(process, "get", task.get());
           else if (deed < 0.95)
             await this.#track(process, "wait", task.finished(random.chance(0.5) ? {} : { timeoutMs: 3000 }));
@@ -424,6 +464,17 @@ export class Cast {
         });
     });
     const work = async (): Promise<unknown> => {
+      if (this.options.graphs > 0 && !this.ending && task.graph === null && random.chance(0.08)) {
+        const children = Array.from({ length: random.int(1, 3) }, () => this.#task());
+        for (const child of children) {
+          delete child.idempotencyKey;
+          this.#sentOf(child).key = false;
+        }
+        const isEasy = random.chance(0.5);
+        const parts = children.map((child) => (isEasy ? { ...child, onFail: "ignore" as const } : child));
+        this.#taken(children, await context.addChildren(parts));
+        return AfterChildren();
+      }
       const luck = this.ending ? 0 : random.next();
       const end = this.#theEnd();
       if (luck < 0.55) await Promise.race([process.sleep(random.skewed(0.5, 2500)), end]);

@@ -15,6 +15,7 @@ const needed = [
   ...["lease.revoked", "worker.stalled", "worker.deaf", "worker.quarantined", "worker.probation"],
   ...["trouble.deaf"],
   ...["gate.concurrency", "gate.rate", "gate.paused", "task.dropped", "answer.backlog-full"],
+  ...["graph.queued", "graph.scheduled", "graph.failed", "graph.cancelled", "graph.parentWaits"],
   ...["schedule.ran", "schedule.skipped", "schedule.waited"],
   ...["task.submitted", "task.completed", "task.failed", "task.dead", "task.cancelled", "task.retired"],
   ...["submit.duplicate", "repeated.same", "request.duplicated", "http.retried", "watch.change", "watch.gap"],

@@ -57,7 +57,18 @@ type Version = {
   finishedAt: number;
 };
 
-type Task = { id: string; number: number; createdRevision: number; submit: TaskSubmit; versions: Version[] };
+type Link = { id: string; onFail: string };
+type Task = {
+  id: string;
+  number: number;
+  createdRevision: number;
+  submit: TaskSubmit;
+  /** What it was said to wait for, children aside. */
+  after: Link[];
+  /** On the wall clock: it must not start earlier, whatever it waits for. */
+  readyAt: number;
+  versions: Version[];
+};
 
 const top = (task: Task): Version => task.versions[task.versions.length - 1] as Version;
 const finals: readonly TaskState[] = ["completed", "failed", "dead", "cancelled"];
@@ -78,6 +89,7 @@ type AnyInput = {
   final?: boolean;
   retryInMs?: number;
   leaseMs?: number;
+  cascade?: boolean;
   holding?: { taskId: string; token: number }[];
   task?: TaskSubmit;
 };
@@ -169,6 +181,13 @@ export class Model {
     const named = (input ?? {}) as { workerId?: string; token?: number };
     if (!repeated && named.workerId !== undefined && named.token !== undefined)
       this.named(named.workerId, named.token);
+    // Children name the lease of their parent; a submit that is refused earlier was not read so far.
+    const parent = op === "task.submit" ? ([input].flat()[0] as TaskSubmit).parent : undefined;
+    const isRead = "ok" in result || result.error.code === "lease-lost";
+    if (!repeated && parent?.workerId !== undefined && isRead) {
+      this.named(parent.workerId, parent.token as number);
+      if ("ok" in result) this.heard(parent.workerId);
+    }
     if (isMutation && cause.session !== null) this.#answered(op, cause, result, revision, changed);
     if ("ok" in result && !repeated) {
       const { workerId } = (input ?? {}) as { workerId?: string };
@@ -474,17 +493,17 @@ export class Model {
     const asked =
       current !== null &&
       current.op === operation &&
-      (operation === "task.submit" || operation === "task.assign");
+      (operation === "task.submit" || operation === "graph.submit" || operation === "task.assign");
     const isRun = current === null && operation === "schedule.fire";
     this.expect(asked || isRun, `task ${id} was made by ${operation}`);
     const { spec } = record;
     const { options } = spec;
-    const input = current?.input as { task?: TaskSubmit };
+    const input = current?.input as { task?: TaskSubmit; tasks?: TaskSubmit[] };
     const submitted = isRun
       ? this.#submitOfRun(core, record)
       : operation === "task.submit"
         ? (input as TaskSubmit | TaskSubmit[])
-        : input.task;
+        : (input.tasks ?? input.task);
     const submit = (Array.isArray(submitted) ? submitted[spec.number] : submitted) as TaskSubmit;
     const same =
       options.queue === (submit.queue ?? "default") &&
@@ -517,9 +536,14 @@ export class Model {
       this.byTag.set(tag, [...ids, id]);
     }
     const delayMs = submit.delayMs ?? 0;
+    const refs = Array.isArray(submitted) ? submitted.map(({ ref }) => ref) : [];
+    const after = (submit.after ?? []).map((one) => {
+      const { task, onFail = "fail" } = typeof one === "string" ? { task: one } : one;
+      return { id: refs.includes(task) ? `${revision}-${refs.indexOf(task)}` : task, onFail };
+    });
     const version: Version = {
       revision,
-      state: delayMs > 0 ? "scheduled" : "queued",
+      state: after.length > 0 ? "blocked" : delayMs > 0 ? "scheduled" : "queued",
       charged: 0,
       interruptions: 0,
       notBefore: delayMs > 0 ? this.#wall + delayMs : 0,
@@ -528,7 +552,15 @@ export class Model {
       result: null,
       finishedAt: 0,
     };
-    const task: Task = { id, number: spec.number, createdRevision: revision, submit, versions: [version] };
+    const task: Task = {
+      id,
+      number: spec.number,
+      createdRevision: revision,
+      submit,
+      after,
+      readyAt: version.notBefore,
+      versions: [version],
+    };
     this.tasks.set(id, task);
     this.world.count("task.submitted");
     if (record.state === "running")
@@ -538,6 +570,11 @@ export class Model {
 
   #retired(task: Task | undefined, id: string, revision: number): void {
     this.expect(task !== undefined && isFinal(top(task).state), `task ${id} was removed before it ended`);
+    for (const other of this.tasks.values())
+      this.expect(
+        isFinal(top(other).state) || !this.#waitsFor(other).some((link) => link.id === id),
+        `task ${id} was removed while ${other.id} waits for it`,
+      );
     const { finishedAt } = top(task as Task);
     const { retentionMs, retentionCount } = this.promises;
     let younger = 0;
@@ -551,6 +588,52 @@ export class Model {
     this.tasks.delete(id);
     this.removed.add(id);
     this.#removals.push({ revision, task: task as Task });
+  }
+
+  /** All that a task waits for or has waited for. */
+  #waitsFor(task: Task): Link[] {
+    const children: Link[] = [];
+    for (const { id, submit } of this.tasks.values())
+      if (submit.parent?.taskId === task.id) children.push({ id, onFail: submit.parent.onFail ?? "fail" });
+    return [...task.after, ...children];
+  }
+
+  /** Whether what a link names is over for who waits: completed, ignored, or kept no longer. */
+  #isDone({ id, onFail }: Link): boolean {
+    const state = this.state(id);
+    return state === undefined || state === "completed" || (isFinal(state) && onFail === "ignore");
+  }
+
+  /** A blocked task goes on when all is done, and ends when something failed that it does not ignore. */
+  #unblocked(base: Version, task: Task, after: TaskRecord): Version {
+    const links = this.#waitsFor(task);
+    const failed = links.filter(({ onFail }) => onFail === "fail").map(({ id }) => this.state(id));
+    this.world.count(`graph.${after.state}`);
+    switch (after.state) {
+      case "queued":
+      case "scheduled":
+        for (const link of links)
+          this.expect(
+            this.#isDone(link),
+            `task ${task.id} is ${after.state} and waits for ${link.id}, which is ${this.state(link.id)}`,
+          );
+        this.expect(
+          (after.state === "scheduled") === task.readyAt > this.#wall,
+          `task ${task.id} is ${after.state} at ${this.#wall}, and was to start at ${task.readyAt}`,
+        );
+        return { ...base, notBefore: after.state === "scheduled" ? task.readyAt : 0 };
+      case "failed":
+      case "cancelled":
+        this.expect(
+          failed.some((state) =>
+            after.state === "cancelled" ? state === "cancelled" : state === "failed" || state === "dead",
+          ),
+          `task ${task.id} is ${after.state} while it waits for tasks that are ${failed}`,
+        );
+        return this.#ended({ ...base, lease: null });
+      default:
+        throw new Violation(`task ${task.id} was blocked and is ${after.state}`);
+    }
   }
 
   /** The task's next version, if the change is one that the life cycle knows. */
@@ -572,7 +655,19 @@ export class Model {
     };
     if (after.state === "running" && old.state !== "running")
       return this.#leased(core, revision, operation, task, old, after, leased);
+    const isCancelled = operation === "task.cancel" && (input.taskId === task.id || input.cascade === true);
+    const follows = this.#waitsFor(task).some(
+      ({ id, onFail }) => onFail === "fail" && this.state(id) === "cancelled",
+    );
+    const isDropped = operation.endsWith(".submit") && old.revision === revision && !follows;
+    if (old.state === "blocked" && !(after.state === "cancelled" && (isCancelled || isDropped)))
+      return this.#unblocked(base, task, after);
     switch (operation) {
+      case "task.wait":
+        this.#heldBy(operation, input);
+        if (old.state !== "running" || after.state !== "blocked") wrong();
+        this.world.count("graph.parentWaits");
+        return { ...base, lease: null };
       case "task.ready":
         if (old.state !== "scheduled" || after.state !== "queued") wrong();
         this.expect(
@@ -581,10 +676,11 @@ export class Model {
         );
         return { ...base, notBefore: 0 };
       case "task.submit":
+      case "graph.submit":
       case "schedule.fire":
       case "schedule.run":
         // A backlog is full: whoever waited is dropped.
-        if ((old.state !== "queued" && old.state !== "scheduled") || after.state !== "cancelled") wrong();
+        if (!["queued", "scheduled", "blocked"].includes(old.state) || after.state !== "cancelled") wrong();
         this.expect(
           core.flow.settings.get(task.submit.queue ?? "default")?.backlog !== null,
           `task ${task.id} was dropped, and its queue has no bound`,
@@ -595,7 +691,9 @@ export class Model {
         if (isFinal(old.state) || after.state !== "cancelled") wrong();
         return this.#ended({ ...base, lease: null });
       case "task.retry":
-        if (!["failed", "dead", "cancelled"].includes(old.state) || after.state !== "queued") wrong();
+        if (!["failed", "dead", "cancelled"].includes(old.state)) wrong();
+        if (after.state !== (this.#waitsFor(task).every((link) => this.#isDone(link)) ? "queued" : "blocked"))
+          wrong();
         return { ...base, charged: 0, interruptions: 0, notBefore: 0, finishedAt: 0, result: null };
       case "task.complete": {
         this.#heldBy(operation, input);
@@ -1136,6 +1234,7 @@ export class Model {
 /** Operations by which a worker is heard: with an entry, and without. */
 const says = [
   ...["worker.register", "task.claim", "task.complete", "task.fail", "task.release", "task.extend"],
+  "task.wait",
   ...["task.progress", "worker.heartbeat"],
 ];
 const saysVolatile = ["task.claim", "task.progress", "worker.heartbeat"];

@@ -83,6 +83,7 @@ export function run({ seed, preset: given, plants = {} }: RunOptions): Run {
     restWorkers: random.int(0, 2),
     watchers: random.int(0, 1),
     schedulers: random.int(0, 1),
+    graphs: random.int(0, 1),
     regulators: random.int(0, 1),
     paceMs: random.pick([150, 500, 1000]),
     queues: random.int(1, 3),
