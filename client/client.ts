@@ -31,7 +31,14 @@ import { httpRequests, type TransportChoice } from "./http.ts";
 import { WatchedKv } from "./kv.ts";
 import { Schedules } from "./schedules.ts";
 import { type Gap, iterate, type WatchEvent, Watches, type WatchFilter } from "./state.ts";
-import { type Caller, Submitted, SubmittedAll, TaskHandle } from "./tasks.ts";
+import {
+  type Caller,
+  requested,
+  Submitted,
+  SubmittedAll,
+  TaskHandle,
+  type TaskRequestOptions,
+} from "./tasks.ts";
 import { type Environment, machine, type Transport, type TransportName, webSocket } from "./transport.ts";
 import { type Submission, TaskType } from "./types.ts";
 import {
@@ -221,6 +228,14 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
       after(() => type.checkPayload(payload ?? null), submit),
       type.checkResult,
     );
+  }
+
+  /**
+   * Submits a task and waits for its result; rejects with `TaskFailed` when it ends without one. After `timeoutMs`, or
+   * when `signal` aborts, the task is cancelled.
+   */
+  request<R = unknown>(type: string, payload?: unknown, options: TaskRequestOptions = {}): Promise<R> {
+    return requested<R>(this, { type, payload }, options);
   }
 
   /** Tasks that wait for each other, to be submitted together. */

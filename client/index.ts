@@ -63,6 +63,7 @@ export { ClientError, type ClientErrorCode, CortexError, TaskFailed } from "./er
 export { type After, Graph, GraphTask } from "./graphs.ts";
 export { type Fetch, httpRequests, requestsOver, type TransportChoice } from "./http.ts";
 export { type KeyOf, Kv, type PutOptions, WatchedKv } from "./kv.ts";
+export type { LogLine, LogOptions } from "./logs.ts";
 export { Schedules } from "./schedules.ts";
 export {
   type Checker,
@@ -75,7 +76,7 @@ export {
   typebox,
 } from "./schemas.ts";
 export type { Gap, WatchEvent, WatchFilter } from "./state.ts";
-export { type ResultOptions, Submitted, SubmittedAll, TaskHandle } from "./tasks.ts";
+export { type ResultOptions, Submitted, SubmittedAll, TaskHandle, type TaskRequestOptions } from "./tasks.ts";
 export {
   type Connection,
   type Environment,

@@ -22,6 +22,7 @@ import type { HealthView, State } from "../src/wire/state.ts";
 import type {
   LeaseView,
   Task,
+  TaskLogLines,
   TaskShown,
   TaskStanding,
   TaskSubmit,
@@ -196,6 +197,21 @@ export class RestClient {
   }
   release(id: string, held: Held, options?: RequestOptions): Promise<TaskStanding> {
     return answer(this.#task(id).release.post(held, request(options)));
+  }
+  log(id: string, held: Held & { lines: string[] }, options?: RequestOptions): Promise<Output<"task.log">> {
+    return answer(this.#task(id).log.post(held, request(options)));
+  }
+  /** With `waitMs`, waits so long for a line from `from` on, or for the end of the task. */
+  logs(
+    id: string,
+    { from, limit, waitMs, ...options }: RequestOptions & Omit<Input<"task.logs">, "taskId"> = {},
+  ): Promise<TaskLogLines> {
+    const query = {
+      ...(from === undefined ? {} : { from }),
+      ...(limit === undefined ? {} : { limit }),
+      ...(waitMs === undefined ? {} : { wait: `${Math.ceil(waitMs)}ms` }),
+    };
+    return answer(this.#task(id).logs.get({ query, ...request(options) }));
   }
   snooze(
     id: string,

@@ -5,9 +5,10 @@
 import type { DependencyRow } from "../src/wire/graphs.ts";
 import { limits } from "../src/wire/limits.ts";
 import type { CoreOperationName, Input, Output } from "../src/wire/operations.ts";
-import type { Task, TaskShown, TaskStanding, TaskSubmitted } from "../src/wire/tasks.ts";
+import type { Task, TaskShown, TaskStanding, TaskSubmit, TaskSubmitted } from "../src/wire/tasks.ts";
 import type { CallOptions } from "./connection.ts";
 import { ClientError, TaskFailed } from "./errors.ts";
+import { type LogLine, type LogOptions, readLog } from "./logs.ts";
 import type { Environment } from "./transport.ts";
 
 /** All that the files of the primitives need of a client. */
@@ -70,6 +71,36 @@ export async function* dependenciesOf(
   }
 }
 
+/** `timeoutMs` is for the whole request: waiting, running and being tried again. */
+export type TaskRequestOptions = CallOptions & {
+  queue?: string;
+  submit?: Omit<TaskSubmit, "type" | "payload">;
+};
+
+/**
+ * A task as a request: its result, or its error. Whoever waits no more has no use for it, so it is then cancelled, and
+ * not begun where this side cannot say so.
+ */
+export async function requested<R>(
+  caller: Caller,
+  task: Pick<TaskSubmit, "type" | "payload">,
+  { queue, submit, signal, timeoutMs }: TaskRequestOptions,
+): Promise<R> {
+  const input: TaskSubmit = { ...submit, ...task };
+  if (queue !== undefined) input.queue = queue;
+  if (timeoutMs !== undefined) input.ttlMs ??= Math.max(1, Math.ceil(timeoutMs));
+  const endAt = timeoutMs === undefined ? undefined : caller.environment.now() + timeoutMs;
+  const made = (await caller.call("task.submit", input, { signal, timeoutMs })) as TaskSubmitted;
+  const leftMs = endAt === undefined ? undefined : Math.max(0, endAt - caller.environment.now());
+  try {
+    return await resultOf<R>(caller, made.id, { signal, timeoutMs: leftMs });
+  } catch (error) {
+    if (!(error instanceof TaskFailed) && !made.duplicate)
+      caller.call("task.cancel", { taskId: made.id, reason: "nobody waits for it any more" }).catch(() => {});
+    throw error;
+  }
+}
+
 /** One task by its id. */
 export class TaskHandle {
   readonly #caller: Caller;
@@ -101,6 +132,17 @@ export class TaskHandle {
     const input: Input<"task.retry"> = { taskId: this.id };
     if (cascade !== undefined) input.cascade = cascade;
     return this.#caller.call("task.retry", input, options);
+  }
+
+  /** The lines of its log; with `follow`, until it has ended. */
+  logs(options: LogOptions & CallOptions = {}): AsyncIterable<LogLine> {
+    const { from, follow, ...call } = options;
+    const read = (next: number, wait: boolean) => {
+      const input: Input<"task.logs"> = { taskId: this.id, from: next };
+      if (wait) input.waitMs = this.#caller.waitMs;
+      return this.#caller.call("task.logs", input, call);
+    };
+    return readLog(read, async () => final[(await this.get(call)).state], { from, follow });
   }
 
   /** Says that an open task gets no more children. */

@@ -35,6 +35,8 @@ export type Context = {
   dependencies(): Promise<Dependencies>;
   /** Submits children, all or none. Return `AfterChildren()` then: the task runs again when they are done. */
   addChildren(children: readonly Child[]): Promise<TaskSubmitted[]>;
+  /** Adds a line to the task's log: texts, errors with their stacks, all else as JSON. */
+  log(...parts: unknown[]): void;
   /** Starts no more tasks of this one's group, or of its queue if it has none, for so long: for a 429. */
   pause(forMs: number, reason?: string): Promise<void>;
 };
@@ -168,6 +170,7 @@ export class RunningWorker {
         dependencies: () => held.dependencies(),
         addChildren: (children) => held.addChildren(children),
         pause: (forMs, reason) => held.pause(forMs, reason),
+        log: (...parts) => held.log(...parts),
       });
       if (result instanceof Verdict) throw result;
     } catch (error) {

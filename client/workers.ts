@@ -24,6 +24,7 @@ import type {
 import type { WorkerRegistered } from "../src/wire/workers.ts";
 import { type CallOptions, randomId, type Session } from "./connection.ts";
 import { ClientError, CortexError } from "./errors.ts";
+import { Lines, linesOf } from "./logs.ts";
 import { type Caller, dependenciesOf } from "./tasks.ts";
 import type { Timer } from "./transport.ts";
 import { timeOf, type When } from "./verdicts.ts";
@@ -67,6 +68,7 @@ export class AssignedTask {
   #aborted: Aborted | null = null;
   #progress: { value: unknown } | null = null;
   #reporting = false;
+  #lines: Lines | null = null;
   /** Its end was sent and has no answer yet. */
   ending = false;
 
@@ -203,6 +205,12 @@ export class AssignedTask {
     if (!this.#reporting) void this.#report();
   }
 
+  /** Adds to the task's log. What is told before the task's end arrives before it. */
+  log(...parts: unknown[]): void {
+    this.#lines ??= new Lines((lines) => this.#send(lines));
+    this.#lines.add(linesOf(parts));
+  }
+
   /** Tells whoever works on it to stop; the lease itself is the registration's. */
   abort(reason: LostReason, detail: string): void {
     this.#aborted = new Aborted(this.id, reason, detail);
@@ -217,6 +225,7 @@ export class AssignedTask {
     N extends "task.complete" | "task.fail" | "task.release" | "task.snooze" | "task.cancel" | "task.wait",
   >(op: N, input: Input<N>, options?: CallOptions): Promise<TaskStanding> {
     this.ending = true;
+    this.#lines?.flush();
     try {
       const standing = (await this.#registration.caller.call(op, input, options)) as TaskStanding;
       this.#registration.settled(this);
@@ -226,6 +235,15 @@ export class AssignedTask {
       throw error;
     } finally {
       this.ending = false;
+    }
+  }
+
+  async #send(lines: string[]): Promise<void> {
+    if (!this.held) return;
+    try {
+      await this.#registration.caller.call("task.log", { ...this.#named(), lines });
+    } catch (error) {
+      if (!this.#registration.refused(this, error) && !isClosed(error)) this.#registration.told.error(error);
     }
   }
 

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { CortexError } from "../../client/errors.ts";
+import { readLog } from "../../client/logs.ts";
 import type { RestClient } from "../../client/rest.ts";
 import { limits } from "../wire/limits.ts";
 import {
@@ -226,6 +227,36 @@ const fieldsOf = (task: TaskShown, now: number): (readonly [string, string | nul
   ["Revision", String(task.revision)],
 ];
 
+const logs = command({
+  summary: "Show what a task's handler has to say.",
+  arguments: [{ name: "TASK", help: "Its id." }],
+  options: {
+    follow: { type: "flag", help: "Go on as lines come, until the task has ended." },
+    from: { type: "integer", min: 0, help: "From the line of this number on. (default 0)" },
+  },
+  client: true,
+  json: 'a line a line of the log (NDJSON), {"number", "at", "attempt", "text"}, as they come.',
+  examples: [
+    { words: "tasks logs 1042-0", meaning: "The newest thousand lines, or what of them is kept." },
+    { words: "tasks logs 1042-0 --follow", meaning: "Look on while it runs." },
+  ],
+  async run({ words: [id], values, to, out }) {
+    const client = rest(to);
+    const read = (from: number, wait: boolean) =>
+      client.logs(id!, { from, ...(wait ? { waitMs: limits.waitMsMax } : {}) });
+    const hasEnded = async () => !waiting.has((await client.task(id!)).state);
+    const options = {
+      ...(values.from === undefined ? {} : { from: values.from }),
+      follow: values.follow === true,
+    };
+    for await (const line of readLog(read, hasEnded, options)) {
+      if (out.json) await out.value(line);
+      else await out.line(`${out.paint(new Date(line.at).toISOString(), "dim")}  ${line.text}`);
+    }
+    return undefined;
+  },
+});
+
 const cancel = command({
   summary: "Cancel tasks; a running handler is told through its AbortSignal.",
   arguments: [TASKS],
@@ -387,5 +418,5 @@ async function told(task: Task, out: Output, several: boolean): Promise<void> {
 
 export const tasks: Group = {
   summary: "Submitting tasks, looking at them, ending them, waiting for them.",
-  commands: { submit, import: importTasks, list, show, cancel, retry, close, wait },
+  commands: { submit, import: importTasks, list, show, logs, cancel, retry, close, wait },
 };

@@ -12,6 +12,7 @@ import { sizeOfFailures } from "./failures.ts";
 import type { Gate } from "./gates.ts";
 import { isOpen } from "./graphs.ts";
 import type { Lane, Stream } from "./lanes.ts";
+import { logSize } from "./logs.ts";
 import { fits, Offer } from "./offers.ts";
 import { isLinked } from "./options.ts";
 import { nextRun } from "./schedules.ts";
@@ -73,6 +74,21 @@ export function check(core: Coordinator): string[] {
         sizeOfFailures(failures) <= limits.errorUnitsPerTaskMax,
       `task ${id} has ${failures.length} errors of ${sizeOfFailures(failures)} units`,
     );
+  }
+
+  for (const id of core.logs.ids()) {
+    expect(core.tasks.has(id), `the log of task ${id} is kept, which is gone`);
+    const pieces = core.logs.of(id);
+    const { lines, units } = logSize(pieces.slice(1));
+    expect(
+      lines < limits.logLinesMax && units < limits.logUnitsMax,
+      `task ${id} has a log of ${lines} lines and ${units} units beside its oldest piece`,
+    );
+    let next = pieces[0]?.first;
+    for (const { first, lines } of pieces) {
+      expect(first === next, `the log of task ${id} has a gap before ${first}`);
+      next = first + lines.length;
+    }
   }
 
   let holders = 0;

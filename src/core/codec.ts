@@ -13,6 +13,7 @@ import type { AnswerRecord } from "./answers.ts";
 import type { Failures } from "./failures.ts";
 import type { LimitRecord, PauseRecord, QueueRecord } from "./flow.ts";
 import { type KeyRecord, keysOf } from "./kv.ts";
+import type { LogPiece } from "./logs.ts";
 import {
   defaultBackoff,
   extrasOf,
@@ -85,6 +86,8 @@ function encodeChange(change: Change): string {
       return after === undefined
         ? `-task.errors\t${key}\n`
         : `+task.errors\t${key}\t${JSON.stringify(after)}\n`;
+    case "logs":
+      return after === undefined ? `-task.log\t${key}\n` : `+task.log\t${key}\t${JSON.stringify(after)}\n`;
     case "workers":
       return after === undefined ? `-worker\t${key}\n` : `+worker\t${key}\t${JSON.stringify(after)}\n`;
     case "schedules": {
@@ -473,6 +476,7 @@ function decodePause(text: string): PauseRecord {
 export class Loader {
   readonly #tasks: Table<TaskRecord>;
   readonly #errors: Table<Failures>;
+  readonly #logs: Table<LogPiece>;
   readonly #uniques: Table<UniqueRecord>;
   readonly #workers: Table<WorkerRecord>;
   readonly #schedules: Table<ScheduleRecord>;
@@ -487,6 +491,7 @@ export class Loader {
   constructor(store: Store) {
     this.#tasks = tasksOf(store);
     this.#errors = errorsOf(store);
+    this.#logs = store.table("logs");
     this.#uniques = store.table("uniques");
     this.#workers = store.table("workers");
     this.#schedules = store.table("schedules");
@@ -515,6 +520,9 @@ export class Loader {
       }
       case "task.errors":
         this.#errors.restore(key, JSON.parse(text));
+        return;
+      case "task.log":
+        this.#logs.restore(key, JSON.parse(text));
         return;
       case "unique":
         this.#uniques.restore(key, JSON.parse(text));
@@ -563,6 +571,7 @@ export class Loader {
       this.#schedules.restore(key, undefined);
       this.#found("schedule", key);
     } else if (part === "task.errors") this.#errors.restore(key, undefined);
+    else if (part === "task.log") this.#logs.restore(key, undefined);
     else if (part === "unique") this.#uniques.restore(key, undefined);
     else if (part === "worker") this.#workers.restore(key, undefined);
     else if (part === "key") this.#keys.restore(key, undefined);

@@ -24,6 +24,7 @@ import type { KeyRecord } from "./kv.ts";
 import * as kv from "./kv.ts";
 import { urgentBy } from "./lanes.ts";
 import { Limits, type MemoryBudget } from "./limits.ts";
+import * as logs from "./logs.ts";
 import * as queues from "./queues.ts";
 import { type Result, refuse } from "./result.ts";
 import type { ScheduleRecord } from "./schedules.ts";
@@ -115,6 +116,8 @@ export class Coordinator {
   readonly tasks: Table<TaskRecord>;
   /** What the attempts of tasks failed of, by the task's id. */
   readonly errors: Table<Failures>;
+  /** What handlers wrote of their tasks. */
+  readonly logs: logs.Logs;
   /** Keys of unique tasks that are taken for a time, by their hash. */
   readonly uniques: Table<UniqueRecord>;
   /** Which task has such a key because of how it stands. */
@@ -202,6 +205,7 @@ export class Coordinator {
     this.namespace = options.namespace ?? "default";
     this.limits = new Limits(this, options.memory ?? { bytes: 0 });
     this.agenda = new schedules.Agenda(this);
+    this.logs = new logs.Logs(store.table("logs"), (units) => this.limits.grow(units));
     this.uniques.index([{ change: (before, after) => this.#uniqueChanged(before, after) }]);
     this.errors.index([
       { change: (before, after) => this.limits.grow(sizeOfFailures(after) - sizeOfFailures(before)) },
@@ -312,6 +316,10 @@ export class Coordinator {
         return tasks.get(this, input as Input<"task.get">);
       case "task.list":
         return tasks.list(this, input as Input<"task.list">);
+      case "task.log":
+        return logs.log(this, input as Input<"task.log">);
+      case "task.logs":
+        return logs.read(this, input as Input<"task.logs">);
       case "worker.register":
         return workers.register(this, input as Input<"worker.register">);
       case "worker.unregister":

@@ -36,6 +36,7 @@ import { type Failures, failuresText, forgetFailures, isFinalCode, noteFailure }
 import { shutInWords } from "./flow.ts";
 import * as graphs from "./graphs.ts";
 import { type Links, linksOf, unlinked } from "./links.ts";
+import { forgetLog } from "./logs.ts";
 import type { Needs } from "./offers.ts";
 import {
   defaultBackoff,
@@ -381,13 +382,8 @@ function replace(core: Coordinator, record: TaskRecord, from: Draft): TaskRecord
   if (unique?.debounceMs !== undefined) at = debouncedAt(unique, createdAt, core.now);
   // What is not asked for at a time is ready: since it was, or since now where that begins its time to live.
   else if (isTimed || fresh.options.ttlMs > 0) at = readyAt(fresh);
-  const { group, deadlineAt, workerId, sticky } = fresh.extras;
   const options = { ...fresh.options, delayMs: Math.max(0, at - createdAt) };
-  const extras = extrasOf({
-    ...record.spec.extras,
-    ...{ group, deadlineAt, workerId, sticky, unique: from.unique },
-  });
-  const spec = new TaskSpec(revision, number, options, fresh.payload, extras, createdAt);
+  const spec = new TaskSpec(revision, number, options, fresh.payload, fresh.extras, createdAt);
   const isLater = at > core.now;
   const waits = record.state === "queued" || record.state === "scheduled";
   const replaced: TaskRecord = {
@@ -603,6 +599,7 @@ export function finish(
 /** Inside a transaction: the task is let go of, with all that is kept for it. */
 export function forget(core: Coordinator, spec: TaskSpec): void {
   forgetFailures(core, spec);
+  forgetLog(core, spec);
   if (spec.extras.unique !== null) leaveKey(core, core.tasks.get(spec.row) as TaskRecord);
   core.tasks.delete(spec.row);
 }

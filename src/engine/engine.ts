@@ -31,7 +31,7 @@ import { Readers } from "./readers.ts";
 import { Seats } from "./seats.ts";
 import { type Answer, answerOnly, type Caller, type Sink } from "./types.ts";
 import { validate } from "./validate.ts";
-import { type Waiter, Waits } from "./waits.ts";
+import { isWaiting, type Waiter, Waits } from "./waits.ts";
 import { type Watch, Watches } from "./watch.ts";
 
 export type EngineOptions = {
@@ -229,7 +229,7 @@ export class Engine {
     // What was done is never told refused, whatever hinders new work now.
     const kept = this.#kept(operation, caller);
     const refusal = this.#refusal(operation, input, kept !== undefined);
-    if (refusal === null && (operation === "task.get" || operation === "task.claim")) {
+    if (refusal === null && isWaiting(operation)) {
       // Whoever went away is owed nothing, and above all no lease.
       if (operation === "task.claim" && caller.signal?.aborted) return this.#hold(sink, caller.seq, nothing);
       if (this.#waits.park(operation, input, caller, sink)) return null;

@@ -10,6 +10,7 @@ import { limits } from "../wire/limits.ts";
 import { type Input, isOperation, type OperationName } from "../wire/operations.ts";
 import type { Welcome } from "../wire/state.ts";
 import type { Engine } from "./engine.ts";
+import { isWaiting } from "./waits.ts";
 
 /** The connection that a session has: a newer greeting under the session's id ends it. */
 export type SessionHolder = {
@@ -122,7 +123,7 @@ export const welcomeOf = (
 
 /** Whether the operation may have to wait for something to happen. */
 export const waitsFor = (op: OperationName, input: unknown): boolean =>
-  (op === "task.get" || op === "task.claim") && Boolean((input as { waitMs?: number } | null)?.waitMs);
+  isWaiting(op) && Boolean((input as { waitMs?: number } | null)?.waitMs);
 
 const shownLengthMax = 200;
 /** What a client sent, as an answer shows it: never all of four megabytes. */

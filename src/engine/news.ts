@@ -2,6 +2,7 @@
  * News: what a transaction means to workers, to those who watch and to those who wait. All of it is read off the
  * transaction's changes: one feed, one mechanism. What leaves goes to the outbox with the transaction's revision.
  */
+import type { LogPiece } from "../core/logs.ts";
 import type { Change, Transaction } from "../core/store.ts";
 import { leaseOf, pushedUnits, pushText, type TaskRecord } from "../core/tasks.ts";
 import type { WorkerRecord } from "../core/workers.ts";
@@ -34,6 +35,8 @@ export class News {
           operation,
         );
         this.waits.taskChanged(change);
+      } else if (change.table.name === "logs") {
+        if (change.after !== undefined) this.waits.logChanged((change.after as LogPiece).taskId);
       } else if (change.table.name === "workers") {
         this.#worker(
           revision,

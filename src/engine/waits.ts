@@ -1,20 +1,25 @@
 /**
- * Requests that wait for something to happen: `task.get` for a task's end, `task.claim` for a task to take. Each is
+ * Requests that wait for something to happen: `task.get` for a task's end, `task.logs` for the next line of its log or its
+ * end, `task.claim` for a task to take. Each is
  * parked here and answered once, as things stand when its moment comes: what it waits for is there, its time is
  * up, or nothing will come any more. Whoever went away is owed nothing, and above all no lease.
  */
 import type { Change } from "../core/store.ts";
 import { isFinal } from "../core/tasks.ts";
 import { DeadlineHeap } from "../lib/heap.ts";
-import type { Input } from "../wire/operations.ts";
+import type { Input, OperationName } from "../wire/operations.ts";
 import type { Clock } from "./clock.ts";
 import type { Engine } from "./engine.ts";
 import type { Caller, Sink } from "./types.ts";
 import { ended } from "./watch.ts";
 
+type Waiting = "task.get" | "task.logs" | "task.claim";
+export const isWaiting = (operation: OperationName): operation is Waiting =>
+  operation === "task.get" || operation === "task.logs" || operation === "task.claim";
+
 export type Waiter = {
-  operation: "task.get" | "task.claim";
-  input: Input<"task.get"> | Input<"task.claim">;
+  operation: Waiting;
+  input: Input<Waiting>;
   caller: Caller;
   sink: Sink;
   /** The task or the worker it waits for. */
@@ -27,10 +32,12 @@ export type Waiter = {
 
 export class Waits {
   readonly #gets = new Map<string, Set<Waiter>>();
+  readonly #logs = new Map<string, Set<Waiter>>();
   readonly #claims = new Map<string, Set<Waiter>>();
   readonly #ends = new DeadlineHeap<Waiter>();
-  /** What happened since waiters were last served: tasks that ended, and workers that are no more. */
+  /** What happened since waiters were last served: tasks that ended or wrote a line, and workers that are no more. */
   readonly #endedTasks: string[] = [];
+  readonly #loggedTasks: string[] = [];
   readonly #goneWorkers: string[] = [];
 
   constructor(
@@ -45,11 +52,13 @@ export class Waits {
     const input = given as Waiter["input"];
     const { waitMs } = input;
     if (waitMs === undefined || waitMs === 0) return false;
-    const { tasks, dispatch, answers } = this.engine.core;
+    const { tasks, dispatch, answers, logs } = this.engine.core;
     const key = "taskId" in input ? input.taskId : input.workerId;
     if ("taskId" in input) {
       const record = tasks.get(key);
       if (record === undefined || isFinal(record.state)) return false;
+      if (operation === "task.logs" && logs.next(key) > ((input as Input<"task.logs">).from ?? 0))
+        return false;
     } else {
       const slot = dispatch.slot(key);
       if (slot === undefined || slot.room <= 0 || dispatch.nextFor(slot) !== undefined) return false;
@@ -71,7 +80,14 @@ export class Waits {
   }
 
   #waitersOf(operation: Waiter["operation"]): Map<string, Set<Waiter>> {
-    return operation === "task.get" ? this.#gets : this.#claims;
+    switch (operation) {
+      case "task.get":
+        return this.#gets;
+      case "task.logs":
+        return this.#logs;
+      case "task.claim":
+        return this.#claims;
+    }
   }
 
   #forget(waiter: Waiter): void {
@@ -108,7 +124,13 @@ export class Waits {
   }
 
   taskChanged(change: Change): void {
-    if (this.#gets.size > 0 && this.#gets.has(change.key) && ended(change)) this.#endedTasks.push(change.key);
+    if (this.#gets.size === 0 && this.#logs.size === 0) return;
+    const { key } = change;
+    if ((this.#gets.has(key) || this.#logs.has(key)) && ended(change)) this.#endedTasks.push(key);
+  }
+
+  logChanged(taskId: string): void {
+    if (this.#logs.has(taskId)) this.#loggedTasks.push(taskId);
   }
 
   workerGone(workerId: string): void {
@@ -119,7 +141,10 @@ export class Waits {
   serve(): void {
     if (this.#endedTasks.length > 0)
       for (const taskId of this.#endedTasks.splice(0))
-        for (const waiter of [...(this.#gets.get(taskId) ?? [])]) this.#end(waiter);
+        for (const waiters of [this.#gets.get(taskId), this.#logs.get(taskId)])
+          for (const waiter of [...(waiters ?? [])]) this.#end(waiter);
+    for (const taskId of this.#loggedTasks.splice(0))
+      for (const waiter of [...(this.#logs.get(taskId) ?? [])]) this.#end(waiter);
     for (const workerId of this.#goneWorkers.splice(0))
       for (const waiter of [...(this.#claims.get(workerId) ?? [])]) this.#end(waiter);
     const { dispatch } = this.engine.core;
@@ -140,12 +165,13 @@ export class Waits {
   }
 
   endAll(): void {
-    this.#endAllOf([...this.#gets.values(), ...this.#claims.values()]);
+    this.#endAllOf([...this.#gets.values(), ...this.#logs.values(), ...this.#claims.values()]);
   }
 
   /** What happened was undone, and nobody may take a task for now. */
   undo(): void {
     this.#endedTasks.length = 0;
+    this.#loggedTasks.length = 0;
     this.#goneWorkers.length = 0;
     this.#endAllOf(this.#claims.values());
   }

@@ -221,6 +221,17 @@ export const responseSamples: Record<string, Sample> = {
   },
   graphSubmit: { ok: { ids: ["1042-0", "1042-1"], duplicates: [] } },
   taskRelease: { ok: standing("queued") },
+  taskLog: { ok: { id: "1042-0", next: 2 } },
+  taskLogs: {
+    ok: {
+      lines: [
+        { number: 0, at: at + 3, attempt: 1, text: "connected" },
+        { number: 1, at: at + 90, attempt: 1, text: "12 of 40 sent" },
+      ],
+      first: 0,
+      next: 2,
+    },
+  },
   taskSnooze: { ok: standing("scheduled") },
   taskExtend: { ok: { ...lease, deadlineAt: at + 60_000 } },
   taskProgress: { ok: standing("running", 1043) },

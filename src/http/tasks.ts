@@ -7,6 +7,8 @@ import {
   CancelQuery,
   DependenciesQuery,
   TaskExtendBody,
+  TaskLogBody,
+  TaskLogsQuery,
   TaskPath,
   TaskProgressBody,
   TaskReleaseBody,
@@ -38,6 +40,7 @@ import {
 const Known = Type.Union([wire.TaskShown, wire.TaskSubmitted]);
 const Submitted = Type.Union([Known, Type.Array(Known)]);
 const waitQuery = checks<{ wait?: string }>(WaitQuery);
+const logsQuery = checks<typeof TaskLogsQuery.static>(TaskLogsQuery);
 const cancelQuery = checks<typeof CancelQuery.static>(CancelQuery);
 
 export const tasks = (port: Port) => {
@@ -148,6 +151,32 @@ export const tasks = (port: Port) => {
         body: told(TaskReleaseBody),
         response: answers("task.release"),
         detail: doc("task.release"),
+      },
+    )
+    .post(
+      "/:id/log",
+      ({ params, body, request }) => run("task.log", within(body, { taskId: params.id }), { request }),
+      {
+        params: told(TaskPath),
+        body: told(TaskLogBody),
+        response: answers("task.log"),
+        detail: doc("task.log"),
+      },
+    )
+    .get(
+      "/:id/logs",
+      ({ params, query, request, server }) => {
+        const { wait, ...page } = logsQuery(query);
+        return run("task.logs", { taskId: params.id, ...page, ...waiting(wait) }, { request, server });
+      },
+      {
+        params: told(TaskPath),
+        query: told(TaskLogsQuery),
+        response: answers("task.logs"),
+        detail: doc("task.logs", {
+          description:
+            "`?wait=30s` waits so long for a line from `from` on, or for the end of the task. To follow a log, ask again with `from` as the last answer's `next`.",
+        }),
       },
     )
     .post(

@@ -25,6 +25,8 @@ import {
   TaskCancel,
   TaskExtend,
   TaskId,
+  TaskLog,
+  TaskLogs,
   TaskProgress,
   TaskRelease,
   TaskRetry,
@@ -69,6 +71,10 @@ export const TaskWaitBody = Type.Omit(TaskWait, ["taskId"]);
 export const DependenciesQuery = Type.Omit(TaskDependencies, ["taskId"]);
 export const TaskReleaseBody = Type.Omit(TaskRelease, ["taskId"]);
 export const TaskSnoozeBody = Type.Omit(TaskSnooze, ["taskId"]);
+export const TaskLogBody = Type.Omit(TaskLog, ["taskId"]);
+export const TaskLogsQuery = Type.Composite([Type.Omit(TaskLogs, ["taskId", "waitMs"]), WaitQuery], {
+  additionalProperties: false,
+});
 export const SchedulePutBody = Type.Omit(SchedulePut, ["name"]);
 export const KvPutBody = Type.Omit(KvPut, ["key"]);
 export const KvIncrementBody = Type.Optional(Type.Omit(KvIncrement, ["key"]));

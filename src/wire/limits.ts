@@ -59,6 +59,14 @@ export const limits = {
   errorsPerTaskMax: 10,
   /** Their messages, codes and stacks in all, in UTF-16 units; the oldest are forgotten for the newest. */
   errorUnitsPerTaskMax: 64 * 1024,
+  /** One line of a task's log, in UTF-16 units. */
+  logLineLengthMax: 4096,
+  /** Lines that one request may add to a log. */
+  logLinesPerRequestMax: 100,
+  /** Lines of one task's log that are kept; the oldest go. */
+  logLinesMax: 1000,
+  /** Their texts in all, in UTF-16 units. */
+  logUnitsMax: 64 * 1024,
   /** Delays in the list of a backoff. */
   backoffDelaysMax: 100,
   /** The power of a polynomial backoff. */

@@ -34,6 +34,7 @@ export type State = Static<typeof State>;
 export const tableNames = [
   "tasks",
   "errors",
+  "logs",
   "uniques",
   "workers",
   "schedules",

@@ -523,6 +523,48 @@ export const TaskExtend = Closed({
 });
 export const TaskProgress = Closed({ ...held, progress: Json("Any JSON value; the newest one is kept.") });
 
+export const TaskLog = Closed({
+  ...held,
+  lines: Type.Array(Type.String({ maxLength: limits.logLineLengthMax }), {
+    minItems: 1,
+    maxItems: limits.logLinesPerRequestMax,
+    description: "What the handler has to say, a line a text.",
+  }),
+});
+const LineNumber = (description: string) => Type.Integer({ minimum: 0, description });
+export const TaskLogged = Closed({
+  id: TaskId,
+  next: LineNumber("The number of the line that will come next."),
+});
+export const TaskLogs = Closed({
+  taskId: TaskId,
+  from: Type.Optional(
+    Integer(
+      0,
+      Number.MAX_SAFE_INTEGER,
+      "From the line of this number on: `next` of the answer before. Default 0.",
+    ),
+  ),
+  limit: Type.Optional(Integer(1, limits.logLinesMax, "Lines at most. Default 1,000.")),
+  waitMs: Type.Optional(
+    Integer(0, limits.waitMsMax, "Wait up to this long for such a line, or for the end of the task."),
+  ),
+});
+export const TaskLogLines = Closed({
+  lines: Type.Array(
+    Closed({
+      number: LineNumber("Counts all lines the task ever had, from 0."),
+      at: Moment("When it came."),
+      attempt: Type.Integer({ description: "The attempt that wrote it." }),
+      text: Type.String(),
+    }),
+    { description: "Oldest first." },
+  ),
+  first: LineNumber("The number of the oldest line that is kept."),
+  next: LineNumber("Where to read on."),
+});
+export type TaskLogLines = Static<typeof TaskLogLines>;
+
 /** What an operation on one task answers: where it stands now. */
 export const TaskStanding = Closed({
   id: TaskId,

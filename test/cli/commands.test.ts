@@ -34,13 +34,17 @@ async function ends(as: ExitName, words: string[], environment?: Record<string, 
 }
 const json = async (words: string[]) => JSON.parse((await ends("ok", [...words, "--json"])).output);
 
-/** A worker that takes the queue's one task and ends it. */
-async function work(queue: string, end: "complete" | "fail"): Promise<void> {
+/** The lease of a worker that took the queue's one task. */
+async function claimed(queue: string) {
   const workerId = `worker-of-${queue}`;
   await client.register({ workerId, queues: [queue] });
   const { assignments } = await client.claim({ workerId, waitMs: 5000 });
   const { task, lease } = assignments[0]!;
-  const held = { taskId: task.id, workerId, token: lease.token };
+  return { taskId: task.id, workerId, token: lease.token };
+}
+
+async function work(queue: string, end: "complete" | "fail"): Promise<void> {
+  const held = await claimed(queue);
   if (end === "complete") await client.complete({ ...held, result: { done: true } });
   else await client.fail({ ...held, error: "no way", final: true });
 }
@@ -147,6 +151,30 @@ describe("commands - tasks", () => {
     const { output } = await ends("ok", ["tasks", "list", "--queue", "pages", "--limit", "2"]);
     expect(output).toContain(submitted.at(-1)!.id);
     expect(output).not.toContain("\x1b");
+  });
+
+  test("commands - a log is shown, and followed until its task has ended", async () => {
+    const { id } = await client.submit({ queue: "logged", type: "t" });
+    const held = await claimed("logged");
+    const { taskId: _, ...lease } = held;
+    await client.log(id, { ...lease, lines: ["first", "second"] });
+    expect((await ends("ok", ["tasks", "logs", id])).output).toMatch(/Z {2}first\n.*Z {2}second\n$/);
+    const followed = run(["tasks", "logs", id, "--follow", "--from", "1", "--json"]);
+    await client.log(id, { ...lease, lines: ["third"] });
+    await client.complete(held);
+    const { code, output } = await followed;
+    const rows = output
+      .trim()
+      .split("\n")
+      .map((text) => JSON.parse(text));
+    expect([code, rows]).toMatchObject([
+      0,
+      [
+        { number: 1, text: "second" },
+        { number: 2, text: "third", attempt: 1 },
+      ],
+    ]);
+    await ends("not-found", ["tasks", "logs", "1-0"]);
   });
 
   test("commands - of several tasks each has its outcome, and the exit code tells", async () => {

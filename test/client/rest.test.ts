@@ -82,6 +82,8 @@ test("rest - every operation that has a method arrives with its input", async ()
   await rest.retry("1-0");
   await rest.release("1-0", held);
   await rest.snooze("1-0", { ...held, forMs: 5000 });
+  await rest.log("1-0", { ...held, lines: ["a"] });
+  await rest.logs("1-0", { from: 2, limit: 3, waitMs: 4 });
   await rest.extend("1-0", { ...held, leaseMs: 5000 });
   await rest.progress("1-0", { ...held, progress: 1 });
   await rest.claim({ workerId: "w", count: 2 });
@@ -122,6 +124,8 @@ test("rest - every operation that has a method arrives with its input", async ()
     ["task.retry", { taskId: "1-0" }],
     ["task.release", { taskId: "1-0", ...held }],
     ["task.snooze", { taskId: "1-0", ...held, forMs: 5000 }],
+    ["task.log", { taskId: "1-0", ...held, lines: ["a"] }],
+    ["task.logs", { taskId: "1-0", from: 2, limit: 3, waitMs: 4 }],
     ["task.extend", { taskId: "1-0", ...held, leaseMs: 5000 }],
     ["task.progress", { taskId: "1-0", ...held, progress: 1 }],
     ["task.claim", { workerId: "w", count: 2 }],

@@ -213,6 +213,7 @@ export class FakeDaemon implements Transport {
       case "task.fail":
       case "task.release":
       case "task.snooze":
+      case "task.log":
       case "task.cancel":
       case "task.progress":
         return { ok: { id: input.taskId, state: "running", revision: 10 } };

@@ -71,6 +71,47 @@ describe("engine - task.get that waits", () => {
     await world.refused("task.get", { taskId: "99-9", waitMs: 60_000 }, "unknown-task");
   });
 
+  test("engine - a thousand wait for one task, and each is answered its end", async () => {
+    const { world, sink } = await claiming("w");
+    const id = await world.submit();
+    const seqs = Array.from({ length: 1000 }, () =>
+      world.ask(sink, "task.get", { taskId: id, waitMs: 60_000 }),
+    );
+    const { assignments } = await world.ok("task.claim", { workerId: "w" });
+    expect(sink.answers).toEqual([]);
+    const { token } = assignments[0]!.lease;
+    await world.ok("task.complete", { taskId: id, workerId: "w", token, result: 7 });
+    await settle();
+    expect(seqs.map((seq) => sink.ok(seq).result)).toEqual(Array(1000).fill(7));
+  });
+
+  test("engine - who reads a log waits for its next line, for the end of the task, or for the time to be over", async () => {
+    const { world, sink } = await claiming("w");
+    const taskId = await world.submit();
+    const { assignments } = await world.ok("task.claim", { workerId: "w" });
+    const held = { taskId, workerId: "w", token: assignments[0]!.lease.token };
+    const ask = (from: number) => world.ask(sink, "task.logs", { taskId, from, waitMs: 5000 });
+    const [first, second] = [ask(0), ask(1)];
+    await world.advance(1000);
+    expect(sink.answers).toEqual([]);
+    await world.ok("task.log", { ...held, lines: ["a"] });
+    await settle();
+    expect(sink.ok(first)).toMatchObject({ lines: [{ text: "a" }], next: 1 });
+    // A line that was there before is no reason to wait.
+    const known = ask(0);
+    await settle();
+    expect(sink.ok(known).next).toBe(1);
+    await world.advance(4000);
+    expect(sink.ok(second)).toEqual({ lines: [], first: 0, next: 1 });
+    const end = ask(1);
+    await world.ok("task.complete", held);
+    await settle();
+    expect(sink.ok(end)).toEqual({ lines: [], first: 0, next: 1 });
+    const over = ask(1);
+    await settle();
+    expect(sink.ok(over).lines).toEqual([]);
+  });
+
   test("engine - several wait for one task, and one that goes away does not disturb the others", async () => {
     const { world, sink } = await claiming();
     const id = await world.submit();

@@ -95,6 +95,8 @@ describe("openapi", () => {
         "POST /api/tasks/{id}/progress",
         "POST /api/tasks/{id}/release",
         "POST /api/tasks/{id}/snooze",
+        "POST /api/tasks/{id}/log",
+        "GET /api/tasks/{id}/logs",
         "POST /api/tasks/{id}/retry",
         "POST /api/tasks/assign",
         "POST /api/tasks/claim",

@@ -60,6 +60,21 @@ describe("http tasks", () => {
     ],
     [
       "POST",
+      "/api/tasks/5-0/log",
+      { ...held, lines: ["a"] },
+      "task.log",
+      { ...held, lines: ["a"], taskId: "5-0" },
+    ],
+    [
+      "GET",
+      "/api/tasks/5-0/logs?from=3&limit=7&wait=2s",
+      undefined,
+      "task.logs",
+      { taskId: "5-0", from: 3, limit: 7, waitMs: 2000 },
+    ],
+    ["GET", "/api/tasks/5-0/logs", undefined, "task.logs", { taskId: "5-0" }],
+    [
+      "POST",
       "/api/tasks/5-0/snooze",
       { ...held, forMs: 500 },
       "task.snooze",
