@@ -29,22 +29,15 @@ export type Checker<T = unknown> = {
 
 export type Schema = StandardSchema | Checker;
 
+type TypesOf<S> = S extends { readonly "~standard": { readonly types?: infer T } }
+  ? NonNullable<T>
+  : S extends Checker<infer T>
+    ? { readonly input: T; readonly output: T }
+    : unknown;
 /** What may be given to a schema. */
-export type Given<S> = S extends { readonly "~standard": { readonly types?: infer T } }
-  ? NonNullable<T> extends { readonly input: infer I }
-    ? I
-    : unknown
-  : S extends Checker<infer T>
-    ? T
-    : unknown;
+export type Given<S> = TypesOf<S> extends { readonly input: infer T } ? T : unknown;
 /** What a schema makes of it. */
-export type Made<S> = S extends { readonly "~standard": { readonly types?: infer T } }
-  ? NonNullable<T> extends { readonly output: infer O }
-    ? O
-    : unknown
-  : S extends Checker<infer T>
-    ? T
-    : unknown;
+export type Made<S> = TypesOf<S> extends { readonly output: infer T } ? T : unknown;
 
 /** TypeBox's `Value`, as much of it as is used. */
 export type TypeBoxValue<S> = {
