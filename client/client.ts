@@ -234,8 +234,12 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
    * Submits a task and waits for its result; rejects with `TaskFailed` when it ends without one. After `timeoutMs`, or
    * when `signal` aborts, the task is cancelled.
    */
-  request<R = unknown>(type: string, payload?: unknown, options: TaskRequestOptions = {}): Promise<R> {
-    return requested<R>(this, { type, payload }, options);
+  request<G, R>(type: TaskType<G, unknown, never, R>, payload: G, options?: TaskRequestOptions): Promise<R>;
+  request<R = unknown>(type: string, payload?: unknown, options?: TaskRequestOptions): Promise<R>;
+  request(type: string | TaskType, payload?: unknown, options: TaskRequestOptions = {}): Promise<unknown> {
+    if (typeof type === "string") return requested(this, { type, payload }, options);
+    const asked = () => requested(this, type.with(payload, options.submit), options);
+    return after(() => type.checkPayload(payload ?? null), asked).then(type.checkResult);
   }
 
   /** Tasks that wait for each other, to be submitted together. */

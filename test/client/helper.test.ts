@@ -120,6 +120,24 @@ test("helper - a result of another worker that does not fit is told who waits fo
   expect(await caught(submitted.result())).toMatchObject({ code: "invalid-result", name: "Invalid" });
 });
 
+test("helper - a request by a type is checked, goes where the type says, and answers what the schema makes", async () => {
+  const client = await open();
+  const double = task("double", { queue: "sums", attempts: 5, payload: digits, result: digits });
+  const seen: unknown[] = [];
+  await cortex.worker("sums", [
+    double.handle((payload, { task: { attempts, priority } }) => {
+      seen.push(attempts, priority);
+      return String(2 * payload);
+    }),
+  ]);
+  const answer = client.request(double, "21", { submit: { priority: "high" } });
+  await cortex.settle();
+  expect(await answer).toBe(42);
+  expect(seen).toEqual([5, "high"]);
+  expect(await caught(client.request(double, "x"))).toBeInstanceOf(Invalid);
+  expect((await client.tasks()).tasks).toHaveLength(1);
+});
+
 test("helper - where an issue is, is told by its path, and of many only some are", () => {
   const issues = Array.from({ length: 12 }, (_, i) => ({ path: `rows.${i}`, message: "wrong" }));
   const { message } = new Invalid("payload", "t", issues);

@@ -84,6 +84,9 @@ export async function wrong(client: CoordinationClient, rest: RestClient, contex
   (await client.submit(send, { to: "ada" }).result()).toFixed();
   // @ts-expect-error: what the schema makes of the result is a number
   (await client.submit(send, { to: "ada" }).result()).trim();
+  (await client.request(send, { to: "ada" }, { timeoutMs: 1000 })).toFixed();
+  // @ts-expect-error: a request by a type is typed as a submit is
+  await client.request(send, { to: 3 });
   client.submit([send.with({ to: "ada" }), { type: "t" }]);
   // @ts-expect-error: one of many has a wrong payload
   client.submit([send.with({ from: "ada" })]);
