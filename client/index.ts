@@ -22,6 +22,7 @@ export type {
   Queue,
   QueueSettings,
   Rate,
+  Strategy,
 } from "../src/wire/queues.ts";
 export type {
   Schedule,
@@ -49,6 +50,7 @@ export type {
   TaskSubmitted,
   Unique,
 } from "../src/wire/tasks.ts";
+export type { Reason, ReasonCode, TaskExplained } from "../src/wire/why.ts";
 export type { Worker } from "../src/wire/workers.ts";
 export type { BatchOptions } from "./batches.ts";
 export {

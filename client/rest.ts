@@ -28,6 +28,7 @@ import type {
   TaskSubmit,
   TaskSubmitted,
 } from "../src/wire/tasks.ts";
+import type { TaskExplained } from "../src/wire/why.ts";
 import type { Worker } from "../src/wire/workers.ts";
 import { ClientError, CortexError } from "./errors.ts";
 
@@ -157,6 +158,10 @@ export class RestClient {
   }
   close(id: string, options?: RequestOptions): Promise<TaskStanding> {
     return answer(this.#task(id).close.post(undefined, request(options)));
+  }
+  /** Why a task is not running. */
+  explain(id: string, options?: RequestOptions): Promise<TaskExplained> {
+    return answer(this.#task(id).explain.get(request(options)));
   }
   dependencies(
     id: string,

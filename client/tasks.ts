@@ -6,6 +6,7 @@ import type { DependencyRow } from "../src/wire/graphs.ts";
 import { limits } from "../src/wire/limits.ts";
 import type { CoreOperationName, Input, Output } from "../src/wire/operations.ts";
 import type { Task, TaskShown, TaskStanding, TaskSubmit, TaskSubmitted } from "../src/wire/tasks.ts";
+import type { TaskExplained } from "../src/wire/why.ts";
 import type { CallOptions } from "./connection.ts";
 import { ClientError, TaskFailed } from "./errors.ts";
 import { type LogLine, type LogOptions, readLog } from "./logs.ts";
@@ -148,6 +149,11 @@ export class TaskHandle {
   /** Says that an open task gets no more children. */
   close(options?: CallOptions): Promise<TaskStanding> {
     return this.#caller.call("task.close", { taskId: this.id }, options);
+  }
+
+  /** Why it is not running. */
+  explain(options?: CallOptions): Promise<TaskExplained> {
+    return this.#caller.call("task.explain", { taskId: this.id }, options);
   }
 
   /** What it waits for or has waited for, children included. */

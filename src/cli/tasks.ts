@@ -15,6 +15,7 @@ import {
   type TaskStanding,
   TaskSubmit,
 } from "../wire/tasks.ts";
+import type { Reason, TaskExplained } from "../wire/why.ts";
 import { type Address, command, type Group } from "./command.ts";
 import { exitOfClient, rest } from "./daemon.ts";
 import { Exit, type ExitName } from "./exit.ts";
@@ -176,7 +177,9 @@ const errorsInWords = (errors: TaskShown["errors"], now: number) =>
     )
     .join("\n") || null;
 
-const fieldsOf = (task: TaskShown, now: number): (readonly [string, string | null, (Colour | null)?])[] => [
+type Field = readonly [name: string, value: string | null, colour?: Colour | null];
+
+const fieldsOf = (task: TaskShown, now: number): Field[] => [
   ["Task", task.id, "bold"],
   ["State", task.state, stateColour(task.state)],
   ["Because", task.reason],
@@ -294,6 +297,44 @@ const retry = command({
       client.retry(id, values.cascade ? { cascade: true } : {}),
     ),
 });
+
+const explain = command({
+  summary: "Say why a task is not running.",
+  arguments: [{ name: "TASK", help: "Its id." }],
+  options: {},
+  client: true,
+  json: "one object, as GET /api/tasks/ID/explain answers.",
+  examples: [
+    { words: "tasks explain 1042-0", meaning: "Every reason, whose doing it is, and what workers lack." },
+    {
+      words: "tasks explain 1042-0 --json | jq -r '.reasons[].code'",
+      meaning: "The reasons' codes alone: concurrency, rate, no-worker, busy, ...",
+    },
+  ],
+  async run({ words: [id], to, out }) {
+    const explained = await rest(to).explain(id!);
+    if (out.json) await out.value(explained);
+    else await out.fields(explainedFields(explained, out.now()));
+    return undefined;
+  },
+});
+
+function explainedFields({ id, state, reasons, workers, asks, ahead }: TaskExplained, now: number): Field[] {
+  const { registered, fitting, free } = workers;
+  const until = (at: number | null) => (at === null ? "" : ` (until ${moment(at, now)})`);
+  const by = ({ code, by }: Reason) =>
+    by.length > 0 && (code === "concurrency" || code === "busy") ? `: ${by.join(", ")}` : "";
+  return [
+    ["Task", id, "bold"],
+    ["State", state, stateColour(state)],
+    ...reasons.map((one): Field => ["Because", `${one.detail}${until(one.untilAt)}${by(one)}`]),
+    ["Ahead", ahead === null ? null : `about ${ahead}`],
+    ["Workers", `${registered} registered, ${fitting} of them fit, ${free} of those have room`],
+    ...(fitting === 0
+      ? asks.map(({ asked, met }): Field => ["Asks", `${asked}: met by ${met} of ${registered}`])
+      : []),
+  ];
+}
 
 const close = command({
   summary: "Say that open tasks (batches) get no more children.",
@@ -418,5 +459,5 @@ async function told(task: Task, out: Output, several: boolean): Promise<void> {
 
 export const tasks: Group = {
   summary: "Submitting tasks, looking at them, ending them, waiting for them.",
-  commands: { submit, import: importTasks, list, show, logs, cancel, retry, close, wait },
+  commands: { submit, import: importTasks, list, show, explain, logs, cancel, retry, close, wait },
 };

@@ -36,6 +36,7 @@ import type { Store, Table } from "./store.ts";
 import type { TaskRecord, TaskSpec } from "./tasks.ts";
 import * as tasks from "./tasks.ts";
 import { Holders, type UniqueRecord, uniqueBytes } from "./unique.ts";
+import * as why from "./why.ts";
 import type { WorkerRecord } from "./workers.ts";
 import * as workers from "./workers.ts";
 
@@ -314,6 +315,8 @@ export class Coordinator {
         return tasks.retry(this, input as Input<"task.retry">);
       case "task.get":
         return tasks.get(this, input as Input<"task.get">);
+      case "task.explain":
+        return why.explain(this, input as Input<"task.explain">);
       case "task.list":
         return tasks.list(this, input as Input<"task.list">);
       case "task.log":

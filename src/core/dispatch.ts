@@ -833,6 +833,17 @@ export class Dispatch {
     return { slot: best };
   }
 
+  /**
+   * About how many tasks come before one that waits: those before it in its group, as often as there are groups that
+   * take turns. What other lanes hold is not counted.
+   */
+  aheadOf(lane: Lane, spec: TaskSpec): number {
+    const at = this.sticky.of(spec)?.lane ?? lane;
+    const groups = Math.max(1, lane.queue.groupsWaiting);
+    const others = at.head === spec ? 0 : groups - 1;
+    return (at.streamOf(spec) as Stream).before(spec) * groups + others;
+  }
+
   // --- for checks and for who asks why --------------------------------------------------------------------
 
   *lanes(): Iterable<Lane> {

@@ -96,6 +96,14 @@ export class Stream {
     return found;
   }
 
+  /** About how many come before: ageing is not reckoned with. */
+  before(spec: TaskSpec): number {
+    const { priority } = spec.options;
+    let count = 0;
+    for (let i = 0; i < priority; i++) count += this.lines[i]?.size ?? 0;
+    return count + (this.lines[priority] as Line<TaskSpec>).before(spec);
+  }
+
   /** For checks. */
   specs(): TaskSpec[] {
     return this.lines.flatMap((line) => line?.toArray() ?? []);

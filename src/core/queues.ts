@@ -199,10 +199,9 @@ export class Queues implements Index<TaskRecord> {
     return this.#laneCount < limits.lanesMax;
   }
 
-  /** The lane, where there is one. */
-  lane(needs: Needs): Lane | undefined {
-    const queue = this.#queues.get(needs.queue);
-    return isPlain(needs) ? queue?.plain : queue?.lanes.get(laneKey(needs));
+  /** The lane of a task that waits. */
+  laneWith(spec: TaskSpec): Lane {
+    return this.#laneOf(this.#queues.get(spec.options.queue) as Queue, spec);
   }
 
   #dropEmptyLanes(): void {

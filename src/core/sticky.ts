@@ -18,8 +18,9 @@ export type Stuck = {
   readonly spec: TaskSpec;
   /** Where it came from. */
   readonly from: Lane;
-  /** Where it waits. */
+  /** Where it waits, and until when if it is not there that it came from; on the lease clock. */
   lane: Lane;
+  readonly until: number;
 };
 
 export class Sticky {
@@ -57,7 +58,7 @@ export class Sticky {
   }
 
   send(spec: TaskSpec, from: Lane, lane: Lane, until: number): void {
-    const stuck: Stuck = { spec, from, lane };
+    const stuck: Stuck = { spec, from, lane, until };
     this.#stuck.set(spec, stuck);
     this.ends.push(until, stuck);
     from.awayCount += 1;

@@ -202,6 +202,27 @@ export const responseSamples: Record<string, Sample> = {
   taskFail: { ok: standing("scheduled") },
   taskWait: { ok: standing("blocked") },
   taskClose: { ok: standing("blocked") },
+  taskExplain: {
+    ok: {
+      id: "1042-0",
+      state: "queued",
+      summary: "20 tasks of limit openai run; its limit is 20.",
+      reasons: [
+        {
+          code: "concurrency",
+          detail: "20 tasks of limit openai run; its limit is 20",
+          untilAt: null,
+          by: ["1040-0", "1041-0"],
+        },
+      ],
+      workers: { registered: 3, fitting: 2, free: 1 },
+      asks: [
+        { asked: "queue mail", met: 3 },
+        { asked: "mem >= 16", met: 2 },
+      ],
+      ahead: 0,
+    },
+  },
   taskDependencies: {
     ok: {
       dependencies: [

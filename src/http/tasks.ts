@@ -94,6 +94,11 @@ export const tasks = (port: Port) => {
         detail: doc("task.retry"),
       },
     )
+    .get("/:id/explain", ({ params, request }) => run("task.explain", { taskId: params.id }, { request }), {
+      params: told(TaskPath),
+      response: answers("task.explain"),
+      detail: doc("task.explain"),
+    })
     .get(
       "/:id/dependencies",
       ({ params, query, request }) =>

@@ -45,6 +45,21 @@ export class Line<T extends object> {
     return front === undefined || this.compare(side, front) < 0 ? side : front;
   }
 
+  /** About how many items come before this one: those that left and were not collected yet count too. */
+  before(item: T): number {
+    const items = this.#items;
+    let low = this.#head;
+    let high = items.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.compare(items[middle] as T, item) < 0) low = middle + 1;
+      else high = middle;
+    }
+    let count = low - this.#head;
+    for (const one of this.#side) if (this.compare(one, item) < 0) count += 1;
+    return Math.min(count, this.size - 1);
+  }
+
   /** All items, in order: for checks, never on a hot path. */
   toArray(): T[] {
     return [...this.#items.slice(this.#head), ...this.#side]

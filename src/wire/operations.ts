@@ -18,6 +18,7 @@ import * as queues from "./queues.ts";
 import * as schedules from "./schedules.ts";
 import * as state from "./state.ts";
 import * as tasks from "./tasks.ts";
+import * as why from "./why.ts";
 import * as workers from "./workers.ts";
 
 export type OperationKind = "mutation" | "volatile" | "read" | "session" | "daemon";
@@ -90,6 +91,16 @@ export const operations = {
     errors: ["unknown-task"],
     summary: "Read one task and its failed attempts; with waitMs, wait for its final state.",
     example: { taskId: "1042-0", waitMs: 30_000 },
+  },
+  "task.explain": {
+    kind: "read",
+    scope: "read",
+    input: tasks.TaskRef,
+    output: why.TaskExplained,
+    errors: ["unknown-task"],
+    summary:
+      "Say why a task is not running: every reason, whose doing it is, and about how many come before it.",
+    example: { taskId: "1042-0" },
   },
   "task.list": {
     kind: "read",

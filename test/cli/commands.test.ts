@@ -98,6 +98,28 @@ describe("commands - tasks", () => {
     expect((await client.task(right)).state).toBe("queued");
   });
 
+  test("commands - it is explained why a task is not running, and what it asks of workers is given and shown", async () => {
+    const needs = ["--require", "mem >= 16", "--require", "model in [a, b]", "--prefer", "zone=eu"];
+    const more = ["--slots", "2", "--worker", "gone", "--sticky", "s", "--sticky-for", "5s"];
+    const task = await json(["tasks", "submit", "t", "--queue", "why", ...needs, ...more]);
+    expect(task).toMatchObject({
+      requires: ["mem >= 16", "model in [a, b]"],
+      prefers: ["zone = eu"],
+      ...{ slots: 2, workerId: "gone", sticky: "s", stickyMs: 5000 },
+    });
+    expect(await json(["tasks", "explain", task.id])).toMatchObject({
+      id: task.id,
+      reasons: [{ code: "pinned", by: ["gone"] }],
+    });
+    const { output } = await ends("ok", ["tasks", "explain", task.id]);
+    for (const part of ["it is for worker gone alone, which is not registered", "mem >= 16: met by"])
+      expect(output).toContain(part);
+    const shown = await ends("ok", ["tasks", "show", task.id]);
+    for (const part of ["mem >= 16, model in [a, b]", "zone = eu", "gone alone", "s, for 5 s"])
+      expect(shown.output).toContain(part);
+    await ends("usage", ["tasks", "submit", "t", "--slots", "none"]);
+  });
+
   test("commands - moments are written as dates", async () => {
     const words = ["--run-at", "2100-01-01T00:00Z", "--ttl", "1h", "--deadline-at", "2100-01-02T00:00Z"];
     const task = await json(["tasks", "submit", "t", ...words]);

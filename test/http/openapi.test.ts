@@ -88,6 +88,7 @@ describe("openapi", () => {
         "GET /api/tasks/{id}",
         "DELETE /api/tasks/{id}",
         "GET /api/tasks/{id}/dependencies",
+        "GET /api/tasks/{id}/explain",
         "POST /api/tasks/{id}/close",
         "POST /api/tasks/{id}/wait",
         "POST /api/graphs",

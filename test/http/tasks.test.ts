@@ -89,6 +89,7 @@ describe("http tasks", () => {
     ],
     ["POST", "/api/tasks/claim", { workerId: "w", waitMs: 5 }, "task.claim", { workerId: "w", waitMs: 5 }],
     ["POST", "/api/tasks/assign", { taskId: "5-0" }, "task.assign", { taskId: "5-0" }],
+    ["GET", "/api/tasks/5-0/explain", undefined, "task.explain", { taskId: "5-0" }],
     [
       "POST",
       "/api/tasks/complete",

@@ -20,10 +20,29 @@ test("line - it is a sorted set, whatever comes, goes and comes back", () => {
         }
         expect(line.size).toBe(model.size);
         expect(line.first()?.n).toBe(model.size === 0 ? undefined : Math.min(...model));
+        // How many come before one is never too few, and never more than there are others.
+        for (const one of model) {
+          const exact = [...model].filter((other) => other < one).length;
+          const said = line.before(items[one]!);
+          expect(said >= exact && said < model.size).toBe(true);
+        }
       }
       expect(line.toArray().map((item) => item.n)).toEqual([...model].sort((a, b) => a - b));
     }),
     { numRuns: 300 },
+  );
+});
+
+test("line - what comes before one is counted exactly where none left out of turn", () => {
+  fc.assert(
+    fc.property(fc.uniqueArray(fc.nat(99), { minLength: 1, maxLength: 40 }), fc.nat(39), (numbers, gone) => {
+      const line = new Line<{ n: number }>((a, b) => a.n - b.n);
+      const items = numbers.map((n) => ({ n }));
+      for (const item of items) line.add(item);
+      for (let i = 0; i < gone && line.size > 1; i++) line.remove(line.first()!);
+      const left = items.filter(({ n }) => n >= line.first()!.n);
+      for (const item of left) expect(line.before(item)).toBe(left.filter(({ n }) => n < item.n).length);
+    }),
   );
 });
 
