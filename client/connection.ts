@@ -14,6 +14,7 @@
  * is sent once, and its caller is told when the answer is lost.
  */
 import { type ErrorCode, type Problem, problem } from "../src/wire/errors.ts";
+import type { Fence } from "../src/wire/fences.ts";
 import { closeCodes, type EventMessage, protocolVersion } from "../src/wire/frames.ts";
 import { limits } from "../src/wire/limits.ts";
 import { type Input, type Output, operations, type RoutedOperationName } from "../src/wire/operations.ts";
@@ -56,6 +57,8 @@ export type CallOptions = {
   /** Gives up waiting. A request that was sent may be carried out all the same. */
   signal?: AbortSignal | undefined;
   timeoutMs?: number | undefined;
+  /** Of a change: only while this lease stands; else it rejects with `fence-lost`. */
+  if?: Fence | undefined;
 };
 
 /** What the session lets its users do beside calling: operations bound to the connection. */
@@ -231,7 +234,14 @@ export class Session {
 
   call<N extends RoutedOperationName>(op: N, input: Input<N>, options?: CallOptions): Promise<Output<N>> {
     return new Promise((resolve, reject) => {
-      const pending = this.#add(op, input, repetitionOf(op), resolve as (output: never) => void, reject);
+      const pending = this.#add(
+        op,
+        input,
+        repetitionOf(op),
+        resolve as (output: never) => void,
+        reject,
+        options?.if,
+      );
       if (pending === null) return;
       if (options !== undefined) this.#bind(pending, options);
       if (pending.done) return;
@@ -611,6 +621,7 @@ export class Session {
     repetition: Repetition,
     resolve: (output: never) => void,
     reject: (error: Error) => void,
+    fence?: Fence,
   ): Pending | null {
     if (this.state === "closed") {
       reject(new ClientError("closed", "the client is closed"));
@@ -624,7 +635,7 @@ export class Session {
       return null;
     }
     const seq = this.#seq + 1;
-    const text = `{"op":"${op}","seq":${seq},"input":${json}}`;
+    const text = `{"op":"${op}","seq":${seq},"input":${json}${fence === undefined ? "" : `,"if":${JSON.stringify(fence)}`}}`;
     // A frame over the limit would end the connection, again and again as it is repeated.
     if (text.length * bytesPerUnitMax > limits.frameBytesMax && bytesOf(text) > limits.frameBytesMax - 64) {
       reject(new CortexError(problem("payload-too-large", `${op} does not fit one frame`)));

@@ -1,6 +1,7 @@
 /** What the package offers, and nothing else: everything here is meant to be used, and kept. */
 
 export type { ErrorCode, FieldError, Problem } from "../src/wire/errors.ts";
+export type { Fence } from "../src/wire/fences.ts";
 export type { AbortReason, EventMessage } from "../src/wire/frames.ts";
 export type { DependencyRow, GraphSubmitted } from "../src/wire/graphs.ts";
 export type { Counter, Key, KeyListed, KeyPage, KeyStanding } from "../src/wire/kv.ts";
@@ -62,6 +63,7 @@ export {
 } from "./client.ts";
 export type { CallOptions, SessionState, Transports } from "./connection.ts";
 export { ClientError, type ClientErrorCode, CortexError, TaskFailed } from "./errors.ts";
+export { Fenced } from "./fences.ts";
 export { type After, Graph, GraphTask } from "./graphs.ts";
 export { type Fetch, httpRequests, requestsOver, type TransportChoice } from "./http.ts";
 export { type KeyOf, Kv, type PutOptions, WatchedKv } from "./kv.ts";

@@ -35,8 +35,16 @@ export class Kv {
    * Replaces the key as a whole. With `ifRevision`, only if that is its revision (0: only if there is no such key);
    * else it rejects with `revision-mismatch`, whose `revision` is the present one.
    */
-  put(key: string, value: unknown, { signal, timeoutMs, ...how }: PutOptions = {}): Promise<KeyStanding> {
-    return this.#caller.call("kv.put", { ...how, key, value: value ?? null }, { signal, timeoutMs });
+  put(
+    key: string,
+    value: unknown,
+    { signal, timeoutMs, if: fence, ...how }: PutOptions = {},
+  ): Promise<KeyStanding> {
+    return this.#caller.call(
+      "kv.put",
+      { ...how, key, value: value ?? null },
+      { signal, timeoutMs, if: fence },
+    );
   }
   /** false: there was no such key. */
   async delete(

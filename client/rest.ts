@@ -6,6 +6,7 @@
 import { treaty } from "@elysiajs/eden";
 import type { App } from "../src/http/app.ts";
 import type { Problem } from "../src/wire/errors.ts";
+import { type Fence, fenceHeader, fenceText } from "../src/wire/fences.ts";
 import type { MetricsView, ReadyView } from "../src/wire/http.ts";
 import type { Counter, Key, KeyPage, KeyStanding } from "../src/wire/kv.ts";
 import type { Input, Output } from "../src/wire/operations.ts";
@@ -43,6 +44,8 @@ export type RequestOptions = {
   signal?: AbortSignal | undefined;
   /** A request repeated under the same key is carried out once and gets the same answer. */
   idempotencyKey?: string | undefined;
+  /** Of a change: only while this lease stands; else it rejects with `fence-lost`. */
+  if?: Fence | undefined;
 };
 
 export const defaultHttpUrl = "http://127.0.0.1:9500";
@@ -328,10 +331,13 @@ export class RestClient {
   }
 }
 
-function request({ signal, idempotencyKey }: RequestOptions = {}) {
+function request({ signal, idempotencyKey, if: fence }: RequestOptions = {}) {
   const options: { fetch?: RequestInit; headers?: Record<string, string> } = {};
   if (signal !== undefined) options.fetch = { signal };
-  if (idempotencyKey !== undefined) options.headers = { "idempotency-key": idempotencyKey };
+  const headers: Record<string, string> = {};
+  if (idempotencyKey !== undefined) headers["idempotency-key"] = idempotencyKey;
+  if (fence !== undefined) headers[fenceHeader] = fenceText(fence);
+  if (idempotencyKey !== undefined || fence !== undefined) options.headers = headers;
   return options;
 }
 

@@ -8,6 +8,7 @@ import type { LeaseView, Task, TaskError, TaskSubmitted } from "../src/wire/task
 import { type ClientOptions, CoordinationClient } from "./client.ts";
 import { randomId } from "./connection.ts";
 import { ClientError, CortexError } from "./errors.ts";
+import type { Fenced } from "./fences.ts";
 import { machine } from "./transport.ts";
 import type { Handled } from "./types.ts";
 import { type ErrorRules, isFinalError, Verdict } from "./verdicts.ts";
@@ -37,6 +38,8 @@ export type Context = {
   addChildren(children: readonly Child[]): Promise<TaskSubmitted[]>;
   /** Adds a line to the task's log: texts, errors with their stacks, all else as JSON. */
   log(...parts: unknown[]): void;
+  /** A client whose changes happen only while this task's lease stands; else they reject with `fence-lost`. */
+  client: Fenced;
   /** Starts no more tasks of this one's group, or of its queue if it has none, for so long: for a 429. */
   pause(forMs: number, reason?: string): Promise<void>;
 };
@@ -165,6 +168,9 @@ export class RunningWorker {
         task: held.task,
         signal: held.signal,
         lease: held.lease,
+        get client() {
+          return held.fenced;
+        },
         progress: (value) => held.progress(value),
         extend: (leaseMs) => held.extend(leaseMs),
         dependencies: () => held.dependencies(),

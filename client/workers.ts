@@ -24,6 +24,7 @@ import type {
 import type { WorkerRegistered } from "../src/wire/workers.ts";
 import { type CallOptions, randomId, type Session } from "./connection.ts";
 import { ClientError, CortexError } from "./errors.ts";
+import { Fenced } from "./fences.ts";
 import { Lines, linesOf } from "./logs.ts";
 import { type Caller, dependenciesOf } from "./tasks.ts";
 import type { Timer } from "./transport.ts";
@@ -112,6 +113,11 @@ export class AssignedTask {
   /** Whether it still makes sense to work on it: the lease stands and nobody asked to stop. */
   get workable(): boolean {
     return this.#aborted === null && this.held;
+  }
+
+  /** A client whose changes happen only while this lease stands. */
+  get fenced(): Fenced {
+    return new Fenced(this.#registration.caller, { lease: this.id, token: this.lease.token });
   }
 
   complete(result?: unknown, options?: CallOptions): Promise<TaskStanding> {

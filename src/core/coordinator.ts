@@ -9,6 +9,7 @@
  */
 import { unreachable } from "../lib/assert.ts";
 import { DeadlineHeap } from "../lib/heap.ts";
+import type { Fence } from "../wire/fences.ts";
 import { limits } from "../wire/limits.ts";
 import type { CoreOperationName, Input } from "../wire/operations.ts";
 import { operations } from "../wire/operations.ts";
@@ -16,6 +17,7 @@ import { Answers } from "./answers.ts";
 import { Dispatch } from "./dispatch.ts";
 import { Expiry } from "./expiry.ts";
 import { type Failures, sizeOfFailures } from "./failures.ts";
+import { refuseFence } from "./fences.ts";
 import { Flow } from "./flow.ts";
 import { Gates } from "./gates.ts";
 import * as graphs from "./graphs.ts";
@@ -91,6 +93,8 @@ export type Cause = {
   ackedThrough: number;
   /** Of the input, where a reused idempotency key must be told; else 0. */
   fingerprint: number;
+  /** It happens only while this holds. */
+  fence?: Fence | undefined;
 };
 
 export type CoreOptions = {
@@ -261,7 +265,8 @@ export class Coordinator {
       }
     }
     return this.#transaction(operation, cause.who, () => {
-      const result = this.#apply(operation, input);
+      const lost = cause.fence === undefined ? null : refuseFence(this, cause.fence);
+      const result = lost ?? this.#apply(operation, input);
       if (session !== null && this.store.changeCount > 0 && "ok" in result)
         // By the lease clock: a wall clock that is set forward must not make a repeated operation new.
         this.answers.keep(cause, operation, this.clock, this.store.nextRevision, result.ok);

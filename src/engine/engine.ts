@@ -254,6 +254,7 @@ export class Engine {
       ackedThrough: caller.ackedThrough,
       // Within a session a seq is never reused for another input; a key from outside may be.
       fingerprint: session?.startsWith("idempotency:") ? fingerprint(input) : 0,
+      fence: caller.fence,
     });
   }
 

@@ -5,11 +5,13 @@
  */
 import type { ErrorCode, Problem } from "../wire/errors.ts";
 import { problem } from "../wire/errors.ts";
+import type { Fence } from "../wire/fences.ts";
 import { protocolVersion } from "../wire/frames.ts";
 import { limits } from "../wire/limits.ts";
-import { type Input, isOperation, type OperationName } from "../wire/operations.ts";
+import { type Input, isOperation, type OperationName, operations } from "../wire/operations.ts";
 import type { Welcome } from "../wire/state.ts";
 import type { Engine } from "./engine.ts";
+import { isFence } from "./validate.ts";
 import { isWaiting } from "./waits.ts";
 
 /** The connection that a session has: a newer greeting under the session's id ends it. */
@@ -27,10 +29,10 @@ export type Receiver = {
   refuse(seq: number | null, code: ErrorCode, detail: string): void;
   /** All answers up to this seq have arrived there. */
   acknowledged(through: number): void;
-  carryOut(op: OperationName, seq: number, input: unknown): void;
+  carryOut(op: OperationName, seq: number, input: unknown, fence?: Fence): void;
 };
 
-const requestKeys = new Set(["op", "seq", "input", "ackedThrough"]);
+const requestKeys = new Set(["op", "seq", "input", "if", "ackedThrough"]);
 
 /** One message, or an array of them. */
 export function readFrame(frame: unknown, from: Receiver): void {
@@ -49,7 +51,7 @@ function readMessage(message: unknown, from: Receiver): void {
     from.refuse(null, "malformed-frame", "a message is an object with op, seq and input");
     return;
   }
-  const { op, seq, input, ackedThrough } = message as Record<string, unknown>;
+  const { op, seq, input, if: fence, ackedThrough } = message as Record<string, unknown>;
   if (!isCount(seq) || seq === 0) {
     from.refuse(null, "malformed-frame", "seq must be a whole number from 1 on");
     return;
@@ -59,7 +61,7 @@ function readMessage(message: unknown, from: Receiver): void {
       from.refuse(
         seq,
         "malformed-frame",
-        `a message has op, seq, input and ackedThrough, not ${JSON.stringify(shown(key))}`,
+        `a message has op, seq, input, if and ackedThrough, not ${JSON.stringify(shown(key))}`,
       );
       return;
     }
@@ -76,7 +78,12 @@ function readMessage(message: unknown, from: Receiver): void {
     from.refuse(seq, "unknown-operation", `there is no operation ${name}`);
   } else if (op !== "session.hello" && !from.greeted)
     from.refuse(seq, "greeting-expected", `${op} came before session.hello`);
-  else from.carryOut(op, seq, input ?? {});
+  else if (fence === undefined) from.carryOut(op, seq, input ?? {});
+  else if (operations[op].kind !== "mutation")
+    from.refuse(seq, "malformed-frame", `if goes with mutations alone, and ${op} is none`);
+  else if (!isFence(fence))
+    from.refuse(seq, "malformed-frame", "if must be an object with lease (a task's id) and token");
+  else from.carryOut(op, seq, input ?? {}, fence);
 }
 
 /**

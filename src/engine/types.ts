@@ -1,5 +1,6 @@
 /** What stands between the engine and the rooms that use it (http, ws, and the embedded coordinator). */
 import type { Result } from "../core/result.ts";
+import type { Fence } from "../wire/fences.ts";
 
 /** Who calls, and how a repeated call is recognised. */
 export type Caller = {
@@ -10,6 +11,8 @@ export type Caller = {
   seq: number;
   /** All answers of the session up to this seq have arrived there. */
   ackedThrough: number;
+  /** The operation is carried out only while this holds. */
+  fence?: Fence | undefined;
   /** Ends a wait early (the client went away). */
   signal?: AbortSignal;
   /** Ends a wait early too, with an answer as things then stand. */

@@ -112,7 +112,7 @@ const preflight = (origin: string) =>
       "access-control-allow-origin": origin,
       "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE",
       "access-control-allow-headers":
-        "authorization, content-type, idempotency-key, if-match, if-none-match, cortex-namespace, cortex-session, cortex-connection",
+        "authorization, content-type, idempotency-key, if-match, if-none-match, cortex-if, cortex-namespace, cortex-session, cortex-connection",
       "access-control-max-age": "600",
       vary: "origin",
     },

@@ -6,21 +6,21 @@ import { NamespaceRef } from "../wire/namespaces.ts";
 import type { DaemonOperationName, Output } from "../wire/operations.ts";
 import type { Port } from "./port.ts";
 import { problemResponse } from "./problems.ts";
-import { answers, doc, jsonText, told } from "./route.ts";
+import { answers, doc, jsonText, told, unfenced } from "./route.ts";
 
 export const namespaces = (port: Port) => {
   const run = runs(port);
   return new Elysia({ prefix: "/api/namespaces", normalize: false })
-    .get("/", () => run("namespace.list", {}), {
+    .get("/", ({ request }) => run("namespace.list", {}, request), {
       response: answers("namespace.list"),
       detail: doc("namespace.list"),
     })
-    .post("/", ({ body }) => run("namespace.create", body), {
+    .post("/", ({ body, request }) => run("namespace.create", body, request), {
       body: told(NamespaceRef),
       response: answers("namespace.create"),
       detail: doc("namespace.create"),
     })
-    .delete("/:name", ({ params }) => run("namespace.drop", { namespace: params.name }), {
+    .delete("/:name", ({ params, request }) => run("namespace.drop", { namespace: params.name }, request), {
       params: told(NamespacePath),
       response: answers("namespace.drop"),
       detail: doc("namespace.drop", {
@@ -32,7 +32,12 @@ export const namespaces = (port: Port) => {
 
 const runs =
   (port: Port) =>
-  async <N extends DaemonOperationName>(operation: N, input: unknown): Promise<Output<N>> => {
+  async <N extends DaemonOperationName>(
+    operation: N,
+    input: unknown,
+    request: Request,
+  ): Promise<Output<N>> => {
+    unfenced(request);
     const answer = await administer(port, operation, input);
     if ("error" in answer) return problemResponse(answer.error) as unknown as Output<N>;
     return jsonText<Output<N>>(answer.ok);

@@ -110,7 +110,7 @@ function mendOperation(path: string, written: Json): Json {
   const mended: Json = { ...rest, security: open ? [] : [{ bearer: [] }] };
   mended.parameters = (parameters ?? []).map((parameter: Json) => mendParameter(parameter, row?.example));
   if (path.startsWith("/api/") && row?.kind !== "daemon") mended.parameters.push(namespaceHeader);
-  if (row?.kind === "mutation") mended.parameters.push(idempotencyKey);
+  if (row?.kind === "mutation") mended.parameters.push(idempotencyKey, fence);
   if (requestBody !== undefined) {
     const schema = mendSchema(requestBody.content["application/json"].schema);
     mended.requestBody = {
@@ -139,6 +139,15 @@ const namespaceHeader = {
   required: false,
   description: "The namespace that is meant; `default` without it.",
   schema: { type: "string", pattern: namespacePattern, maxLength: limits.namespaceLengthMax },
+};
+
+const fence = {
+  name: "Cortex-If",
+  in: "header",
+  required: false,
+  description:
+    "`lease=TASK; token=TOKEN`: the change happens only while this lease is the task's newest; else `fence-lost`.",
+  schema: { type: "string", example: "lease=1042-0; token=1043" },
 };
 
 const idempotencyKey = {

@@ -18,6 +18,7 @@ import type { Answer, Caller, Sink } from "../engine/types.ts";
 import { validate } from "../engine/validate.ts";
 import { deferred } from "../lib/deferred.ts";
 import { type ErrorCode, type Problem, problem } from "../wire/errors.ts";
+import type { Fence } from "../wire/fences.ts";
 import {
   type CoreOperationName,
   type DaemonOperationName,
@@ -115,7 +116,7 @@ class Post implements Sink, Receiver {
     this.#reply(seq, { error: problem(code, detail) });
   }
 
-  carryOut(op: OperationName, seq: number, input: unknown): void {
+  carryOut(op: OperationName, seq: number, input: unknown, fence?: Fence): void {
     const { kind } = operations[op];
     if (kind === "session") {
       this.#sessionOperation(op, seq, input);
@@ -127,7 +128,7 @@ class Post implements Sink, Receiver {
       return;
     }
     const { session, port } = this;
-    const caller: Caller = { who: session, session, seq, ackedThrough: this.#ackedThrough };
+    const caller: Caller = { who: session, session, seq, ackedThrough: this.#ackedThrough, fence };
     const waits = waitsFor(op, input);
     if (waits) {
       caller.signal = this.#gone;

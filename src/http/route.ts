@@ -8,9 +8,10 @@ import { Kind, type TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { Server } from "bun";
 import type { Caller } from "../engine/types.ts";
-import { validate } from "../engine/validate.ts";
+import { isFence, validate } from "../engine/validate.ts";
 import { type ErrorCode, errorTable } from "../wire/errors.ts";
 import { explain, explainInWords } from "../wire/explain.ts";
+import { fenceHeader, fenceOf } from "../wire/fences.ts";
 import { ProblemBody, waitMs } from "../wire/http.ts";
 import { limits } from "../wire/limits.ts";
 import {
@@ -87,6 +88,10 @@ export function callerOf(request: Request, input: unknown): Caller {
   if (key !== null && (key === "" || key.length > limits.idempotencyKeyLengthMax)) {
     throw invalid("/Idempotency-Key", `must have 1 to ${limits.idempotencyKeyLengthMax} characters`);
   }
+  const said = request.headers.get(fenceHeader);
+  const fence = said === null ? undefined : fenceOf(said);
+  if (fence === null || (fence !== undefined && !isFence(fence)))
+    throw invalid("/Cortex-If", "must be `lease=TASK; token=TOKEN`");
   const workerId = (input as { workerId?: unknown } | null)?.workerId;
   const who =
     typeof workerId === "string" && workerId.length <= limits.nameLengthMax && workerId !== ""
@@ -98,7 +103,13 @@ export function callerOf(request: Request, input: unknown): Caller {
     session: key === null ? null : `idempotency:${encodeURIComponent(key)}`,
     seq: key === null ? 0 : 1,
     ackedThrough: 0,
+    fence,
   };
+}
+
+/** Refuses a fence where nothing is changed that it could hold back. */
+export function unfenced(request: Request): void {
+  if (request.headers.has(fenceHeader)) throw invalid("/Cortex-If", "goes with changes of a state alone");
 }
 
 /** The namespace that the request names; app.ts has looked at how it is written. */
@@ -133,6 +144,7 @@ export const runs =
   (port: Port) =>
   async <N extends CoreOperationName>(operation: N, input: unknown, asked: Asked): Promise<Output<N>> => {
     const caller = callerOf(asked.request, input);
+    if (operations[operation].kind !== "mutation") unfenced(asked.request);
     const there = await portOf(port, asked.request, () => makes(operation, input));
     if ((input as { waitMs?: number } | null)?.waitMs) {
       // The server ends a quiet connection after some seconds; this one is quiet on purpose, until it is gone.

@@ -9,7 +9,7 @@ import { StateQuery, TableView } from "../wire/http.ts";
 import { State } from "../wire/state.ts";
 import type { Port } from "./port.ts";
 import { invalid } from "./problems.ts";
-import { answers, checks, doc, jsonText, portOf, runs, told } from "./route.ts";
+import { answers, checks, doc, jsonText, portOf, runs, told, unfenced } from "./route.ts";
 
 const stateQuery = checks<{ table?: string; cursor?: string; limit?: number; format?: string }>(StateQuery);
 const StateOrTable = Type.Union([State, TableView]);
@@ -20,6 +20,7 @@ export const state = (port: Port) => {
   return new Elysia({ normalize: false }).get(
     "/api/state",
     async ({ query, request }): Promise<StateOrTable> => {
+      unfenced(request);
       const { table, cursor, limit, format } = stateQuery(query);
       if (table === undefined && cursor !== undefined) throw invalid("/cursor", "goes with table");
       if (table === undefined && limit !== undefined) throw invalid("/limit", "goes with table");

@@ -130,6 +130,12 @@ export const errorTable = {
     retryable: false,
     hint: "Stop working on the task: it was taken back, cancelled, or given to another worker. Nothing was changed.",
   },
+  "fence-lost": {
+    status: 409,
+    title: "What the change depends on is not the newest any more",
+    retryable: false,
+    hint: "Stop: the lease that `if` names is over, and somebody else may be at the work. Nothing was changed.",
+  },
   "worker-id-in-use": {
     status: 409,
     title: "Another live instance has this worker id",

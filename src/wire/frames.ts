@@ -4,6 +4,7 @@
  * once; events lie between the answers. docs/PROTOCOL.md is the description for people.
  */
 import type { Problem } from "./errors.ts";
+import type { Fence } from "./fences.ts";
 import type { OperationName } from "./operations.ts";
 import type { ChangeView } from "./state.ts";
 import type { Push } from "./tasks.ts";
@@ -15,6 +16,8 @@ export type RequestMessage = {
   op: OperationName;
   seq: number;
   input?: unknown;
+  /** Only while this holds: for mutations alone. */
+  if?: Fence;
   /** All answers up to this seq have arrived: the daemon may forget them. May stand in any message. */
   ackedThrough?: number;
 };

@@ -4,6 +4,7 @@
  */
 import { type Static, Type } from "@sinclair/typebox";
 import { type ErrorCode, errorTable } from "./errors.ts";
+import { Fence } from "./fences.ts";
 import { TaskDependencies } from "./graphs.ts";
 import { KeyName, KvDelete, KvIncrement, KvPut } from "./kv.ts";
 import { limits } from "./limits.ts";
@@ -132,6 +133,7 @@ const FrameRequest = Type.Object(
     op: Type.String({ description: "The operation's name." }),
     seq: Type.Integer({ minimum: 1, description: "Numbers the operations of the session." }),
     input: Type.Optional(Json("The operation's input.")),
+    if: Type.Optional(Fence),
     ackedThrough: Type.Optional(Type.Integer({ minimum: 0, description: "Answers that have arrived." })),
   },
   { additionalProperties: false },

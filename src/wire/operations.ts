@@ -43,6 +43,7 @@ export const commonErrors = [
 ] as const satisfies ErrorCode[];
 /** Errors that any mutation may answer with. */
 export const mutationErrors = [
+  "fence-lost",
   "disk-full",
   "idempotency-key-reused",
   "already-acknowledged",

@@ -21,6 +21,7 @@ import type { Answer, Caller, Sink } from "../engine/types.ts";
 import { validate } from "../engine/validate.ts";
 import type { Watch } from "../engine/watch.ts";
 import { type ErrorCode, problem } from "../wire/errors.ts";
+import type { Fence } from "../wire/fences.ts";
 import { closeCodes } from "../wire/frames.ts";
 import { limits } from "../wire/limits.ts";
 import { defaultNamespace } from "../wire/namespaces.ts";
@@ -135,19 +136,19 @@ export class Session implements Sink, Receiver, SessionHolder {
     if (through > this.#ackedThrough) this.#ackedThrough = through;
   }
 
-  carryOut(op: OperationName, seq: number, input: unknown): void {
+  carryOut(op: OperationName, seq: number, input: unknown, fence?: Fence): void {
     const { kind } = operations[op];
-    if (this.#held !== null) this.#hold(op, seq, input);
+    if (this.#held !== null) this.#hold(op, seq, input, fence);
     else if (kind === "session") this.#sessionOperation(op, seq, input);
     else if (kind === "daemon") void this.#daemonOperation(op as DaemonOperationName, seq, input);
-    else this.#coreOperation(op as CoreOperationName, seq, input);
+    else this.#coreOperation(op as CoreOperationName, seq, input, fence);
   }
 
-  #hold(op: OperationName, seq: number, input: unknown): void {
+  #hold(op: OperationName, seq: number, input: unknown, fence?: Fence): void {
     if (this.#held!.length >= heldMax) this.refuse(seq, "busy", "the connection's namespace is being made");
     else
       this.#held!.push(() => {
-        if (this.greeted || op === "session.hello") this.carryOut(op, seq, input);
+        if (this.greeted || op === "session.hello") this.carryOut(op, seq, input, fence);
         else this.refuse(seq, "greeting-expected", `${op} came behind a greeting that was refused`);
       });
   }
@@ -158,8 +159,8 @@ export class Session implements Sink, Receiver, SessionHolder {
     this.flush();
   }
 
-  #coreOperation(op: CoreOperationName, seq: number, input: unknown): void {
-    const caller: Caller = { who: this.#id, session: this.#id, seq, ackedThrough: this.#ackedThrough };
+  #coreOperation(op: CoreOperationName, seq: number, input: unknown, fence: Fence | undefined): void {
+    const caller: Caller = { who: this.#id, session: this.#id, seq, ackedThrough: this.#ackedThrough, fence };
     if (waitsFor(op, input)) {
       this.#waits ??= new AbortController();
       caller.signal = this.#waits.signal;

@@ -403,3 +403,43 @@ test("daemon - keys are put, compared, counted, listed and watched by a program"
   expect(first).toMatchObject({ table: "keys", id: "cfg/b", operation: "kv.increment", who: client.session });
   await one.return?.();
 });
+
+test("daemon - what a handler does through its client happens only while its lease stands", async () => {
+  const producer = open();
+  await producer.connect();
+  const codes: unknown[] = [];
+  const seen = Promise.withResolvers<void>();
+  const running = await worker(
+    "fenced",
+    async (task, { client }) => {
+      await client.kv.put("fenced/a", 1);
+      codes.push((await client.kv.get("fenced/a"))?.value);
+      const child = await client.submit({ queue: "nowhere", type: "child" });
+      codes.push((await client.task(child.id).get()).state);
+      await producer.task(task.id).cancel();
+      for (const change of [
+        () => client.kv.put("fenced/a", 2),
+        () => client.kv.increment("fenced/n"),
+        () => client.kv.delete("fenced/a"),
+        () => client.submit({ queue: "nowhere", type: "late" }),
+        () => client.submit([{ queue: "nowhere", type: "late" }]),
+        () => client.task(child.id).cancel(),
+        () => client.schedules.delete("none"),
+      ])
+        codes.push(
+          await Promise.resolve(change()).then(
+            () => "done",
+            (error) => error.code,
+          ),
+        );
+      codes.push((await client.kv.get("fenced/a"))?.value);
+      seen.resolve();
+    },
+    { url, token: "secret" },
+  );
+  await producer.submit({ queue: "fenced", type: "t" });
+  await seen.promise;
+  expect(codes).toEqual([1, "queued", ...Array(7).fill("fence-lost"), 1]);
+  expect((await producer.tasks({ queue: "nowhere" })).tasks.map(({ type }) => type)).toEqual(["child"]);
+  await running.stop();
+});

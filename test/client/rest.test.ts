@@ -76,6 +76,11 @@ test("rest - an idempotency key names the repeated request", async () => {
   expect(submit?.caller.session).toContain("k1");
 });
 
+test("rest - a fence arrives with its change", async () => {
+  await rest.kv.put({ key: "a", value: 1 }, { if: { lease: "1042-0", token: 1043 } });
+  expect(server.calls[0]?.caller.fence).toEqual({ lease: "1042-0", token: 1043 });
+});
+
 test("rest - every operation that has a method arrives with its input", async () => {
   const held = { workerId: "w", token: 9 };
   await rest.cancel("1-0", "twice");

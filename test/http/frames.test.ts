@@ -140,7 +140,9 @@ describe("frames - as over the WebSocket", () => {
     const { ask, send, engine } = await opened();
     const many = Array.from({ length: limits.operationsPerFrameMax + 1 }, (_, i) => submit(i + 1));
     expect((await ask(many)).null.error.code).toBe("malformed-frame");
-    const large = JSON.stringify([submit(1, { input: { type: "t", payload: "x".repeat(4 * 2 ** 20) } })]);
+    const large = JSON.stringify([
+      submit(1, { input: { type: "t", payload: "x".repeat(limits.frameBytesMax) } }),
+    ]);
     expect(await send(large, { session: "s" })).toMatchObject({
       status: 413,
       body: { code: "payload-too-large" },

@@ -90,6 +90,35 @@ describe("http kv", () => {
     expect(w.calls).toEqual([]);
   });
 
+  test("http kv - a fence is read from its header, and refused where it is none or holds nothing back", async () => {
+    const put = (fence: string) => w.send("PUT", "/api/kv/a", { value: 1 }, { "cortex-if": fence });
+    await put("lease=1795637086976001-12; token=1795637086976002");
+    expect(w.calls.map(({ caller }) => caller.fence)).toEqual([
+      { lease: "1795637086976001-12", token: 1_795_637_086_976_002 },
+    ]);
+    for (const wrong of [
+      "",
+      "lease=1-0",
+      "lease=x; token=1",
+      "lease=1-0; token=x",
+      "token=1; lease=1-0",
+      "lease=1--; token=1",
+    ])
+      expect(await (await put(wrong)).json()).toMatchObject({ errors: [{ pointer: "/Cortex-If" }] });
+    const headers = { "cortex-if": "lease=1-0; token=1" };
+    for (const path of [
+      "/api/kv/a",
+      "/api/state",
+      "/api/state?table=keys",
+      "/api/tasks",
+      "/api/namespaces",
+    ]) {
+      const response = await w.fetch(path, { headers });
+      expect([path, response.status]).toEqual([path, 422]);
+    }
+    expect(w.calls).toHaveLength(1);
+  });
+
   test("http kv - a lost compare is a 412 that tells the present revision", async () => {
     w.answer["kv.put"] = () => {
       throw new Refused(problem("revision-mismatch", "key a is at revision 9, not at 7", { revision: 9 }));
