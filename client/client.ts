@@ -17,6 +17,7 @@ import type { State, Welcome } from "../src/wire/state.ts";
 import type { LeaseView, TaskError, TaskStanding, TaskSubmit, TaskSubmitted } from "../src/wire/tasks.ts";
 import { assignmentOf } from "../src/wire/tasks.ts";
 import type { Worker } from "../src/wire/workers.ts";
+import { Bulk } from "./bulk.ts";
 import {
   type CallOptions,
   Session,
@@ -102,6 +103,8 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
   readonly workerId: string | null;
   readonly schedules: Schedules = new Schedules(this);
   readonly kv: WatchedKv = new WatchedKv(this, (filter, options) => this.watch(filter, options));
+  /** Many tasks at once. */
+  readonly bulk: Bulk = new Bulk(this);
   readonly #session: Session;
   readonly #watches: Watches;
   readonly #registration: Registration | null;

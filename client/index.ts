@@ -1,5 +1,6 @@
 /** What the package offers, and nothing else: everything here is meant to be used, and kept. */
 
+export type { TaskRefused } from "../src/wire/bulk.ts";
 export type { ErrorCode, FieldError, Problem } from "../src/wire/errors.ts";
 export type { Fence } from "../src/wire/fences.ts";
 export type { AbortReason, EventMessage } from "../src/wire/frames.ts";
@@ -44,6 +45,7 @@ export type {
   Priority,
   Task,
   TaskError,
+  TaskFilter,
   TaskShown,
   TaskStanding,
   TaskState,
@@ -54,6 +56,7 @@ export type {
 export type { Reason, ReasonCode, TaskExplained } from "../src/wire/why.ts";
 export type { Worker } from "../src/wire/workers.ts";
 export type { BatchOptions } from "./batches.ts";
+export { Bulk, type BulkOptions, type Changed, type Choice } from "./bulk.ts";
 export {
   type ClientEvents,
   type ClientOptions,

@@ -5,6 +5,7 @@
  */
 import { treaty } from "@elysiajs/eden";
 import type { App } from "../src/http/app.ts";
+import type { TasksChanged, TasksCompleted } from "../src/wire/bulk.ts";
 import type { Problem } from "../src/wire/errors.ts";
 import { type Fence, fenceHeader, fenceText } from "../src/wire/fences.ts";
 import type { MetricsView, ReadyView } from "../src/wire/http.ts";
@@ -190,6 +191,34 @@ export class RestClient {
   ): Promise<TaskStanding> {
     const body = cascade === undefined ? undefined : { cascade };
     return answer(this.#task(id).retry.post(body, request(options)));
+  }
+  /** By the route for many: the client inside takes a path that ends in `delete` for the method. */
+  async delete(id: string, options?: RequestOptions): Promise<Output<"task.delete">> {
+    await this.deleteMany({ taskIds: [id], atomic: true }, options);
+    return { id };
+  }
+  move(
+    id: string,
+    to: Pick<Input<"task.move">, "queue" | "priority">,
+    options?: RequestOptions,
+  ): Promise<TaskStanding> {
+    return answer(this.#task(id).move.post(to, request(options)));
+  }
+  /** One transaction; what it answers says where the next one goes on. */
+  cancelMany(input: Input<"task.cancelMany">, options?: RequestOptions): Promise<TasksChanged> {
+    return answer(this.#api.api.tasks["cancel-many"].post(input, request(options)));
+  }
+  retryMany(input: Input<"task.retryMany">, options?: RequestOptions): Promise<TasksChanged> {
+    return answer(this.#api.api.tasks["retry-many"].post(input, request(options)));
+  }
+  deleteMany(input: Input<"task.deleteMany">, options?: RequestOptions): Promise<TasksChanged> {
+    return answer(this.#api.api.tasks["delete-many"].post(input, request(options)));
+  }
+  moveMany(input: Input<"task.moveMany">, options?: RequestOptions): Promise<TasksChanged> {
+    return answer(this.#api.api.tasks["move-many"].post(input, request(options)));
+  }
+  completeMany(input: Input<"task.completeMany">, options?: RequestOptions): Promise<TasksCompleted> {
+    return answer(this.#api.api.tasks["complete-many"].post(input, request(options)));
   }
   assign(input: Input<"task.assign">, options?: RequestOptions): Promise<Output<"task.assign">> {
     return answer(this.#api.api.tasks.assign.post(input, request(options)));

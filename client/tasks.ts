@@ -161,6 +161,16 @@ export class TaskHandle {
     return dependenciesOf(this.#caller, this.id, options);
   }
 
+  /** Deletes it for good; it has ended, or waits. */
+  delete(options?: CallOptions): Promise<Output<"task.delete">> {
+    return this.#caller.call("task.delete", { taskId: this.id }, options);
+  }
+
+  /** Gives it another queue or priority while it waits. */
+  move(to: Pick<Input<"task.move">, "queue" | "priority">, options?: CallOptions): Promise<TaskStanding> {
+    return this.#caller.call("task.move", { ...to, taskId: this.id }, options);
+  }
+
   finished(options?: ResultOptions): Promise<Task> {
     return finished(this.#caller, this.id, options);
   }

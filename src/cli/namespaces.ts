@@ -1,6 +1,6 @@
 /** `cortexd namespaces …`: which there are, making one, and dropping one for good. */
-import { createInterface } from "node:readline/promises";
 import type { Namespace } from "../wire/namespaces.ts";
+import { ask, someoneToAsk } from "./ask.ts";
 import { command, type Group } from "./command.ts";
 import { rest } from "./daemon.ts";
 import { Exit } from "./exit.ts";
@@ -77,17 +77,11 @@ const drop = command({
   async run({ words: [name], values, to, out }) {
     const client = rest(to);
     if (!values.yes) {
-      if (!process.stdin.isTTY || !process.stdout.isTTY || out.json) {
-        throw new Exit(
-          "usage",
-          `Dropping ${name} deletes all that is in it, and there is nobody to ask.`,
-          "Give --yes if that is meant.",
-        );
-      }
+      someoneToAsk(out, `Dropping ${name} deletes all that is in it`);
       const found = (await client.namespaces()).namespaces.find((one) => one.name === name);
       if (found !== undefined) await out.line(inIt(found));
       const answer = await ask(`Type ${name} to drop it for good: `);
-      if (answer.trim() !== name)
+      if (answer !== name)
         throw new Exit("refused", `${name} was not dropped.`, "Type its name if it is meant.");
     }
     const dropped = await client.dropNamespace(name!);
@@ -102,15 +96,6 @@ const inIt = ({ name, tasks, workers }: Namespace) => {
   const online = workers.idle + workers.busy + workers.draining;
   return `${name} holds ${number(unfinished)} tasks that have not ended and ${number(online)} workers.`;
 };
-
-async function ask(question: string): Promise<string> {
-  const terminal = createInterface({ input: process.stdin, output: process.stdout });
-  try {
-    return await terminal.question(question);
-  } finally {
-    terminal.close();
-  }
-}
 
 export const namespaces: Group = {
   summary: "States of their own under one daemon.",

@@ -73,7 +73,7 @@ function optionOf(field: string, of: TSchema): Option {
   return { type: "json", help };
 }
 
-const isMoment = (field: string) => field.endsWith("At") || field === "from";
+const isMoment = (field: string) => /(At|Before|After)$/.test(field) || field === "from";
 
 /** The input's fields that were given, under their names on the wire. */
 export function inputOf<S extends TSchema>(schema: S, values: Record<string, unknown>): Partial<S["static"]> {

@@ -1,24 +1,18 @@
 /**
- * `cortexd tasks …`: submitting tasks, looking at them, ending them, waiting for them. What a task or a filter may
- * say is read off the wire's schemas; where several tasks are named, each has its own outcome and none stops the rest.
+ * `cortexd tasks …`: submitting tasks, looking at them, waiting for them; bulk.ts changes and ends them. What a task or
+ * a filter may say is read off the wire's schemas; where several tasks are named, each has its own outcome and none
+ * stops the rest.
  */
 import { readFileSync } from "node:fs";
-import { CortexError } from "../../client/errors.ts";
 import { readLog } from "../../client/logs.ts";
 import type { RestClient } from "../../client/rest.ts";
 import { limits } from "../wire/limits.ts";
-import {
-  type Task,
-  TaskList,
-  type TaskPage,
-  type TaskShown,
-  type TaskStanding,
-  TaskSubmit,
-} from "../wire/tasks.ts";
+import { type Task, TaskList, type TaskPage, type TaskShown, TaskSubmit } from "../wire/tasks.ts";
 import type { Reason, TaskExplained } from "../wire/why.ts";
-import { type Address, command, type Group } from "./command.ts";
-import { exitOfClient, rest } from "./daemon.ts";
-import { Exit, type ExitName } from "./exit.ts";
+import { cancel, close, move, remove, retry } from "./bulk.ts";
+import { command, type Group } from "./command.ts";
+import { rest } from "./daemon.ts";
+import { Exit } from "./exit.ts";
 import { graphInWords, treeOf, waitedFor } from "./graphs.ts";
 import { importTasks } from "./import.ts";
 import { inputOf, optionsOf } from "./options.ts";
@@ -260,44 +254,6 @@ const logs = command({
   },
 });
 
-const cancel = command({
-  summary: "Cancel tasks; a running handler is told through its AbortSignal.",
-  arguments: [TASKS],
-  options: {
-    reason: { type: "text", help: "Why, in words." },
-    cascade: { type: "flag", help: "Cancel what they wait for too, unless another task waits for that." },
-  },
-  client: true,
-  json: 'one array, for each task {"id", "state", "revision"}, or {"id", "error"}.',
-  examples: [
-    { words: 'tasks cancel 1042-0 1043-0 --reason "ordered twice"', meaning: "Both; each has its outcome." },
-  ],
-  run: ({ words, values, to, out }) =>
-    each(words, to, out, "Cancelled", (client, id) =>
-      client.cancel(id, values.reason, values.cascade ? { cascade: true } : {}),
-    ),
-});
-
-const retry = command({
-  summary: "Queue failed, dead or cancelled tasks again, with fresh attempts.",
-  arguments: [TASKS],
-  options: {
-    cascade: { type: "flag", help: "Retry too what ended because they did, all the way up." },
-  },
-  client: true,
-  json: 'one array, for each task {"id", "state", "revision"}, or {"id", "error"}.',
-  examples: [
-    {
-      words: "tasks list --state dead --json | jq -r '.tasks[].id' | xargs cortexd tasks retry",
-      meaning: "All that are dead.",
-    },
-  ],
-  run: ({ words, values, to, out }) =>
-    each(words, to, out, "Queued again", (client, id) =>
-      client.retry(id, values.cascade ? { cascade: true } : {}),
-    ),
-});
-
 const explain = command({
   summary: "Say why a task is not running.",
   arguments: [{ name: "TASK", help: "Its id." }],
@@ -334,58 +290,6 @@ function explainedFields({ id, state, reasons, workers, asks, ahead }: TaskExpla
       ? asks.map(({ asked, met }): Field => ["Asks", `${asked}: met by ${met} of ${registered}`])
       : []),
   ];
-}
-
-const close = command({
-  summary: "Say that open tasks (batches) get no more children.",
-  arguments: [TASKS],
-  options: {},
-  client: true,
-  json: 'one array, for each task {"id", "state", "revision"}, or {"id", "error"}.',
-  examples: [{ words: "tasks close 1042-0", meaning: "It runs once its children are done." }],
-  run: ({ words, to, out }) => each(words, to, out, "Closed", (client, id) => client.close(id)),
-});
-
-/** Many requests are under way at once, and what they answer is told in the order of the words. */
-async function each(
-  ids: readonly string[],
-  to: Address,
-  out: Output,
-  done: string,
-  carryOut: (client: RestClient, id: string) => Promise<TaskStanding>,
-): Promise<ExitName | undefined> {
-  const client = rest(to);
-  const ends: (TaskStanding | { id: string; error: CortexError })[] = [];
-  await atOnce(ids, async (id, i) => {
-    ends[i] = await carryOut(client, id).catch((error) => {
-      if (error instanceof CortexError) return { id, error };
-      throw error;
-    });
-  });
-  if (out.json)
-    await out.value(ends.map((end) => ("error" in end ? { id: end.id, error: { ...end.error } } : end)));
-  for (const end of out.json ? [] : ends) {
-    if ("error" in end) await out.line(`${end.id}  ${out.paint(end.error.message, "red")} ${end.error.hint}`);
-    else await out.line(`${end.id}  ${out.paint(done, "green")}: ${end.state}`);
-  }
-  const refused = ends.filter((end) => "error" in end);
-  if (refused.length === 0) return undefined;
-  if (refused.length < ends.length) return "partly-refused";
-  return exitOfClient(refused[0]!.error, to)?.as;
-}
-
-/** Of many requests so many are under way. */
-const atOnceMax = 50;
-
-async function atOnce<T>(items: readonly T[], run: (item: T, i: number) => Promise<void>): Promise<void> {
-  let next = 0;
-  const lane = async () => {
-    while (next < items.length) {
-      const i = next++;
-      await run(items[i]!, i);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(atOnceMax, items.length) }, lane));
 }
 
 const waiting: ReadonlySet<Task["state"]> = new Set(["scheduled", "blocked", "queued", "running"]);
@@ -458,6 +362,19 @@ async function told(task: Task, out: Output, several: boolean): Promise<void> {
 }
 
 export const tasks: Group = {
-  summary: "Submitting tasks, looking at them, ending them, waiting for them.",
-  commands: { submit, import: importTasks, list, show, explain, logs, cancel, retry, close, wait },
+  summary: "Submitting tasks, looking at them, changing and ending them, waiting for them.",
+  commands: {
+    submit,
+    import: importTasks,
+    list,
+    show,
+    explain,
+    logs,
+    cancel,
+    retry,
+    close,
+    move,
+    delete: remove,
+    wait,
+  },
 };

@@ -140,6 +140,27 @@ export function check(core: Coordinator): string[] {
     expect(same(ids, kept), `queue ${queue}: its order of finished tasks is wrong`);
   }
 
+  for (const state of ["failed", "dead"] as const) {
+    const ids = [...core.tasks.values()].filter((record) => record.state === state).map(({ spec }) => spec);
+    const kept: string[] = [];
+    core.queues.look(
+      { state },
+      Number.POSITIVE_INFINITY,
+      () => false,
+      ({ spec }) => kept.push(spec.id),
+    );
+    expect(
+      same(
+        ids
+          .sort(specOrder)
+          .map(({ id }) => id)
+          .reverse(),
+        kept,
+      ),
+      `the order of ${state} tasks is wrong`,
+    );
+  }
+
   for (const [id, record] of core.workers.entries()) {
     const slot = core.dispatch.slot(id);
     expect(slot !== undefined && slot.record === record, `worker ${id} has no slot, or an old one`);

@@ -1,7 +1,7 @@
 /**
  * The codec: changes to the text of a log entry, and back. It writes records, never operations, so an old log
- * opens under new code and replay has no logic. A task has two parts: what never changes ("task") is written
- * once, how it stands ("task.run") with every change; without the latter it stands as it was submitted, so a
+ * opens under new code and replay has no logic. A task has two parts: what it is ("task") is written once, and again
+ * when it was given another queue or priority; how it stands ("task.run") with every change; without the latter it stands as it was submitted, so a
  * submit writes one line and a waiting task is one row. Payloads and results are put in as the JSON text they
  * were kept as. What a record does not name has its default, so a field may be added without a new format.
  *

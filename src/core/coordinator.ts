@@ -14,6 +14,7 @@ import { limits } from "../wire/limits.ts";
 import type { CoreOperationName, Input } from "../wire/operations.ts";
 import { operations } from "../wire/operations.ts";
 import { Answers } from "./answers.ts";
+import * as bulk from "./bulk.ts";
 import { Dispatch } from "./dispatch.ts";
 import { Expiry } from "./expiry.ts";
 import { type Failures, sizeOfFailures } from "./failures.ts";
@@ -318,6 +319,20 @@ export class Coordinator {
         return tasks.cancel(this, input as Input<"task.cancel">);
       case "task.retry":
         return tasks.retry(this, input as Input<"task.retry">);
+      case "task.delete":
+        return bulk.remove(this, input as Input<"task.delete">);
+      case "task.move":
+        return bulk.move(this, input as Input<"task.move">);
+      case "task.cancelMany":
+        return bulk.cancelMany(this, input as Input<"task.cancelMany">);
+      case "task.retryMany":
+        return bulk.retryMany(this, input as Input<"task.retryMany">);
+      case "task.deleteMany":
+        return bulk.deleteMany(this, input as Input<"task.deleteMany">);
+      case "task.moveMany":
+        return bulk.moveMany(this, input as Input<"task.moveMany">);
+      case "task.completeMany":
+        return bulk.completeMany(this, input as Input<"task.completeMany">);
       case "task.get":
         return tasks.get(this, input as Input<"task.get">);
       case "task.explain":

@@ -4,9 +4,10 @@
  * submission, for lists. A queue is there once a task was submitted to it.
  */
 import { Line } from "../lib/line.ts";
+import { Ranked } from "../lib/ranked.ts";
 import { limits } from "../wire/limits.ts";
 import type { Input } from "../wire/operations.ts";
-import { priorities, type taskStates } from "../wire/tasks.ts";
+import { priorities, type TaskFilter, type TaskState, type taskStates } from "../wire/tasks.ts";
 import type { Coordinator } from "./coordinator.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { QueueFlow } from "./flow.ts";
@@ -62,6 +63,11 @@ export class Queues implements Index<TaskRecord> {
   #order: TaskSpec[] = [];
   #orderDirty = false;
   readonly #left = new Set<TaskSpec>();
+  /** What somebody will look for among all the others, in the order of submission too. */
+  readonly #sought: Readonly<Record<"failed" | "dead", Ranked<TaskSpec>>> = {
+    failed: new Ranked(specOrder),
+    dead: new Ranked(specOrder),
+  };
 
   /** `onRetireDue` is told when a queue's oldest finished task ended, so that its age is looked at in time. */
   constructor(
@@ -93,7 +99,7 @@ export class Queues implements Index<TaskRecord> {
     return queue;
   }
 
-  /** Another spec has taken the place of a task's, perhaps in another queue: its age and its keys stay. */
+  /** Another spec has taken the place of a task's, perhaps in another queue: its age stays, and its key goes with it. */
   #replaced(before: TaskRecord, after: TaskRecord): void {
     const from = this.#queueOf(before.spec);
     const to = this.#queueOf(after.spec);
@@ -101,6 +107,11 @@ export class Queues implements Index<TaskRecord> {
     this.#add(to, after);
     from.taskCount -= 1;
     to.taskCount += 1;
+    const { idempotencyKey } = before.spec.extras;
+    if (idempotencyKey !== null) {
+      from.keys.delete(idempotencyKey);
+      to.keys.set(idempotencyKey, after.spec);
+    }
     this.#sort();
     this.#order[this.#placeOf(after.spec.id)] = after.spec;
   }
@@ -114,7 +125,10 @@ export class Queues implements Index<TaskRecord> {
       queue.queuedByPriority[options.priority] = (queue.queuedByPriority[options.priority] as number) + 1;
       this.dispatch.enter(this.#laneOf(queue, record.spec), record.spec);
     } else if (record.state === "running") this.core.flow.started(queue.flow, record.spec);
-    else if (isFinal(record.state) && !this.core.graphs.isNeeded(record.spec)) this.#mayRetire(queue, record);
+    else if (isFinal(record.state)) {
+      this.#soughtOf(record.state)?.add(record.spec);
+      if (!this.core.graphs.isNeeded(record.spec)) this.#mayRetire(queue, record);
+    }
   }
 
   #mayRetire(queue: Queue, record: TaskRecord): void {
@@ -140,7 +154,10 @@ export class Queues implements Index<TaskRecord> {
       queue.queuedByPriority[options.priority] = (queue.queuedByPriority[options.priority] as number) - 1;
       this.dispatch.leave(this.#laneOf(queue, record.spec), record.spec);
     } else if (record.state === "running") this.core.flow.ended(queue.flow, record.spec);
-    else if (isFinal(record.state) && !this.core.graphs.isNeeded(record.spec)) queue.finished.remove(record);
+    else if (isFinal(record.state)) {
+      this.#soughtOf(record.state)?.remove(record.spec);
+      if (!this.core.graphs.isNeeded(record.spec)) queue.finished.remove(record);
+    }
   }
 
   #born(queue: Queue, spec: TaskSpec): void {
@@ -162,6 +179,10 @@ export class Queues implements Index<TaskRecord> {
       this.#order = this.#order.filter((one) => !this.#left.has(one));
       this.#left.clear();
     }
+  }
+
+  #soughtOf(state: TaskState): Ranked<TaskSpec> | undefined {
+    return state === "failed" || state === "dead" ? this.#sought[state] : undefined;
   }
 
   #laneOf(queue: Queue, { options, extras: { workerId } }: TaskSpec): Lane {
@@ -277,8 +298,41 @@ export class Queues implements Index<TaskRecord> {
     return false;
   }
 
+  /**
+   * Takes the tasks that fit, newest first from behind the filter's cursor on, until `isEnough`; looks at no more than
+   * `looks`. The cursor to go on from, which is the last task looked at; null: there are no more.
+   */
+  look(
+    filter: TaskFilter & { cursor?: string },
+    looks: number,
+    isEnough: () => boolean,
+    take: (record: TaskRecord) => void,
+  ): string | null {
+    const { state, createdAfter = 0 } = filter;
+    const sought = state === undefined ? undefined : this.#soughtOf(state);
+    let last: string | null = null;
+    let looked = 0;
+    for (const spec of sought === undefined
+      ? this.#newestFirst(filter.cursor)
+      : backwards(sought, filter.cursor)) {
+      // Whoever was submitted before them all was submitted too early.
+      if (spec.createdAt <= createdAfter) return null;
+      if (looked++ === looks || isEnough()) return last;
+      last = spec.id;
+      const record = this.core.tasks.get(spec.row) as TaskRecord;
+      if (fits(record, filter)) take(record);
+    }
+    return null;
+  }
+
+  /** How many tasks are in one of these states, by the counts that are kept. */
+  countOf(name: string | undefined, states: readonly TaskState[]): number {
+    const counts = name === undefined ? this.counts : this.#queues.get(name)?.counts;
+    return counts === undefined ? 0 : states.reduce((sum, state) => sum + counts[state], 0);
+  }
+
   /** Specs from the newest to the oldest, from before `cursor` on. */
-  *newestFirst(cursor: string | undefined): Iterable<TaskSpec> {
+  *#newestFirst(cursor: string | undefined): Iterable<TaskSpec> {
     this.#sort();
     const order = this.#order;
     for (let i = (cursor === undefined ? order.length : this.#placeOf(cursor)) - 1; i >= 0; i--) {
@@ -295,7 +349,7 @@ export class Queues implements Index<TaskRecord> {
 
   /** The first place whose task is not before `id`. */
   #placeOf(id: string): number {
-    const [revision, number] = id.split("-").map(Number) as [number, number];
+    const { revision, number } = placeOf(id);
     let low = 0;
     let high = this.#order.length;
     while (low < high) {
@@ -325,6 +379,36 @@ export class Queues implements Index<TaskRecord> {
       `"queuedByPriority":{${byPriority}},${flowText(this.core, name)}}`
     );
   }
+}
+
+/** Where a task of this id stands in the order of submission, whether or not it is there. */
+function placeOf(id: string): Pick<TaskSpec, "revision" | "number"> {
+  const dash = id.indexOf("-");
+  return { revision: Number(id.slice(0, dash)), number: Number(id.slice(dash + 1)) };
+}
+
+const backwards = (sought: Ranked<TaskSpec>, cursor: string | undefined): Iterable<TaskSpec> =>
+  sought.backwards(cursor === undefined ? undefined : (placeOf(cursor) as TaskSpec));
+
+/** Whether the task is one of those the filter means. */
+export function fits({ spec, state, lease }: TaskRecord, filter: TaskFilter): boolean {
+  const { options, extras, createdAt } = spec;
+  const { queue, type, group, label, workerId, createdBefore, createdAfter } = filter;
+  if (queue !== undefined && options.queue !== queue) return false;
+  if (type !== undefined && options.type !== type) return false;
+  if (filter.state !== undefined && state !== filter.state) return false;
+  if (group !== undefined && extras.group !== group) return false;
+  if (label !== undefined && !hasLabel(options.labels, label)) return false;
+  if (workerId !== undefined && (state !== "running" || lease?.workerId !== workerId)) return false;
+  if (createdBefore !== undefined && createdAt >= createdBefore) return false;
+  return createdAfter === undefined || createdAt > createdAfter;
+}
+
+function hasLabel(labels: Readonly<Record<string, string>>, label: string): boolean {
+  const sign = label.indexOf("=");
+  if (sign < 0) return Object.hasOwn(labels, label);
+  const key = label.slice(0, sign);
+  return Object.hasOwn(labels, key) && labels[key] === label.slice(sign + 1);
 }
 
 export const list = (core: Coordinator, _input: Input<"queue.list">): Result => ({

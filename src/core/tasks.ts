@@ -65,8 +65,8 @@ import {
 import { offline, unknownWorker } from "./workers.ts";
 
 /**
- * What is not changed by how a task stands: written once. Another one may take its place before a worker has begun it. A
- * class, because its names are made when they are asked for.
+ * What is not changed by how a task stands: written once. Another one may take its place while the task waits
+ * (unique.ts, bulk.ts). A class, because its names are made when they are asked for.
  */
 export class TaskSpec {
   constructor(
@@ -717,20 +717,35 @@ export const standing = (record: TaskRecord): Result => ({
 });
 
 export function complete(core: Coordinator, input: Input<"task.complete">): Result {
+  const checked = mayComplete(core, input);
+  if ("error" in checked) return checked;
+  const { record, result } = checked;
+  return standing(result === null ? record : completeOne(core, record, result));
+}
+
+/** The task and its result as text, which is null where the task is completed under this token already. */
+export function mayComplete(
+  core: Coordinator,
+  input: Held & { result?: unknown },
+): { record: TaskRecord; result: string | null } | Refusal {
   const record = held(core, input);
   if (isRefusal(record)) {
     // The outcome of a finished attempt is kept, so that whoever recorded it may say it again.
     const old = core.tasks.get(input.taskId);
     const same =
       old?.state === "completed" && old.lease?.token === input.token && old.lease.workerId === input.workerId;
-    return same ? standing(old) : record;
+    return same ? { record: old, result: null } : record;
   }
   const result = textOf(input.result, "result");
-  if ("error" in result) return result;
+  return "error" in result ? result : { record, result: result.text };
+}
+
+export function completeOne(core: Coordinator, record: TaskRecord, result: string): TaskRecord {
   core.metrics.tasksCompleted++;
-  const slot = core.dispatch.slot(input.workerId) as Slot;
-  core.dispatch.succeeded(slot, record.spec.options.type, core.clock - leaseOf(record).startedClock);
-  return standing(finish(core, record, "completed", { result: result.text, error: null, reason: null }));
+  const lease = leaseOf(record);
+  const slot = core.dispatch.slot(lease.workerId) as Slot;
+  core.dispatch.succeeded(slot, record.spec.options.type, core.clock - lease.startedClock);
+  return finish(core, record, "completed", { result, error: null, reason: null });
 }
 
 export function fail(core: Coordinator, input: Input<"task.fail">): Result {
@@ -815,18 +830,30 @@ export function cancel(core: Coordinator, input: Input<"task.cancel">): Result {
     const mine = isOver ? record : held(core, { taskId, workerId, token });
     if (isRefusal(mine)) return mine;
   }
+  const refused = mayCancel(record);
+  if (refused !== null) return refused;
   if (record.state === "cancelled") return standing(record);
-  if (isFinal(record.state))
-    return refuse(
-      "wrong-state",
-      `task ${input.taskId} is ${record.state}; only a task that has not ended is cancelled`,
-    );
-  const reason = input.reason ?? "cancelled on request";
   // Who cancels under its own lease need not be told.
-  if (record.state === "running" && workerId === undefined) core.dispatch.noteAbort(record, core.now);
-  const cancelled = cancelOne(core, record, record.outcome.error, reason);
-  if (input.cascade) graphs.cancelBelow(core, record.spec, reason);
+  const cancelled = cancelAsked(core, record, input.reason, workerId === undefined);
+  if (input.cascade) graphs.cancelBelow(core, record.spec, cancelled.outcome.reason as string);
   return standing(cancelled);
+}
+
+export function mayCancel({ spec, state }: TaskRecord): Refusal | null {
+  if (state === "cancelled" || !isFinal(state)) return null;
+  return refuse("wrong-state", `task ${spec.id} is ${state}; only a task that has not ended is cancelled`);
+}
+
+/** Cancels a task because somebody said so, and tells its worker; one that is cancelled stays as it is. */
+export function cancelAsked(
+  core: Coordinator,
+  record: TaskRecord,
+  reason = "cancelled on request",
+  isTold = true,
+): TaskRecord {
+  if (record.state === "cancelled") return record;
+  if (record.state === "running" && isTold) core.dispatch.noteAbort(record, core.now);
+  return cancelOne(core, record, record.outcome.error, reason);
 }
 
 /** Cancels a task that has not ended; to tell its worker is the caller's. */
@@ -843,37 +870,41 @@ export function cancelOne(
 export function retry(core: Coordinator, input: Input<"task.retry">): Result {
   const record = core.tasks.get(input.taskId);
   if (record === undefined) return unknownTask(input.taskId);
+  const refused = mayRetry(core, record, 1);
+  if (refused !== null) return refused;
+  const again = retryOne(core, record);
+  if (input.cascade) graphs.retryAbove(core, record.spec);
+  return standing(again);
+}
+
+/** Whether it may be queued again, as one of `count` that come with it. */
+export function mayRetry(core: Coordinator, record: TaskRecord, count: number): Refusal | null {
+  const { id } = record.spec;
   if (record.state !== "failed" && record.state !== "dead" && record.state !== "cancelled")
     return refuse(
       "wrong-state",
-      `task ${input.taskId} is ${record.state}; a failed, dead or cancelled task is retried`,
+      `task ${id} is ${record.state}; a failed, dead or cancelled task is retried`,
     );
   if (endsAt({ ...record, state: "queued" }) <= core.now)
     return refuse(
       "wrong-state",
-      `the time of task ${input.taskId} is over: its deadline or time to live has passed; submit it anew`,
+      `the time of task ${id} is over: its deadline or time to live has passed; submit it anew`,
     );
   const { unique } = record.spec.extras;
   const other = unique === null ? undefined : core.holders.of(unique.key);
   if (other !== undefined && holdsKey({ ...record, state: "queued" }))
-    return refuse(
-      "wrong-state",
-      `task ${other} is unique by the same: it has taken the place of task ${input.taskId}`,
-    );
-  const busy = core.limits.refuseSubmit(1);
+    return refuse("wrong-state", `task ${other} is unique by the same: it has taken the place of task ${id}`);
+  const busy = core.limits.refuseSubmit(count);
   if (busy !== null) return busy;
   const { options, extras } = record.spec;
   if (extras.workerId === null && !core.queues.hasRoomFor(options))
     return refuse("busy", "too many different requirement sets are waiting", { retryAfterMs: 1000 });
   const failing = core.graphs.failingOf(record.spec);
-  if (failing !== undefined)
-    return refuse(
-      "wrong-state",
-      `task ${input.taskId} waits for task ${failing.id}, which did not complete: retry that one, with cascade`,
-    );
-  const again = retryOne(core, record);
-  if (input.cascade) graphs.retryAbove(core, record.spec);
-  return standing(again);
+  if (failing === undefined) return null;
+  return refuse(
+    "wrong-state",
+    `task ${id} waits for task ${failing.id}, which did not complete: retry that one, with cascade`,
+  );
 }
 
 /** Begins a task that has ended anew. */
@@ -1063,33 +1094,17 @@ export function get(core: Coordinator, input: Input<"task.get">): Result {
   return record === undefined ? unknownTask(input.taskId) : { ok: shownText(core, record) };
 }
 
-/** How many tasks one list request looks at before it answers with a short page and a cursor. */
-const looksPerPage = 20_000;
+/** How many tasks one request looks at, before it answers with a short page and a cursor. */
+export const looksPerPage = 20_000;
 
 export function list(core: Coordinator, input: Input<"task.list">): Result {
   const limit = input.limit ?? 100;
   let text = "";
   let count = 0;
-  let cursor: string | null = null;
-  let looks = 0;
-  for (const spec of core.queues.newestFirst(input.cursor)) {
-    if (count === limit || looks++ === looksPerPage || text.length >= answerUnitsMax) {
-      // The cursor is the last task that was looked at: the next page starts behind it.
-      break;
-    }
-    cursor = spec.id;
-    const record = core.tasks.get(spec.row) as TaskRecord;
-    if (input.queue !== undefined && spec.options.queue !== input.queue) continue;
-    if (input.type !== undefined && spec.options.type !== input.type) continue;
-    if (input.state !== undefined && record.state !== input.state) continue;
-    if (
-      input.workerId !== undefined &&
-      (record.state !== "running" || record.lease?.workerId !== input.workerId)
-    )
-      continue;
+  const isFull = () => count === limit || text.length >= answerUnitsMax;
+  const cursor = core.queues.look(input, looksPerPage, isFull, (record) => {
     text += `${count === 0 ? "" : ","}${taskText(core, record)}`;
     count += 1;
-  }
-  const more = (count === limit || looks > looksPerPage || text.length >= answerUnitsMax) && cursor !== null;
-  return { ok: `{"tasks":[${text}],"cursor":${more ? `"${cursor}"` : null}}` };
+  });
+  return { ok: `{"tasks":[${text}],"cursor":${cursor === null ? null : `"${cursor}"`}}` };
 }

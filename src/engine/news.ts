@@ -175,6 +175,7 @@ const endedBy = (operation: string) =>
 function abortReason(operation: string, after: TaskRecord | undefined): AbortReason | null {
   switch (operation) {
     case "task.cancel":
+    case "task.cancelMany":
       return "cancelled";
     case "task.expire":
       return "timeout";

@@ -10,6 +10,7 @@ import { explainInWords } from "../wire/explain.ts";
 import { limits } from "../wire/limits.ts";
 import { isNamespace } from "../wire/schema.ts";
 import { addressErrors, pathOf, type Route } from "./address.ts";
+import { bulk } from "./bulk.ts";
 import { frames, framesPath } from "./frames.ts";
 import { graphs } from "./graphs.ts";
 import { health } from "./health.ts";
@@ -41,6 +42,7 @@ export const routes = (port: Port) =>
     .use(workers(port))
     .use(tasks(port))
     .use(graphs(port))
+    .use(bulk(port))
     .use(queues(port))
     .use(schedules(port))
     .use(kv(port))

@@ -77,6 +77,12 @@ const standing = (state: Output<"task.cancel">["state"], revision = 1044): Outpu
   revision,
 });
 
+const changed: Output<"task.cancelMany"> = {
+  count: 999,
+  refused: [{ id: "1040-7", code: "wrong-state" }],
+  cursor: "1031-2",
+};
+
 const worker: Output<"worker.get"> = {
   id: "worker-001",
   instanceId: "worker-001",
@@ -196,6 +202,13 @@ export const responseSamples: Record<string, Sample> = {
   taskList: { ok: { tasks: [queued], cursor: null } },
   taskCancel: { ok: standing("cancelled") },
   taskRetry: { ok: standing("queued") },
+  taskDelete: { ok: { id: "1042-0" } },
+  taskMove: { ok: standing("queued") },
+  taskCancelMany: { ok: changed },
+  taskRetryMany: { ok: changed },
+  taskDeleteMany: { ok: changed },
+  taskMoveMany: { ok: changed },
+  taskCompleteMany: { ok: { count: 1, refused: [{ id: "1042-1", code: "lease-lost" }] } },
   taskClaim: { ok: { assignments: [{ task: running, lease }] } },
   taskAssign: { ok: { task: running, lease } },
   taskComplete: { ok: standing("completed") },

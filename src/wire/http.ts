@@ -28,6 +28,7 @@ import {
   TaskId,
   TaskLog,
   TaskLogs,
+  TaskMove,
   TaskProgress,
   TaskRelease,
   TaskRetry,
@@ -76,6 +77,7 @@ export const TaskLogBody = Type.Omit(TaskLog, ["taskId"]);
 export const TaskLogsQuery = Type.Composite([Type.Omit(TaskLogs, ["taskId", "waitMs"]), WaitQuery], {
   additionalProperties: false,
 });
+export const TaskMoveBody = Type.Omit(TaskMove, ["taskId"]);
 export const SchedulePutBody = Type.Omit(SchedulePut, ["name"]);
 export const KvPutBody = Type.Omit(KvPut, ["key"]);
 export const KvIncrementBody = Type.Optional(Type.Omit(KvIncrement, ["key"]));

@@ -33,6 +33,8 @@ export const limits = {
   dependenciesUnitsMax: 16 * 1024,
   /** Tasks one claim may take. */
   tasksPerClaimMax: 1000,
+  /** Tasks that one call changes. */
+  tasksPerChangeMax: 1000,
   /** A queue, type, kind, capability, label, worker or session name. */
   nameLengthMax: 128,
   /** A namespace's name. */

@@ -9,6 +9,7 @@
  * there are, and is in the log of none of them.
  */
 import type { Static, TSchema } from "@sinclair/typebox";
+import * as bulk from "./bulk.ts";
 import type { ErrorCode } from "./errors.ts";
 import * as graphs from "./graphs.ts";
 import * as kv from "./kv.ts";
@@ -109,7 +110,7 @@ export const operations = {
     input: tasks.TaskList,
     output: tasks.TaskPage,
     errors: [],
-    summary: "List tasks, newest first, by queue, type, state or worker.",
+    summary: "List tasks, newest first, by queue, type, state, group, label, worker or age.",
     example: { queue: "mail", state: "queued", limit: 50 },
   },
   "task.cancel": {
@@ -131,6 +132,75 @@ export const operations = {
     summary:
       "Queue a failed, dead or cancelled task again with fresh attempts; with cascade, also what ended because of it.",
     example: { taskId: "1042-0" },
+  },
+  "task.delete": {
+    kind: "mutation",
+    scope: "write",
+    input: tasks.TaskRef,
+    output: tasks.TaskDeleted,
+    errors: ["unknown-task", "wrong-state"],
+    summary: "Delete a task that has ended or waits, for good; a running one is cancelled first.",
+    example: { taskId: "1042-0" },
+  },
+  "task.move": {
+    kind: "mutation",
+    scope: "write",
+    input: tasks.TaskMove,
+    output: tasks.TaskStanding,
+    errors: ["unknown-task", "wrong-state", "backlog-full", "too-many-requirement-sets"],
+    summary: "Give a waiting task another queue or priority; its age stays.",
+    example: { taskId: "1042-0", queue: "mail-slow", priority: "low" },
+  },
+  "task.cancelMany": {
+    kind: "mutation",
+    scope: "write",
+    input: bulk.TaskCancelMany,
+    output: bulk.TasksChanged,
+    errors: ["unknown-task", "wrong-state"],
+    summary: "Cancel many tasks, by id or by filter.",
+    example: { filter: { queue: "mail", state: "queued" }, reason: "the campaign is off" },
+  },
+  "task.retryMany": {
+    kind: "mutation",
+    scope: "write",
+    input: bulk.TaskRetryMany,
+    output: bulk.TasksChanged,
+    errors: ["unknown-task", "wrong-state", "busy"],
+    summary: "Queue many failed, dead or cancelled tasks again, by id or by filter.",
+    example: { filter: { queue: "mail", state: "dead" } },
+  },
+  "task.deleteMany": {
+    kind: "mutation",
+    scope: "write",
+    input: bulk.TaskDeleteMany,
+    output: bulk.TasksChanged,
+    errors: ["unknown-task", "wrong-state"],
+    summary: "Delete many tasks that have ended or wait, by id or by filter, for good.",
+    example: { filter: { queue: "mail", state: "dead" } },
+  },
+  "task.moveMany": {
+    kind: "mutation",
+    scope: "write",
+    input: bulk.TaskMoveMany,
+    output: bulk.TasksChanged,
+    errors: ["unknown-task", "wrong-state", "backlog-full", "too-many-requirement-sets"],
+    summary: "Give many waiting tasks another queue or priority, by id or by filter.",
+    example: { filter: { queue: "mail", group: "acme" }, queue: "mail-slow" },
+  },
+  "task.completeMany": {
+    kind: "mutation",
+    scope: "work",
+    input: bulk.TaskCompleteMany,
+    output: bulk.TasksCompleted,
+    errors: ["unknown-task", "lease-lost", "payload-too-large", "payload-too-deep"],
+    summary: "Record the results of many tasks that one worker holds.",
+    example: {
+      workerId: "worker-001",
+      tasks: [
+        { taskId: "1042-0", token: 1043, result: { delivered: true } },
+        { taskId: "1042-1", token: 1043 },
+      ],
+    },
   },
   "task.claim": {
     kind: "mutation",
@@ -646,6 +716,8 @@ export const objects: Record<string, TSchema> = {
   FailedAttempt: tasks.FailedAttempt,
   TaskStanding: tasks.TaskStanding,
   TaskError: tasks.TaskError,
+  TaskFilter: tasks.TaskFilter,
+  TasksChanged: bulk.TasksChanged,
   Backoff: tasks.Backoff,
   Lease: tasks.LeaseView,
   Assignment: tasks.Assignment,

@@ -27,6 +27,8 @@ export const cronPattern = "^[0-9A-Za-z@*/,#?+ -]+$";
 
 /** What may make a task unique: a part of the submit, or a JSON pointer into the payload. */
 export const uniquePartPattern = "^(queue|type|group|payload|(/([^~/]|~[01])*)+)$";
+/** A label by its key, or by its key and value. */
+export const labelFilterPattern = `${namePattern.replace("*$", `{0,${limits.nameLengthMax - 1}}`)}(=[\\s\\S]*)?$`;
 
 /** A place in a table's pages: the number of a shard, and the last key that was read there. */
 export const pageCursorPattern = "^([0-9]|[1-5][0-9]|6[0-3])/";

@@ -8,6 +8,7 @@ import {
   Integer,
   Json,
   Labels,
+  labelFilterPattern,
   Moment,
   Name,
   Names,
@@ -433,6 +434,14 @@ export type TaskShown = Static<typeof TaskShown>;
 
 export const TaskRef = Closed({ taskId: TaskId });
 
+export const taskMove = {
+  queue: Type.Optional(Name("The queue it goes to.")),
+  priority: Type.Optional(PrioritySchema),
+};
+export const TaskMove = Closed({ taskId: TaskId, ...taskMove });
+
+export const TaskDeleted = Closed({ id: TaskId });
+
 export const TaskGet = Closed({
   taskId: TaskId,
   waitMs: Type.Optional(
@@ -440,11 +449,29 @@ export const TaskGet = Closed({
   ),
 });
 
-export const TaskList = Closed({
+/** Which tasks are meant: those that fit all that is said. */
+const taskFilter = {
   queue: Type.Optional(Name("Only this queue.")),
   type: Type.Optional(Name("Only this type.")),
   state: Type.Optional(TaskStateSchema),
+  group: Type.Optional(Name("Only tasks of this group.")),
+  label: Type.Optional(
+    Type.String({
+      pattern: labelFilterPattern,
+      maxLength: 2 * limits.nameLengthMax + 1,
+      description: "Only tasks with this label: its key, or KEY=VALUE.",
+      examples: ["tenant=acme"],
+    }),
+  ),
   workerId: Type.Optional(Name("Only tasks leased to this worker.")),
+  createdBefore: Type.Optional(At("Only tasks submitted before this moment (ms since 1970, UTC).")),
+  createdAfter: Type.Optional(At("Only tasks submitted after this moment (ms since 1970, UTC).")),
+};
+export const TaskFilter = Closed(taskFilter);
+export type TaskFilter = Static<typeof TaskFilter>;
+
+export const TaskList = Closed({
+  ...taskFilter,
   cursor: Type.Optional(TaskId),
   limit: Type.Optional(Integer(1, limits.pageMax, "Rows on the page. Default 100.")),
 });

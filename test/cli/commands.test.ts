@@ -220,6 +220,36 @@ describe("commands - tasks", () => {
     await ends("refused", ["tasks", "retry", id]);
   });
 
+  test("commands - tasks that fit a filter are counted, cancelled, retried, moved and deleted", async () => {
+    const submits = Array.from({ length: 1500 }, (_, i) => ({
+      ...{ queue: "bulk", type: "t", group: i % 3 === 0 ? "acme" : "other" },
+    }));
+    await client.submit(submits.slice(0, 1000));
+    await client.submit(submits.slice(1000));
+    const acme = ["--queue", "bulk", "--group", "acme"];
+    expect(await json(["tasks", "cancel", ...acme, "--dry-run"])).toEqual({ count: 500, refused: [] });
+    const unasked = await ends("usage", ["tasks", "cancel", ...acme]);
+    expect(unasked.errors).toContain("500 tasks would be cancelled for good");
+    expect((await client.queue("bulk")).counts.queued).toBe(1500);
+    const { output } = await ends("ok", ["tasks", "cancel", ...acme, "--reason", "left", "--yes"]);
+    expect(output).toBe("Cancelled: 500 tasks.\n");
+    expect((await client.queue("bulk")).counts).toMatchObject({ queued: 1000, cancelled: 500 });
+    expect(await json(["tasks", "move", "--queue", "bulk", "--to-queue", "slow"])).toEqual({
+      count: 1000,
+      refused: [],
+    });
+    await ends("usage", ["tasks", "move", "--queue", "bulk"]);
+    expect((await ends("ok", ["tasks", "retry", ...acme])).output).toBe("Queued again: 500 tasks.\n");
+    await ends("usage", ["tasks", "delete"]);
+    await ends("usage", ["tasks", "delete", "--all", "--queue", "bulk"]);
+    await ends("usage", ["tasks", "delete", "1-0", "--queue", "bulk"]);
+    expect(await json(["tasks", "delete", "--queue", "bulk", "--yes"])).toEqual({ count: 500, refused: [] });
+    expect(await json(["tasks", "delete", "--queue", "slow", "--yes"])).toEqual({ count: 1000, refused: [] });
+    const { id } = await client.submit({ queue: "bulk", type: "t" });
+    expect(await json(["tasks", "delete", id])).toEqual([{ id }]);
+    await ends("not-found", ["tasks", "show", id]);
+  });
+
   test("commands - waiting tells by its exit code how tasks ended, and prints their results", async () => {
     const first = await client.submit({ queue: "good", type: "t" });
     const second = await client.submit({ queue: "bad", type: "t" });

@@ -85,6 +85,12 @@ test("rest - every operation that has a method arrives with its input", async ()
   const held = { workerId: "w", token: 9 };
   await rest.cancel("1-0", "twice");
   await rest.retry("1-0");
+  await rest.delete("1-0");
+  await rest.move("1-0", { priority: "low" });
+  await rest.cancelMany({ filter: { queue: "q" }, reason: "why" });
+  await rest.retryMany({ taskIds: ["1-0"] });
+  await rest.moveMany({ filter: {}, queue: "r", limit: 5 });
+  await rest.completeMany({ workerId: "w", tasks: [{ taskId: "1-0", token: 9 }] });
   await rest.release("1-0", held);
   await rest.snooze("1-0", { ...held, forMs: 5000 });
   await rest.log("1-0", { ...held, lines: ["a"] });
@@ -127,6 +133,12 @@ test("rest - every operation that has a method arrives with its input", async ()
   expect(server.calls.map(({ operation, input }) => [operation, input])).toEqual([
     ["task.cancel", { taskId: "1-0", reason: "twice" }],
     ["task.retry", { taskId: "1-0" }],
+    ["task.deleteMany", { taskIds: ["1-0"], atomic: true }],
+    ["task.move", { taskId: "1-0", priority: "low" }],
+    ["task.cancelMany", { filter: { queue: "q" }, reason: "why" }],
+    ["task.retryMany", { taskIds: ["1-0"] }],
+    ["task.moveMany", { filter: {}, queue: "r", limit: 5 }],
+    ["task.completeMany", { workerId: "w", tasks: [{ taskId: "1-0", token: 9 }] }],
     ["task.release", { taskId: "1-0", ...held }],
     ["task.snooze", { taskId: "1-0", ...held, forMs: 5000 }],
     ["task.log", { taskId: "1-0", ...held, lines: ["a"] }],

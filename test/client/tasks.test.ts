@@ -88,17 +88,21 @@ test("tasks - a wait is ended by its signal", async () => {
   expect(await failure).toEqual(new Error("enough"));
 });
 
-test("tasks - a handle gets, cancels and retries its task", async () => {
+test("tasks - a handle gets, cancels, retries, moves and deletes its task", async () => {
   const { daemon, client } = await connected();
-  for (const op of ["task.get", "task.cancel", "task.retry"])
+  for (const op of ["task.get", "task.cancel", "task.retry", "task.move", "task.delete"])
     daemon.script[op] = () => ({ ok: aTask("1-0", { state: "queued" }) });
   const handle = client.task("1-0");
   await handle.get();
   await handle.cancel("twice");
   await handle.retry();
+  await handle.move({ priority: "low" });
+  await handle.delete();
   expect(daemon.line.work.map(({ op, input }) => [op, input])).toEqual([
     ["task.get", { taskId: "1-0" }],
     ["task.cancel", { taskId: "1-0", reason: "twice" }],
     ["task.retry", { taskId: "1-0" }],
+    ["task.move", { taskId: "1-0", priority: "low" }],
+    ["task.delete", { taskId: "1-0" }],
   ]);
 });
