@@ -109,6 +109,11 @@ class Edges {
     return this.#all;
   }
 
+  /** Those that are out among them, which must be passed over. */
+  get all(): readonly Edge[] {
+    return this.#all;
+  }
+
   *[Symbol.iterator](): Iterator<Edge> {
     for (const edge of this.#all) if (!edge.isOut) yield edge;
   }
@@ -237,14 +242,17 @@ export class Graphs implements Index<TaskRecord> {
   #see(node: Node, record: TaskRecord | undefined): void {
     const was = node.standing;
     const is = standingOf(record);
-    this.#due.delete(node);
+    if (this.#due.size > 0) this.#due.delete(node);
     node.spec = record?.spec ?? null;
     node.isBlocked = record?.state === "blocked";
     node.isOpen = record !== undefined && isOpen(record);
     if (was !== is) {
-      for (const edge of node.waiting) this.#count(edge, -1);
+      const { all } = node.waiting;
+      for (let i = 0; i < all.length; i++) if (!(all[i] as Edge).isOut) this.#count(all[i] as Edge, -1);
       node.standing = is;
-      for (const edge of node.waiting) {
+      for (let i = 0; i < all.length; i++) {
+        const edge = all[i] as Edge;
+        if (edge.isOut) continue;
         this.#count(edge, 1);
         this.#place(edge.waiting);
       }
@@ -308,7 +316,7 @@ export class Graphs implements Index<TaskRecord> {
 
   #place(node: Node): void {
     if (node.isDue) this.#due.update(node);
-    else this.#due.delete(node);
+    else if (this.#due.size > 0) this.#due.delete(node);
   }
 
   // --- what others ask --------------------------------------------------------------------------------------

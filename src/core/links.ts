@@ -11,7 +11,7 @@ import { taskIdPattern } from "../wire/schema.ts";
 import type { Parent, TaskSubmit } from "../wire/tasks.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { isOpen } from "./graphs.ts";
-import { type Link, noLinks, taskDefaults } from "./options.ts";
+import { type Link, noLinks } from "./options.ts";
 import { invalid, type Refusal, refuse } from "./result.ts";
 import { held, isRefusal, type TaskRecord, unknownTask } from "./tasks.ts";
 
@@ -21,18 +21,23 @@ export const unlinked: Links = { after: noLinks, parent: null, open: false };
 
 const none: Links[] = [];
 const idLike = new RegExp(taskIdPattern);
+/** Most names begin with a letter. */
+const isId = (name: string): boolean => name.charCodeAt(0) <= 57 && idLike.test(name);
 
 type PointerOf = (index: number) => string;
+/** By what a task of the submit is told to be the same as another, if by anything, and the task that is kept for it. */
+type SameOf = (index: number) => { key: string; keptId: string | undefined } | null;
 
 /** What each task of a submit is linked to; empty where none is. */
 export function linksOf(
   core: Coordinator,
   tasks: readonly TaskSubmit[],
   pointerOf: PointerOf,
+  sameOf: SameOf,
 ): Links[] | Refusal {
   for (const { ref, after, parent, open } of tasks)
     if (ref !== undefined || after !== undefined || parent !== undefined || open !== undefined)
-      return new Linking(core, tasks, pointerOf).links();
+      return new Linking(core, tasks, pointerOf, sameOf).links();
   return none;
 }
 
@@ -44,6 +49,8 @@ class Linking {
   readonly #byRef = new Map<string, number>();
   /** By place: the places it waits for. */
   readonly #waitsFor: number[][] = [];
+  /** By id: the place that named it last. */
+  readonly #namedBy = new Map<string, number>();
   /** Parents that were found to take children. */
   readonly #parents = new Map<string, TaskRecord>();
 
@@ -51,6 +58,7 @@ class Linking {
     private readonly core: Coordinator,
     private readonly tasks: readonly TaskSubmit[],
     private readonly pointerOf: PointerOf,
+    private readonly sameOf: SameOf,
   ) {}
 
   links(): Links[] | Refusal {
@@ -70,18 +78,19 @@ class Linking {
   }
 
   #name(): Refusal | null {
-    const { core, tasks } = this;
+    const { tasks } = this;
+    const revision = this.core.store.nextRevision;
     const byKey = new Map<string, number>();
     for (let i = 0; i < tasks.length; i++) {
-      const { ref, idempotencyKey, queue = taskDefaults.queue } = tasks[i] as TaskSubmit;
-      let id = `${core.store.nextRevision}-${i}`;
+      const { ref } = tasks[i] as TaskSubmit;
+      const same = this.sameOf(i);
+      let id = `${revision}-${i}`;
       let maker = i;
-      if (idempotencyKey !== undefined) {
-        const key = `${queue} ${idempotencyKey}`;
+      if (same !== null) {
+        const { key, keptId } = same;
         const earlier = byKey.get(key);
-        const kept = core.queues.byKey(queue, idempotencyKey)?.spec.id;
-        if (kept !== undefined) {
-          id = kept;
+        if (keptId !== undefined) {
+          id = keptId;
           maker = -1;
         } else if (earlier !== undefined) {
           id = this.#ids[earlier] as string;
@@ -91,8 +100,7 @@ class Linking {
       this.#ids.push(id);
       this.#makers.push(maker);
       if (ref === undefined) continue;
-      if (idLike.test(ref))
-        return invalid(`${this.pointerOf(i)}/ref`, "looks like a task's id; call it otherwise");
+      if (isId(ref)) return invalid(`${this.pointerOf(i)}/ref`, "looks like a task's id; call it otherwise");
       if (this.#byRef.has(ref))
         return invalid(`${this.pointerOf(i)}/ref`, `is what another task of the submit is called: ${ref}`);
       this.#byRef.set(ref, i);
@@ -106,18 +114,16 @@ class Linking {
     if (above !== null && "error" in above) return above;
     const links: Link[] = [];
     const waitsFor: number[] = [];
-    const seen = new Set<string>();
     for (let k = 0; k < (after?.length ?? 0); k++) {
       const one = (after as NonNullable<typeof after>)[k] as string | { task: string };
       const { task, onFail = "fail" } = typeof one === "string" ? { task: one } : (one as AfterObject);
       const pointer = () => `${this.pointerOf(i)}/after/${k}`;
-      const isId = idLike.test(task);
-      const place = isId ? undefined : this.#byRef.get(task);
-      if (!isId && place === undefined)
+      const place = this.#byRef.get(task);
+      if (place === undefined && !isId(task))
         return invalid(pointer(), `no task of this submit has the ref ${task}`);
-      const taskId = isId ? task : (this.#ids[place as number] as string);
-      if (seen.has(taskId)) return invalid(pointer(), `names ${task} a second time`);
-      seen.add(taskId);
+      const taskId = place === undefined ? task : (this.#ids[place] as string);
+      if (this.#namedBy.get(taskId) === i) return invalid(pointer(), `names ${task} a second time`);
+      this.#namedBy.set(taskId, i);
       const maker = place === undefined ? -1 : (this.#makers[place] as number);
       if (maker >= 0) waitsFor.push(maker);
       const other = maker >= 0 ? (this.tasks[maker] as TaskSubmit) : this.core.tasks.get(taskId);
@@ -127,7 +133,7 @@ class Linking {
           pointer(),
           `may itself wait for task ${above.spec.id}: a child waits for other children of its parent, for what is completed, or, where its parent is no child, for what was submitted before that`,
         );
-      links.push({ taskId, name: isId ? null : task, onFail });
+      links.push({ taskId, name: place === undefined ? null : task, onFail });
     }
     this.#waitsFor[i] = waitsFor;
     return {

@@ -340,7 +340,7 @@ export function submitAll(
   }
   const full = backlogFull(core, drafts);
   if (full !== null) return full;
-  const links = linksOf(core, tasks, pointerOf);
+  const links = linksOf(core, tasks, pointerOf, (i) => sameOf(core, drafts[i] as Draft));
   if ("error" in links) return links;
   const made: Made[] = [];
   for (let i = 0; i < count; i++) {
@@ -360,6 +360,14 @@ function earlierOf(core: Coordinator, { submit, needs, unique }: Draft): Known |
   const key = submit.idempotencyKey;
   const record = key === undefined ? undefined : core.queues.byKey(needs.queue, key);
   return record && { id: record.spec.id, state: record.state };
+}
+
+/** What tells the task to be the same as others, and which is kept for it. */
+function sameOf(core: Coordinator, from: Draft): { key: string; keptId: string | undefined } | null {
+  const { submit, needs, unique } = from;
+  if (unique === null && submit.idempotencyKey === undefined) return null;
+  const key = unique === null ? `key ${needs.queue} ${submit.idempotencyKey}` : `unique ${unique.key}`;
+  return { key, keptId: earlierOf(core, from)?.id };
 }
 
 /** The same; where the newer of the two counts, the task is what the draft says from now on. */

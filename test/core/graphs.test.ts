@@ -583,6 +583,35 @@ test("graphs - what was waited for and is kept no longer counts as done when its
   expect(page.dependencies).toMatchObject([{ name: "a", taskId: ids.a!, state: null, result: null }]);
 });
 
+test("graphs - the removal of a task that is waited for leaves no trace when it is undone", () => {
+  const world = working();
+  const parentId = world.submit({ type: "t" });
+  world.settle();
+  const parent = world.held(parentId);
+  const child = world.submit({ type: "t", parent });
+  end(world, child, "complete");
+  const { store, core } = world;
+  const thrown = new Error("half-way");
+  for (const id of [child, parentId])
+    expect(() =>
+      store.transaction(() => {
+        core.tasks.delete(id);
+        throw thrown;
+      }),
+    ).toThrow(thrown);
+  world.sound();
+  end(world, parentId, "complete");
+  expect(core.queues.finishedOf("default").map(({ spec }) => spec.id)).toEqual([child, parentId]);
+});
+
+test("graphs - a task that was ready in the entry that made it is the same after a restart", () => {
+  const world = working();
+  const first = world.submit({ type: "t" });
+  end(world, first, "complete");
+  const second = world.submit({ type: "t", after: [first], kind: "nobody" });
+  expect(world.restarted().task(second)).toEqual(world.task(second));
+});
+
 test("graphs - many that wait for one are set going in slices, the next of which is due at once", () => {
   const world = working();
   const many = Array.from({ length: 2500 }, () => ({ type: "t", kind: "nobody", after: ["a"] }));
