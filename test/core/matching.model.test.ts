@@ -216,3 +216,110 @@ test("matching - a worker that claims gets what a scan finds for it, and waits e
     { numRuns: 100 },
   );
 }, 60_000);
+
+const looseMove = fc.oneof(
+  {
+    weight: 10,
+    arbitrary: fc.record({
+      do: fc.constant("submit" as const),
+      slots: fc.constantFrom(1, 1, 1, 3),
+      sticky: fc.constantFrom(undefined, undefined, "s", "t"),
+      stickyMs: fc.nat(6000),
+      workerId: fc.constantFrom(undefined, undefined, undefined, "w0"),
+      group: fc.constantFrom(undefined, "g", "h"),
+      gpu: fc.boolean(),
+    }),
+  },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant("complete" as const), pick: fc.nat(99) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("cancel" as const), pick: fc.nat(99) }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant("advance" as const), ms: fc.nat(9000) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constantFrom("join" as const, "leave" as const, "drain" as const, "detach" as const),
+      id: fc.nat(2),
+      gpu: fc.boolean(),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("restart" as const) }) },
+);
+
+test("matching - sticky names, pins, kept room and restarts lose no task, and leave no room that a small task could use", () => {
+  let kept = 0;
+  let sent = 0;
+  fc.assert(
+    fc.property(fc.array(looseMove, { minLength: 60, maxLength: 140 }), (moves) => {
+      let world = new World({ ageingMs: 0, interruptionsMax: 1000, silenceMs: 3_600_000 });
+      const pick = (state: string, at: number) => {
+        const found = [...world.core.tasks.values()].filter((one) => one.state === state);
+        return found[at % Math.max(1, found.length)];
+      };
+      const join = (id: string, gpu: boolean) => world.worker(id, { capacity: 3, labels: { gpu } });
+      join("w0", true);
+      for (const move of moves) {
+        if (move.do === "submit") {
+          const { sticky, stickyMs, workerId, group, gpu, slots } = move;
+          world.submit({
+            ...{ type: "t", slots, leaseMs: 3_600_000 },
+            ...(sticky === undefined ? {} : { sticky, stickyMs }),
+            ...(workerId === undefined ? {} : { workerId }),
+            ...(group === undefined ? {} : { group }),
+            ...(gpu ? { requires: ["gpu"] } : {}),
+          });
+        } else if (move.do === "advance") world.advance(move.ms);
+        else if (move.do === "restart") {
+          world = world.restarted({ ageingMs: 0, interruptionsMax: 1000, silenceMs: 3_600_000 });
+          for (const slot of world.core.dispatch.slots()) world.core.dispatch.attach(slot.id, 3);
+        } else if (move.do === "complete" || move.do === "cancel") {
+          const one = pick(move.do === "complete" ? "running" : "queued", move.pick);
+          if (one === undefined) continue;
+          if (move.do === "complete") world.ok("task.complete", world.held(one.spec.id));
+          else world.ok("task.cancel", { taskId: one.spec.id });
+        } else {
+          const id = `w${move.id}`;
+          const known = world.core.dispatch.slot(id) !== undefined;
+          if (move.do === "join") join(id, move.gpu);
+          else if (known && move.do === "leave") world.ok("worker.unregister", { workerId: id });
+          else if (known && move.do === "drain") world.ok("worker.drain", { workerId: id, drain: move.gpu });
+          else if (known) world.core.dispatch.detach(id);
+        }
+        world.settle();
+        const slots = [...world.core.dispatch.slots()];
+        kept += slots.filter(({ reservedFor }) => reservedFor !== null).length;
+        for (const { state, spec } of world.core.tasks.values()) {
+          if (state !== "queued") continue;
+          const { options, extras } = spec;
+          const stuck = world.core.dispatch.sticky.of(spec);
+          if (stuck !== undefined && stuck.lane !== stuck.from) sent += 1;
+          if (options.slots > 1 || extras.sticky !== null || extras.workerId !== null) continue;
+          const free = slots.filter(
+            (slot) =>
+              slot.attached &&
+              slot.room > 0 &&
+              slot.reservedFor === null &&
+              (options.requires.length === 0 || slot.record.labels.gpu === true),
+          );
+          expect(free.map(({ id }) => id)).toEqual([]);
+        }
+      }
+      // In the end there is room for all, and all come to an end.
+      join("w0", true);
+      world.ok("worker.drain", { workerId: "w0", drain: false });
+      for (
+        let turns = 0;
+        world.core.queues.counts.completed < world.core.tasks.size && turns < 400;
+        turns++
+      ) {
+        world.core.dispatch.attach("w0", 3);
+        for (const { state, spec } of [...world.core.tasks.values()])
+          if (state === "running") world.ok("task.complete", world.held(spec.id));
+        world.advance(1000);
+        if (world.core.queues.counts.queued + world.core.queues.counts.running === 0) break;
+      }
+      expect(world.core.queues.counts).toMatchObject({ queued: 0, running: 0 });
+    }),
+    { numRuns: 100 },
+  );
+  expect(kept).toBeGreaterThan(20);
+  expect(sent).toBeGreaterThan(20);
+}, 120_000);
