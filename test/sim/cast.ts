@@ -686,9 +686,11 @@ export class Cast {
       const { answer } =
         luck < 0.3
           ? await this.#httpSafely(process, "task.fail", { ...name, error: "no", final: luck < 0.23 })
-          : luck < 0.4
-            ? await this.#httpSafely(process, "task.release", name)
-            : await this.#httpSafely(process, "task.complete", { ...name, result: luck });
+          : luck < 0.35
+            ? await this.#httpSafely(process, "task.snooze", { ...name, forMs: Math.round(luck * 5000) })
+            : luck < 0.4
+              ? await this.#httpSafely(process, "task.release", name)
+              : await this.#httpSafely(process, "task.complete", { ...name, result: luck });
       if (answer === null) return;
       if ("ok" in answer || answer.error === "lease-lost" || answer.error === "unknown-task")
         held.delete(name.taskId);

@@ -88,6 +88,7 @@ type AnyInput = {
   result?: unknown;
   final?: boolean;
   retryInMs?: number;
+  forMs?: number;
   leaseMs?: number;
   cascade?: boolean;
   holding?: { taskId: string; token: number }[];
@@ -695,6 +696,11 @@ export class Model {
         if (after.state !== (this.#waitsFor(task).every((link) => this.#isDone(link)) ? "queued" : "blocked"))
           wrong();
         return { ...base, charged: 0, interruptions: 0, notBefore: 0, finishedAt: 0, result: null };
+      case "task.snooze":
+        this.#heldBy(operation, input);
+        if (after.state !== "scheduled") wrong();
+        this.world.count("task.snoozed");
+        return { ...base, lease: null, notBefore: this.#wall + (input.forMs as number) };
       case "task.complete": {
         this.#heldBy(operation, input);
         if (after.state !== "completed") wrong();
@@ -1234,7 +1240,7 @@ export class Model {
 /** Operations by which a worker is heard: with an entry, and without. */
 const says = [
   ...["worker.register", "task.claim", "task.complete", "task.fail", "task.release", "task.extend"],
-  "task.wait",
+  ...["task.wait", "task.snooze"],
   ...["task.progress", "worker.heartbeat"],
 ];
 const saysVolatile = ["task.claim", "task.progress", "worker.heartbeat"];
