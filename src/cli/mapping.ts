@@ -6,7 +6,7 @@
 import { readDuration } from "../config.ts";
 import { withinDepth } from "../lib/json.ts";
 import { limits } from "../wire/limits.ts";
-import { type Priority, priorities, type TaskSubmit } from "../wire/tasks.ts";
+import { type Priority, priorities, TaskSubmit } from "../wire/tasks.ts";
 
 type Source = Record<string, unknown>;
 
@@ -116,22 +116,6 @@ export const mapping = [
 ] as const satisfies readonly Row[];
 type Field = (typeof mapping)[number]["field"];
 
-/** What a task of `tasks list --json` says of its past here. */
-const past = [
-  ...[
-    "attempt",
-    "interruptions",
-    "expiresAt",
-    "createdAt",
-    "startedAt",
-    "finishedAt",
-    "lease",
-    "progress",
-    "result",
-  ],
-  ...["error", "reason", "revision", "uniqueHash"],
-];
-
 /** A name or a word as it is compared. */
 const plain = (name: string) => name.toLowerCase().replace(/(?<=.)[_\- ]/g, "");
 
@@ -223,9 +207,13 @@ export class Mapping {
     const { found, rest } = this.#sorted(source);
     const get = (field: Field) => found.get(field)?.value;
 
+    const isOwn = ownTask(source);
+    if (isOwn && source.state === "blocked")
+      throw new Unclear("it waits for other tasks, which would not be found here; submit the graph again");
     const state = stateOf(found.get("state"));
     if (state === "completed" || state === "cancelled" || (state === "failed" && !this.options.failed))
       return { skipped: state };
+    if (isOwn) return { task: this.#again(source) };
 
     const type = textOf(found.get("type")) ?? this.options.type;
     if (type === undefined) throw new Unclear("it has no type; --type gives one to all that have none");
@@ -271,13 +259,23 @@ export class Mapping {
     return { task };
   }
 
+  /** A task of ours: what it was submitted with has the same names, and the rest of it is its past. */
+  #again(source: Source): TaskSubmit {
+    const task: Source = {};
+    for (const name of Object.keys(TaskSubmit.properties)) {
+      const value = source[name];
+      if (value !== undefined && value !== null && !this.#without.has(plain(name))) task[name] = value;
+    }
+    task.idempotencyKey ??= source.id;
+    return task as TaskSubmit;
+  }
+
   /** The fields that the table knows, and what is left. A field that is null is not there. */
   #sorted(source: Source): { found: Map<Field, Named>; rest: [string, unknown][] } {
     const names = new Map<string, string>();
-    const left = ownTask(source) ? new Set([...this.#without, ...past.map(plain)]) : this.#without;
     const rest = new Map<string, unknown>();
     for (const [name, value] of Object.entries(source)) {
-      if (left.has(plain(name))) continue;
+      if (this.#without.has(plain(name))) continue;
       rest.set(name, value);
       if (value !== null && !names.has(plain(name))) names.set(plain(name), name);
     }

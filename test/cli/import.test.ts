@@ -103,7 +103,9 @@ describe("import - what arrives", () => {
   test("import - what `tasks list --json` printed is imported as it was, without its past", async () => {
     const submitted = await client.submit({
       ...{ queue: "own", type: "t", payload: { a: 1 }, priority: "high", attempts: 7, timeoutMs: 60_000 },
-      ...{ kind: "gpu", capabilities: ["tls"], labels: { team: "x" } },
+      ...{ kind: "gpu", capabilities: ["tls"], labels: { team: "x" }, group: "ada", limits: ["api"] },
+      ...{ requires: ["memory >= 16"], prefers: ["zone = a"], slots: 2, finalCodes: ["EINVAL"] },
+      ...{ interruptionsMax: 2, deadlineAt: Date.now() + 3_600_000 },
     });
     const { errors: _, ...shown } = await client.task(submitted.id);
     const list = await runCortexd(["tasks", "list", "--queue", "own", "--json", "--url", daemon.url]);
@@ -113,6 +115,9 @@ describe("import - what arrives", () => {
     const { id, revision, createdAt } = copy!;
     const idempotencyKey = submitted.id;
     expect(copy).toEqual({ ...shown, id, revision, createdAt, idempotencyKey, queue: "copy" });
+    const blocked = fileOf('[{"id":"7-1","type":"t","state":"blocked","revision":7}]');
+    const { refusals } = await outcome("refused", [blocked]);
+    expect(JSON.stringify(refusals)).toContain("submit the graph again");
   });
 
   test("import - tasks stand in the order of the file, over many batches", async () => {
