@@ -145,7 +145,13 @@ export async function withDaemon<T>(scale: Scale, run: (daemon: Daemon) => Promi
 }
 
 export type DaemonMetrics = {
-  daemon: { tasksSubmitted: number; tasksCompleted: number; tasksQueued: number; memoryBytes: number };
+  daemon: {
+    tasksSubmitted: number;
+    tasksCompleted: number;
+    tasksQueued: number;
+    keys: number;
+    memoryBytes: number;
+  };
   store: {
     syncs: number;
     batchesLogged: number;

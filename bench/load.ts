@@ -22,6 +22,15 @@ export type Load =
       /** Tasks are of so many groups, in turn. */
       groups?: number;
     }
+  /** Bare frames of one operation on keys, `inFlight` of them without an answer, each on a key of its own. */
+  | {
+      kind: "keys";
+      url: string;
+      operation: KeyOperation;
+      inFlight: number;
+      length: Length;
+      echo: boolean;
+    }
   /** So many callers of one client, each waiting for its submit before the next. */
   | { kind: "callers"; url: string; callers: number; length: Length }
   /** A worker over bare frames, or over the client; until it is stopped. */
@@ -34,6 +43,9 @@ export type Load =
   | { kind: "idle"; url: string; name: string; workers: number; everyMs: number; echo: boolean }
   /** One submit a request over so many kept connections. */
   | { kind: "requests"; port: number; connections: number; length: Length };
+
+/** put: whatever was there. cas: only if nobody changed it. */
+export type KeyOperation = "put" | "cas" | "get";
 
 export type Length = { count: number } | { warmMs: number; runMs: number };
 
@@ -188,6 +200,62 @@ async function frames(load: Extract<Load, { kind: "frames" }>): Promise<Run> {
     for (let i = 0; i < inFlight; i++) send();
     await promise;
     // What is on its way is answered too, so that the counts of both sides agree.
+    while (answered < begun) await Bun.sleep(1);
+    return { ...meter.outcome(), total: answered };
+  };
+}
+
+const keyName = (i: number) => `bench/file-${i}/state`;
+const valueText =
+  '{"path":"/srv/files/incoming/report.pdf","sizeBytes":184467,"checksum":"9f86d081884c7d659a2feaa0"}';
+
+function keyText(operation: KeyOperation, seq: number, key: number, revision: number): string {
+  const head = `{"op":"kv.${operation === "get" ? "get" : "put"}","seq":${seq},"input":{"key":"${keyName(key)}"`;
+  if (operation === "get") return `${head}}`;
+  return `${head},"value":${valueText}${operation === "cas" ? `,"ifRevision":${revision}` : ""}}`;
+}
+
+async function keys({
+  url,
+  operation,
+  inFlight,
+  length,
+  echo,
+}: Extract<Load, { kind: "keys" }>): Promise<Run> {
+  const socket = await open(url, echo, `bench-${process.pid}`);
+  const revisions = new Map<number, number>();
+  if (!echo) {
+    const client = new CoordinationClient({ url });
+    for (let i = 0; i < inFlight; i++)
+      revisions.set(i, (await client.kv.put(keyName(i), JSON.parse(valueText))).revision);
+    client.close();
+  }
+  return async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const meter = new Meter(length, resolve);
+    let begun = 0;
+    let answered = 0;
+    let acked = 1;
+    const send = (key: number) => {
+      if (meter.left(begun) <= 0) return;
+      // The key of an answer is told by its number.
+      const seq = (begun++ + 1) * inFlight + key + 1;
+      socket.send(`[${keyText(operation, seq, key, revisions.get(key) ?? 1)},"ackedThrough":${acked}}]`);
+    };
+    socket.onmessage = ({ data }) => {
+      const messages = JSON.parse(data) as { seq: number; ok?: { revision: number } }[];
+      check(messages);
+      answered += messages.length;
+      meter.add(messages.length);
+      for (const { seq, ok } of messages) {
+        const key = (seq - 1) % inFlight;
+        if (ok !== undefined) revisions.set(key, ok.revision);
+        acked = seq;
+        send(key);
+      }
+    };
+    for (let i = 0; i < inFlight; i++) send(i);
+    await promise;
     while (answered < begun) await Bun.sleep(1);
     return { ...meter.outcome(), total: answered };
   };
@@ -399,6 +467,8 @@ function prepare(load: Load): Promise<Run> {
   switch (load.kind) {
     case "frames":
       return frames(load);
+    case "keys":
+      return keys(load);
     case "callers":
       return callers(load);
     case "worker":

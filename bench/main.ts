@@ -11,13 +11,14 @@ import { type Benchmark, measure, type Result, type Scale } from "./benchmark.ts
 import { graphs } from "./graphs.ts";
 import { beyond, bounds } from "./guard.ts";
 import { idle } from "./idle.ts";
+import { kv } from "./kv.ts";
 import { memory } from "./memory.ts";
 import { recovery } from "./recovery.ts";
 import { machine, report } from "./report.ts";
 import { schedules } from "./schedules.ts";
 import { tasks } from "./tasks.ts";
 
-const benchmarks: Benchmark[] = [...tasks, backlog, ...idle, memory, recovery, schedules, graphs];
+const benchmarks: Benchmark[] = [...tasks, ...kv, backlog, ...idle, memory, recovery, schedules, graphs];
 
 const { values } = parseArgs({
   args: Bun.argv.slice(2),

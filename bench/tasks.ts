@@ -35,13 +35,13 @@ const timed = ({ warmMs, runMs }: Scale): Length => ({ warmMs, runMs });
  * A smoke run does so much and ends, however slow the machine is: of CPU that is measured from the first operation on,
  * what the code costs until it is warm must be the same part each time.
  */
-const lengthOf = (scale: Scale, count: number): Length => (scale.smoke ? { count } : timed(scale));
-const smokeCount = 20_000;
+export const lengthOf = (scale: Scale, count: number): Length => (scale.smoke ? { count } : timed(scale));
+export const smokeCount = 20_000;
 /** An echo is done before anything can be measured otherwise. */
-const echoedCount = 10 * smokeCount;
+export const echoedCount = 10 * smokeCount;
 
 /** Runs one load against the server of this process; of `total` operations. */
-async function answering(pid: number, what: Load): Promise<{ total: number; figures: Figures }> {
+export async function answering(pid: number, what: Load): Promise<{ total: number; figures: Figures }> {
   const loading = await load(what);
   const before = usageOf(pid).cpuMs;
   loading.start();
