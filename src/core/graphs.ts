@@ -235,6 +235,8 @@ export class Graphs implements Index<TaskRecord> {
 
   #dropUnused(node: Node): void {
     if (node.spec !== null && isLinked(node.spec.extras)) return;
+    // Blocked and left by all it waited for, it is due.
+    if (node.isBlocked) return;
     if (node.total === 0 && node.waiting.size === 0) this.#nodes.delete(node.row);
   }
 

@@ -604,6 +604,27 @@ test("graphs - the removal of a task that is waited for leaves no trace when it 
   expect(core.queues.finishedOf("default").map(({ spec }) => spec.id)).toEqual([child, parentId]);
 });
 
+test("graphs - the removal of all that a blocked task waits for leaves no trace when it is undone", () => {
+  const world = working();
+  const parentId = world.submit({ type: "t" });
+  world.settle();
+  const parent = world.held(parentId);
+  const child = world.submit({ type: "t", parent });
+  world.ok("task.wait", parent);
+  const { store, core } = world;
+  const thrown = new Error("half-way");
+  expect(() =>
+    store.transaction(() => {
+      core.tasks.delete(child);
+      throw thrown;
+    }),
+  ).toThrow(thrown);
+  world.sound();
+  expect(core.graphs.isDue).toBe(false);
+  end(world, child, "complete");
+  expect(world.task(parentId).state).toBe("running");
+});
+
 test("graphs - a task that was ready in the entry that made it is the same after a restart", () => {
   const world = working();
   const first = world.submit({ type: "t" });
