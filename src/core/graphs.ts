@@ -369,13 +369,14 @@ export class Graphs implements Index<TaskRecord> {
   }
 
   /** How a task stands in its graph, as JSON text; null: in none. */
-  viewOf({ spec, outcome }: TaskRecord): string | null {
+  viewOf(record: TaskRecord): string | null {
     if (this.#nodes.size === 0) return null;
+    const { spec } = record;
     const node = this.#nodes.get(spec.row);
-    const { parent, open } = spec.extras;
+    const { parent } = spec.extras;
     if (node === undefined || (node.total === 0 && !isLinked(spec.extras))) return null;
     return (
-      `{"parentId":${parent === null ? null : `"${parent.taskId}"`},"open":${open && outcome.closedAt === 0},` +
+      `{"parentId":${parent === null ? null : `"${parent.taskId}"`},"open":${isOpen(record)},` +
       `"total":${node.total},"pending":${node.pending},"completed":${node.completed},"failed":${node.failed}}`
     );
   }
