@@ -30,7 +30,8 @@ async function said<N extends OperationName>(operation: N, response: Response): 
   return body;
 }
 const refused = async (response: Response) => (await response.json()) as Problem;
-const register = (workerId: string) => w.send("POST", "/api/workers/register", { workerId, capacity: 2 });
+const register = (workerId: string, more = {}) =>
+  w.send("POST", "/api/workers/register", { workerId, capacity: 2, ...more });
 
 describe("http engine", () => {
   test("http engine - a task is submitted, claimed, extended, progressed and completed", async () => {
@@ -173,6 +174,24 @@ describe("http engine", () => {
     }
     for (const key of ["user/1/name", "user/2/name", "a?b"])
       await w.send("PUT", `/api/kv/${encodeURIComponent(key)}`, { value: { key } });
+    for (const key of ["one", "two"])
+      await w.send("POST", "/api/tasks", { queue: "paged", type: "a", unique: { key, forMs: 60_000 } });
+    await register("pager", { queues: ["broken"] });
+    for (let i = 0; i < 2; i++) {
+      await w.send("POST", "/api/tasks", { queue: "broken", type: "a" });
+      const { assignments } = await said(
+        "task.claim",
+        await w.send("POST", "/api/tasks/claim", { workerId: "pager" }),
+      );
+      const { task, lease } = assignments[0]!;
+      const held = { taskId: task.id, workerId: "pager", token: lease.token };
+      expect((await w.send("POST", `/api/tasks/${task.id}/log`, { ...held, lines: ["a line"] })).status).toBe(
+        200,
+      );
+      expect(
+        (await w.send("POST", "/api/tasks/fail", { ...held, error: "broken", final: true })).status,
+      ).toBe(200);
+    }
     const lines = (await (await w.fetch("/api/state?format=ndjson")).text()).trimEnd().split("\n").slice(1);
     const streamed = lines.map((line) => JSON.parse(line) as { table: string; record: unknown });
     for (const table of tableNames) {

@@ -1,6 +1,7 @@
 /** The routes of schedules. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { responseSamples } from "../../src/http/samples.ts";
+import { limits } from "../../src/wire/limits.ts";
 import { world } from "./world.ts";
 
 const w = world();
@@ -57,7 +58,7 @@ describe("http schedules", () => {
     expect((await put("{}", "text/plain")).status).toBe(415);
     expect((await put('{"cron', "application/json")).status).toBe(400);
     expect((await put("{}", "application/json")).status).toBe(422);
-    expect((await put(`"${"x".repeat(9_000_000)}"`, "application/json")).status).toBe(413);
+    expect((await put(`"${"x".repeat(limits.bodyBytesMax)}"`, "application/json")).status).toBe(413);
     expect(w.calls.filter(({ operation }) => operation !== "schedule.put")).toEqual([]);
   });
 });
