@@ -180,6 +180,7 @@ export class Dispatch {
       // Its group had a turn in another lane meanwhile.
       stream.turn = stream.group.turn;
       lane.awake.update(stream);
+      this.gates.fellBack(stream);
       this.laneMoved(lane);
       return false;
     }

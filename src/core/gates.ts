@@ -7,7 +7,7 @@
  * puts the stream to sleep at it, and the match goes on with the next. What sleeps at a gate is kept by lane, and of
  * each lane only one stream is woken at a time, best first: so a gate that opens costs O(log n), however many wait,
  * and a lane for which no worker is free keeps nobody else from waking. Once a woken stream was leased from, fell
- * asleep at another gate or ran out, the next one of its lane may wake.
+ * asleep at another gate, ran out or comes first no longer, the next one of its lane may wake.
  */
 import { DeadlineHeap, PlacedHeap } from "../lib/heap.ts";
 import { type Lane, type Stream, Turns, type Urgent } from "./lanes.ts";
@@ -168,8 +168,7 @@ export class Gates {
       gate.waits.set(lane, wait);
     }
     stream.wait = wait;
-    wait.streams.update(stream);
-    this.#stand(wait);
+    this.moved(stream);
     this.onLaneMoved(lane);
   }
 
@@ -178,6 +177,13 @@ export class Gates {
     const wait = stream.wait as Wait;
     wait.streams.update(stream);
     this.#stand(wait);
+    if (wait.woken !== null) this.fellBack(wait.woken);
+  }
+
+  /** The stream was woken and may come later now: one of its lane that still sleeps and comes before it may wake too. */
+  fellBack(stream: Stream): void {
+    const first = stream.woken?.streams.top;
+    if (first !== undefined && stream.lane.before(first, stream)) this.settled(stream);
   }
 
   /** The stream is no more. */

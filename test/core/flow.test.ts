@@ -341,6 +341,43 @@ describe("flow - turns", () => {
     const [queue] = [...world.core.flow.queues()];
     expect(queue!.groups.size).toBeLessThan(5);
   });
+
+  test("flow - what becomes more urgent at an open gate is not kept by what was woken there before it", () => {
+    const world = new World();
+    world.ok("queue.pause", { queue: "q" });
+    submit(world, 1, { group: "a" });
+    submit(world, 1, { group: "b" });
+    world.worker("w");
+    world.settle();
+    // The worker is busy when the gate opens: the first group is woken and nobody takes its task.
+    const busy = world.submit({ type: "t", queue: "other" });
+    world.settle();
+    world.ok("queue.resume", { queue: "q" });
+    world.settle();
+    const [urgent] = submit(world, 1, { group: "b", priority: "critical" });
+    world.ok("task.complete", world.held(busy));
+    world.settle();
+    expect(running(world)).toEqual([urgent!]);
+  });
+
+  test("flow - a woken group whose turn was taken elsewhere meanwhile does not keep others asleep", () => {
+    const world = new World();
+    world.ok("queue.pause", { queue: "q" });
+    submit(world, 1, { group: "a", capabilities: ["x"] });
+    const [b] = submit(world, 1, { group: "b", capabilities: ["x"] });
+    const elsewhere = submit(world, 3, { group: "a", capabilities: ["y"] });
+    world.worker("x", { capabilities: ["x"] });
+    world.worker("y", { capabilities: ["y"] });
+    world.settle();
+    const busy = world.submit({ type: "t", queue: "other", capabilities: ["x"] });
+    world.settle();
+    world.ok("queue.resume", { queue: "q" });
+    world.settle();
+    for (const id of elsewhere) expect(complete(world, "y")).toBe(id);
+    world.ok("task.complete", world.held(busy));
+    world.settle();
+    expect(running(world, "x")).toEqual([b!]);
+  });
 });
 
 describe("flow - backlogs", () => {
