@@ -136,10 +136,11 @@ export class Dispatch {
       this.flow.streamWent(stream);
     } else if (stream.wait !== null) this.gates.moved(stream);
     else lane.awake.update(stream);
-    if (!first) return;
-    lane.passedAt = null;
-    this.laneMoved(lane);
-    if (lane.reserved !== null) this.#endReservation(lane);
+    if (first) {
+      lane.passedAt = null;
+      this.laneMoved(lane);
+      if (lane.reserved !== null) this.#endReservation(lane);
+    }
     if (lane.owner !== null && lane.isEmpty) this.#dropOwn(lane.owner, lane);
   }
 

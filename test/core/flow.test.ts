@@ -237,6 +237,18 @@ describe("flow - pauses", () => {
     expect(world.ok("queue.get", { queue: "q" }).groupsPaused).toBe(0);
   });
 
+  test("flow - a task of one worker that is cancelled while its queue is paused leaves no lane behind", () => {
+    const world = new World();
+    world.ok("queue.pause", { queue: "q" });
+    const [id] = submit(world, 1, { workerId: "w" });
+    world.worker("w");
+    world.settle();
+    expect([...world.core.dispatch.lanes()]).toHaveLength(1);
+    world.ok("task.cancel", { taskId: id! });
+    expect([...world.core.dispatch.lanes()]).toHaveLength(0);
+    world.sound();
+  });
+
   test("flow - a pause is never shortened by another", () => {
     const world = new World();
     const until = () => world.ok("queue.get", { queue: "q" }).paused?.until;
