@@ -988,15 +988,15 @@ export class Model {
   }
 
   /**
-   * By priority, then by age since submit; of tasks that pass the same and ask the same, where there are limits. Room
-   * may be kept for a task that takes several slots, and a task may wait for the worker that had the last of its name:
+   * By priority, then by age since submit; of tasks that pass the same and ask the same, where there are limits: what
+   * sleeps at a gate that opens is woken one by one, and what asks something else may be awake before it. Room may be kept for a task that takes several slots, and a task may wait for the worker that had the last of its name:
    * of those nothing is said here.
    */
   #mostUrgent(task: Task, worker: WorkerRecord): void {
     if ((task.submit.slots ?? 1) > 1) return;
     const rank = (one: Task) => priorities.indexOf(one.submit.priority ?? "normal");
-    const sort = ({ queue, group, limits, kind, capabilities }: TaskSubmit) =>
-      JSON.stringify([queue, group, limits, kind, capabilities]);
+    const sort = ({ queue, group, limits, workerId, kind, capabilities, requires, prefers }: TaskSubmit) =>
+      JSON.stringify([queue, group, limits, workerId, kind, capabilities, requires, prefers]);
     for (const other of this.tasks.values()) {
       if (other === task || top(other).state !== "queued" || !fits(other.submit, worker)) continue;
       if (this.regulated && sort(other.submit) !== sort(task.submit)) continue;
