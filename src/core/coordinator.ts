@@ -522,7 +522,7 @@ export class Coordinator {
       watches.nextAt,
       looks.nextAt,
       this.#gates.looks.nextAt,
-      sticky.ends.nextAt,
+      sticky.nextAt,
     );
     return Math.max(0, Math.min(wall - this.now, clock - this.clock));
   }

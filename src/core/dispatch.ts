@@ -23,7 +23,7 @@ import { Asked, type Asks, type Atom, fits, type Needs, Offer } from "./offers.t
 import { Own, type Shelf } from "./own.ts";
 import { type Refusal, refuse } from "./result.ts";
 import { orders, Paces, Slot, standingOf } from "./slots.ts";
-import { Sticky } from "./sticky.ts";
+import { Sticky, type Stuck } from "./sticky.ts";
 import { leaseOf, type TaskRecord, type TaskSpec } from "./tasks.ts";
 import type { WorkerRecord } from "./workers.ts";
 
@@ -222,10 +222,7 @@ export class Dispatch {
   /** Tasks that have waited long enough for their worker go back to where any may take them. */
   tick(): void {
     const { ends } = this.sticky;
-    while (ends.nextAt <= this.clock()) {
-      const stuck = ends.pop() as NonNullable<ReturnType<Sticky["of"]>>;
-      if (this.sticky.of(stuck.spec) === stuck) this.#sendBack(stuck.spec);
-    }
+    while (this.sticky.nextAt <= this.clock()) this.#sendBack((ends.top as Stuck).spec);
   }
 
   #sendBack(spec: TaskSpec): void {

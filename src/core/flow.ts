@@ -453,5 +453,8 @@ export class Flow {
   }
 }
 
+/** A group may be called as something that every object has: toString. */
 const weightOf = (settings: QueueRecord | undefined, group: string): number =>
-  settings?.groupWeights[group] ?? 1;
+  settings !== undefined && Object.hasOwn(settings.groupWeights, group)
+    ? (settings.groupWeights[group] as number)
+    : 1;

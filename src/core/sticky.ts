@@ -4,9 +4,9 @@
  * it. Who had the last is read off the leases, so a restart finds it in the tasks that are kept; how long a task has
  * waited is volatile.
  */
-import { DeadlineHeap } from "../lib/heap.ts";
+import { IndexedHeap } from "../lib/heap.ts";
 import type { Lane } from "./lanes.ts";
-import type { TaskRecord, TaskSpec } from "./tasks.ts";
+import { specOrder, type TaskRecord, type TaskSpec } from "./tasks.ts";
 
 /** Names that are remembered: so many of the newest at least, and at most twice as many. */
 const namesMax = 65_536;
@@ -27,8 +27,15 @@ export class Sticky {
   #names = new Map<string, Holder>();
   #older = new Map<string, Holder>();
   readonly #stuck = new Map<TaskSpec, Stuck>();
-  /** When tasks go back, on the lease clock. */
-  readonly ends = new DeadlineHeap<Stuck>();
+  /** Those that are away, by when they go back: one that ended is held no longer for its time. */
+  readonly ends = new IndexedHeap<Stuck>(
+    (a, b) => a.until < b.until || (a.until === b.until && specOrder(a.spec, b.spec) < 0),
+  );
+
+  /** When the first of them goes back, on the lease clock; Infinity: none is away. */
+  get nextAt(): number {
+    return this.ends.top?.until ?? Number.POSITIVE_INFINITY;
+  }
 
   /** Of a task that is or was leased. */
   leased({ spec, lease }: TaskRecord): void {
@@ -60,12 +67,13 @@ export class Sticky {
   send(spec: TaskSpec, from: Lane, lane: Lane, until: number): void {
     const stuck: Stuck = { spec, from, lane, until };
     this.#stuck.set(spec, stuck);
-    this.ends.push(until, stuck);
+    this.ends.update(stuck);
     from.awayCount += 1;
   }
 
   /** It waits for its worker no longer, wherever it goes; it is not sent a second time while it waits. */
   back(stuck: Stuck): void {
+    this.ends.delete(stuck);
     stuck.lane = stuck.from;
     stuck.from.awayCount -= 1;
   }
@@ -73,6 +81,7 @@ export class Sticky {
   /** It does not wait any more. */
   left(stuck: Stuck): void {
     this.#stuck.delete(stuck.spec);
+    this.ends.delete(stuck);
     if (stuck.lane !== stuck.from) stuck.from.awayCount -= 1;
   }
 }

@@ -390,6 +390,22 @@ describe("flow - turns", () => {
     world.settle();
     expect(running(world, "x")).toEqual([b!]);
   });
+
+  test("flow - a group that is called as something every object has takes its turn as any other", () => {
+    const world = new World();
+    world.ok("queue.configure", { queue: "q", groupWeights: { a: 2 } });
+    for (let i = 0; i < 4; i++) for (const group of ["toString", "a", "valueOf"]) submit(world, 1, { group });
+    const { groups } = world.ok("queue.groups", { queue: "q" });
+    expect(groups.map(({ name, weight }) => [name, weight])).toEqual([
+      ["a", 2],
+      ["toString", 1],
+      ["valueOf", 1],
+    ]);
+    world.worker("w", { capacity: 4 });
+    world.settle();
+    const shares = running(world).map((id) => world.task(id).group);
+    expect(shares.sort()).toEqual(["a", "a", "toString", "valueOf"]);
+  });
 });
 
 describe("flow - backlogs", () => {

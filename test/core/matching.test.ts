@@ -433,6 +433,21 @@ describe("matching - sticky tasks", () => {
     expect(world.task(third).lease?.workerId).toBe("b");
   });
 
+  test("matching - what ended or was leased before its stickyMs were over is held no longer", () => {
+    const { world, first, next } = started({ stickyMs: 3_600_000 });
+    const { sticky } = world.core.dispatch;
+    const [leased, cancelled] = [next(), next()];
+    world.settle();
+    expect(sticky.ends.size).toBe(2);
+    world.ok("task.cancel", { taskId: cancelled });
+    expect(sticky.ends.size).toBe(1);
+    complete(world, first);
+    world.settle();
+    expect(world.task(leased).lease?.workerId).toBe("a");
+    expect(sticky.ends.size).toBe(0);
+    expect(sticky.nextAt).toBe(Number.POSITIVE_INFINITY);
+  });
+
   test("matching - with stickyMs 0 its worker gets it if it has room, else any does at once", () => {
     const { world, first, next } = started({ stickyMs: 0 });
     const second = next();
