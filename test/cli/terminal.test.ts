@@ -92,8 +92,12 @@ async function folderOfTasks(count: number): Promise<string> {
 const script = Bun.which("script");
 const whyNoScript = script === null ? " (skipped: there is no script command)" : "";
 
-/** What a command writes to a terminal that is so many places wide. */
-async function onTerminal(words: string[], columns: number, environment = ""): Promise<string> {
+/** What a command writes to a terminal that is so many places wide and, unless it is told otherwise, shows colours. */
+async function onTerminal(
+  words: string[],
+  columns: number,
+  environment = "NO_COLOR= TERM=xterm",
+): Promise<string> {
   const transcript = join(temporaryFolder(), "transcript");
   const command = `stty cols ${columns}; ${environment} ${[...cortexd, ...words].join(" ")}`;
   const child = Bun.spawn(["script", "-qfec", command, transcript], { stdin: "ignore", stdout: "ignore" });
