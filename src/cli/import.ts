@@ -132,6 +132,8 @@ export const importTasks = command({
 type Source = { name: string; bytes: number | null; chunks: AsyncIterable<Uint8Array> };
 
 const chunkBytes = 256 * 1024;
+/** After so much the garbage is collected: by itself the collector falls far behind where the processors are busy. */
+const collectBytes = 64 * 1024 * 1024;
 
 function sourceOf(file: string): Source {
   if (file === "-") return { name: "standard input", bytes: null, chunks: Bun.stdin.stream() };
@@ -237,6 +239,7 @@ class Import {
     client: CoordinationClient | null,
   ): Promise<{ error: unknown; signal: NodeJS.Signals | null }> {
     this.#client = client;
+    let collectedAt = 0;
     let interrupt = () => {};
     const asked = (signal: NodeJS.Signals) => {
       this.#signal = signal;
@@ -260,6 +263,10 @@ class Import {
         const odd = reader.bytesRead === 0 ? strange(chunk) : null;
         if (odd !== null) throw new Exit("input-broken", `${source.name} ${odd}.`, "Nothing was imported.");
         for (const element of reader.push(chunk)) await this.#take(element);
+        if (reader.bytesRead - collectedAt > collectBytes) {
+          Bun.gc(true);
+          collectedAt = reader.bytesRead;
+        }
         if (this.#inFlight.size === 0) await this.#send();
         progress.show(reader.bytesRead, this.#outcome);
         if (this.#isOver) break;
