@@ -3,7 +3,6 @@
  * tasks, and its answer says where the next one goes on.
  */
 import { type Static, Type } from "@sinclair/typebox";
-import type { ErrorCode } from "./errors.ts";
 import { limits } from "./limits.ts";
 import { Closed, Integer, Json, Name, Nullable, Revision } from "./schema.ts";
 import { TaskFilter, TaskId, taskMove } from "./tasks.ts";
@@ -46,17 +45,19 @@ export const TaskRetryMany = Closed(chosen);
 export const TaskDeleteMany = Closed(chosen);
 export const TaskMoveMany = Closed({ ...chosen, ...taskMove });
 
-const Refused = Closed({
+export const TaskRefused = Closed({
   id: TaskId,
-  code: Type.Unsafe<ErrorCode>(
-    Type.String({ description: "The code of the error that this task alone would have had." }),
-  ),
+  code: Type.String({ description: "The code of the error that this task alone would have had." }),
 });
+
+const outcome = {
+  count: Type.Integer({ description: "How many of the tasks stand as was asked, by this call or before." }),
+  refused: Type.Array(TaskRefused, { description: "The others, with the reason of each." }),
+};
 
 /** What came of a call. */
 export const TasksChanged = Closed({
-  count: Type.Integer({ description: "How many of the tasks stand as was asked, by this call or before." }),
-  refused: Type.Array(Refused, { description: "The others, with the reason of each." }),
+  ...outcome,
   cursor: Nullable(
     Type.String({
       description:
@@ -65,7 +66,7 @@ export const TasksChanged = Closed({
   ),
 });
 export type TasksChanged = Static<typeof TasksChanged>;
-export type TaskRefused = Static<typeof Refused>;
+export type TaskRefused = Static<typeof TaskRefused>;
 
 export const TaskCompleteMany = Closed({
   workerId: Name("The worker that holds the leases."),
@@ -79,8 +80,5 @@ export const TaskCompleteMany = Closed({
   ),
   atomic,
 });
-export const TasksCompleted = Closed({
-  count: TasksChanged.properties.count,
-  refused: TasksChanged.properties.refused,
-});
+export const TasksCompleted = Closed(outcome);
 export type TasksCompleted = Static<typeof TasksCompleted>;

@@ -6,7 +6,7 @@ import { TaskId, TaskStateSchema } from "./tasks.ts";
 /** So many tasks or workers are named in a reason. */
 export const namedMax = 10;
 
-const ReasonCode = Type.Union(
+export const ReasonCode = Type.Union(
   [
     Type.Literal("ended"),
     Type.Literal("running"),
@@ -32,7 +32,7 @@ const ReasonCode = Type.Union(
 );
 export type ReasonCode = Static<typeof ReasonCode>;
 
-const Reason = Closed({
+export const Reason = Closed({
   code: ReasonCode,
   detail: Type.String({ description: "In words." }),
   untilAt: Nullable(Moment("When that ends by itself, where that is known.")),
