@@ -133,7 +133,7 @@ type Source = { name: string; bytes: number | null; chunks: AsyncIterable<Uint8A
 
 const chunkBytes = 256 * 1024;
 /** After so much the garbage is collected: by itself the collector falls far behind where the processors are busy. */
-const collectBytes = 64 * 1024 * 1024;
+const collectBytes = 16 * 1024 * 1024;
 
 function sourceOf(file: string): Source {
   if (file === "-") return { name: "standard input", bytes: null, chunks: Bun.stdin.stream() };

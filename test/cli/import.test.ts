@@ -251,7 +251,7 @@ describe("import - interrupted and run again", () => {
 test("import - a file is not read into memory whole", async () => {
   const file = join(temporaryFolder(), "large.json");
   const writer = Bun.file(file).writer();
-  const megabytes = 300;
+  const megabytes = 400;
   const payload = "x".repeat(1_000_000);
   writer.write("[");
   for (let i = 0; i < megabytes; i++) {
