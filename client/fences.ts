@@ -3,7 +3,7 @@
  * once the task was given to somebody else, however long the handler slept. Reads are as they always are.
  */
 import type { Fence } from "../src/wire/fences.ts";
-import { type CoreOperationName, type Input, type Output, operations } from "../src/wire/operations.ts";
+import { type Input, type Output, operations, type StateOperationName } from "../src/wire/operations.ts";
 import type { TaskSubmit, TaskSubmitted } from "../src/wire/tasks.ts";
 import type { CallOptions } from "./connection.ts";
 import { Kv } from "./kv.ts";
@@ -25,7 +25,7 @@ export class Fenced implements Caller {
   }
 
   /** Any operation by its name. */
-  call<N extends CoreOperationName>(op: N, input: Input<N>, options?: CallOptions): Promise<Output<N>> {
+  call<N extends StateOperationName>(op: N, input: Input<N>, options?: CallOptions): Promise<Output<N>> {
     if (operations[op].kind !== "mutation") return this.#caller.call(op, input, options);
     return this.#caller.call(op, input, { ...options, if: this.#fence });
   }

@@ -13,6 +13,7 @@ export type {
   OperationName,
   Output,
   RoutedOperationName,
+  StateOperationName,
 } from "../src/wire/operations.ts";
 export type {
   Backlog,

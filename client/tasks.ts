@@ -4,7 +4,7 @@
  */
 import type { DependencyRow } from "../src/wire/graphs.ts";
 import { limits } from "../src/wire/limits.ts";
-import type { CoreOperationName, Input, Output } from "../src/wire/operations.ts";
+import type { Input, Output, StateOperationName } from "../src/wire/operations.ts";
 import type { Task, TaskShown, TaskStanding, TaskSubmit, TaskSubmitted } from "../src/wire/tasks.ts";
 import type { TaskExplained } from "../src/wire/why.ts";
 import type { CallOptions } from "./connection.ts";
@@ -14,7 +14,7 @@ import type { Environment } from "./transport.ts";
 
 /** All that the files of the primitives need of a client. */
 export type Caller = {
-  call<N extends CoreOperationName>(op: N, input: Input<N>, options?: CallOptions): Promise<Output<N>>;
+  call<N extends StateOperationName>(op: N, input: Input<N>, options?: CallOptions): Promise<Output<N>>;
   readonly environment: Environment;
   /** How long one request waits for a result before it is asked again. */
   readonly waitMs: number;

@@ -10,7 +10,7 @@ const root = join(import.meta.dir, "..");
 const outfile = join(root, "dist", "cortexd");
 
 /** The program, and every thread it starts: a thread that is not an entry point would be missing at run time. */
-const entrypoints = ["src/main.ts", "src/log/worker.ts"];
+const entrypoints = ["src/main.ts", "src/log/worker.ts", "src/log/reader-worker.ts"];
 
 for (const entrypoint of entrypoints) {
   if (!existsSync(join(root, entrypoint))) throw new Error(`${entrypoint} is not there`);

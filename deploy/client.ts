@@ -48,8 +48,8 @@ export async function buildClient(outdir: string): Promise<void> {
   mkdirSync(outdir, { recursive: true });
   await bundle(["client/index.ts", "client/rest.ts"], outdir, "browser", [withoutSchemas]);
   await bundle(["client/embedded.ts", "client/testing.ts"], outdir, "browser", [besideClient]);
-  // The thread of a data folder: only Bun ever starts it.
-  await bundle(["src/log/worker.ts"], outdir, "bun", []);
+  // The threads of a data folder: only Bun ever starts them.
+  await bundle(["src/log/worker.ts", "src/log/reader-worker.ts"], outdir, "bun", []);
   const { exports, private: _, ...about } = JSON.parse(readFileSync(join(from, "package.json"), "utf8"));
   const entries = Object.values<string>(exports).map((entry) => join("client", entry));
   await writeDeclarations(entries, join(outdir, "types"));

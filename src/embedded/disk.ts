@@ -2,7 +2,9 @@
  * A disk in memory, for tests: it outlives the coordinators that write to it, and is full when it is told to be. It
  * keeps every batch and never folds any, which is more than a test fills and too little for anything else.
  */
+import { readHeader, splitEntries } from "../log/format.ts";
 import type { Appended, Batch, Log, LogStatus, Recovered, RecoverySink } from "../log/log.ts";
+import type { QuestionName, Questions } from "../log/questions.ts";
 
 export class KeptDisk {
   readonly batches: Batch[] = [];
@@ -52,6 +54,14 @@ export class KeptLog implements Log {
 
   async probe(): Promise<boolean> {
     return !this.disk.isFull;
+  }
+
+  async ask<N extends QuestionName>(
+    _name: N,
+    asked: Questions[N]["asked"],
+  ): Promise<Questions[N]["answered"]> {
+    const texts = this.disk.batches.flatMap(({ text }) => splitEntries(text));
+    return { texts: texts.filter((text) => readHeader(text).revision > asked.after) };
   }
 
   status(): LogStatus {

@@ -18,17 +18,19 @@ import type { Lines } from "../telemetry/lines.ts";
 import { type Metrics, metricsJson, metricsText, type Readings } from "../telemetry/metrics.ts";
 import { limits } from "../wire/limits.ts";
 import { defaultNamespace, type Namespace } from "../wire/namespaces.ts";
-import { type CoreOperationName, operations } from "../wire/operations.ts";
+import { type CoreOperationName, isStored, operations, type StateOperationName } from "../wire/operations.ts";
 import { type HealthView, tableNames, type WatchStart } from "../wire/state.ts";
 import { Batches } from "./batches.ts";
 import { type Clock, LeaseClock } from "./clock.ts";
 import type { EngineConfig } from "./config.ts";
 import type { SessionHolder } from "./frames.ts";
+import { Later } from "./later.ts";
 import type { Namespaces } from "./namespaces.ts";
 import { News } from "./news.ts";
 import { Outbox } from "./outbox.ts";
 import { Readers } from "./readers.ts";
 import { Seats } from "./seats.ts";
+import { StoredReads } from "./stored.ts";
 import { type Answer, answerOnly, type Caller, type Sink } from "./types.ts";
 import { validate } from "./validate.ts";
 import { isWaiting, type Waiter, Waits } from "./waits.ts";
@@ -83,6 +85,8 @@ export class Engine {
   readonly #waits: Waits;
   readonly #news: News;
   readonly #readers: Readers;
+  readonly #later: Later;
+  readonly #stored: StoredReads;
 
   readonly #turnListeners: ((now: number) => void)[] = [];
   #turnOpen = false;
@@ -110,6 +114,8 @@ export class Engine {
     this.#waits = new Waits(this, options.clock, (waiter) => this.#answerWaiter(waiter));
     this.#news = new News(this, this.#outbox, this.#seats, this.#waits, this.#watches);
     this.#readers = new Readers(this, options.clock, () => this.#whenDurable());
+    this.#later = new Later(this);
+    this.#stored = new StoredReads(options.log, () => this.#whenDurable());
   }
 
   // --- a lifetime -----------------------------------------------------------------------------------------
@@ -160,6 +166,7 @@ export class Engine {
     this.#state = "stopping";
     this.#cancelTimer();
     this.#waits.endAll();
+    this.#later.endAll(stopping);
     this.#pump();
     step("answered who waited");
     if (!readOnly) await this.#batches.whenDrained();
@@ -189,6 +196,7 @@ export class Engine {
   dropped(): void {
     this.#state = "dropped";
     this.#waits.endAll();
+    this.#later.endAll(namespaceDropped);
     this.#outbox.undo(nowhere, namespaceDropped);
     for (const holder of [...this.sessions.values()]) holder.dropped();
     this.#readers.endIdle(Number.POSITIVE_INFINITY);
@@ -204,6 +212,7 @@ export class Engine {
     this.#state = "failed";
     this.#cancelTimer();
     this.#outbox.drop();
+    this.#later.drop();
     this.lines.error("log.failed", { error: error.message });
     this.#batches.fail();
     this.#onFailure(error);
@@ -212,7 +221,7 @@ export class Engine {
   // --- operations in --------------------------------------------------------------------------------------
 
   /** As `request`, for those who have no sink of their own. */
-  call(operation: CoreOperationName, input: unknown, caller: Caller): Promise<Answer> {
+  call(operation: StateOperationName, input: unknown, caller: Caller): Promise<Answer> {
     return new Promise((resolve) => {
       this.request(operation, input, caller, answerOnly(resolve));
     });
@@ -220,13 +229,20 @@ export class Engine {
 
   /**
    * Carries out one operation; the answer goes to the sink once everything it tells of is durable. Returns what
-   * will be answered if all goes well, and null for a request that waits: nothing of it may be told earlier.
+   * will be answered if all goes well, and null for a request that waits, or is answered later: nothing of it may be
+   * told earlier.
    */
-  request(operation: CoreOperationName, input: unknown, caller: Caller, sink: Sink): Answer | null {
+  request(operation: StateOperationName, input: unknown, caller: Caller, sink: Sink): Answer | null {
     this.counters.operations++;
     if (this.isGoing) return this.#hold(sink, caller.seq, namespaceDropped, whenGone);
     this.#openTurn();
     // What was done is never told refused, whatever hinders new work now.
+    if (isStored(operation)) {
+      const refused = this.#refusal(operation, input, false);
+      if (refused !== null) return this.#hold(sink, caller.seq, refused);
+      this.answerLater(sink, caller.seq, () => this.#stored.carryOut(operation, input));
+      return null;
+    }
     const kept = this.#kept(operation, caller);
     const refusal = this.#refusal(operation, input, kept !== undefined);
     if (refusal === null && isWaiting(operation)) {
@@ -258,10 +274,14 @@ export class Engine {
     });
   }
 
-  #refusal(operation: CoreOperationName, input: unknown, repeated: boolean): Answer | null {
+  /** Answers once `work` has come to an answer, whose word is durable; in no order with other answers. */
+  answerLater(sink: Sink, seq: number | null, work: () => Promise<Answer>): void {
+    this.#later.answer(sink, seq, work);
+  }
+
+  #refusal(operation: StateOperationName, input: unknown, repeated: boolean): Answer | null {
     if (this.#state !== "running") {
-      if (this.#state !== "read-only")
-        return refuse("shutting-down", "the daemon is starting or stopping", { retryAfterMs: 1000 });
+      if (this.#state !== "read-only") return stopping;
       if (operations[operation].kind === "mutation" && !repeated) return diskFull;
     }
     const invalid = validate(operation, input);
@@ -621,6 +641,7 @@ export class Engine {
   }
 }
 
+const stopping = refuse("shutting-down", "the daemon is starting or stopping", { retryAfterMs: 1000 });
 const diskFull = refuse("disk-full", "the data folder's disk is full; nothing was changed", {
   retryAfterMs: probeMs,
 });

@@ -5,7 +5,7 @@
 import type { Engine } from "../engine/engine.ts";
 import type { Answer, Caller } from "../engine/types.ts";
 import type { MetricsView, ReadyView } from "../wire/http.ts";
-import type { CoreOperationName } from "../wire/operations.ts";
+import type { StateOperationName } from "../wire/operations.ts";
 import type { HealthView } from "../wire/state.ts";
 import type { FramePort } from "./posts.ts";
 
@@ -18,7 +18,7 @@ export type TablePage = {
 
 export type Port = FramePort & {
   /** Validates the input, runs the operation, and answers once its entry is durable. */
-  call(operation: CoreOperationName, input: unknown, caller: Caller): Promise<Answer>;
+  call(operation: StateOperationName, input: unknown, caller: Caller): Promise<Answer>;
   health(): HealthView;
   ready(): ReadyView;
   /** The metrics as JSON, and as Prometheus text. */

@@ -20,11 +20,11 @@ import { deferred } from "../lib/deferred.ts";
 import { type ErrorCode, type Problem, problem } from "../wire/errors.ts";
 import type { Fence } from "../wire/fences.ts";
 import {
-  type CoreOperationName,
   type DaemonOperationName,
   type Input,
   type OperationName,
   operations,
+  type StateOperationName,
 } from "../wire/operations.ts";
 
 /** What frames need of the engine, beside what routes do. */
@@ -135,7 +135,7 @@ class Post implements Sink, Receiver {
       caller.enough = this.#enough.signal;
     }
     this.#unanswered++;
-    const answer = port.request(op as CoreOperationName, input, caller, this);
+    const answer = port.request(op as StateOperationName, input, caller, this);
     if (!waits || answer !== null) return;
     this.#waiting.add(seq);
     this.from.waits();

@@ -15,7 +15,6 @@ import { fenceHeader, fenceOf } from "../wire/fences.ts";
 import { ProblemBody, waitMs } from "../wire/http.ts";
 import { limits } from "../wire/limits.ts";
 import {
-  type CoreOperationName,
   type commonErrors,
   makesNamespace,
   type OperationName,
@@ -23,6 +22,7 @@ import {
   type Output,
   operations,
   type RoutedOperationName,
+  type StateOperationName,
 } from "../wire/operations.ts";
 import type { Port } from "./port.ts";
 import { invalid, problemResponse, Refusal } from "./problems.ts";
@@ -142,7 +142,7 @@ export async function portOf(
 /** Carries an operation out and answers with its text, or with its refusal. */
 export const runs =
   (port: Port) =>
-  async <N extends CoreOperationName>(operation: N, input: unknown, asked: Asked): Promise<Output<N>> => {
+  async <N extends StateOperationName>(operation: N, input: unknown, asked: Asked): Promise<Output<N>> => {
     const caller = callerOf(asked.request, input);
     if (operations[operation].kind !== "mutation") unfenced(asked.request);
     const there = await portOf(port, asked.request, () => makes(operation, input));

@@ -10,6 +10,7 @@
  *   "-" part "\t" key                                            a record deleted
  * A part is a family of rows ("tasks", "runs", "workers", …); keys hold neither tabs nor newlines.
  */
+import type { Ask } from "./questions.ts";
 
 /** Entries that leave together: one row, one write, one sync. */
 export type Batch = {
@@ -70,6 +71,8 @@ export interface Log {
   reserve(ceiling: number): Promise<void>;
   /** After `full`: makes room if it can and tries a commit. True: appends work again. */
   probe(): Promise<boolean>;
+  /** Reads beside the appends, which wait for no answer. Rejects where that cannot be read; the log goes on. */
+  ask: Ask;
   status(): LogStatus;
   /** Called at most once, when the log is beyond use (a failed write or sync, the death of its thread). */
   onFailure(listener: (error: Error) => void): void;

@@ -11,6 +11,7 @@ import {
   type Recovered,
   type RecoverySink,
 } from "./log.ts";
+import type { QuestionName, Questions } from "./questions.ts";
 
 export class MemoryLog implements Log {
   #last = 0;
@@ -36,6 +37,11 @@ export class MemoryLog implements Log {
 
   async probe(): Promise<boolean> {
     return true;
+  }
+
+  /** Of what it keeps, which is nothing. */
+  async ask<N extends QuestionName>(_name: N): Promise<Questions[N]["answered"]> {
+    return { texts: [] };
   }
 
   status(): LogStatus {

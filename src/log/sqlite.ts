@@ -73,7 +73,7 @@ export class SqliteStorage implements OldStorage {
   constructor(
     folder: string,
     private readonly within?: SqliteStorage,
-    private readonly access: "own" | "read" | "read unowned" = "own",
+    private readonly access: "own" | "follow" | "read" | "read unowned" = "own",
   ) {
     this.name = folder;
     this.#path = join(folder, "cortex.db");
@@ -88,6 +88,11 @@ export class SqliteStorage implements OldStorage {
    */
   static reader(folder: string, isUnowned: boolean): SqliteStorage {
     return new SqliteStorage(folder, undefined, isUnowned ? "read unowned" : "read");
+  }
+
+  /** As a reader, beside the owner in this process; what it sees is chosen moment by moment. */
+  static follower(folder: string): SqliteStorage {
+    return new SqliteStorage(folder, undefined, "follow");
   }
 
   async open(): Promise<void> {
@@ -117,10 +122,21 @@ export class SqliteStorage implements OldStorage {
     try {
       this.#slots = this.#mark.read();
       this.#db = reading(this.#path, this.access === "read unowned");
+      if (this.access === "follow") return;
       this.#db.run("BEGIN");
       this.#read("SELECT count(*) FROM sqlite_schema");
     } catch (error) {
       throw this.#named(error);
+    }
+  }
+
+  /** Of a follower: all that `read` sees is of the moment when it began, and nothing is held once it is done. */
+  async atOneMoment<T>(read: () => Promise<T>): Promise<T> {
+    this.#run("BEGIN");
+    try {
+      return await read();
+    } finally {
+      this.#run("COMMIT");
     }
   }
 
@@ -174,6 +190,11 @@ export class SqliteStorage implements OldStorage {
 
   async pieceIds(): Promise<number[]> {
     return this.#read("SELECT id FROM pieces ORDER BY id").map(([id]) => id as number);
+  }
+
+  async batchAt(revision: number): Promise<number | null> {
+    const sql = "SELECT first FROM log WHERE first <= ? ORDER BY first DESC LIMIT 1";
+    return (this.#read(sql, revision)[0]?.[0] as number | undefined) ?? null;
   }
 
   async oldestLog(countMax: number): Promise<number[]> {

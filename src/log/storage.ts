@@ -63,6 +63,9 @@ export interface Storage {
   /** The numbers of all pieces, ascending. */
   pieceIds(): Promise<number[]>;
 
+  /** The first revision of the newest log row that begins at or below `revision`; null: there is none. */
+  batchAt(revision: number): Promise<number | null>;
+
   /** The first revisions of the oldest log rows, ascending, at most `countMax`. */
   oldestLog(countMax: number): Promise<number[]>;
 

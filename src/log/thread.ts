@@ -3,6 +3,7 @@
  * never waits for a disk. One thread serves all logs of a process. A log's own error, every one but a full disk, ends
  * that log; the death of the thread ends them all. Whatever waits is rejected then, and each listener hears of it once.
  */
+import { entryPoint } from "./entry.ts";
 import {
   type Appended,
   type Batch,
@@ -13,6 +14,8 @@ import {
   type RecoverySink,
 } from "./log.ts";
 import type { FromThread, ToThread } from "./messages.ts";
+import type { QuestionName, Questions } from "./questions.ts";
+import { LogReader } from "./reader.ts";
 import type { WriterOptions } from "./writer.ts";
 
 type Waiting = { resolve(value: never): void; reject(error: Error): void };
@@ -23,7 +26,10 @@ export class LogThread {
   #worker: Worker | null = null;
   #count = 0;
 
-  constructor(readonly url = workerUrl()) {}
+  /** Answers what is asked of the logs. */
+  readonly reader = new LogReader();
+
+  constructor(readonly url = entryPoint("worker")) {}
 
   /** Takes a log in; its number. What it asks before the thread is ready waits there. */
   enter(log: ThreadLog): number {
@@ -41,6 +47,7 @@ export class LogThread {
     if (!this.#logs.delete(number) || this.#logs.size > 0) return;
     this.#worker?.terminate();
     this.#worker = null;
+    this.reader.end();
   }
 
   /** The process is about to end, and must not be kept by the thread. */
@@ -151,6 +158,14 @@ export class ThreadLog implements Log {
     return isDone;
   }
 
+  async ask<N extends QuestionName>(
+    name: N,
+    asked: Questions[N]["asked"],
+  ): Promise<Questions[N]["answered"]> {
+    if (this.#error !== null) throw this.#error;
+    return this.thread.reader.ask(this.#folder, name, asked);
+  }
+
   status(): LogStatus {
     return this.#status;
   }
@@ -167,6 +182,7 @@ export class ThreadLog implements Log {
   async #stop(): Promise<void> {
     // After a failure there is nothing to write; the process is about to end and the thread with it.
     if (!this.#isOpen || this.#error !== null) return;
+    this.thread.reader.leave(this.#folder);
     await this.#ask({ kind: "stop", log: this.#number }).catch(() => {});
     this.#release();
   }
@@ -227,16 +243,6 @@ export class ThreadLog implements Log {
     this.thread.letGo();
     this.#listener?.(error);
   }
-}
-
-/**
- * In the executable all modules lie in one file at its root, and the worker, an entry point of its own, in log/. In the
- * client's package both are built, side by side.
- */
-function workerUrl(): URL {
-  const own = import.meta.url;
-  const isCompiled = own.includes("$bunfs") || own.includes("~BUN");
-  return new URL(isCompiled ? "./log/worker.js" : own.endsWith(".ts") ? "./worker.ts" : "./worker.js", own);
 }
 
 function threadError(why: string): LogError {

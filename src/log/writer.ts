@@ -28,6 +28,7 @@ import {
   type Recovered,
   type RecoverySink,
 } from "./log.ts";
+import { answerTo, type QuestionName, type Questions } from "./questions.ts";
 import { type Migration, type PageSink, readPiece, recover, unlessFull } from "./recover.ts";
 import type { Storage, Write } from "./storage.ts";
 
@@ -261,6 +262,10 @@ export class LogWriter implements Log {
       if (isDone) this.#state = "open";
       return isDone;
     });
+  }
+
+  ask<N extends QuestionName>(name: N, asked: Questions[N]["asked"]): Promise<Questions[N]["answered"]> {
+    return this.#exclusive(() => answerTo(this.#storage, name, asked));
   }
 
   /**

@@ -23,6 +23,7 @@ export const events = {
   "log.full": "The disk is full: what was not durable is undone, reads go on",
   "log.writable": "The disk takes writes again",
   "log.failed": "The log is beyond use",
+  "read.failed": "What is stored could not be read",
   "namespace.made": "A namespace was made",
   "namespace.dropped": "A namespace was dropped",
   "namespace.failed": "A namespace could not be made or dropped",

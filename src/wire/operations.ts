@@ -5,7 +5,8 @@
  *
  * kind: `mutation` is one transaction and one log entry, and its answer is kept for a repeated request;
  * `volatile` changes what need not survive (a heartbeat, progress) and writes no entry; `read` changes
- * nothing; `session` belongs to one connection and has no route of its own; `daemon` is about which namespaces
+ * nothing; `stored` reads what only the log holds, and is answered once that was read, in no order with the others;
+ * `session` belongs to one connection and has no route of its own; `daemon` is about which namespaces
  * there are, and is in the log of none of them.
  */
 import type { Static, TSchema } from "@sinclair/typebox";
@@ -22,7 +23,7 @@ import * as tasks from "./tasks.ts";
 import * as why from "./why.ts";
 import * as workers from "./workers.ts";
 
-export type OperationKind = "mutation" | "volatile" | "read" | "session" | "daemon";
+export type OperationKind = "mutation" | "volatile" | "read" | "stored" | "session" | "daemon";
 
 export type OperationRow = {
   kind: OperationKind;
@@ -747,14 +748,21 @@ type OfKind<K extends OperationKind> = {
 }[OperationName];
 /** The operations a state itself answers. */
 export type CoreOperationName = OfKind<"mutation" | "volatile" | "read">;
+/** Those that the log of a state answers. */
+export type StoredOperationName = OfKind<"stored">;
+/** All that is asked of one state. */
+export type StateOperationName = CoreOperationName | StoredOperationName;
 /** Those about which namespaces there are. */
 export type DaemonOperationName = OfKind<"daemon">;
 /** Those that need no connection of their own: each has a route. */
-export type RoutedOperationName = CoreOperationName | DaemonOperationName;
+export type RoutedOperationName = StateOperationName | DaemonOperationName;
 
 export const operationNames = Object.keys(operations) as OperationName[];
 export const isOperation = (name: unknown): name is OperationName =>
   typeof name === "string" && Object.hasOwn(operations, name);
+
+export const isStored = (name: OperationName): name is StoredOperationName =>
+  (operations[name].kind as OperationKind) === "stored";
 
 /**
  * Whether the first use of a namespace may be this operation: a change that can be made in a state that holds

@@ -26,11 +26,11 @@ import { closeCodes } from "../wire/frames.ts";
 import { limits } from "../wire/limits.ts";
 import { defaultNamespace } from "../wire/namespaces.ts";
 import {
-  type CoreOperationName,
   type DaemonOperationName,
   type Input,
   type OperationName,
   operations,
+  type StateOperationName,
 } from "../wire/operations.ts";
 
 export type Connection = {
@@ -141,7 +141,7 @@ export class Session implements Sink, Receiver, SessionHolder {
     if (this.#held !== null) this.#hold(op, seq, input, fence);
     else if (kind === "session") this.#sessionOperation(op, seq, input);
     else if (kind === "daemon") void this.#daemonOperation(op as DaemonOperationName, seq, input);
-    else this.#coreOperation(op as CoreOperationName, seq, input, fence);
+    else this.#stateOperation(op as StateOperationName, seq, input, fence);
   }
 
   #hold(op: OperationName, seq: number, input: unknown, fence?: Fence): void {
@@ -159,7 +159,7 @@ export class Session implements Sink, Receiver, SessionHolder {
     this.flush();
   }
 
-  #coreOperation(op: CoreOperationName, seq: number, input: unknown, fence: Fence | undefined): void {
+  #stateOperation(op: StateOperationName, seq: number, input: unknown, fence: Fence | undefined): void {
     const caller: Caller = { who: this.#id, session: this.#id, seq, ackedThrough: this.#ackedThrough, fence };
     if (waitsFor(op, input)) {
       this.#waits ??= new AbortController();

@@ -9,7 +9,7 @@ import type { Log } from "../../src/log/log.ts";
 import type { Begun, Places } from "../../src/log/namespaces.ts";
 import { createLines } from "../../src/telemetry/lines.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
-import type { CoreOperationName, DaemonOperationName } from "../../src/wire/operations.ts";
+import type { DaemonOperationName, StateOperationName } from "../../src/wire/operations.ts";
 import { anyone, engineConfig, FakeClock, FakeLog, settle, type TestSink } from "./world.ts";
 
 export class FakePlaces implements Places {
@@ -97,7 +97,7 @@ export class Rooms {
   }
 
   /** Asks in a namespace; the seq of the answer. */
-  ask(name: string, sink: TestSink, operation: CoreOperationName, input: unknown): number {
+  ask(name: string, sink: TestSink, operation: StateOperationName, input: unknown): number {
     const seq = ++this.#seq;
     this.namespaces.find(name)!.request(operation, input, { ...anyone, seq }, sink);
     return seq;

@@ -15,7 +15,7 @@ import { MemoryLog } from "../../src/log/memory.ts";
 import { createLines } from "../../src/telemetry/lines.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
 import type { ErrorCode, Problem } from "../../src/wire/errors.ts";
-import type { CoreOperationName, Input, Output } from "../../src/wire/operations.ts";
+import type { Input, Output, StateOperationName } from "../../src/wire/operations.ts";
 
 /** Runs all that is ready: promises and microtasks, to a depth no chain of the engine reaches. */
 export async function settle(): Promise<void> {
@@ -243,25 +243,25 @@ export class EngineWorld {
   }
 
   /** Asks, in a session of its own sink; the seq the answer will bear. */
-  ask<N extends CoreOperationName>(sink: Sink, operation: N, input: Input<N>, caller = {}): number {
+  ask<N extends StateOperationName>(sink: Sink, operation: N, input: Input<N>, caller = {}): number {
     const seq = ++this.#seq;
     this.engine.request(operation, input, { ...anyone, seq, ...caller }, sink);
     return seq;
   }
 
-  async answer<N extends CoreOperationName>(operation: N, input: Input<N>, caller = {}): Promise<Answer> {
+  async answer<N extends StateOperationName>(operation: N, input: Input<N>, caller = {}): Promise<Answer> {
     const answer = this.engine.call(operation, input, { ...anyone, ...caller });
     await settle();
     return answer;
   }
 
-  async ok<N extends CoreOperationName>(operation: N, input: Input<N>, caller = {}): Promise<Output<N>> {
+  async ok<N extends StateOperationName>(operation: N, input: Input<N>, caller = {}): Promise<Output<N>> {
     const answer = await this.answer(operation, input, caller);
     if ("error" in answer) throw new Error(`${operation} was refused: ${answer.error.detail}`);
     return JSON.parse(answer.ok);
   }
 
-  async refused<N extends CoreOperationName>(
+  async refused<N extends StateOperationName>(
     operation: N,
     input: Input<N>,
     code: ErrorCode,

@@ -11,9 +11,9 @@ import { type HttpServer, serveHttp } from "../../src/http/serve.ts";
 import { createGuard, type Guard } from "../../src/lib/guard.ts";
 import { type Problem, problem } from "../../src/wire/errors.ts";
 import { explain, explainInWords } from "../../src/wire/explain.ts";
-import { type CoreOperationName, type Output, operations } from "../../src/wire/operations.ts";
+import { type Output, operations, type StateOperationName } from "../../src/wire/operations.ts";
 
-type Call = { operation: CoreOperationName; input: unknown; caller: Caller };
+type Call = { operation: StateOperationName; input: unknown; caller: Caller };
 
 export type World = {
   port: Port;
@@ -23,7 +23,7 @@ export type World = {
   url: string;
   calls: Call[];
   /** What the next calls of this operation answer; a function may wait. */
-  answer: Partial<Record<CoreOperationName, (call: Call) => unknown>>;
+  answer: Partial<Record<StateOperationName, (call: Call) => unknown>>;
   reported: unknown[];
   fetch(path: string, init?: RequestInit): Promise<Response>;
   /** A request with a JSON body. */

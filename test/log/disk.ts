@@ -73,6 +73,9 @@ export class FakeDisk implements Storage {
   async pieceIds(): Promise<number[]> {
     return [...this.now.pieces.keys()].sort((a, b) => a - b);
   }
+  async batchAt(revision: number): Promise<number | null> {
+    return [...this.now.log.keys()].sort((a, b) => b - a).find((first) => first <= revision) ?? null;
+  }
   async oldestLog(countMax: number): Promise<number[]> {
     return [...this.now.log.keys()].sort((a, b) => a - b).slice(0, countMax);
   }

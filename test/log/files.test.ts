@@ -617,6 +617,7 @@ describe("the executable", () => {
        const log = openLog({ strategy: "wal", folder: "data", sync: "always" });
        await log.open({ lines() {}, progress() {} });
        console.log(JSON.stringify(await log.append({ first: 1, last: 1, text: "@1\\t1\\t1\\ttest\\ttester\\n+tasks\\ta\\tb\\n" }, 0)));
+       console.log((await log.ask("entries", { after: 0, bytesMax: 1e6 })).texts.length);
        const second = openLog({ strategy: "wal", folder: "data", sync: "always" });
        console.log(await second.open({ lines() {}, progress() {} }).then(() => "opened", (error) => error.code));
        await log.stop();`,
@@ -628,6 +629,7 @@ describe("the executable", () => {
       "--bytecode",
       "src/main.ts",
       "src/log/worker.ts",
+      "src/log/reader-worker.ts",
       "--outfile",
       binary,
     ];
@@ -636,7 +638,7 @@ describe("the executable", () => {
     const folder = newFolder();
     mkdirSync(folder);
     const run = Bun.spawnSync([binary], { cwd: folder, env: {} });
-    expect(run.stdout.toString()).toBe('{"kind":"durable"}\ndata-folder-in-use\n');
+    expect(run.stdout.toString()).toBe('{"kind":"durable"}\n1\ndata-folder-in-use\n');
     expect(run.exitCode).toBe(0);
     const { log, found } = await opened(join(folder, "data"));
     expect(found.revision).toBe(1);

@@ -54,6 +54,7 @@ function altered(log: Log, change: Partial<Log>): Log {
     append: change.append ?? ((batch, after) => log.append(batch, after)),
     reserve: (ceiling) => log.reserve(ceiling),
     probe: () => log.probe(),
+    ask: (name, asked) => log.ask(name, asked),
     status: () => log.status(),
     onFailure: (listener) => log.onFailure(listener),
     stop: () => log.stop(),

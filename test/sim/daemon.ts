@@ -16,11 +16,12 @@ import { type From, Posts } from "../../src/http/posts.ts";
 import type { Batch, Log, LogStatus, Recovered, RecoverySink } from "../../src/log/log.ts";
 import { LogError } from "../../src/log/log.ts";
 import { MemoryLog } from "../../src/log/memory.ts";
+import type { Ask } from "../../src/log/questions.ts";
 import type { Storage } from "../../src/log/storage.ts";
 import { LogWriter, type WriterOptions } from "../../src/log/writer.ts";
 import { quietTelemetry } from "../../src/telemetry/telemetry.ts";
 import type { Problem } from "../../src/wire/errors.ts";
-import type { CoreOperationName } from "../../src/wire/operations.ts";
+import type { StateOperationName } from "../../src/wire/operations.ts";
 import { Session, type Sessions } from "../../src/ws/session.ts";
 import type { Disk } from "./disk.ts";
 import { Model } from "./model.ts";
@@ -91,6 +92,7 @@ class ThreadedLog implements Log {
     if (done) this.#isFull = false;
     return done;
   }
+  readonly ask: Ask = (name, asked) => this.writer.ask(name, asked);
   status(): LogStatus {
     return this.writer.status();
   }
@@ -110,7 +112,7 @@ class WatchedEngine extends Engine {
   onAttach: (workerId: string) => void = () => {};
 
   override request(
-    operation: CoreOperationName,
+    operation: StateOperationName,
     input: unknown,
     caller: Caller,
     sink: Sink,
@@ -489,7 +491,7 @@ export class Daemon {
 
   /** An HTTP request arrives; its answer leaves. */
   http(
-    operation: CoreOperationName,
+    operation: StateOperationName,
     input: unknown,
     caller: Caller,
     answered: (answer: Answer) => void,

@@ -128,6 +128,10 @@ export class Disk {
         read(() => [...this.#cache.images].sort(([a], [b]) => a - b).map(([upto, text]) => ({ upto, text }))),
       readPiece: (id) => read(() => this.#cache.pieces.get(id)?.slice() ?? null),
       pieceIds: () => read(() => [...this.#cache.pieces.keys()].sort((a, b) => a - b)),
+      batchAt: (revision) =>
+        read(
+          () => [...this.#cache.log.keys()].sort((a, b) => b - a).find((first) => first <= revision) ?? null,
+        ),
       oldestLog: (countMax) =>
         read(() => [...this.#cache.log.keys()].sort((a, b) => a - b).slice(0, countMax)),
       readLog: (after, bytesMax) =>

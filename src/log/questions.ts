@@ -1,0 +1,40 @@
+/**
+ * What can be asked of a log beside its state, and how it is answered: from what lies in the storage, by whoever may
+ * read that, which is a thread of its own beside the writer's (reader.ts). An answer is of one moment, and a bounded
+ * piece of work: the next question waits for it. To add one: a row in `Questions`, a line in `answerTo`.
+ */
+import { readHeader, splitEntries } from "./format.ts";
+import type { Storage } from "./storage.ts";
+
+export type Questions = {
+  /** The entries after a revision, oldest first, about so many bytes of them; a log that keeps none has none. */
+  entries: { asked: { after: number; bytesMax: number }; answered: { texts: string[] } };
+};
+export type QuestionName = keyof Questions;
+
+/** Asks a log: what it answers is what lies in its storage, of which the newest may not be synced yet. */
+export type Ask = <N extends QuestionName>(
+  name: N,
+  asked: Questions[N]["asked"],
+) => Promise<Questions[N]["answered"]>;
+
+const answers: {
+  [N in QuestionName]: (storage: Storage, asked: Questions[N]["asked"]) => Promise<Questions[N]["answered"]>;
+} = { entries };
+
+export const answerTo = <N extends QuestionName>(
+  storage: Storage,
+  name: N,
+  asked: Questions[N]["asked"],
+): Promise<Questions[N]["answered"]> => answers[name](storage, asked);
+
+async function entries(
+  storage: Storage,
+  { after, bytesMax }: Questions["entries"]["asked"],
+): Promise<Questions["entries"]["answered"]> {
+  // The first of them may stand in the middle of a batch.
+  const first = (await storage.batchAt(after + 1)) ?? 0;
+  const rows = await storage.readLog(first - 1, bytesMax);
+  const texts = rows.flatMap(({ text }) => splitEntries(text));
+  return { texts: texts.filter((text) => readHeader(text).revision > after) };
+}
