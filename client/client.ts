@@ -14,6 +14,7 @@ import type {
   QueueSettings,
 } from "../src/wire/queues.ts";
 import type { State, Welcome } from "../src/wire/state.ts";
+import type { Stats } from "../src/wire/stats.ts";
 import type { LeaseView, TaskError, TaskStanding, TaskSubmit, TaskSubmitted } from "../src/wire/tasks.ts";
 import { assignmentOf } from "../src/wire/tasks.ts";
 import type { Worker } from "../src/wire/workers.ts";
@@ -29,9 +30,11 @@ import { ClientError, CortexError } from "./errors.ts";
 import { Emitter } from "./events.ts";
 import { Graph } from "./graphs.ts";
 import { httpRequests, type TransportChoice } from "./http.ts";
+import { iterate } from "./iterate.ts";
 import { WatchedKv } from "./kv.ts";
 import { Schedules } from "./schedules.ts";
-import { type Gap, iterate, type WatchEvent, Watches, type WatchFilter } from "./state.ts";
+import { type Gap, iterateWatch, type WatchEvent, Watches, type WatchFilter } from "./state.ts";
+import { StatsReaders } from "./stats.ts";
 import {
   type Caller,
   requested,
@@ -96,6 +99,12 @@ export type ClientEvents = {
   error: unknown;
 };
 
+export type StatsOptions = {
+  /** How much of the time before. Default 0. */
+  historyMs?: number;
+  signal?: AbortSignal;
+};
+
 export const defaultUrl = "ws://127.0.0.1:9501";
 
 export class CoordinationClient extends Emitter<ClientEvents> implements Caller {
@@ -107,6 +116,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
   readonly bulk: Bulk = new Bulk(this);
   readonly #session: Session;
   readonly #watches: Watches;
+  readonly #stats: StatsReaders;
   readonly #registration: Registration | null;
   #waiting: { resolve(welcome: Welcome): void; reject(error: unknown): void }[] = [];
   #ready = false;
@@ -124,6 +134,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
         welcomed: () => {
           this.#registration?.welcomed();
           this.#watches.welcomed();
+          this.#stats.welcomed();
         },
         event: (message) => this.#event(message),
         state: (state, detail) => this.#state(state, detail),
@@ -134,6 +145,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
       this.environment,
     );
     this.#watches = new Watches(this.#session);
+    this.#stats = new StatsReaders(this.#session);
     this.#registration = this.workerId === null ? null : this.#register(this.workerId, options);
   }
 
@@ -364,7 +376,19 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
     filter: WatchFilter = {},
     { signal }: { signal?: AbortSignal } = {},
   ): AsyncIterableIterator<WatchEvent> {
-    return iterate(this.#watches, filter, signal);
+    return iterateWatch(this.#watches, filter, signal);
+  }
+
+  /**
+   * The namespace's figures, a sample a second, for as long as the loop runs. With `historyMs` those of so long ago come
+   * first, the older ones several in one: `overMs` says over how long a sample counts. A slow reader gets the newest.
+   */
+  stats({ historyMs = 0, signal }: StatsOptions = {}): AsyncIterableIterator<Stats> {
+    return iterate(
+      (told, failed) => this.#stats.start(historyMs, told, failed),
+      (waiting) => waiting.at(-1) as Stats,
+      signal,
+    );
   }
 
   override on<E extends keyof ClientEvents>(event: E, listener: (value: ClientEvents[E]) => unknown): this {
@@ -445,6 +469,9 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
       case "gap":
         this.#watches.event(message);
         return;
+      case "stats":
+        this.#stats.event(message);
+        return;
       // An event of a later daemon: nothing that this client asked for.
     }
   }
@@ -488,6 +515,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
     for (const waiter of waiting) waiter.reject(error);
     this.#registration?.close();
     this.#watches.closed(error);
+    this.#stats.closed(error);
     this.emit("closed", { error });
   }
 }

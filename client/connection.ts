@@ -64,6 +64,7 @@ export type CallOptions = {
 /** What the session lets its users do beside calling: operations bound to the connection. */
 type BoundOperation =
   | ("session.ping" | "worker.credit" | "worker.acknowledge" | "watch.start" | "watch.stop")
+  | ("stats.start" | "stats.stop")
   | ("worker.register" | "worker.heartbeat" | "task.claim");
 
 /** What a session may be carried by; at least one. */

@@ -35,6 +35,7 @@ export type {
   ScheduleTask,
 } from "../src/wire/schedules.ts";
 export type { ChangeView, State, Welcome } from "../src/wire/state.ts";
+export type { Stats } from "../src/wire/stats.ts";
 export type {
   Assignment,
   Backoff,
@@ -63,6 +64,7 @@ export {
   type ClientOptions,
   CoordinationClient,
   defaultUrl,
+  type StatsOptions,
   type SubmitArguments,
 } from "./client.ts";
 export type { CallOptions, SessionState, Transports } from "./connection.ts";

@@ -10,15 +10,13 @@ import type { Input } from "../src/wire/operations.ts";
 import type { ChangeView, Welcome } from "../src/wire/state.ts";
 import type { Session } from "./connection.ts";
 import { ClientError, CortexError } from "./errors.ts";
+import { iterate } from "./iterate.ts";
 
 export type WatchFilter = Omit<Input<"watch.start">, "watchId">;
 
 /** Changes of the revisions `from` to `to`, both included, may be missing: read again what you keep of them. */
 export type Gap = { from: number; to: number };
 export type WatchEvent = ({ event: "change" } & ChangeView) | ({ event: "gap" } & Gap);
-
-/** Events that wait for a slow reader before they become one gap. */
-const waitingMax = 10_000;
 
 type Watch = {
   readonly id: string;
@@ -107,86 +105,21 @@ export class Watches {
   }
 }
 
-/** A watch as something to iterate over; leaving the loop ends it. */
-export function iterate(
+/** A watch as something to iterate over; what is too much becomes one gap. */
+export const iterateWatch = (
   watches: Watches,
   filter: WatchFilter,
   signal?: AbortSignal,
-): AsyncIterableIterator<WatchEvent> {
-  let waiting: WatchEvent[] = [];
-  let head = 0;
-  let ended = false;
-  let failure: Error | null = null;
-  let wake: { resolve(): void } | null = null;
-
-  const woken = () => {
-    wake?.resolve();
-    wake = null;
-  };
-  const stop = watches.start(
-    filter,
-    (event) => {
-      waiting.push(event);
-      if (waiting.length - head > waitingMax) {
-        const dropped = waiting.slice(head);
-        waiting = [{ event: "gap", from: startOf(dropped[0] as WatchEvent), to: endOf(event) }];
-        head = 0;
-      }
-      woken();
-    },
-    (error) => {
-      failure = error;
-      woken();
-    },
+): AsyncIterableIterator<WatchEvent> =>
+  iterate<WatchEvent>(
+    (told, failed) => watches.start(filter, told, failed),
+    (waiting) => ({
+      event: "gap",
+      from: startOf(waiting[0] as WatchEvent),
+      to: endOf(waiting.at(-1) as WatchEvent),
+    }),
+    signal,
   );
-  const end = () => {
-    if (ended) return;
-    ended = true;
-    signal?.removeEventListener("abort", end);
-    stop();
-    woken();
-  };
-  if (signal?.aborted) end();
-  signal?.addEventListener("abort", end, { once: true });
-
-  return {
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-    async next() {
-      for (;;) {
-        if (ended) return { done: true, value: undefined };
-        const event = waiting[head];
-        if (event !== undefined) {
-          head++;
-          if (head === waiting.length) {
-            waiting = [];
-            head = 0;
-          }
-          return { done: false, value: event };
-        }
-        if (failure !== null) {
-          const error = failure;
-          end();
-          throw error;
-        }
-        await new Promise<void>((resolve) => {
-          const before = wake;
-          wake = {
-            resolve() {
-              before?.resolve();
-              resolve();
-            },
-          };
-        });
-      }
-    },
-    async return() {
-      end();
-      return { done: true, value: undefined };
-    },
-  };
-}
 
 const startOf = (event: WatchEvent) => (event.event === "gap" ? event.from : event.revision);
 const endOf = (event: WatchEvent) => (event.event === "gap" ? event.to : event.revision);

@@ -8,6 +8,7 @@
  * us.
  */
 import { unreachable } from "../lib/assert.ts";
+import { Durations } from "../lib/durations.ts";
 import { DeadlineHeap } from "../lib/heap.ts";
 import type { Fence } from "../wire/fences.ts";
 import { limits } from "../wire/limits.ts";
@@ -143,6 +144,8 @@ export class Coordinator {
   readonly config: CoreConfig;
   readonly namespace: string;
   readonly metrics: CoreMetrics;
+  /** How long tasks waited, ready, for their first lease, and how long completed attempts ran. */
+  readonly took = { wait: new Durations(), run: new Durations() };
   readonly random: () => number;
   /** On the lease clock: no lease ends and no worker is offline before. */
   graceUntil: number;

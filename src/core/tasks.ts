@@ -498,6 +498,7 @@ export function lease(core: Coordinator, record: TaskRecord, workerId: string): 
     revision,
   };
   core.metrics.tasksLeased++;
+  if (leased.attempt === 1 && record.interruptions === 0) core.took.wait.add(core.now - readyAt(spec));
   core.flow.leased(spec, spec.options.slots);
   const slot = core.dispatch.slot(workerId) as Slot;
   // A claim is answered; every other lease is pushed.
@@ -752,7 +753,9 @@ export function completeOne(core: Coordinator, record: TaskRecord, result: strin
   core.metrics.tasksCompleted++;
   const lease = leaseOf(record);
   const slot = core.dispatch.slot(lease.workerId) as Slot;
-  core.dispatch.succeeded(slot, record.spec.options.type, core.clock - lease.startedClock);
+  const ranMs = core.clock - lease.startedClock;
+  core.took.run.add(ranMs);
+  core.dispatch.succeeded(slot, record.spec.options.type, ranMs);
   return finish(core, record, "completed", { result, error: null, reason: null });
 }
 

@@ -12,6 +12,7 @@ import { Coordinator, type CoreOptions } from "../core/coordinator.ts";
 import { refuse } from "../core/result.ts";
 import { healthCounts, workerCounts } from "../core/state.ts";
 import { createStore, type Store, type Transaction } from "../core/store.ts";
+import { Durations } from "../lib/durations.ts";
 import { withinDepth } from "../lib/json.ts";
 import type { Log, LogStatus, Recovered } from "../log/log.ts";
 import type { Lines } from "../telemetry/lines.ts";
@@ -20,6 +21,7 @@ import { limits } from "../wire/limits.ts";
 import { defaultNamespace, type Namespace } from "../wire/namespaces.ts";
 import { type CoreOperationName, isStored, operations, type StateOperationName } from "../wire/operations.ts";
 import { type HealthView, tableNames, type WatchStart } from "../wire/state.ts";
+import { countedNames } from "../wire/stats.ts";
 import { Batches } from "./batches.ts";
 import { type Clock, LeaseClock } from "./clock.ts";
 import type { EngineConfig } from "./config.ts";
@@ -30,6 +32,7 @@ import { News } from "./news.ts";
 import { Outbox } from "./outbox.ts";
 import { Readers } from "./readers.ts";
 import { Seats } from "./seats.ts";
+import { type Reading, StatsStream } from "./stats.ts";
 import { StoredReads } from "./stored.ts";
 import { type Answer, answerOnly, type Caller, type Sink } from "./types.ts";
 import { validate } from "./validate.ts";
@@ -80,16 +83,21 @@ export class Engine {
 
   readonly #batches: Batches;
   readonly #seats = new Seats();
-  readonly #outbox = new Outbox(this, this.#seats);
+  readonly #answerTook = new Durations();
+  readonly #outbox: Outbox;
   readonly #watches = new Watches();
   readonly #waits: Waits;
   readonly #news: News;
   readonly #readers: Readers;
   readonly #later: Later;
   readonly #stored: StoredReads;
+  /** Figures a second, for whoever asks. */
+  readonly stats = new StatsStream(() => this.#reading());
 
   readonly #turnListeners: ((now: number) => void)[] = [];
   #turnOpen = false;
+  /** When it opened, on the monotonic clock. */
+  #turnAt = 0;
   #cancelTimer: () => void = () => {};
   #wakeAt = 0;
   #probeAt = Number.POSITIVE_INFINITY;
@@ -106,6 +114,7 @@ export class Engine {
     this.config = options.config;
     this.counters = options.telemetry.metrics;
     this.lines = options.telemetry.lines;
+    this.#outbox = new Outbox(this, this.#seats, options.clock, this.#answerTook);
     this.#batches = new Batches(this, options.log, {
       letOut: () => this.#letOut(),
       full: () => this.#undo(),
@@ -307,8 +316,8 @@ export class Engine {
       sink.flush();
       return namespaceDropped;
     }
-    this.#outbox.hold({ kind: "answer", revision, sink, seq, answer });
     this.#openTurn();
+    this.#outbox.hold({ kind: "answer", revision, sink, seq, answer, askedAt: this.#turnAt });
     return answer;
   }
 
@@ -332,6 +341,7 @@ export class Engine {
   #openTurn(): void {
     if (this.#turnOpen) return;
     this.#turnOpen = true;
+    this.#turnAt = this.#clock.monotonic();
     this.core?.setTime(this.#clock.wall(), this.#leases.read());
     queueMicrotask(() => this.#closeTurn());
   }
@@ -363,7 +373,8 @@ export class Engine {
   #dueAt(): number {
     const now = this.#clock.monotonic();
     const due = this.#state === "running" ? this.core.nextDueMs() : sleepMsMax;
-    return now + Math.max(1, Math.min(Math.ceil(due), this.#waits.endsAt - now, sleepMsMax));
+    const soonest = Math.min(Math.ceil(due), this.#waits.endsAt - now, this.stats.dueAt - now, sleepMsMax);
+    return now + Math.max(1, soonest);
   }
 
   #arm(at: number): void {
@@ -383,6 +394,7 @@ export class Engine {
       if (this.#hasRevisions) this.core.tick();
     } else if (now >= this.#probeAt) this.#probe();
     for (const listener of this.#turnListeners) listener(now);
+    this.stats.turn(now);
     this.#readers.endIdle(now);
     this.#waits.endDue(now);
     this.#arm(this.#dueAt());
@@ -475,6 +487,7 @@ export class Engine {
   leave(sink: Sink): void {
     for (const workerId of [...this.#seats.workersAt(sink)]) this.detach(workerId, sink);
     this.#seats.forget(sink);
+    this.stats.stop(sink);
   }
 
   /** The sink's socket has taken something of what waited. */
@@ -604,6 +617,25 @@ export class Engine {
       logBytes: log.logBytes,
       syncs: log.syncCount,
       namespaces: 1,
+    };
+  }
+
+  #reading(): Reading {
+    const { uptimeMs, memoryBytes, logBytes, schedules, keys } = this.readings();
+    const { status, revision, durableRevision } = this.health();
+    return {
+      at: this.#clock.wall(),
+      ...{ status, uptimeMs, memoryBytes, logBytes, revision, durableRevision },
+      tasks: { ...this.core.queues.counts },
+      workers: workerCounts(this.core),
+      health: healthCounts(this.core),
+      ...{ schedules, keys, sessions: this.sessions.size },
+      counted: Object.fromEntries(
+        countedNames.map((name) => [name, this.counters[name]]),
+      ) as Reading["counted"],
+      answerMs: this.#answerTook.take(),
+      waitMs: this.core.took.wait.take(),
+      runMs: this.core.took.run.take(),
     };
   }
 

@@ -1,14 +1,22 @@
 /**
  * The namespaces of a daemon: an engine each, by name. `default` is there from the start; the others are opened with
  * it, made on first use, and dropped. It owns which there are and nothing of what is in them. What is made or dropped
- * is so on disk first (log/namespaces.ts); one thing is done after the other. They share the clock, the log's thread,
- * one memory limit and what is counted; the failure of one log is the end of the process, as memory may be ahead of it.
+ * is so on disk first (log/namespaces.ts); one thing is done after the other. They share the clock, the log's thread
+ * and one memory limit; the failure of one log is the end of the process, as memory may be ahead of it.
  */
 
 import type { Recovered } from "../log/log.ts";
 import type { Places } from "../log/namespaces.ts";
 import { linesWith } from "../telemetry/lines.ts";
-import { metricsJson, metricsText, type Readings, sumOf } from "../telemetry/metrics.ts";
+import {
+  addTo,
+  createMetrics,
+  type Metrics,
+  metricsJson,
+  metricsText,
+  type Readings,
+  sumOf,
+} from "../telemetry/metrics.ts";
 import { type Problem, problem } from "../wire/errors.ts";
 import { defaultNamespace } from "../wire/namespaces.ts";
 import type { DaemonOperationName, Input, Output } from "../wire/operations.ts";
@@ -32,6 +40,10 @@ export class Namespaces {
   readonly #places: Places;
   readonly #memory = { bytes: 0 };
   readonly #engines = new Map<string, Engine>();
+  /** Those that are dropped, until whoever waits there was told. */
+  readonly #leaving = new Set<Engine>();
+  /** What was counted in those that are no more. */
+  readonly #gone = createMetrics();
   /** What is being made or dropped, one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
   #isStopping = false;
@@ -45,12 +57,11 @@ export class Namespaces {
 
   #engine(namespace: string, log: EngineOptions["log"]): Engine {
     const { telemetry, places: _, namespacesMax: __, ...options } = this.#options;
-    const lines =
-      namespace === defaultNamespace ? telemetry.lines : linesWith(telemetry.lines, { namespace });
-    const engine = new Engine({
-      ...options,
-      ...{ log, namespace, memory: this.#memory, telemetry: { ...telemetry, lines } },
-    });
+    const own =
+      namespace === defaultNamespace
+        ? telemetry
+        : { metrics: createMetrics(), lines: linesWith(telemetry.lines, { namespace }) };
+    const engine = new Engine({ ...options, log, namespace, memory: this.#memory, telemetry: own });
     engine.namespaces = this;
     return engine;
   }
@@ -145,8 +156,13 @@ export class Namespaces {
         return stopping;
       }
       this.#engines.delete(name);
+      this.#leaving.add(engine);
       this.default.lines.info("namespace.dropped", { namespace: name });
-      this.#options.clock.after(0, () => engine.dropped());
+      this.#options.clock.after(0, () => {
+        engine.dropped();
+        this.#leaving.delete(engine);
+        addTo(this.#gone, engine.counters);
+      });
       void this.#inTurn(() => this.#places.sweep()).catch((error) =>
         this.#failed(name, "it is gone, but its files could not be deleted", error),
       );
@@ -210,12 +226,18 @@ export class Namespaces {
     return sumOf([this.default.readings(), ...others]);
   }
 
+  #counted(): Metrics {
+    const sum = { ...this.#gone };
+    for (const { counters } of [...this.#engines.values(), ...this.#leaving]) addTo(sum, counters);
+    return sum;
+  }
+
   metrics() {
-    return metricsJson(this.default.counters, this.#readings());
+    return metricsJson(this.#counted(), this.#readings());
   }
 
   prometheus(): string {
-    return metricsText(this.default.counters, this.#readings());
+    return metricsText(this.#counted(), this.#readings());
   }
 }
 

@@ -4,14 +4,16 @@
  * before it. Sinks are flushed once after a run of deliveries; then dispatch hears what was pushed to whom, so
  * that no worker gets more than its socket takes.
  */
+import type { Durations } from "../lib/durations.ts";
 import { limits } from "../wire/limits.ts";
+import type { Clock } from "./clock.ts";
 import type { Engine } from "./engine.ts";
 import type { Seats } from "./seats.ts";
 import type { Answer, Sink } from "./types.ts";
 
 /** What waits for its revision to be durable. */
 type Held =
-  | { kind: "answer"; revision: number; sink: Sink; seq: number | null; answer: Answer }
+  | { kind: "answer"; revision: number; sink: Sink; seq: number | null; answer: Answer; askedAt: number }
   | { kind: "push"; revision: number; sink: Sink; text: string; workerId: string; bytes: number }
   | { kind: "change"; revision: number; sink: Sink; watchId: string; text: string }
   | { kind: "silent"; revision: number; sink: Sink; workerId: string };
@@ -25,6 +27,9 @@ export class Outbox {
   constructor(
     private readonly engine: Pick<Engine, "core">,
     private readonly seats: Seats,
+    private readonly clock: Clock,
+    /** From when an operation was read until its answer left. */
+    private readonly took: Durations,
   ) {}
 
   hold(held: Held): void {
@@ -35,13 +40,16 @@ export class Outbox {
   letOut(durable: number): boolean {
     const held = this.#held;
     let count = 0;
+    const now = held.length > 0 ? this.clock.monotonic() : 0;
     while (count < held.length) {
       const one = held[count] as Held;
       if (one.revision > durable) break;
       count += 1;
       this.#touched.add(one.sink);
-      if (one.kind === "answer") one.sink.answer(one.seq, one.answer);
-      else if (one.kind === "push") {
+      if (one.kind === "answer") {
+        this.took.add(now - one.askedAt);
+        one.sink.answer(one.seq, one.answer);
+      } else if (one.kind === "push") {
         one.sink.push(one.text);
         // Of a push that carries a task the revision is its lease's token.
         this.#countPush(one.workerId, one.bytes, one.bytes > 0 ? one.revision : 0);

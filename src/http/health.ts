@@ -23,7 +23,7 @@ export const health = (port: Port) =>
         "metrics",
         "health",
         "The metrics as JSON: daemon, store and bus.",
-        "Of all namespaces together; what is counted as it happens is always. With a Cortex-Namespace header, what stands now is that namespace's.",
+        "Of all namespaces together; with a Cortex-Namespace header, of that one.",
       ),
     })
     .get("/metrics", async ({ request }) => text((await counted(port, request)).prometheus()), {

@@ -237,6 +237,11 @@ export function createMetrics(): Metrics {
   return Object.fromEntries(counted) as Metrics;
 }
 
+/** Adds what was counted elsewhere. */
+export function addTo(sum: Metrics, other: Metrics): void {
+  for (const name of Object.keys(sum) as (keyof Metrics)[]) sum[name] += other[name];
+}
+
 /** The body of GET /api/metrics: every metric, in the part it belongs to. */
 export function metricsJson(
   metrics: Metrics,

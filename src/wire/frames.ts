@@ -7,6 +7,7 @@ import type { Problem } from "./errors.ts";
 import type { Fence } from "./fences.ts";
 import type { OperationName } from "./operations.ts";
 import type { ChangeView } from "./state.ts";
+import type { Stats } from "./stats.ts";
 import type { Push } from "./tasks.ts";
 
 export const protocolVersion = 1;
@@ -37,7 +38,8 @@ export type EventMessage =
       detail: string;
     }
   | ({ event: "change"; watchId: string } & ChangeView)
-  | { event: "gap"; watchId: string; from: number; to: number };
+  | { event: "gap"; watchId: string; from: number; to: number }
+  | ({ event: "stats" } & Stats);
 
 /** Why a running attempt must stop: its lease is void. */
 export type AbortReason = "cancelled" | "timeout" | "lease-expired" | "revoked";

@@ -19,6 +19,7 @@ import * as namespaces from "./namespaces.ts";
 import * as queues from "./queues.ts";
 import * as schedules from "./schedules.ts";
 import * as state from "./state.ts";
+import * as stats from "./stats.ts";
 import * as tasks from "./tasks.ts";
 import * as why from "./why.ts";
 import * as workers from "./workers.ts";
@@ -706,6 +707,24 @@ export const operations = {
     summary: "End a watch.",
     example: { watchId: "mail" },
   },
+  "stats.start": {
+    kind: "session",
+    scope: "read",
+    input: stats.StatsStart,
+    output: stats.StatsStarted,
+    errors: ["connection-needed"],
+    summary: "Get the namespace's figures each second, from now on, and those of the time before.",
+    example: { historyMs: 600_000 },
+  },
+  "stats.stop": {
+    kind: "session",
+    scope: "read",
+    input: stats.StatsStop,
+    output: stats.StatsStopped,
+    errors: ["connection-needed"],
+    summary: "Get no more of them.",
+    example: {},
+  },
 } as const satisfies Record<string, OperationRow>;
 
 /** Objects that several operations use: every document describes them once, under these names. */
@@ -735,6 +754,7 @@ export const objects: Record<string, TSchema> = {
   Rate: queues.Rate,
   Backlog: queues.Backlog,
   State: state.State,
+  Stats: stats.Stats,
   Namespace: namespaces.Namespace,
 };
 

@@ -228,6 +228,15 @@ export class Session implements Sink, Receiver, SessionHolder {
         this.#accept(seq, { watchId });
         return;
       }
+      case "stats.start": {
+        const { historyMs = 0 } = input as Input<"stats.start">;
+        this.#accept(seq, { samples: this.#engine.stats.start(this, historyMs) });
+        return;
+      }
+      case "stats.stop":
+        this.#engine.stats.stop(this);
+        this.#accept(seq, {});
+        return;
       default:
         throw new Error(`${op} is not an operation of a session`);
     }

@@ -5,24 +5,31 @@ import { Value } from "@sinclair/typebox/value";
 import { protocolFile } from "../../docs/generate.ts";
 import { limits } from "../../src/wire/limits.ts";
 import { ChangeView } from "../../src/wire/state.ts";
+import { Stats } from "../../src/wire/stats.ts";
 import { Assignment, assignmentOf } from "../../src/wire/tasks.ts";
 import { SessionWorld } from "../ws/world.ts";
 
-const shown = [
-  ...readFileSync(protocolFile, "utf8").matchAll(/<!-- events of a run -->\n```json\n([\s\S]*?)\n```/g),
-].map(([, json]) => JSON.parse(json!));
+const examplesOf = (marker: string) =>
+  [
+    ...readFileSync(protocolFile, "utf8").matchAll(
+      new RegExp(`<!-- ${marker} -->\\n\`\`\`json\\n([\\s\\S]*?)\\n\`\`\``, "g"),
+    ),
+  ].map(([, json]) => JSON.parse(json!));
+const shown = examplesOf("events of a run");
+const figures = examplesOf("figures of a run").flat();
 
 /** A worker of one queue that watches it; its task is on its way. */
-async function aTaskIsRunning() {
+async function aTaskIsRunning(withFigures = false) {
   const it = await SessionWorld.start();
   const line = await it.greet("c0ffee42");
+  if (withFigures) await line.ok("stats.start");
   await line.ok("worker.register", { workerId: "worker-001", queues: ["mail"] });
   await line.ok("watch.start", { watchId: "mail", queue: "mail" });
   const submit = () =>
     line.ok("task.submit", { queue: "mail", type: "send", payload: { to: "ada@example.org" } });
   const { id: taskId } = await submit();
   const { token } = line.events("task.assigned")[0].lease;
-  return { line, submit, lease: { taskId, workerId: "worker-001", token } };
+  return { line, submit, world: it.world, lease: { taskId, workerId: "worker-001", token } };
 }
 
 test("protocol - the events it shows are those of a real run", async () => {
@@ -37,13 +44,24 @@ test("protocol - the events it shows are those of a real run", async () => {
   expect(shown).toEqual([run, line.events().slice(run.length)]);
 });
 
+test("protocol - the figures it shows are those of such a run", async () => {
+  const { line, lease, world } = await aTaskIsRunning(true);
+  await line.ok("task.progress", { ...lease, progress: { percent: 40 } });
+  await line.ok("task.cancel", { taskId: lease.taskId, reason: "ordered twice" });
+  await world.clock.advance(1000);
+  // How much memory the daemon takes is no promise.
+  const memoryBytes = figures[0].memoryBytes;
+  expect(figures).toEqual(line.events("stats").map((stats) => ({ ...stats, memoryBytes })));
+});
+
 test("protocol - there is an example of every event, and each fits its schema", () => {
-  const events = shown.flat();
+  const events = [...shown.flat(), ...figures];
   expect(new Set(events.map(({ event }) => event))).toEqual(
-    new Set(["change", "gap", "task.aborted", "task.assigned"]),
+    new Set(["change", "gap", "stats", "task.aborted", "task.assigned"]),
   );
   for (const { event, watchId, ...rest } of events) {
     if (event === "task.assigned") expect([...Value.Errors(Assignment, assignmentOf(rest))]).toEqual([]);
+    if (event === "stats") expect([...Value.Errors(Stats, rest)]).toEqual([]);
     if (event === "change") expect([...Value.Errors(ChangeView, rest)]).toEqual([]);
     if (event === "change" || event === "gap") expect(watchId).toBe("mail");
   }

@@ -273,9 +273,28 @@ describe("namespaces - seen as a whole", () => {
       queued(rooms.namespaces.find("a")!),
     ]).toEqual([3, 1, 2]);
     expect(rooms.namespaces.metrics().daemon).toMatchObject({ namespaces: 2, tasksSubmitted: 3 });
+    const submitted = (of: { metrics(): { daemon: Record<string, number> } }) =>
+      of.metrics().daemon.tasksSubmitted;
+    expect([submitted(rooms.namespaces.default), submitted(rooms.namespaces.find("a")!)]).toEqual([1, 2]);
     expect(rooms.namespaces.metrics().daemon.uptimeMs).toBe(
       rooms.namespaces.default.metrics().daemon.uptimeMs,
     );
+  });
+
+  test("namespaces - what was counted in one that is dropped stays counted", async () => {
+    const rooms = await Rooms.start();
+    await rooms.make("a");
+    const sink = new TestSink();
+    for (let i = 0; i < 2; i++) rooms.ask("a", sink, "task.submit", task);
+    await settle();
+    rooms.namespaces.find("a")!.watch(sink, { watchId: "x" });
+    const counted = () => rooms.namespaces.metrics().daemon.tasksSubmitted;
+    const dropped = rooms.namespaces.carryOut("namespace.drop", { namespace: "a" });
+    await settle();
+    expect(await dropped).toHaveProperty("ok");
+    expect(counted()).toBe(2);
+    await rooms.clock.advance(1);
+    expect(counted()).toBe(2);
   });
 
   test("namespaces - a log line of one says which", async () => {

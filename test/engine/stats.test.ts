@@ -1,0 +1,146 @@
+/** The figures of a state: a sample a second, told to whoever asked and kept for about an hour. */
+import { describe, expect, test } from "bun:test";
+import { Value } from "@sinclair/typebox/value";
+import { limits } from "../../src/wire/limits.ts";
+import { Stats } from "../../src/wire/stats.ts";
+import { EngineWorld, TestSink } from "./world.ts";
+
+const samplesOf = (sink: TestSink): Stats[] =>
+  sink.pushes.map(({ event, ...sample }) => {
+    expect(event).toBe("stats");
+    return sample;
+  });
+const hourMs = 3_600_000;
+
+describe("stats", () => {
+  test("stats - whoever asked is told each second how it stands and what was counted in it", async () => {
+    const world = await EngineWorld.start();
+    const sink = new TestSink();
+    expect(world.engine.stats.start(sink, 0)).toEqual([]);
+    await world.advance(1000);
+    await world.ok("worker.register", { workerId: "w", capacity: 5 });
+    for (let i = 0; i < 3; i++) await world.submit({ queue: "mail" });
+    const { assignments } = await world.ok("task.claim", { workerId: "w", count: 2 });
+    const { task, lease } = assignments[0]!;
+    await world.advance(500);
+    await world.ok("task.complete", { taskId: task.id, workerId: "w", token: lease.token });
+    await world.refused("task.get", { taskId: "1-0" }, "unknown-task");
+    await world.advance(2500);
+    const samples = samplesOf(sink);
+    expect(samples.map(({ overMs }) => overMs)).toEqual([1000, 1000, 1000, 1000]);
+    expect(samples.flatMap((sample) => [...Value.Errors(Stats, sample)])).toEqual([]);
+    const [first, second, third] = samples as [Stats, Stats, Stats];
+    expect(first.counted).toMatchObject({ operations: 0, tasksSubmitted: 0 });
+    expect(second).toMatchObject({
+      at: world.clock.wallNow - 2000,
+      status: "ok",
+      revision: world.engine.revision,
+      durableRevision: world.engine.durableRevision,
+      tasks: { queued: 1, running: 1, completed: 1 },
+      workers: { idle: 0, busy: 1 },
+      health: { healthy: 1, failing: 0 },
+      counted: {
+        operations: 7,
+        operationsRefused: 1,
+        tasksSubmitted: 3,
+        tasksLeased: 2,
+        tasksCompleted: 1,
+        tasksFailed: 0,
+      },
+      waitMs: { p50: 0, max: 0 },
+      runMs: { max: 500 },
+    });
+    expect(second.answerMs).not.toBeNull();
+    expect(third.counted).toMatchObject({ operations: 0, tasksSubmitted: 0 });
+    expect([third.answerMs, third.waitMs, third.runMs]).toEqual([null, null, null]);
+    expect(third.tasks).toEqual(second.tasks);
+  });
+
+  test("stats - an answer takes until the log has it", async () => {
+    const world = await EngineWorld.start();
+    const sink = new TestSink();
+    world.engine.stats.start(sink, 0);
+    world.log.auto = false;
+    const asked = world.answer("task.submit", { type: "t" });
+    await world.clock.advance(300);
+    world.log.complete();
+    await asked;
+    await world.advance(1000);
+    expect(samplesOf(sink)[0]!.answerMs!.p50).toBeCloseTo(300, -2);
+  });
+
+  test("stats - a task that was delayed waits from when it was ready, and one that is tried again is not counted", async () => {
+    const world = await EngineWorld.start();
+    const sink = new TestSink();
+    await world.submit({ delayMs: 2000, backoff: { strategy: "fixed", delayMs: 0 } });
+    await world.ok("worker.register", { workerId: "w" });
+    await world.advance(2300);
+    world.engine.stats.start(sink, 0);
+    const { assignments } = await world.ok("task.claim", { workerId: "w" });
+    const { task, lease } = assignments[0]!;
+    await world.ok("task.fail", { taskId: task.id, workerId: "w", token: lease.token, error: "no" });
+    await world.advance(1000);
+    expect(await world.ok("task.claim", { workerId: "w" })).toMatchObject({ assignments: [{}] });
+    await world.advance(1000);
+    expect(samplesOf(sink).map(({ waitMs }) => waitMs?.max ?? null)).toEqual([300, null]);
+  });
+
+  test("stats - who asks for the time before gets it, an hour of it in few samples that count all", async () => {
+    const world = await EngineWorld.start();
+    for (let i = 0; i < 120; i++) {
+      await world.submit();
+      await world.clock.advance(60_000);
+    }
+    const samples = world.engine.stats.start(new TestSink(), 2 * hourMs);
+    expect(samples.length).toBeLessThan(270);
+    expect(samples.map(({ at }) => at)).toEqual([...samples.map(({ at }) => at)].sort((a, b) => a - b));
+    for (const [i, { at, overMs }] of samples.entries())
+      if (i > 0) expect(at - overMs).toBe(samples[i - 1]!.at);
+    const over = samples.reduce((sum, { overMs }) => sum + overMs, 0);
+    expect(over).toBeGreaterThan(hourMs);
+    const submitted = samples.reduce((sum, { counted }) => sum + counted.tasksSubmitted, 0);
+    expect(Math.abs(submitted - over / 60_000)).toBeLessThanOrEqual(1);
+    expect(samples.at(-1)!.overMs).toBe(1000);
+    const minute = world.engine.stats.start(new TestSink(), 60_000);
+    expect(minute).toEqual(samples.slice(-60));
+  });
+
+  test("stats - who stopped, left, or does not read is told nothing", async () => {
+    const world = await EngineWorld.start();
+    const [stopped, left, slow, reads] = [new TestSink(), new TestSink(), new TestSink(), new TestSink()];
+    for (const sink of [stopped, left, slow, reads]) world.engine.stats.start(sink, 0);
+    world.engine.stats.stop(stopped);
+    world.engine.leave(left);
+    slow.backlog = () => limits.watchBufferBytesMax + 1;
+    await world.advance(1000);
+    expect([stopped, left, slow, reads].map(({ pushes }) => pushes.length)).toEqual([0, 0, 0, 1]);
+    slow.backlog = () => 0;
+    await world.advance(1000);
+    expect(slow.pushes.length).toBe(1);
+  });
+
+  test("stats - after a pause of the loop one sample is over all of it", async () => {
+    const world = await EngineWorld.start();
+    const sink = new TestSink();
+    world.engine.stats.start(sink, 0);
+    await world.advance(1000);
+    world.clock.stand(10_000);
+    await world.advance(1000);
+    await world.advance(1000);
+    expect(samplesOf(sink).map(({ overMs }) => overMs)).toEqual([1000, 10_000, 1000, 1000]);
+  });
+
+  test("stats - a full disk shows in them", async () => {
+    const world = await EngineWorld.start();
+    const sink = new TestSink();
+    world.engine.stats.start(sink, 0);
+    world.log.auto = false;
+    world.log.probeAnswer = false;
+    const asked = world.answer("task.submit", { type: "t" });
+    await world.clock.advance(0);
+    world.log.full();
+    await asked;
+    await world.clock.advance(1000);
+    expect(samplesOf(sink).at(-1)!.status).toBe("read-only");
+  });
+});
