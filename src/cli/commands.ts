@@ -5,6 +5,7 @@ import { config } from "./config.ts";
 import { kv } from "./kv.ts";
 import { limits } from "./limits.ts";
 import { namespaces } from "./namespaces.ts";
+import { program } from "./program.ts";
 import { queues } from "./queues.ts";
 import { schedules } from "./schedules.ts";
 import { serve } from "./serve.ts";
@@ -15,6 +16,7 @@ import { workers } from "./workers.ts";
 
 export const commands: Readonly<Record<string, Entry>> = {
   serve: { summary: "Run the daemon; meant when no command is given.", raw: serve },
+  run: program,
   status,
   tasks,
   workers,

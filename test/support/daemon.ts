@@ -156,11 +156,14 @@ export async function spawnDaemon(options: Options = {}): Promise<Daemon> {
   };
 }
 
-/** Runs `cortexd` to its end. */
-export async function runCortexd(
+type Ended = { code: number | null; output: string; errors: string };
+type RunOptions = { environment?: Record<string, string>; cwd?: string; stdin?: string | undefined };
+
+/** Starts a command of `cortexd` that goes on until it is told to stop. */
+export function startCortexd(
   args: string[],
-  options: { environment?: Record<string, string>; cwd?: string; stdin?: string | undefined } = {},
-): Promise<{ code: number | null; output: string; errors: string }> {
+  options: RunOptions = {},
+): { signal(name: NodeJS.Signals): void; ended: Promise<Ended> } {
   const child = Bun.spawn([...cortexd, ...args], {
     env: { ...bare, ...options.environment },
     cwd: options.cwd ?? temporaryFolder(),
@@ -169,14 +172,21 @@ export async function runCortexd(
     stderr: "pipe",
   });
   running.add(child);
-  const [output, errors] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  running.delete(child);
-  return { code: child.exitCode, output, errors };
+  const read = async (): Promise<Ended> => {
+    const [output, errors] = await Promise.all([
+      new Response(child.stdout).text(),
+      new Response(child.stderr).text(),
+      child.exited,
+    ]);
+    running.delete(child);
+    return { code: child.exitCode, output, errors };
+  };
+  return { signal: (name) => child.kill(name), ended: read() };
 }
+
+/** Runs `cortexd` to its end. */
+export const runCortexd = (args: string[], options: RunOptions = {}): Promise<Ended> =>
+  startCortexd(args, options).ended;
 
 /** Resolves once the condition holds: for what can only be looked at, never for what can be awaited. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
