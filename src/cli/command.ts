@@ -41,7 +41,14 @@ export type ValueOf<O extends Option> =
   | (O extends { type: "flag" } | { default: unknown } ? never : undefined);
 export type Values<O extends Options> = { [N in keyof O]: ValueOf<O[N]> };
 
-export type Argument = { name: string; help: string; optional?: true; many?: true };
+export type Argument = {
+  name: string;
+  help: string;
+  optional?: true;
+  many?: true;
+  /** The only words it may be. */
+  choices?: readonly string[];
+};
 
 /** Which daemon, and who asks. */
 export type Address = { url: string; token: string | undefined; namespace: string | undefined };

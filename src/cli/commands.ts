@@ -1,6 +1,7 @@
 /** The commands, in the order `cortexd help` lists them: a line each. `help` and `version` belong to run.ts. */
 import { backup, restore } from "./backup.ts";
 import type { Entry } from "./command.ts";
+import { completion } from "./completion.ts";
 import { config } from "./config.ts";
 import { kv } from "./kv.ts";
 import { limits } from "./limits.ts";
@@ -12,6 +13,7 @@ import { serve } from "./serve.ts";
 import { status } from "./status.ts";
 import { tasks } from "./tasks.ts";
 import { verify } from "./verify.ts";
+import { why } from "./why.ts";
 import { workers } from "./workers.ts";
 
 export const commands: Readonly<Record<string, Entry>> = {
@@ -29,4 +31,6 @@ export const commands: Readonly<Record<string, Entry>> = {
   backup,
   restore,
   config,
+  why,
+  completion: completion(() => commands),
 };

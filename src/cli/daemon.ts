@@ -48,5 +48,7 @@ export function exitOfClient(error: unknown, to: Address): Exit | null {
 const addressAdvice = "Start one with `cortexd serve`, or say where it is with --url or CORTEX_URL.";
 
 function adviceFor({ code, hint }: CortexError): string {
-  return code === "unauthorized" ? "Give --token-file FILE, or set CORTEX_TOKEN_FILE or CORTEX_TOKEN." : hint;
+  const advice =
+    code === "unauthorized" ? "Give --token-file FILE, or set CORTEX_TOKEN_FILE or CORTEX_TOKEN." : hint;
+  return `${advice} (\`cortexd why ${code}\`)`;
 }

@@ -155,6 +155,11 @@ function countWords({ arguments: taken }: Command, words: string[], problems: st
   const missing = needed.slice(words.length).map(({ name }) => name);
   if (missing.length > 0)
     problems.push(`${missing.join(" and ")} ${missing.length > 1 ? "are" : "is"} missing`);
+  for (const [i, { name, choices }] of taken.entries()) {
+    const word = words[i];
+    if (word !== undefined && choices?.includes(word) === false)
+      problems.push(`${name} is ${JSON.stringify(word)}; allowed is ${choices.join(", ")}`);
+  }
   if (taken.some(({ many }) => many)) return;
   for (const word of words.slice(taken.length)) problems.push(`${JSON.stringify(word)} is one word too many`);
 }

@@ -306,3 +306,46 @@ export function problem(code: ErrorCode, detail: string, more?: ProblemDetails):
   if (more?.revision !== undefined) body.revision = more.revision;
   return body;
 }
+
+/**
+ * Codes that the error of an attempt has where no handler chose them (`error.code` of a task, `finalCodes`,
+ * `retryCodes`). They are no refusals: what a handler throws may have any code.
+ */
+export const attemptTable = {
+  timeout: {
+    title: "The attempt ran longer than the task's timeoutMs",
+    hint: "Give the task more time, make its work shorter, or look at the task's log for where it hangs.",
+  },
+  deadline: {
+    title: "The task's deadlineAt passed",
+    hint: "Submit it anew with a later deadline, if it is still wanted; a retry would end at once.",
+  },
+  expired: {
+    title: "The task waited longer than its ttlMs, and no worker began it",
+    hint: "Add workers that fit, or give it a longer time to live; `cortexd tasks explain ID` says of a waiting one what it waits for.",
+  },
+  interrupted: {
+    title: "Its worker went silent while running it, too often",
+    hint: "Look at the workers named in the task's errors: something in this task may kill them. Then `cortexd tasks retry ID`.",
+  },
+  discarded: {
+    title: "The handler gave the task up",
+    hint: "The task's reason says why; it is the handler's decision, and nothing against the worker.",
+  },
+  retry: {
+    title: "The handler asked for another attempt",
+    hint: "The message says why; the next attempt comes when the handler said.",
+  },
+  "no-children": {
+    title: "The handler waited for children that it has not",
+    hint: "Add children (`addChildren`) before it returns `AfterChildren()`.",
+  },
+  "unknown-type": {
+    title: "The worker has no handler for the task's type",
+    hint: "Give the worker a handler for the type, or submit the task to a queue whose workers have one.",
+  },
+  "invalid-payload": {
+    title: "The payload does not fit the schema of its type",
+    hint: "Mend the payload and submit it anew: the same one would fail again.",
+  },
+} as const satisfies Record<string, { title: string; hint: string }>;
