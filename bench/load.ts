@@ -284,7 +284,8 @@ async function worker(load: Extract<Load, { kind: "worker" }>): Promise<Run> {
 }
 
 async function bareWorker({ url, workerId, capacity }: Extract<Load, { kind: "worker" }>): Promise<Run> {
-  const socket = await open(url, false, workerId);
+  // A session of its own: the daemon knows the answers of a worker that had this name before.
+  const socket = await open(url, false, `${workerId}-${process.pid}`);
   return async (stopped) => {
     let seq = 2;
     let acked = 0;

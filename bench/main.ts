@@ -5,6 +5,7 @@
  * fewer rounds, `--profile DIR` lets the daemon write CPU profiles there. Data folders lie in TMPDIR: it should be the
  * disk that is meant. Ends with 1 when anything failed or a figure is zero.
  */
+import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { backlog } from "./backlog.ts";
 import { type Benchmark, measure, type Result, type Scale } from "./benchmark.ts";
@@ -73,6 +74,17 @@ async function guarded(benchmark: Benchmark): Promise<Result> {
   return second;
 }
 
+/** What was found, also where a process of a later benchmark has died and ends all. */
+let isTold = false;
+function tell(): void {
+  if (isTold) return;
+  isTold = true;
+  const found = { at: new Date().toISOString(), machine: machine(), ...scale, results, failures };
+  // At once: an exit waits for nothing that a pipe has not taken yet.
+  writeFileSync(1, values.json ? `${JSON.stringify(found, null, 2)}\n` : `\n${report(results, scale)}`);
+}
+process.on("exit", tell);
+
 for (const benchmark of benchmarks) {
   if (only.length > 0 && !only.includes(benchmark.name)) continue;
   try {
@@ -83,12 +95,6 @@ for (const benchmark of benchmarks) {
   }
 }
 
-// Awaited: an exit does not wait for what a pipe has not taken yet.
-await Bun.write(
-  Bun.stdout,
-  values.json
-    ? `${JSON.stringify({ at: new Date().toISOString(), machine: machine(), ...scale, results, failures }, null, 2)}\n`
-    : `\n${report(results, scale)}`,
-);
+tell();
 for (const failure of failures) process.stderr.write(`FAILED ${failure}\n`);
 process.exit(failures.length > 0 ? 1 : 0);
