@@ -43,6 +43,7 @@ import {
   TaskHandle,
   type TaskRequestOptions,
 } from "./tasks.ts";
+import { Subscriptions, Topics } from "./topics.ts";
 import { type Environment, machine, type Transport, type TransportName, webSocket } from "./transport.ts";
 import { type Submission, TaskType } from "./types.ts";
 import {
@@ -114,9 +115,11 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
   readonly kv: WatchedKv = new WatchedKv(this, (filter, options) => this.watch(filter, options));
   /** Many tasks at once. */
   readonly bulk: Bulk = new Bulk(this);
+  readonly topics: Topics;
   readonly #session: Session;
   readonly #watches: Watches;
   readonly #stats: StatsReaders;
+  readonly #subscriptions: Subscriptions;
   readonly #registration: Registration | null;
   #waiting: { resolve(welcome: Welcome): void; reject(error: unknown): void }[] = [];
   #ready = false;
@@ -135,6 +138,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
           this.#registration?.welcomed();
           this.#watches.welcomed();
           this.#stats.welcomed();
+          this.#subscriptions.welcomed();
         },
         event: (message) => this.#event(message),
         state: (state, detail) => this.#state(state, detail),
@@ -146,6 +150,8 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
     );
     this.#watches = new Watches(this.#session);
     this.#stats = new StatsReaders(this.#session);
+    this.#subscriptions = new Subscriptions(this.#session, this);
+    this.topics = new Topics(this, this.#subscriptions);
     this.#registration = this.workerId === null ? null : this.#register(this.workerId, options);
   }
 
@@ -472,6 +478,10 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
       case "stats":
         this.#stats.event(message);
         return;
+      case "message":
+      case "messages.lost":
+        this.#subscriptions.event(message);
+        return;
       // An event of a later daemon: nothing that this client asked for.
     }
   }
@@ -516,6 +526,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
     this.#registration?.close();
     this.#watches.closed(error);
     this.#stats.closed(error);
+    this.#subscriptions.closed(error);
     this.emit("closed", { error });
   }
 }

@@ -10,8 +10,8 @@
  *
  * Four sorts of operations. A mutation is repeated under its seq: the daemon recognises session and seq, and gives
  * the first answer again. A read is repeated because that harms nothing. What is bound to one connection (the
- * greeting, a ping, a watch, a worker's registration or claim) is never repeated: the next connection gets its own. What could hit another the second time (the drop of a namespace)
- * is sent once, and its caller is told when the answer is lost.
+ * greeting, a ping, a watch, a worker's registration or claim) is never repeated: the next connection gets its own. What could hit another the second time (the drop of a namespace), or arrive twice
+ * though it must not (a message that is delivered at most once), is sent once, and its caller is told when the answer is lost.
  */
 import { type ErrorCode, type Problem, problem } from "../src/wire/errors.ts";
 import type { Fence } from "../src/wire/fences.ts";
@@ -65,6 +65,7 @@ export type CallOptions = {
 type BoundOperation =
   | ("session.ping" | "worker.credit" | "worker.acknowledge" | "watch.start" | "watch.stop")
   | ("stats.start" | "stats.stop")
+  | ("topic.subscribe" | "topic.unsubscribe")
   | ("worker.register" | "worker.heartbeat" | "task.claim");
 
 /** What a session may be carried by; at least one. */
@@ -76,8 +77,10 @@ const bound = 2;
 const boundMutation = 3;
 const once = 4;
 type Repetition = typeof read | typeof mutation | typeof bound | typeof boundMutation | typeof once;
+/** What is not known to harm nobody when it happens twice. */
+const sentOnce: ReadonlySet<string> = new Set(["namespace.drop", "message.emit", "message.request"]);
 const repetitionOf = (op: RoutedOperationName): Repetition =>
-  op === "namespace.drop" ? once : operations[op].kind === "mutation" ? mutation : read;
+  sentOnce.has(op) ? once : operations[op].kind === "mutation" ? mutation : read;
 
 const never = -1;
 

@@ -7,6 +7,7 @@ export type { AbortReason, EventMessage } from "../src/wire/frames.ts";
 export type { DependencyRow, GraphSubmitted } from "../src/wire/graphs.ts";
 export type { Counter, Key, KeyListed, KeyPage, KeyStanding } from "../src/wire/kv.ts";
 export { limits } from "../src/wire/limits.ts";
+export type { MessageView } from "../src/wire/messages.ts";
 export type {
   CoreOperationName,
   Input,
@@ -87,6 +88,15 @@ export {
 } from "./schemas.ts";
 export type { Gap, WatchEvent, WatchFilter } from "./state.ts";
 export { type ResultOptions, Submitted, SubmittedAll, TaskHandle, type TaskRequestOptions } from "./tasks.ts";
+export {
+  type AskOptions,
+  type EmitOptions,
+  type Lost,
+  Message,
+  type MessageHandler,
+  type SubscribeOptions,
+  Topics,
+} from "./topics.ts";
 export {
   type Connection,
   type Environment,

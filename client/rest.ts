@@ -340,6 +340,23 @@ export class RestClient {
       answer(this.#key(key).increment.post(by, request(options))),
   };
 
+  // --------------------------------------------------------------------------------------------- messages
+
+  readonly messages = {
+    emit: (input: Input<"message.emit">, options?: RequestOptions): Promise<Output<"message.emit">> =>
+      answer(this.#api.api.messages.emit.post(input, request(options))),
+    /** Waits for the reply as long as `waitMs` says. */
+    request: (
+      input: Input<"message.request">,
+      options?: RequestOptions,
+    ): Promise<Output<"message.request">> =>
+      answer(this.#api.api.messages.request.post(input, request(options))) as Promise<
+        Output<"message.request">
+      >,
+    reply: (input: Input<"message.reply">, options?: RequestOptions): Promise<Output<"message.reply">> =>
+      answer(this.#api.api.messages.reply.post(input, request(options))),
+  };
+
   #key(key: string) {
     return this.#api.api.kv({ key: encodeURIComponent(key) });
   }

@@ -267,6 +267,16 @@ export const optionTable = {
     help: "A push that its worker has not acknowledged for this long is taken back. 0: never.",
     example: "10s",
   },
+  messageIntervalMs: {
+    group: "tasks and workers",
+    type: "duration",
+    default: 0,
+    min: 0,
+    max: 60_000,
+    unit: "TIME",
+    help: "How often messages are handed to those who listen. 0: at once.",
+    example: "10ms",
+  },
   stalledMs: {
     group: "tasks and workers",
     type: "duration",
@@ -690,6 +700,7 @@ export const engineConfig = (values: Values, version: string): EngineConfig => (
   queuedTasksMax: values.queuedTasksMax,
   memoryBytesMax: values.memoryBytesMax,
   undurableBytesMax: values.undurableBytesMax,
+  messageIntervalMs: values.messageIntervalMs,
 });
 
 export function logOptions(values: Values, wall: number): LogOptions {

@@ -57,6 +57,7 @@ describe("config - defaults and presets", () => {
       retentionCount: 100_000,
       queuedTasksMax: 5_000_000,
       undurableBytesMax: 67_108_864,
+      messageIntervalMs: 0,
     });
   });
 

@@ -5,6 +5,7 @@ import { completion } from "./completion.ts";
 import { config } from "./config.ts";
 import { kv } from "./kv.ts";
 import { limits } from "./limits.ts";
+import { messages } from "./messages.ts";
 import { namespaces } from "./namespaces.ts";
 import { program } from "./program.ts";
 import { queues } from "./queues.ts";
@@ -25,6 +26,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   queues,
   schedules,
   kv,
+  messages,
   limits,
   namespaces,
   verify,

@@ -18,6 +18,7 @@ const missing: ReadonlySet<ErrorCode> = new Set([
   "unknown-queue",
   "unknown-limit",
   "unknown-key",
+  "no-subscribers",
   "unknown-namespace",
   "not-found",
 ]);

@@ -29,6 +29,7 @@ import * as kv from "./kv.ts";
 import { urgentBy } from "./lanes.ts";
 import { Limits, type MemoryBudget } from "./limits.ts";
 import * as logs from "./logs.ts";
+import * as messages from "./messages.ts";
 import * as queues from "./queues.ts";
 import { type Result, refuse } from "./result.ts";
 import type { ScheduleRecord } from "./schedules.ts";
@@ -141,6 +142,8 @@ export class Coordinator {
   readonly agenda: schedules.Agenda;
   readonly sortedKeys: kv.Keys;
   readonly expiry = new Expiry();
+  /** Messages that are in no log. */
+  readonly bus = new messages.Bus(this);
   readonly config: CoreConfig;
   readonly namespace: string;
   readonly metrics: CoreMetrics;
@@ -151,7 +154,7 @@ export class Coordinator {
   graceUntil: number;
   now: number;
   clock: number;
-  /** The cause of the transaction that runs or ran last: for the log and the change feed. */
+  /** The cause of what runs or ran last: for the log and the change feed. */
   operation = "";
   who = "";
 
@@ -252,7 +255,10 @@ export class Coordinator {
 
   /** Carries out one operation whose input was validated. A refusal changes nothing. */
   run<N extends CoreOperationName>(operation: N, input: Input<N>, cause: Cause): Result {
-    if (operations[operation].kind !== "mutation") return this.#apply(operation, input);
+    if (operations[operation].kind !== "mutation") {
+      this.who = cause.who;
+      return this.#apply(operation, input);
+    }
     const { session, seq } = cause;
     if (session !== null) {
       const known = this.answers.find(session, seq);
@@ -388,6 +394,12 @@ export class Coordinator {
         return kv.remove(this, input as Input<"kv.delete">);
       case "kv.increment":
         return kv.increment(this, input as Input<"kv.increment">);
+      case "message.emit":
+        return messages.emit(this, input as Input<"message.emit">);
+      case "message.request":
+        return messages.request(this, input as Input<"message.request">);
+      case "message.reply":
+        return messages.reply(this, input as Input<"message.reply">);
       case "queue.get":
         return settings.get(this, input as Input<"queue.get">);
       case "queue.groups":

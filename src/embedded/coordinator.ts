@@ -32,9 +32,8 @@ export type EmbeddedWorkerOptions = Omit<RunOptions, Settled>;
 export type Tuning = {
   [N in
     | ("heartbeatMs" | "silenceMs" | "pushAckMs" | "stalledMs" | "graceMs" | "ageingMs" | "interruptionsMax")
-    | ("retentionMs" | "retentionCount" | "queuedTasksMax" | "memoryBytesMax" | "undurableBytesMax")]?:
-    | number
-    | string;
+    | ("retentionMs" | "retentionCount" | "queuedTasksMax" | "memoryBytesMax" | "undurableBytesMax")
+    | "messageIntervalMs"]?: number | string;
 };
 
 export type CoordinatorOptions = Tuning & {

@@ -9,4 +9,6 @@ export type EngineConfig = CoreConfig & {
   version: string;
   /** Over this much that waits for the disk the engine answers `busy`. */
   undurableBytesMax: number;
+  /** How often what was published is handed to those who listen; 0: at once, each turn of the loop. */
+  messageIntervalMs: number;
 };

@@ -9,6 +9,7 @@
 import type { AnswerRecord } from "../core/answers.ts";
 import { Loader } from "../core/codec.ts";
 import { Coordinator, type CoreOptions } from "../core/coordinator.ts";
+import type { Emission } from "../core/messages.ts";
 import { refuse } from "../core/result.ts";
 import { healthCounts, workerCounts } from "../core/state.ts";
 import { createStore, type Store, type Transaction } from "../core/store.ts";
@@ -19,7 +20,13 @@ import type { Lines } from "../telemetry/lines.ts";
 import { type Metrics, metricsJson, metricsText, type Readings } from "../telemetry/metrics.ts";
 import { limits } from "../wire/limits.ts";
 import { defaultNamespace, type Namespace } from "../wire/namespaces.ts";
-import { type CoreOperationName, isStored, operations, type StateOperationName } from "../wire/operations.ts";
+import {
+  type CoreOperationName,
+  type Input,
+  isStored,
+  operations,
+  type StateOperationName,
+} from "../wire/operations.ts";
 import { type HealthView, tableNames, type WatchStart } from "../wire/state.ts";
 import { countedNames } from "../wire/stats.ts";
 import { Batches } from "./batches.ts";
@@ -34,9 +41,10 @@ import { Readers } from "./readers.ts";
 import { Seats } from "./seats.ts";
 import { type Reading, StatsStream } from "./stats.ts";
 import { StoredReads } from "./stored.ts";
+import { type Listener, LiveTopics } from "./topics.ts";
 import { type Answer, answerOnly, type Caller, type Sink } from "./types.ts";
 import { validate } from "./validate.ts";
-import { isWaiting, type Waiter, Waits } from "./waits.ts";
+import { isParked, type Waiter, Waits } from "./waits.ts";
 import { type Watch, Watches } from "./watch.ts";
 
 export type EngineOptions = {
@@ -86,6 +94,7 @@ export class Engine {
   readonly #answerTook = new Durations();
   readonly #outbox: Outbox;
   readonly #watches = new Watches();
+  readonly #topics = new LiveTopics();
   readonly #waits: Waits;
   readonly #news: News;
   readonly #readers: Readers;
@@ -98,6 +107,9 @@ export class Engine {
   #turnOpen = false;
   /** When it opened, on the monotonic clock. */
   #turnAt = 0;
+  /** When messages were last handed out, and whether a timer will do it. */
+  #handedOutAt = Number.NEGATIVE_INFINITY;
+  #handsOutLater = false;
   #cancelTimer: () => void = () => {};
   #wakeAt = 0;
   #probeAt = Number.POSITIVE_INFINITY;
@@ -254,13 +266,67 @@ export class Engine {
     }
     const kept = this.#kept(operation, caller);
     const refusal = this.#refusal(operation, input, kept !== undefined);
-    if (refusal === null && isWaiting(operation)) {
+    if (refusal === null && isParked(operation)) {
       // Whoever went away is owed nothing, and above all no lease.
       if (operation === "task.claim" && caller.signal?.aborted) return this.#hold(sink, caller.seq, nothing);
       if (this.#waits.park(operation, input, caller, sink)) return null;
     }
     const answer = refusal ?? this.#run(operation, input, caller);
+    if (isUnlogged(operation)) return this.#answerUnlogged(operation, input, caller, sink, answer);
     return this.#hold(sink, caller.seq, answer, "ok" in answer ? kept?.revision : undefined);
+  }
+
+  /** What is about no state waits for nothing: neither the message nor the answer. */
+  #answerUnlogged(
+    operation: Unlogged,
+    input: unknown,
+    caller: Caller,
+    sink: Sink,
+    carriedOut: Answer,
+  ): Answer | null {
+    let answer = carriedOut;
+    if ("error" in answer) this.counters.operationsRefused++;
+    else if (operation === "message.reply") this.#waits.replied((input as Input<"message.reply">).requestId);
+    else {
+      const [emission] = this.core.bus.emitted.splice(0) as [Emission];
+      const deliveries = this.#topics.offer(emission);
+      this.counters.messagesEmitted++;
+      if (operation === "message.emit") answer = { ok: `{"deliveries":${deliveries}}` };
+      else if (deliveries > 0) {
+        this.#waits.parkRequest(answer.ok, input as Input<"message.request">, caller, sink);
+        return null;
+      } else {
+        this.core.bus.take(answer.ok);
+        this.counters.operationsRefused++;
+        answer = nobodyListens;
+      }
+    }
+    // Whoever took the frame in flushes when all of it was carried out.
+    sink.answer(caller.seq, answer);
+    return answer;
+  }
+
+  /** Messages are handed out each turn, or once an interval. */
+  #handOut(): void {
+    if (!this.#topics.isWaiting || this.#handsOutLater) return;
+    const { messageIntervalMs } = this.config;
+    const waitMs =
+      messageIntervalMs === 0 ? 0 : this.#handedOutAt + messageIntervalMs - this.#clock.monotonic();
+    if (waitMs <= 0) {
+      if (messageIntervalMs > 0) this.#handedOutAt = this.#clock.monotonic();
+      this.#topics.handOut();
+      return;
+    }
+    this.#handsOutLater = true;
+    this.#clock.after(waitMs, () => {
+      this.#handsOutLater = false;
+      this.#openTurn();
+    });
+  }
+
+  /** From now on what is published to topics that fit goes to the listener; what it gives back ends it. */
+  listen(topic: string, group: string | null, listener: Listener): () => void {
+    return this.#topics.subscribe(topic, group, listener);
   }
 
   /** The answer kept for a repeated mutation: it tells of its own entry and of nothing newer. */
@@ -322,8 +388,15 @@ export class Engine {
   }
 
   /** A request that waited is carried out now, as its own operation. */
-  #answerWaiter({ operation, input, caller, sink }: Waiter): void {
+  #answerWaiter({ operation, input, caller, sink, key }: Waiter): void {
     this.#openTurn();
+    if (operation === "message.request") {
+      const reply = this.core.bus.take(key) ?? (this.isGoing ? namespaceDropped : noReply);
+      if ("error" in reply) this.counters.operationsRefused++;
+      sink.answer(caller.seq, reply);
+      sink.flush();
+      return;
+    }
     const kept = this.#kept(operation, caller);
     const answer = this.isGoing
       ? namespaceDropped
@@ -348,6 +421,7 @@ export class Engine {
 
   #closeTurn(): void {
     this.#turnOpen = false;
+    this.#handOut();
     if (this.#state === "failed" || this.#state === "starting" || this.#state === "dropped") return;
     if (this.#state === "running" && this.#hasRevisions) {
       this.#waits.serve();
@@ -674,6 +748,12 @@ export class Engine {
 }
 
 const stopping = refuse("shutting-down", "the daemon is starting or stopping", { retryAfterMs: 1000 });
+type Unlogged = "message.emit" | "message.request" | "message.reply";
+const isUnlogged = (operation: CoreOperationName): operation is Unlogged =>
+  operation === "message.emit" || operation === "message.request" || operation === "message.reply";
+const nobodyListens = refuse("no-subscribers", "nobody listens, and nothing was sent");
+const noReply = refuse("no-reply", "the time is up, or the daemon stops");
+
 const diskFull = refuse("disk-full", "the data folder's disk is full; nothing was changed", {
   retryAfterMs: probeMs,
 });

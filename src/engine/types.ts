@@ -33,6 +33,8 @@ export type Sink = {
   push(text: string): void;
   /** A change event of a watch, which a slow reader may miss. */
   change(watchId: string, revision: number, text: string): void;
+  /** A message of a live subscription, which a slow reader may lose; it is told how many it lost. */
+  message(subscriptionId: string, text: string): void;
   /** The worker was silent for so long that it is offline: its connection is of no use. */
   silent(workerId: string): void;
   flush(): void;
@@ -45,6 +47,7 @@ export const answerOnly = (answer: (answer: Answer) => void): Sink => ({
   answer: (_seq, given) => answer(given),
   push() {},
   change() {},
+  message() {},
   silent() {},
   flush() {},
   backlog: () => 0,

@@ -1,6 +1,6 @@
 /**
  * Requests that wait for something to happen: `task.get` for a task's end, `task.logs` for the next line of its log or its
- * end, `task.claim` for a task to take. Each is
+ * end, `task.claim` for a task to take, `message.request` for a reply. Each is
  * parked here and answered once, as things stand when its moment comes: what it waits for is there, its time is
  * up, or nothing will come any more. Whoever went away is owed nothing, and above all no lease.
  */
@@ -13,9 +13,13 @@ import type { Engine } from "./engine.ts";
 import type { Caller, Sink } from "./types.ts";
 import { ended } from "./watch.ts";
 
-type Waiting = "task.get" | "task.logs" | "task.claim";
-export const isWaiting = (operation: OperationName): operation is Waiting =>
+type Parked = "task.get" | "task.logs" | "task.claim";
+type Waiting = Parked | "message.request";
+/** Those that are carried out when their moment comes; a request is carried out first, and waits then. */
+export const isParked = (operation: OperationName): operation is Parked =>
   operation === "task.get" || operation === "task.logs" || operation === "task.claim";
+export const isWaiting = (operation: OperationName): operation is Waiting =>
+  isParked(operation) || operation === "message.request";
 
 export type Waiter = {
   operation: Waiting;
@@ -34,6 +38,7 @@ export class Waits {
   readonly #gets = new Map<string, Set<Waiter>>();
   readonly #logs = new Map<string, Set<Waiter>>();
   readonly #claims = new Map<string, Set<Waiter>>();
+  readonly #requests = new Map<string, Set<Waiter>>();
   readonly #ends = new DeadlineHeap<Waiter>();
   /** What happened since waiters were last served: tasks that ended or wrote a line, and workers that are no more. */
   readonly #endedTasks: string[] = [];
@@ -48,8 +53,8 @@ export class Waits {
   ) {}
 
   /** Whether the request was parked: what it asks for is not there yet, and it said it would wait. */
-  park(operation: Waiter["operation"], given: unknown, caller: Caller, sink: Sink): boolean {
-    const input = given as Waiter["input"];
+  park(operation: Parked, given: unknown, caller: Caller, sink: Sink): boolean {
+    const input = given as Input<Parked>;
     const { waitMs } = input;
     if (waitMs === undefined || waitMs === 0) return false;
     const { tasks, dispatch, answers, logs } = this.engine.core;
@@ -66,7 +71,32 @@ export class Waits {
       // A worker that waits already keeps its place among the others.
       if (!this.#claims.has(key)) dispatch.waitForClaim(slot);
     }
-    const onAbort = () => this.#forget(waiter);
+    this.#park(operation, input, waitMs, caller, sink, key);
+    return true;
+  }
+
+  /** It was sent, and waits for its reply. */
+  parkRequest(requestId: string, input: Input<"message.request">, caller: Caller, sink: Sink): void {
+    this.#park("message.request", input, input.waitMs, caller, sink, requestId);
+  }
+
+  /** The request has its reply. */
+  replied(requestId: string): void {
+    for (const waiter of [...(this.#requests.get(requestId) ?? [])]) this.#end(waiter);
+  }
+
+  #park(
+    operation: Waiting,
+    input: Input<Waiting>,
+    waitMs: number,
+    caller: Caller,
+    sink: Sink,
+    key: string,
+  ): void {
+    const onAbort = () => {
+      this.#forget(waiter);
+      if (operation === "message.request") this.engine.core.bus.take(key);
+    };
     const onEnough = () => this.#end(waiter);
     const waiter: Waiter = { operation, input, caller, sink, key, done: false, onAbort, onEnough };
     const waiters = this.#waitersOf(operation);
@@ -76,7 +106,6 @@ export class Waits {
     this.#ends.push(this.clock.monotonic() + waitMs, waiter);
     caller.signal?.addEventListener("abort", onAbort, { once: true });
     caller.enough?.addEventListener("abort", onEnough, { once: true });
-    return true;
   }
 
   #waitersOf(operation: Waiter["operation"]): Map<string, Set<Waiter>> {
@@ -87,6 +116,8 @@ export class Waits {
         return this.#logs;
       case "task.claim":
         return this.#claims;
+      case "message.request":
+        return this.#requests;
     }
   }
 
@@ -165,7 +196,8 @@ export class Waits {
   }
 
   endAll(): void {
-    this.#endAllOf([...this.#gets.values(), ...this.#logs.values(), ...this.#claims.values()]);
+    for (const waiters of [this.#gets, this.#logs, this.#claims, this.#requests])
+      this.#endAllOf(waiters.values());
   }
 
   /** What happened was undone, and nobody may take a task for now. */

@@ -16,6 +16,7 @@ import { graphs } from "./graphs.ts";
 import { health } from "./health.ts";
 import { kv } from "./kv.ts";
 import { limits as namedLimits } from "./limits.ts";
+import { messages } from "./messages.ts";
 import { namespaces } from "./namespaces.ts";
 import type { Port } from "./port.ts";
 import { invalid, problemOfError, problemResponse, Refusal, refuse } from "./problems.ts";
@@ -46,6 +47,7 @@ export const routes = (port: Port) =>
     .use(queues(port))
     .use(schedules(port))
     .use(kv(port))
+    .use(messages(port))
     .use(namedLimits(port))
     .use(namespaces(port))
     .use(frames(port));

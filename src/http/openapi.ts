@@ -31,6 +31,7 @@ const tags = [
   { name: "limits", description: "Named limits that hold over queues." },
   { name: "schedules", description: "Tasks that the daemon submits by the clock." },
   { name: "keys", description: "Values under names: read, put, compare, count, list by prefix." },
+  { name: "messages", description: "Publish to topics and to workers, ask and reply." },
   { name: "state", description: "The whole at one moment." },
   {
     name: "namespaces",

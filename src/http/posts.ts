@@ -195,6 +195,7 @@ class Post implements Sink, Receiver {
 
   push(): void {}
   change(): void {}
+  message(): void {}
   silent(): void {}
   flush(): void {}
   backlog(): number {

@@ -297,6 +297,9 @@ export const responseSamples: Record<string, Sample> = {
       ...{ key: "visits/2026-11-25", version: 13, expiresAt: at + 86_400_000, value: 13 },
     },
   },
+  messageEmit: { ok: { deliveries: 2 } },
+  messageRequest: { ok: { payload: { wheat: 211.5 }, by: "c0ffee42" } },
+  messageReply: { ok: { requestId: "1042-7" } },
   queueGet: { ok: queue },
   queueGroups: {
     ok: {

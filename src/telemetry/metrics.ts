@@ -198,6 +198,24 @@ export const metricTable = {
     unit: "",
     help: "WebSockets closed because they did not read.",
   },
+  messagesEmitted: {
+    type: "counter",
+    part: "bus",
+    unit: "",
+    help: "Messages emitted to those who listened, and requests.",
+  },
+  messagesLost: {
+    type: "counter",
+    part: "bus",
+    unit: "",
+    help: "Deliveries of at-most-once messages that slow readers lost.",
+  },
+  subscriptionsOpen: {
+    type: "gauge",
+    part: "bus",
+    unit: "",
+    help: "Subscriptions that a connection listens on.",
+  },
   watchesOpen: { type: "gauge", part: "bus", unit: "", help: "Watches open now." },
   watchGaps: { type: "counter", part: "bus", unit: "", help: "Gaps told to watchers that read too slowly." },
 } as const satisfies Record<string, Row>;

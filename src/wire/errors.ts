@@ -124,6 +124,30 @@ export const errorTable = {
     retryable: false,
     hint: "Put a whole number first, or count under another key.",
   },
+  "no-subscribers": {
+    status: 404,
+    title: "Nobody listens to this topic",
+    retryable: true,
+    hint: "Subscribe to the topic first; or publish the message, for subscriptions to keep it.",
+  },
+  "no-reply": {
+    status: 504,
+    title: "Nobody replied in time",
+    retryable: true,
+    hint: "The request may have been worked on all the same: ask again only if doing it twice is harmless.",
+  },
+  "request-failed": {
+    status: 502,
+    title: "Who was asked could not do it",
+    retryable: false,
+    hint: "Read the detail: it comes from who was asked.",
+  },
+  "unknown-request": {
+    status: 404,
+    title: "The request is over",
+    retryable: false,
+    hint: "It has its reply, its time was up, or whoever asked is gone: there is nobody to reply to.",
+  },
   "lease-lost": {
     status: 409,
     title: "The lease is not the task's newest",

@@ -5,6 +5,7 @@
  */
 import type { Problem } from "./errors.ts";
 import type { Fence } from "./fences.ts";
+import type { MessageView } from "./messages.ts";
 import type { OperationName } from "./operations.ts";
 import type { ChangeView } from "./state.ts";
 import type { Stats } from "./stats.ts";
@@ -39,7 +40,10 @@ export type EventMessage =
     }
   | ({ event: "change"; watchId: string } & ChangeView)
   | { event: "gap"; watchId: string; from: number; to: number }
-  | ({ event: "stats" } & Stats);
+  | ({ event: "stats" } & Stats)
+  | ({ event: "message"; subscriptionId: string } & MessageView)
+  /** So many messages that are delivered at most once were not: the connection was not read fast enough. */
+  | { event: "messages.lost"; subscriptionId: string; count: number };
 
 /** Why a running attempt must stop: its lease is void. */
 export type AbortReason = "cancelled" | "timeout" | "lease-expired" | "revoked";

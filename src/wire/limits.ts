@@ -137,6 +137,12 @@ export const limits = {
   keysMax: 10_000_000,
   /** Keys that one worker may own: they go in one entry, when it does. */
   keysPerWorkerMax: 10_000,
+  /** A topic, or a pattern of topics. */
+  topicLengthMax: 256,
+  /** Live subscriptions of one connection. */
+  subscriptionsPerConnectionMax: 10_000,
+  /** Bytes that may wait for one slow socket before messages that are delivered at most once are lost, and told as lost. */
+  messageBufferBytesMax: 2 * 1024 * 1024,
   /** Registered workers, offline ones that have not been forgotten included. */
   workersMax: 100_000,
 } as const;
@@ -150,6 +156,11 @@ assert(
   "the newest error of a task is always remembered",
 );
 assert(limits.watchBufferBytesMax >= limits.payloadBytesMax, "a watcher's buffer holds a payload");
+assert(
+  limits.messageBufferBytesMax < limits.watchBufferBytesMax,
+  "a slow reader loses at-most-once messages first",
+);
+assert(limits.messageBufferBytesMax > limits.payloadBytesMax, "a listener's buffer holds a payload");
 assert(
   limits.socketBufferBytesMax >= limits.watchBufferBytesMax + 2 * limits.answerUnitsMax,
   "a socket over its watch budget still takes replies and pushes",

@@ -15,6 +15,7 @@ import type { ErrorCode } from "./errors.ts";
 import * as graphs from "./graphs.ts";
 import * as kv from "./kv.ts";
 import { limits } from "./limits.ts";
+import * as messages from "./messages.ts";
 import * as namespaces from "./namespaces.ts";
 import * as queues from "./queues.ts";
 import * as schedules from "./schedules.ts";
@@ -442,6 +443,33 @@ export const operations = {
     summary: "Add to a whole number; a key that is not there counts from 0.",
     example: { key: "visits/2026-11-25", by: 1, ttlMs: 86_400_000 },
   },
+  "message.emit": {
+    kind: "volatile",
+    scope: "write",
+    input: messages.MessageEmit,
+    output: messages.MessageEmitted,
+    errors: ["payload-too-large", "payload-too-deep"],
+    summary: "Publish at most once: from memory to those who listen now, without waiting for the log.",
+    example: { topic: "prices.eu", payload: { wheat: 211.5 } },
+  },
+  "message.request": {
+    kind: "volatile",
+    scope: "write",
+    input: messages.MessageRequest,
+    output: messages.MessageAnswered,
+    errors: ["no-subscribers", "no-reply", "request-failed", "payload-too-large", "payload-too-deep"],
+    summary: "Ask those who listen to a topic, or a worker, and wait for the first reply.",
+    example: { topic: "prices.ask", payload: "wheat", waitMs: 5000 },
+  },
+  "message.reply": {
+    kind: "volatile",
+    scope: "write",
+    input: messages.MessageReply,
+    output: messages.MessageReplied,
+    errors: ["unknown-request", "payload-too-large", "payload-too-deep"],
+    summary: "Reply to a message that asks for it; the first reply counts.",
+    example: { requestId: "1042-7", payload: { wheat: 211.5 } },
+  },
   "queue.list": {
     kind: "read",
     scope: "read",
@@ -689,6 +717,24 @@ export const operations = {
     summary: "Say that every push of the worker on this connection up to a token has arrived.",
     example: { workerId: "worker-001", token: 1043 },
   },
+  "topic.subscribe": {
+    kind: "session",
+    scope: "read",
+    input: messages.TopicSubscribe,
+    output: messages.TopicSubscription,
+    errors: ["connection-needed"],
+    summary: "Get what is published to the topics that fit, from now on and while the connection stands.",
+    example: { subscriptionId: "s1", topic: "prices.*" },
+  },
+  "topic.unsubscribe": {
+    kind: "session",
+    scope: "read",
+    input: messages.TopicUnsubscribe,
+    output: messages.TopicSubscription,
+    errors: ["connection-needed"],
+    summary: "End a live subscription.",
+    example: { subscriptionId: "s1" },
+  },
   "watch.start": {
     kind: "session",
     scope: "read",
@@ -746,6 +792,7 @@ export const objects: Record<string, TSchema> = {
   Worker: workers.Worker,
   Key: kv.Key,
   KeyStanding: kv.KeyStanding,
+  Message: messages.MessageView,
   Schedule: schedules.Schedule,
   ScheduleTask: schedules.ScheduleTask,
   Queue: queues.Queue,

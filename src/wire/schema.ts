@@ -19,6 +19,12 @@ export const dependencyCursorPattern = "^[0-9]{1,16}(-[0-9]{1,6})?$";
 /** A key: what is printed in ASCII, without spaces, and without the two characters that JSON would escape. */
 export const keyPattern = "^[!#-\\[\\]-~]*$";
 
+const topicToken = "[A-Za-z0-9_:@/+=~-]+";
+/** Where a message is published: tokens with dots between them. */
+export const topicPattern = `^${topicToken}(\\.${topicToken}){0,15}$`;
+/** Which topics a subscription is for: \`*\` for one token, \`>\` at the end for one or more. */
+export const topicPatternPattern = `^(>|(\\*|${topicToken})(\\.(\\*|${topicToken})){0,15}(\\.>)?)$`;
+
 /** How a time is written in a URL: 500ms, 30s, 2m. */
 export const waitPattern = "^[0-9]{1,9}(ms|s|m)$";
 

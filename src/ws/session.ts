@@ -68,6 +68,12 @@ export class Session implements Sink, Receiver, SessionHolder {
   readonly #watches = new Map<string, Watch>();
   /** Watches that missed events, and the revisions they missed. */
   readonly #gaps = new Map<string, { from: number; to: number }>();
+  /** Live subscriptions: what ends each. */
+  readonly #subscriptions = new Map<string, () => void>();
+  /** Subscriptions that lost messages, and how many. */
+  readonly #lost = new Map<string, number>();
+  /** What the socket had not taken when it was last asked. */
+  #buffered = 0;
   /** Ends the waits of this connection when it goes. */
   #waits: AbortController | null = null;
 
@@ -237,6 +243,15 @@ export class Session implements Sink, Receiver, SessionHolder {
         this.#engine.stats.stop(this);
         this.#accept(seq, {});
         return;
+      case "topic.subscribe":
+        this.#subscribe(seq, input as Input<"topic.subscribe">);
+        return;
+      case "topic.unsubscribe": {
+        const { subscriptionId } = input as Input<"topic.unsubscribe">;
+        this.#endSubscription(subscriptionId);
+        this.#accept(seq, { subscriptionId });
+        return;
+      }
       default:
         throw new Error(`${op} is not an operation of a session`);
     }
@@ -336,6 +351,24 @@ export class Session implements Sink, Receiver, SessionHolder {
     this.#write(text);
   }
 
+  /** Asking the socket costs more than the message: it is asked once a frame. */
+  message(subscriptionId: string, text: string): void {
+    if (!this.#open || !this.#subscriptions.has(subscriptionId)) return;
+    if (this.#frame.length + this.#buffered + text.length > limits.messageBufferBytesMax) {
+      this.#engine.counters.messagesLost++;
+      this.#lost.set(subscriptionId, (this.#lost.get(subscriptionId) ?? 0) + 1);
+      return;
+    }
+    if (this.#lost.size > 0) this.#tellLost();
+    this.#write(text);
+  }
+
+  #tellLost(): void {
+    for (const [subscriptionId, count] of this.#lost)
+      this.#write(`{"event":"messages.lost","subscriptionId":"${subscriptionId}","count":${count}}`);
+    this.#lost.clear();
+  }
+
   silent(_workerId: string): void {
     this.end(closeCodes.silent, "nothing was heard for too long");
   }
@@ -346,7 +379,8 @@ export class Session implements Sink, Receiver, SessionHolder {
     this.#frame = "";
     this.#engine.counters.framesOut++;
     this.connection.send(frame);
-    if (this.connection.bufferedBytes() > limits.socketBufferBytesMax) {
+    this.#buffered = this.connection.bufferedBytes();
+    if (this.#buffered > limits.socketBufferBytesMax) {
       this.#engine.counters.socketsTooSlow++;
       this.#engine.lines.warn("socket.slow", { session: this.#id });
       this.#end(closeCodes.tooSlow, "the socket is not read");
@@ -356,10 +390,12 @@ export class Session implements Sink, Receiver, SessionHolder {
   /** The socket has taken what waited: whoever missed something is told so now. */
   drained(): void {
     if (this.#open) this.#engine.drained(this);
-    if (!this.#open || this.#gaps.size === 0) return;
+    this.#buffered = this.connection.bufferedBytes();
+    if (!this.#open || (this.#gaps.size === 0 && this.#lost.size === 0)) return;
+    const waiting = this.#waiting();
     // Part by part there would be a gap for each part.
-    if (this.#waiting() > limits.watchBufferBytesMax / 2) return;
-    this.#tellGaps();
+    if (waiting <= limits.watchBufferBytesMax / 2) this.#tellGaps();
+    if (waiting <= limits.messageBufferBytesMax / 2) this.#tellLost();
     this.flush();
   }
 
@@ -392,6 +428,7 @@ export class Session implements Sink, Receiver, SessionHolder {
     if (sessions.get(this.#id) === this) sessions.delete(this.#id);
     this.#engine.leave(this);
     for (const watch of this.#watches.values()) this.#engine.unwatch(watch);
+    for (const subscriptionId of [...this.#subscriptions.keys()]) this.#endSubscription(subscriptionId);
     this.#waits?.abort();
   }
 
@@ -405,6 +442,29 @@ export class Session implements Sink, Receiver, SessionHolder {
   end(code: number, reason: string): void {
     this.flush();
     this.#end(code, reason);
+  }
+
+  #subscribe(seq: number, { subscriptionId, topic, group }: Input<"topic.subscribe">): void {
+    this.#endSubscription(subscriptionId);
+    if (this.#subscriptions.size >= limits.subscriptionsPerConnectionMax) {
+      this.refuse(seq, "busy", `the connection has ${this.#subscriptions.size} subscriptions`);
+      return;
+    }
+    this.#subscriptions.set(
+      subscriptionId,
+      this.#engine.listen(topic, group ?? null, { sink: this, subscriptionId }),
+    );
+    this.#engine.counters.subscriptionsOpen++;
+    this.#accept(seq, { subscriptionId });
+  }
+
+  #endSubscription(subscriptionId: string): void {
+    const end = this.#subscriptions.get(subscriptionId);
+    if (end === undefined) return;
+    end();
+    this.#subscriptions.delete(subscriptionId);
+    this.#lost.delete(subscriptionId);
+    this.#engine.counters.subscriptionsOpen--;
   }
 
   #endWatch(watchId: string): void {

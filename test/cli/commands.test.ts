@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { CoordinationClient } from "../../client/index.ts";
 import { RestClient } from "../../client/rest.ts";
 import type { Command } from "../../src/cli/command.ts";
 import { commands } from "../../src/cli/commands.ts";
@@ -434,6 +435,25 @@ describe("commands - keys", () => {
     const { output } = await watching;
     expect(output).toMatch(/^[0-9]+ {2}seen\/n = [0-9]+ {2}by http\n/);
     expect(output.trimEnd().split("\n")).toHaveLength(2);
+  });
+});
+
+describe("commands - messages", () => {
+  test("commands - what is emitted is printed by who tails, and a request is answered", async () => {
+    let ended = false;
+    const tailing = ends("ok", ["messages", "tail", "news.*", "--count", "2"]).finally(() => {
+      ended = true;
+    });
+    while (!ended) await client.messages.emit({ topic: "news.eu", payload: { n: 1 } });
+    expect((await tailing).output).toBe(`news.eu  {"n":1}  by http\n`.repeat(2));
+    expect((await ends("ok", ["messages", "emit", "news.eu", "1"])).output).toBe("0 listen to news.eu.\n");
+    await ends("not-found", ["messages", "request", "nobody", "1"]);
+    const other = new CoordinationClient({ url: daemon.wsUrl, token });
+    other.topics.handle<number>("double", ({ payload }) => 2 * payload);
+    await other.connect();
+    await other.getState();
+    expect((await ends("ok", ["messages", "request", "double", "21"])).output).toBe("42\n");
+    other.close();
   });
 });
 

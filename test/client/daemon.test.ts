@@ -52,6 +52,7 @@ beforeAll(async () => {
       queuedTasksMax: 100_000,
       memoryBytesMax: 2 ** 34,
       undurableBytesMax: 2 ** 26,
+      messageIntervalMs: 0,
     },
   });
   await engine.start();
@@ -442,4 +443,79 @@ test("daemon - what a handler does through its client happens only while its lea
   expect(codes).toEqual([1, "queued", ...Array(7).fill("fence-lost"), 1]);
   expect((await producer.tasks({ queue: "nowhere" })).tasks.map(({ type }) => type)).toEqual(["child"]);
   await running.stop();
+});
+
+test("daemon - messages are heard by who subscribes, also after the connection was lost, which is told", async () => {
+  const wire = new Wire();
+  const listener = open({ transport: wire });
+  const publisher = open();
+  await listener.connect();
+  const losses: unknown[] = [];
+  const heard: unknown[] = [];
+  const reading = (async () => {
+    for await (const message of listener.topics.subscribe<number>("news.*", {
+      onLost: (lost) => losses.push(lost),
+    })) {
+      heard.push([message.topic, message.payload, message.publisher]);
+      if (message.payload === 2) break;
+    }
+  })();
+  const emit = async (n: number) => {
+    while ((await publisher.topics.emit("news.eu", n)) === 0);
+  };
+  await emit(1);
+  await until(() => heard.length === 1);
+  wire.cut();
+  await until(() => losses.length === 1 && listener.state === "connected");
+  await emit(2);
+  await reading;
+  expect(heard).toEqual([1, 2].map((n) => ["news.eu", n, publisher.session]));
+  expect(losses).toEqual([{ count: null }]);
+  while ((await publisher.topics.emit("news.eu", 3)) > 0);
+});
+
+test("daemon - a handler's result is the reply, what it throws is told to who asked, and time runs out", async () => {
+  const asked = open();
+  await asked.connect();
+  const errors: unknown[] = [];
+  asked.on("error", (error) => errors.push(error));
+  const end = asked.topics.handle<number>("double.*", async ({ payload }) => {
+    if (payload < 0) throw new Error("too small");
+    if (payload === 0) await new Promise(() => {});
+    return 2 * payload;
+  });
+  const asker = open();
+  const ready = async () =>
+    asker.topics.request("double.up", 1).then(
+      () => true,
+      () => false,
+    );
+  while (!(await ready()));
+  expect(await asker.topics.request<number>("double.up", 21)).toBe(42);
+  await expect(asker.topics.request("double.up", -1)).rejects.toMatchObject({
+    code: "request-failed",
+    message: "too small",
+  });
+  expect(errors).toHaveLength(1);
+  await expect(asker.topics.request("double.up", 0, { timeoutMs: 20 })).rejects.toMatchObject({
+    code: "no-reply",
+  });
+  end();
+  await asked.getState();
+  await expect(asker.topics.request("double.up", 1)).rejects.toMatchObject({ code: "no-subscribers" });
+});
+
+test("daemon - a message whose answer was lost is not sent again", async () => {
+  const wire = new Wire();
+  const publisher = open({ transport: wire });
+  await publisher.connect();
+  const before = engine.counters.messagesEmitted;
+  wire.deaf = true;
+  const lost = publisher.topics.emit("once", 1);
+  const failed = expect(lost).rejects.toMatchObject({ code: "outcome-unknown" });
+  await until(() => engine.counters.messagesEmitted === before + 1);
+  wire.cut();
+  await failed;
+  await publisher.getState();
+  expect(engine.counters.messagesEmitted).toBe(before + 1);
 });

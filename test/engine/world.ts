@@ -145,6 +145,11 @@ export class TestSink implements Sink {
     this.order.push(`change ${watchId}`);
     this.changes.push({ watchId, revision, event: JSON.parse(text) });
   }
+  readonly messages: { subscriptionId: string; event: Json }[] = [];
+  message(subscriptionId: string, text: string): void {
+    this.order.push(`message ${subscriptionId}`);
+    this.messages.push({ subscriptionId, event: JSON.parse(text) });
+  }
   silent(workerId: string): void {
     this.order.push(`silent ${workerId}`);
     this.silences.push(workerId);
@@ -186,6 +191,7 @@ export const engineConfig: EngineConfig = {
   retentionCount: 1000,
   queuedTasksMax: 100_000,
   memoryBytesMax: 2 ** 30,
+  messageIntervalMs: 0,
   undurableBytesMax: 2 ** 26,
 };
 

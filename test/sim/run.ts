@@ -61,6 +61,7 @@ export function run({ seed, preset: given, plants = {} }: RunOptions): Run {
     retentionCount: random.chance(0.2) ? 5 : 100_000,
     queuedTasksMax: random.chance(0.15) ? 12 : 100_000,
     memoryBytesMax: random.chance(0.05) ? 40_000 : 1e9,
+    messageIntervalMs: 0,
     undurableBytesMax: random.chance(0.1) ? 3000 : 1e9,
   };
   const writer = () => ({

@@ -1,0 +1,234 @@
+/** Messages over connections: who hears what, in which order, and what a slow reader loses. */
+import { describe, expect, test } from "bun:test";
+import { limits } from "../../src/wire/limits.ts";
+import { type Line, SessionWorld } from "./world.ts";
+
+const payloads = (line: Line, subscriptionId?: string) =>
+  line
+    .events("message")
+    .filter((event) => subscriptionId === undefined || event.subscriptionId === subscriptionId)
+    .map(({ payload }) => payload);
+
+describe("messages - at most once", () => {
+  test("messages - who listens gets what is emitted to topics that fit, and nobody else", async () => {
+    const it = await SessionWorld.start();
+    const [one, other, publisher] = [await it.greet("one"), await it.greet("other"), await it.greet("pub")];
+    await one.ok("topic.subscribe", { subscriptionId: "a", topic: "orders.*" });
+    await other.ok("topic.subscribe", { subscriptionId: "b", topic: "orders.>" });
+    expect(await publisher.ok("message.emit", { topic: "orders.eu", payload: { n: 1 } })).toEqual({
+      deliveries: 2,
+    });
+    expect(await publisher.ok("message.emit", { topic: "orders.eu.new" })).toEqual({ deliveries: 1 });
+    expect(await publisher.ok("message.emit", { topic: "bills.eu" })).toEqual({ deliveries: 0 });
+    expect(payloads(one)).toEqual([{ n: 1 }]);
+    expect(payloads(other)).toEqual([{ n: 1 }, null]);
+    expect(one.events("message")[0]).toEqual({
+      event: "message",
+      subscriptionId: "a",
+      messageId: null,
+      topic: "orders.eu",
+      workerId: null,
+      priority: "normal",
+      publisher: "pub",
+      publishedAt: it.world.clock.wall(),
+      payload: { n: 1 },
+    });
+  });
+
+  test("messages - of a group one gets each message, in turns; a group of another pattern is another", async () => {
+    const it = await SessionWorld.start();
+    const lines = [await it.greet("a"), await it.greet("b"), await it.greet("c")] as const;
+    for (const line of lines.slice(0, 2))
+      await line.ok("topic.subscribe", { subscriptionId: "s", topic: "jobs.*", group: "g" });
+    await lines[2].ok("topic.subscribe", { subscriptionId: "s", topic: "jobs.>", group: "g" });
+    const publisher = await it.greet("pub");
+    for (let i = 0; i < 4; i++)
+      expect(await publisher.ok("message.emit", { topic: "jobs.x", payload: i })).toEqual({ deliveries: 2 });
+    expect(payloads(lines[0])).toEqual([0, 2]);
+    expect(payloads(lines[1])).toEqual([1, 3]);
+    expect(payloads(lines[2])).toEqual([0, 1, 2, 3]);
+    await lines[0].cut();
+    await publisher.ok("message.emit", { topic: "jobs.x", payload: 4 });
+    await publisher.ok("message.emit", { topic: "jobs.x", payload: 5 });
+    expect(payloads(lines[1])).toEqual([1, 3, 4, 5]);
+  });
+
+  test("messages - it waits for no log: neither the message nor the answer", async () => {
+    const it = await SessionWorld.start({ held: true });
+    const [listener, publisher] = [await it.greet("a"), await it.greet("b")];
+    await listener.ok("topic.subscribe", { subscriptionId: "s", topic: "t" });
+    it.world.log.auto = false;
+    const put = publisher.nextSeq;
+    await publisher.frame({ op: "kv.put", seq: put, input: { key: "k", value: 1 } });
+    expect(publisher.reply(put)).toBeUndefined();
+    expect(await publisher.ok("message.emit", { topic: "t", payload: 1 })).toEqual({ deliveries: 1 });
+    expect(payloads(listener)).toEqual([1]);
+    expect(publisher.reply(put)).toBeUndefined();
+    expect(it.world.engine.counters.entriesLogged).toBe(1);
+    it.world.log.complete();
+  });
+
+  test("messages - of one frame the most urgent come first, and those of one priority in their order", async () => {
+    const it = await SessionWorld.start();
+    const [listener, publisher] = [await it.greet("a"), await it.greet("b")];
+    await listener.ok("topic.subscribe", { subscriptionId: "s", topic: ">" });
+    const emit = (payload: string, priority?: string) => ({
+      ...{ op: "message.emit", seq: publisher.nextSeq },
+      input: { topic: "t", payload, ...(priority && { priority }) },
+    });
+    await publisher.frame(
+      emit("l1", "low"),
+      emit("n1"),
+      emit("c1", "critical"),
+      emit("n2"),
+      emit("h1", "high"),
+      emit("c2", "critical"),
+    );
+    expect(payloads(listener)).toEqual(["c1", "c2", "h1", "n1", "n2", "l1"]);
+  });
+
+  test("messages - a slow reader loses them, is told how many, and slows nobody; its answers still come", async () => {
+    const it = await SessionWorld.start();
+    const [slow, quick, publisher] = [await it.greet("slow"), await it.greet("quick"), await it.greet("pub")];
+    for (const line of [slow, quick]) await line.ok("topic.subscribe", { subscriptionId: "s", topic: "t" });
+    slow.stuck = true;
+    const payload = "x".repeat(limits.messageBufferBytesMax / 4);
+    for (let i = 0; i < 10; i++)
+      await publisher.ok("message.emit", { topic: "t", payload: `${i}${payload}` });
+    expect(payloads(quick)).toHaveLength(10);
+    const got = payloads(slow).length;
+    expect(got).toBeGreaterThan(0);
+    expect(got).toBeLessThan(10);
+    expect(slow.events("messages.lost")).toEqual([]);
+    expect(slow.closed).toBeNull();
+    expect(await slow.ok("session.ping")).toMatchObject({ revision: expect.any(Number) });
+    slow.stuck = false;
+    await slow.drain();
+    expect(slow.events("messages.lost")).toEqual([
+      { event: "messages.lost", subscriptionId: "s", count: 10 - got },
+    ]);
+    expect(it.world.engine.counters.messagesLost).toBe(10 - got);
+    await publisher.ok("message.emit", { topic: "t", payload: "after" });
+    expect(payloads(slow).at(-1)).toBe("after");
+    expect(slow.events("messages.lost")).toHaveLength(1);
+  });
+
+  test("messages - a subscription ends by itself, with its connection, or when its name is used again", async () => {
+    const it = await SessionWorld.start();
+    const [listener, publisher] = [await it.greet("a"), await it.greet("b")];
+    const deliveries = async (topic: string) => (await publisher.ok("message.emit", { topic })).deliveries;
+    await listener.ok("topic.subscribe", { subscriptionId: "s", topic: "one" });
+    await listener.ok("topic.subscribe", { subscriptionId: "s", topic: "two" });
+    expect([await deliveries("one"), await deliveries("two")]).toEqual([0, 1]);
+    await listener.ok("topic.unsubscribe", { subscriptionId: "s" });
+    expect(await deliveries("two")).toBe(0);
+    await listener.ok("topic.subscribe", { subscriptionId: "s", topic: "two" });
+    await listener.cut();
+    expect(await deliveries("two")).toBe(0);
+    expect(it.world.engine.counters.subscriptionsOpen).toBe(0);
+  });
+
+  test("messages - handed out once an interval, where the daemon is told so", async () => {
+    const it = await SessionWorld.start({ config: { messageIntervalMs: 10 } });
+    const [listener, publisher] = [await it.greet("a"), await it.greet("b")];
+    await listener.ok("topic.subscribe", { subscriptionId: "s", topic: "t" });
+    await publisher.ok("message.emit", { topic: "t", payload: 1 });
+    await publisher.ok("message.emit", { topic: "t", payload: 2 });
+    await publisher.ok("message.emit", { topic: "t", payload: 3, priority: "high" });
+    expect(payloads(listener)).toEqual([1]);
+    await it.world.advance(9);
+    expect(payloads(listener)).toEqual([1]);
+    await it.world.advance(1);
+    expect(payloads(listener)).toEqual([1, 3, 2]);
+  });
+
+  const bad = ["", "a..b", ".a", "a b", "a.*", ">", "$worker.w", `a${".b".repeat(16)}`];
+  test.each(bad)("messages - nothing is emitted to %j", async (topic) => {
+    const it = await SessionWorld.start();
+    const publisher = await it.greet("a");
+    expect((await publisher.ask("message.emit", { topic })).error.code).toBe("invalid-input");
+  });
+  const badPatterns = ["", "a.>.b", "a..b", "$worker.w", "$worker.>", "a*", ">>"];
+  test.each(badPatterns)("messages - nobody listens to %j", async (topic) => {
+    const it = await SessionWorld.start();
+    const listener = await it.greet("a");
+    const { error } = await listener.ask("topic.subscribe", { subscriptionId: "s", topic });
+    expect(error.code).toBe("invalid-input");
+  });
+  test("messages - a message has one address, and a payload that is not too large or too deep", async () => {
+    const it = await SessionWorld.start();
+    const line = await it.greet("a");
+    await line.ok("topic.subscribe", { subscriptionId: "s", topic: ">" });
+    const code = async (input: object) => (await line.ask("message.emit", input)).error.code;
+    expect(await code({})).toBe("invalid-input");
+    expect(await code({ topic: "t", workerId: "w" })).toBe("invalid-input");
+    expect(await code({ topic: "t", payload: "x".repeat(limits.payloadBytesMax) })).toBe("payload-too-large");
+    let deep: unknown = 0;
+    for (let i = 0; i <= limits.depthMax; i++) deep = [deep];
+    expect(await code({ topic: "t", payload: deep })).toBe("payload-too-deep");
+    expect((await line.ask("message.request", { topic: "t", payload: deep, waitMs: 1 })).error.code).toBe(
+      "payload-too-deep",
+    );
+    expect(payloads(line)).toEqual([]);
+    expect(it.world.engine.core.bus.askedCount).toBe(0);
+  });
+});
+
+describe("messages - request and reply", () => {
+  const start = async () => {
+    const it = await SessionWorld.start();
+    const [asker, asked] = [await it.greet("asker"), await it.greet("asked")];
+    await asked.ok("topic.subscribe", { subscriptionId: "s", topic: "ask" });
+    const ask = async (waitMs = 1000) => {
+      const seq = asker.nextSeq;
+      await asker.frame({ op: "message.request", seq, input: { topic: "ask", payload: "?", waitMs } });
+      return seq;
+    };
+    const requestId = () => asked.events("message").at(-1).requestId as string;
+    return { it, asker, asked, ask, requestId };
+  };
+
+  test("messages - the first reply is the answer, and a later one is told that it is over", async () => {
+    const { it, asker, asked, ask, requestId } = await start();
+    const seq = await ask();
+    expect(asker.reply(seq)).toBeUndefined();
+    expect(await asked.ok("message.reply", { requestId: requestId(), payload: [1] })).toEqual({
+      requestId: requestId(),
+    });
+    expect(asker.reply(seq).ok).toEqual({ payload: [1], by: "asked" });
+    const late = await asked.ask("message.reply", { requestId: requestId(), payload: 2 });
+    expect(late.error.code).toBe("unknown-request");
+    expect(it.world.engine.core.bus.askedCount).toBe(0);
+  });
+
+  test("messages - nobody listens, nobody replies in time, who was asked could not: each has its refusal", async () => {
+    const { it, asker, asked, ask, requestId } = await start();
+    const none = await asker.ask("message.request", { topic: "nobody", waitMs: 1000 });
+    expect(none.error.code).toBe("no-subscribers");
+    const slow = await ask(500);
+    await it.world.advance(499);
+    expect(asker.reply(slow)).toBeUndefined();
+    await it.world.advance(251);
+    expect(asker.reply(slow).error.code).toBe("no-reply");
+    const failed = await ask();
+    await asked.ok("message.reply", { requestId: requestId(), error: "no wheat" });
+    expect(asker.reply(failed).error).toMatchObject({ code: "request-failed", detail: "no wheat" });
+    expect(it.world.engine.core.bus.askedCount).toBe(0);
+  });
+
+  test("messages - an asker that is gone is owed nothing", async () => {
+    const { it, asker, asked, ask, requestId } = await start();
+    await ask();
+    await asker.cut();
+    expect(it.world.engine.core.bus.askedCount).toBe(0);
+    const { error } = await asked.ask("message.reply", { requestId: requestId() });
+    expect(error.code).toBe("unknown-request");
+  });
+
+  test("messages - a daemon that stops answers who waits", async () => {
+    const { it, asker, ask } = await start();
+    const seq = await ask();
+    await it.world.engine.stop();
+    expect(asker.reply(seq).error.code).toBe("no-reply");
+  });
+});
