@@ -3,6 +3,7 @@ import { backup, restore } from "./backup.ts";
 import type { Entry } from "./command.ts";
 import { completion } from "./completion.ts";
 import { config } from "./config.ts";
+import { doctor } from "./doctor.ts";
 import { kv } from "./kv.ts";
 import { limits } from "./limits.ts";
 import { messages } from "./messages.ts";
@@ -33,6 +34,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   backup,
   restore,
   config,
+  doctor,
   why,
   completion: completion(() => commands),
 };

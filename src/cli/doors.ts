@@ -65,7 +65,7 @@ export async function openDoors(engine: Engine, values: Values, lines: Lines): P
 }
 
 /** Opening a port fails for reasons of the machine; they are told, with the option that mends them. */
-function listening<T>({ host, ...values }: Values, name: "port" | "wsPort", listen: () => T): T {
+export function listening<T>({ host, ...values }: Values, name: "port" | "wsPort", listen: () => T): T {
   try {
     return listen();
   } catch (error) {

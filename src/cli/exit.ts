@@ -31,6 +31,7 @@ export const exitTable = {
   "not-completed": { code: 14, help: "A task that was waited for ended without a result." },
   "partly-refused": { code: 15, help: "A part of what was asked was refused; the rest is done." },
   "input-broken": { code: 16, help: "The input cannot be read, or is not JSON." },
+  "set-up-faulty": { code: 17, help: "`cortexd doctor` found what keeps the daemon from working." },
 } as const;
 export type ExitName = keyof typeof exitTable;
 

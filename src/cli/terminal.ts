@@ -57,7 +57,7 @@ function logText(values: Values): string {
 }
 
 /** The address a person on this machine can open. */
-function reachable(host: string): string {
+export function reachable(host: string): string {
   if (host === "0.0.0.0" || host === "::") return "localhost";
   return host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
 }
