@@ -44,6 +44,7 @@ import {
   type TaskRequestOptions,
 } from "./tasks.ts";
 import { Subscriptions, Topics } from "./topics.ts";
+import { type Transacting, transacting } from "./transactions.ts";
 import { type Environment, machine, type Transport, type TransportName, webSocket } from "./transport.ts";
 import { type Submission, TaskType } from "./types.ts";
 import {
@@ -262,6 +263,9 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
     const asked = () => requested(this, type.with(payload, options.submit), options);
     return after(() => type.checkPayload(payload ?? null), asked).then(type.checkResult);
   }
+
+  /** Several operations, all or nothing, where what is asked of keys and tasks holds. */
+  readonly transaction: Transacting = transacting(this);
 
   /** Tasks that wait for each other, to be submitted together. */
   graph(): Graph {

@@ -9,6 +9,7 @@ import type { CallOptions } from "./connection.ts";
 import { Kv } from "./kv.ts";
 import { Schedules } from "./schedules.ts";
 import { type Caller, Submitted, SubmittedAll, TaskHandle } from "./tasks.ts";
+import { type Transacting, transacting } from "./transactions.ts";
 import type { Environment } from "./transport.ts";
 
 export class Fenced implements Caller {
@@ -43,6 +44,9 @@ export class Fenced implements Caller {
   task(id: string): TaskHandle {
     return new TaskHandle(this, id);
   }
+
+  /** Several operations, all or nothing, where what is asked of keys and tasks holds. */
+  readonly transaction: Transacting = transacting(this);
 
   /** For whoever waits through it. */
   get environment(): Environment {

@@ -56,6 +56,7 @@ export type {
   TaskSubmitted,
   Unique,
 } from "../src/wire/tasks.ts";
+export type { Condition, Step } from "../src/wire/transactions.ts";
 export type { Reason, ReasonCode, TaskExplained } from "../src/wire/why.ts";
 export type { Worker } from "../src/wire/workers.ts";
 export type { BatchOptions } from "./batches.ts";
@@ -97,6 +98,16 @@ export {
   type SubscribeOptions,
   Topics,
 } from "./topics.ts";
+export {
+  type Answers,
+  Branch,
+  Conditions,
+  ConditionsFailed,
+  type Given as TransactionGiven,
+  type Transacting,
+  Transaction,
+} from "./transactions.ts";
+
 export {
   type Connection,
   type Environment,

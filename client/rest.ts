@@ -123,6 +123,13 @@ export class RestClient {
     return answer(this.#limit(name).delete(undefined, request(options)));
   }
 
+  // ----------------------------------------------------------------------------------------- transactions
+
+  /** Several operations, all or nothing. */
+  transaction(input: Input<"transaction.run">, options?: RequestOptions): Promise<Output<"transaction.run">> {
+    return answer(this.#api.api.transaction.post(input, request(options)));
+  }
+
   // ------------------------------------------------------------------------------------------- namespaces
 
   namespaces(options?: RequestOptions): Promise<Output<"namespace.list">> {

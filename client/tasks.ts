@@ -196,7 +196,6 @@ export class Submitted<T = unknown> implements PromiseLike<TaskSubmitted> {
     this.#read = read;
   }
 
-  // biome-ignore lint/suspicious/noThenProperty: it is awaitable on purpose
   then<A = TaskSubmitted, B = never>(
     fulfilled?: ((answer: TaskSubmitted) => A | PromiseLike<A>) | null,
     rejected?: ((error: unknown) => B | PromiseLike<B>) | null,
@@ -220,7 +219,6 @@ export class SubmittedAll implements PromiseLike<TaskSubmitted[]> {
     this.#answer = answer;
   }
 
-  // biome-ignore lint/suspicious/noThenProperty: it is awaitable on purpose
   then<A = TaskSubmitted[], B = never>(
     fulfilled?: ((answer: TaskSubmitted[]) => A | PromiseLike<A>) | null,
     rejected?: ((error: unknown) => B | PromiseLike<B>) | null,

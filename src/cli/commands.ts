@@ -14,6 +14,7 @@ import { schedules } from "./schedules.ts";
 import { serve } from "./serve.ts";
 import { status } from "./status.ts";
 import { tasks } from "./tasks.ts";
+import { transaction } from "./transaction.ts";
 import { verify } from "./verify.ts";
 import { why } from "./why.ts";
 import { workers } from "./workers.ts";
@@ -28,6 +29,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   schedules,
   kv,
   messages,
+  transaction,
   limits,
   namespaces,
   verify,

@@ -40,6 +40,7 @@ import * as state from "./state.ts";
 import type { Store, Table } from "./store.ts";
 import type { TaskRecord, TaskSpec } from "./tasks.ts";
 import * as tasks from "./tasks.ts";
+import { run as runTransaction } from "./transactions.ts";
 import { Holders, type UniqueRecord, uniqueBytes } from "./unique.ts";
 import * as why from "./why.ts";
 import type { WorkerRecord } from "./workers.ts";
@@ -120,6 +121,19 @@ const changesPerTick = 1000;
 /** Schedules looked at in one tick: where they have patterns of their own, each costs a third of a millisecond. */
 const looksPerTick = 100;
 
+/** One of the operations of a transaction. */
+export type Step = { readonly operation: string; readonly from: number };
+const noSteps: Step[] = [];
+
+type Progress = { token: number; text: string };
+/** What is done at the end of an entry, and what is done if it comes to nothing. */
+type Pending = { effects: (() => void)[]; undos: (() => void)[] };
+
+/** Ends a transaction that is refused half-way. */
+class Undone {
+  constructor(readonly refusal: Result) {}
+}
+
 export class Coordinator {
   readonly tasks: Table<TaskRecord>;
   /** What the attempts of tasks failed of, by the task's id. */
@@ -157,6 +171,8 @@ export class Coordinator {
   /** The cause of what runs or ran last: for the log and the change feed. */
   operation = "";
   who = "";
+  /** Where it is one of several operations: each of them, and how many changes were made before it. */
+  steps: Step[] = noSteps;
 
   /** What is due, answers by the lease clock. Entries are lazy: whoever pops one asks whether it still holds. */
   readonly #ready = new DeadlineHeap<TaskSpec>();
@@ -167,9 +183,13 @@ export class Coordinator {
   readonly #uniqueEnds = new DeadlineHeap<string>();
   readonly #gates: Gates;
   /** The newest progress of running tasks: volatile, written with the task's next change. */
-  readonly #progress = new Map<string, { token: number; text: string }>();
+  readonly #progress = new Map<string, Progress>();
   /** Tasks whose progress changed since the engine last asked. */
   readonly progressed = new Set<string>();
+  /** How many tasks the entry has made so far. */
+  #numbers = 0;
+  /** Of an entry that may come to nothing, as to what is no state; null: no such entry runs. */
+  #pending: Pending | null = null;
 
   /** Takes a store that may hold recovered tables, and builds every index from them. */
   constructor(
@@ -274,19 +294,76 @@ export class Coordinator {
         return { ok: known.text };
       }
     }
-    return this.#transaction(operation, cause.who, () => {
+    const work = () => {
       const lost = cause.fence === undefined ? null : refuseFence(this, cause.fence);
       const result = lost ?? this.#apply(operation, input);
       if (session !== null && this.store.changeCount > 0 && "ok" in result)
         // By the lease clock: a wall clock that is set forward must not make a repeated operation new.
         this.answers.keep(cause, operation, this.clock, this.store.nextRevision, result.ok);
       return result;
-    });
+    };
+    return operation === "transaction.run"
+      ? this.#allOrNothing(operation, cause.who, work)
+      : this.#transaction(operation, cause.who, work);
+  }
+
+  /** As `#transaction`, where work that is refused may have done some of it: what it did is taken back. */
+  #allOrNothing(operation: string, who: string, work: () => Result): Result {
+    const counted = { ...this.metrics };
+    const pending: Pending = { effects: [], undos: [] };
+    this.#pending = pending;
+    try {
+      return this.#transaction(operation, who, () => {
+        const result = work();
+        if ("error" in result) throw new Undone(result);
+        this.#pending = null;
+        for (const effect of pending.effects) effect();
+        return result;
+      });
+    } catch (error) {
+      if (!(error instanceof Undone)) throw error;
+      Object.assign(this.metrics, counted);
+      for (const undo of pending.undos.reverse()) undo();
+      this.queues.undone(this.store.nextRevision);
+      return error.refusal;
+    } finally {
+      this.#pending = null;
+    }
+  }
+
+  /** Inside a transaction that is several operations: carries one of them out. */
+  step(operation: CoreOperationName, input: unknown): Result {
+    if (this.steps === noSteps) this.steps = [];
+    this.steps.push({ operation, from: this.store.changeCount });
+    const result = this.#apply(operation, input);
+    // What follows sees what it would see in an entry of its own.
+    if (this.graphs.isDue && "ok" in result && this.store.changeCount > 0) this.graphs.settle();
+    return result;
+  }
+
+  /** Inside a transaction: changes what is no state, now or once nothing can be refused any more. */
+  effect(work: () => void): void {
+    if (this.#pending === null) work();
+    else this.#pending.effects.push(work);
+  }
+
+  /** Takes back a change of what is no state, if the entry that made it comes to nothing. */
+  onUndo(work: () => void): void {
+    this.#pending?.undos.push(work);
+  }
+
+  /** Inside a transaction: the first of so many numbers, which tell the tasks of an entry from each other. */
+  takeNumbers(count: number): number {
+    const first = this.#numbers;
+    this.#numbers += count;
+    return first;
   }
 
   #transaction<T>(operation: string, who: string, work: () => T): T {
     this.operation = operation;
     this.who = who;
+    this.steps = noSteps;
+    this.#numbers = 0;
     return this.store.transaction(() => {
       const result = work();
       // What it ended may be what others waited for. A refusal changes nothing, theirs neither.
@@ -382,6 +459,8 @@ export class Coordinator {
         return schedules.run(this, input as Input<"schedule.run">);
       case "schedule.preview":
         return schedules.preview(this, input as Input<"schedule.preview">);
+      case "transaction.run":
+        return runTransaction(this, input as Input<"transaction.run">);
       case "kv.get":
         return kv.get(this, input as Input<"kv.get">);
       case "kv.getMany":
@@ -588,8 +667,13 @@ export class Coordinator {
     this.agenda.taskChanged(before, after);
     this.expiry.taskChanged(before, after);
     if (after?.state === "scheduled") this.#ready.push(after.runAt, after.spec);
-    else if (this.#progress.size > 0 && before?.state === "running" && after?.state !== "running")
-      this.#progress.delete(before.spec.id);
+    else if (this.#progress.size > 0 && before?.state === "running" && after?.state !== "running") {
+      const { id } = before.spec;
+      const progress = this.#progress.get(id);
+      if (progress === undefined) return;
+      this.#progress.delete(id);
+      this.onUndo(() => this.#progress.set(id, progress));
+    }
   }
 
   #uniqueChanged(before: UniqueRecord | undefined, after: UniqueRecord | undefined): void {

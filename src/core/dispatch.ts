@@ -456,7 +456,6 @@ export class Dispatch {
         const { spec } = before as TaskRecord;
         slot.running.delete(spec);
         slot.used -= spec.options.slots;
-        slot.claimed?.delete(spec);
         this.#place(slot);
       }
     }
@@ -510,10 +509,13 @@ export class Dispatch {
   }
 
   /** A lease is made that its worker claimed. */
-  claiming(slot: Slot, spec: TaskSpec): void {
+  claiming(slot: Slot, spec: TaskSpec, token: number): void {
     if (!slot.attached) return;
-    slot.claimed ??= new Set();
-    slot.claimed.add(spec);
+    slot.claimed ??= new Map();
+    // What is over is let go of now and then: an end may be taken back.
+    if (slot.claimed.size > 2 * slot.running.size + 16)
+      for (const old of slot.claimed.keys()) if (!slot.running.has(old)) slot.claimed.delete(old);
+    slot.claimed.set(spec, token);
   }
 
   /**

@@ -22,6 +22,7 @@ import {
   held,
   isFinal,
   isRefusal,
+  noteAbort,
   readyAt,
   retryOne,
   specOrder,
@@ -495,7 +496,7 @@ export function cancelBelow(core: Coordinator, spec: TaskSpec, reason: string): 
     for (const below of [...core.graphs.pendingOf(above)]) {
       if (core.graphs.isNeeded(below)) continue;
       const record = core.tasks.get(below.row) as TaskRecord;
-      if (record.state === "running") core.dispatch.noteAbort(record, core.now);
+      if (record.state === "running") noteAbort(core, record);
       cancelOne(core, record, record.outcome.error, reason);
       specs.push(below);
     }

@@ -7,9 +7,11 @@
  * a connection is no state, and its end nothing that a log could hold.
  */
 import { IndexedHeap } from "../lib/heap.ts";
+import { sameJson } from "../lib/json.ts";
 import { Sorted } from "../lib/sorted.ts";
 import { limits } from "../wire/limits.ts";
 import type { Input } from "../wire/operations.ts";
+import type { KeyCondition } from "../wire/transactions.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
 import { chosenKeys, type Index, type Store, type Table } from "./store.ts";
@@ -269,6 +271,20 @@ export function list(core: Coordinator, input: Input<"kv.list">): Result {
     last = key;
   }
   return { ok: `{"keys":[${texts.join(",")}],"cursor":null}` };
+}
+
+/** Whether what a transaction asks of a key is so. */
+export function holds(core: Coordinator, condition: KeyCondition): boolean {
+  const { revision, exists, value, atLeast, atMost } = condition;
+  const known = find(core, condition.key);
+  if (revision !== undefined && revision !== (known?.revision ?? 0)) return false;
+  if (exists !== undefined && exists !== (known !== undefined)) return false;
+  if (value === undefined && atLeast === undefined && atMost === undefined) return true;
+  if (known === undefined) return false;
+  const is: unknown = JSON.parse(known.value);
+  if (value !== undefined && !sameJson(is, value)) return false;
+  if (atLeast === undefined && atMost === undefined) return true;
+  return typeof is === "number" && is >= (atLeast ?? is) && is <= (atMost ?? is);
 }
 
 // --- as everyone sees it --------------------------------------------------------------------------------------

@@ -32,12 +32,14 @@ type SameOf = (index: number) => { key: string; keptId: string | undefined } | n
 export function linksOf(
   core: Coordinator,
   tasks: readonly TaskSubmit[],
+  /** The first one's number in the entry. */
+  first: number,
   pointerOf: PointerOf,
   sameOf: SameOf,
 ): Links[] | Refusal {
   for (const { ref, after, parent, open } of tasks)
     if (ref !== undefined || after !== undefined || parent !== undefined || open !== undefined)
-      return new Linking(core, tasks, pointerOf, sameOf).links();
+      return new Linking(core, tasks, first, pointerOf, sameOf).links();
   return none;
 }
 
@@ -57,6 +59,7 @@ class Linking {
   constructor(
     private readonly core: Coordinator,
     private readonly tasks: readonly TaskSubmit[],
+    private readonly first: number,
     private readonly pointerOf: PointerOf,
     private readonly sameOf: SameOf,
   ) {}
@@ -84,7 +87,7 @@ class Linking {
     for (let i = 0; i < tasks.length; i++) {
       const { ref } = tasks[i] as TaskSubmit;
       const same = this.sameOf(i);
-      let id = `${revision}-${i}`;
+      let id = `${revision}-${this.first + i}`;
       let maker = i;
       if (same !== null) {
         const { key, keptId } = same;

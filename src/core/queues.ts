@@ -95,6 +95,8 @@ export class Queues implements Index<TaskRecord> {
       queue = new Queue(options.queue, this.core.flow.queue(options.queue));
       queue.flow.hasTasks = true;
       this.#queues.set(options.queue, queue);
+      const made = queue;
+      this.core.onUndo(() => this.#dropEmpty(made));
     }
     return queue;
   }
@@ -181,6 +183,15 @@ export class Queues implements Index<TaskRecord> {
     }
   }
 
+  /** What the entry of this revision made was taken back, and the revision is used again: nothing of it may stay. */
+  undone(revision: number): void {
+    this.#sort();
+    for (let last = this.#order.at(-1); last?.revision === revision; last = this.#order.at(-1)) {
+      this.#left.delete(last);
+      this.#order.pop();
+    }
+  }
+
   #soughtOf(state: TaskState): Ranked<TaskSpec> | undefined {
     return state === "failed" || state === "dead" ? this.#sought[state] : undefined;
   }
@@ -216,7 +227,8 @@ export class Queues implements Index<TaskRecord> {
     const known =
       queue !== undefined && (isPlain(needs) ? queue.plain !== undefined : queue.lanes.has(laneKey(needs)));
     if (known || this.#laneCount < limits.lanesMax) return true;
-    this.#dropEmptyLanes();
+    for (const one of this.#queues.values()) this.#dropEmpty(one);
+    this.dispatch.dropUnasked();
     return this.#laneCount < limits.lanesMax;
   }
 
@@ -225,23 +237,21 @@ export class Queues implements Index<TaskRecord> {
     return this.#laneOf(this.#queues.get(spec.options.queue) as Queue, spec);
   }
 
-  #dropEmptyLanes(): void {
-    for (const queue of this.#queues.values()) {
-      if (queue.plain?.isEmpty) {
-        this.#drop(queue.plain);
-        queue.plain = undefined;
-      }
-      for (const [key, lane] of queue.lanes) {
-        if (!lane.isEmpty) continue;
-        this.#drop(lane);
-        queue.lanes.delete(key);
-      }
-      if (queue.taskCount > 0) continue;
-      this.#queues.delete(queue.name);
-      queue.flow.hasTasks = false;
-      this.core.flow.dropUnused(queue.flow);
+  /** The empty lanes of a queue, and the queue itself if it has no tasks. */
+  #dropEmpty(queue: Queue): void {
+    if (queue.plain?.isEmpty) {
+      this.#drop(queue.plain);
+      queue.plain = undefined;
     }
-    this.dispatch.dropUnasked();
+    for (const [key, lane] of queue.lanes) {
+      if (!lane.isEmpty) continue;
+      this.#drop(lane);
+      queue.lanes.delete(key);
+    }
+    if (queue.taskCount > 0) return;
+    this.#queues.delete(queue.name);
+    queue.flow.hasTasks = false;
+    this.core.flow.dropUnused(queue.flow);
   }
 
   #drop(lane: Lane): void {

@@ -160,7 +160,6 @@ export class Agenda implements Index<ScheduleRecord> {
   readonly #waiting = new Map<string, Slot>();
   /** Sorted, for lists; null: to be sorted. What is gone may still be in it. */
   #names: string[] | null = null;
-  #numbered = { revision: 0, next: 0 };
 
   constructor(private readonly core: Coordinator) {}
 
@@ -216,13 +215,6 @@ export class Agenda implements Index<ScheduleRecord> {
     slot.held = true;
     slot.at = this.core.now + heldMs;
     this.#due.update(slot);
-  }
-
-  /** Numbers the tasks that runs make in one entry. */
-  nextNumber(): number {
-    const revision = this.core.store.nextRevision;
-    if (this.#numbered.revision !== revision) this.#numbered = { revision, next: 0 };
-    return this.#numbered.next++;
   }
 
   *names(cursor: string | undefined): Iterable<string> {
@@ -293,7 +285,7 @@ function look(core: Coordinator, record: ScheduleRecord): boolean {
       continue;
     }
     const submit = { ...spec.task, idempotencyKey: `schedule/${spec.name}/${at}` };
-    const task = submitKept(core, submit, spec.payload, core.agenda.nextNumber());
+    const task = submitKept(core, submit, spec.payload);
     if ("error" in task) {
       if (runsCount === record.runsCount) return false;
       // Its queue became full by the runs before: this one and what follows is decided anew once there is room.
@@ -458,7 +450,7 @@ export function run(core: Coordinator, { name }: Input<"schedule.run">): Result 
   if (known === undefined) return unknownSchedule(name);
   const busy = core.limits.refuseSubmit(1);
   if (busy !== null) return busy;
-  const task = submitKept(core, known.spec.task, known.spec.payload, core.agenda.nextNumber());
+  const task = submitKept(core, known.spec.task, known.spec.payload);
   if ("error" in task) return task;
   core.metrics.scheduleRuns++;
   core.schedules.put(name, {

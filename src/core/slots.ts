@@ -35,8 +35,8 @@ export class Slot {
   lookAt = Number.POSITIVE_INFINITY;
   /** How its crew counts it. */
   standing: Standing = "none";
-  /** Tasks it claimed while it had a socket: they were not pushed. */
-  claimed: Set<TaskSpec> | null = null;
+  /** Tasks it claimed while it had a socket, and under which token: they were not pushed. Some may be over. */
+  claimed: Map<TaskSpec, number> | null = null;
   completedCount = 0;
   failedCount = 0;
   /** Payloads of tasks leased to be pushed that have not left for the socket, in UTF-16 units. */
@@ -102,7 +102,7 @@ export class Slot {
     const { arrived, sent } = this.health;
     return this.held().filter((spec) => {
       const token = tokenOf(spec);
-      return token > arrived && token <= sent && this.claimed?.has(spec) !== true;
+      return token > arrived && token <= sent && this.claimed?.get(spec) !== token;
     });
   }
 }

@@ -28,6 +28,7 @@ import {
   type TaskState,
   type TaskSubmit,
 } from "../wire/tasks.ts";
+import type { TaskCondition } from "../wire/transactions.ts";
 import { dropped, droppedReason, dropsNewest, refuseBacklog } from "./backlog.ts";
 import { backoffMs, backoffText, refuseBackoff } from "./backoff.ts";
 import type { Coordinator } from "./coordinator.ts";
@@ -340,13 +341,14 @@ export function submitAll(
   }
   const full = backlogFull(core, drafts);
   if (full !== null) return full;
-  const links = linksOf(core, tasks, pointerOf, (i) => sameOf(core, drafts[i] as Draft));
+  const first = core.takeNumbers(count);
+  const links = linksOf(core, tasks, first, pointerOf, (i) => sameOf(core, drafts[i] as Draft));
   if ("error" in links) return links;
   const made: Made[] = [];
   for (let i = 0; i < count; i++) {
     const from = drafts[i] as Draft;
     const earlier = meet(core, from);
-    const { id, state } = earlier ?? make(core, from, i, links[i]);
+    const { id, state } = earlier ?? make(core, from, first + i, links[i]);
     made.push({ id, state, isDuplicate: earlier !== undefined, isReplaced: earlier?.isReplaced === true });
   }
   // What it waits for may be done already.
@@ -434,20 +436,15 @@ function drop(core: Coordinator, record: TaskRecord): TaskRecord {
 }
 
 /**
- * Submits what was checked when it was kept, such as a schedule's task, inside a transaction that may do more: `number`
- * tells it from the other tasks of the entry. The limits on what waits in all are the caller's to ask.
+ * Submits what was checked when it was kept, such as a schedule's task, inside a transaction that may do more. The
+ * limits on what waits in all are the caller's to ask.
  */
-export function submitKept(
-  core: Coordinator,
-  task: TaskSubmit,
-  payload: string,
-  number: number,
-): { id: string } | Refusal {
+export function submitKept(core: Coordinator, task: TaskSubmit, payload: string): { id: string } | Refusal {
   const from = draft(core, task, "", payload);
   if ("error" in from) return from;
   const full = backlogFull(core, [from]);
   if (full !== null) return full;
-  const { id } = meet(core, from) ?? make(core, from, number);
+  const { id } = meet(core, from) ?? make(core, from, core.takeNumbers(1));
   return { id };
 }
 
@@ -502,7 +499,7 @@ export function lease(core: Coordinator, record: TaskRecord, workerId: string): 
   core.flow.leased(spec, spec.options.slots);
   const slot = core.dispatch.slot(workerId) as Slot;
   // A claim is answered; every other lease is pushed.
-  if (core.operation === "task.claim") core.dispatch.claiming(slot, spec);
+  if (core.operation === "task.claim") core.dispatch.claiming(slot, spec, revision);
   else core.dispatch.pushing(slot, pushedUnits(core, spec));
   core.tasks.put(spec.row, leased);
   return leased;
@@ -651,13 +648,20 @@ export function failAttempt(
 /** What a failed attempt says of its worker. */
 function attemptFailed(core: Coordinator, record: TaskRecord): void {
   const slot = core.dispatch.slot(leaseOf(record).workerId);
-  if (slot !== undefined && core.dispatch.failed(slot, record.outcome.error === null))
-    core.metrics.quarantines++;
+  if (slot === undefined) return;
+  const isFirst = record.outcome.error === null;
+  core.effect(() => {
+    if (core.dispatch.failed(slot, isFirst)) core.metrics.quarantines++;
+  });
 }
+
+/** Its worker is to be told that the attempt is void. */
+export const noteAbort = (core: Coordinator, record: TaskRecord): void =>
+  core.effect(() => core.dispatch.noteAbort(record, core.now));
 
 /** The attempt ran longer than it may: it failed. */
 export function timeOut(core: Coordinator, record: TaskRecord): void {
-  core.dispatch.noteAbort(record, core.now);
+  noteAbort(core, record);
   attemptFailed(core, record);
   const message = `the attempt ran longer than ${record.spec.options.timeoutMs} ms`;
   failAttempt(core, record, { message, code: "timeout" });
@@ -665,7 +669,7 @@ export function timeOut(core: Coordinator, record: TaskRecord): void {
 
 /** Its time to live or its deadline has passed. It says nothing of a worker. */
 export function expireTask(core: Coordinator, record: TaskRecord): void {
-  if (record.state === "running") core.dispatch.noteAbort(record, core.now);
+  if (record.state === "running") noteAbort(core, record);
   const { deadlineAt } = record.spec.extras;
   const error =
     deadlineAt > 0 && deadlineAt <= core.now
@@ -753,9 +757,12 @@ export function completeOne(core: Coordinator, record: TaskRecord, result: strin
   core.metrics.tasksCompleted++;
   const lease = leaseOf(record);
   const slot = core.dispatch.slot(lease.workerId) as Slot;
+  const { type } = record.spec.options;
   const ranMs = core.clock - lease.startedClock;
-  core.took.run.add(ranMs);
-  core.dispatch.succeeded(slot, record.spec.options.type, ranMs);
+  core.effect(() => {
+    core.took.run.add(ranMs);
+    core.dispatch.succeeded(slot, type, ranMs);
+  });
   return finish(core, record, "completed", { result, error: null, reason: null });
 }
 
@@ -863,7 +870,7 @@ export function cancelAsked(
   isTold = true,
 ): TaskRecord {
   if (record.state === "cancelled") return record;
-  if (record.state === "running" && isTold) core.dispatch.noteAbort(record, core.now);
+  if (record.state === "running" && isTold) noteAbort(core, record);
   return cancelOne(core, record, record.outcome.error, reason);
 }
 
@@ -999,12 +1006,20 @@ export function assign(core: Coordinator, input: Input<"task.assign">): Result {
       const same = key === undefined ? "is unique by the same" : `has the idempotency key ${key}`;
       return refuse("wrong-state", `task ${earlier.id} ${same} already; assign it by its id`);
     }
-    record = newRecord(specOf(core, fresh, 0));
+    record = newRecord(specOf(core, fresh, core.takeNumbers(1)));
   }
   const [shut] = core.flow.shutFor((record as TaskRecord).spec);
   if (shut !== undefined) return refuse("limit-reached", shutInWords(shut));
   if (fresh !== undefined) takeKey(core, record as TaskRecord, fresh.submit.unique?.forMs);
   return { ok: assignmentText(core, lease(core, record as TaskRecord, chosen.slot.id)) };
+}
+
+/** Whether what a transaction asks of a task is so. */
+export function holds(core: Coordinator, { taskId, state, revision, exists }: TaskCondition): boolean {
+  const record = core.tasks.get(taskId);
+  if (exists !== undefined && exists !== (record !== undefined)) return false;
+  if (revision !== undefined && revision !== record?.revision) return false;
+  return state === undefined || (record !== undefined && [state].flat().includes(record.state));
 }
 
 // --- as everyone sees it ----------------------------------------------------------------------------------

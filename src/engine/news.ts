@@ -2,6 +2,7 @@
  * News: what a transaction means to workers, to those who watch and to those who wait. All of it is read off the
  * transaction's changes: one feed, one mechanism. What leaves goes to the outbox with the transaction's revision.
  */
+import type { Step } from "../core/coordinator.ts";
 import type { LogPiece } from "../core/logs.ts";
 import type { Change, Transaction } from "../core/store.ts";
 import { leaseOf, pushedUnits, pushText, type TaskRecord } from "../core/tasks.ts";
@@ -24,9 +25,14 @@ export class News {
 
   tell(transaction: Transaction): void {
     const { revision, changes } = transaction;
-    const { operation, who, now } = this.engine.core;
+    const { steps, who, now } = this.engine.core;
+    let { operation } = this.engine.core;
+    let step = 0;
     for (let i = 0; i < changes.length; i++) {
       const change = changes[i] as Change;
+      // Of several operations, each change is that of its own.
+      while (step < steps.length && (steps[step] as Step).from <= i)
+        operation = (steps[step++] as Step).operation;
       if (change.table.name === "tasks") {
         this.#task(
           revision,

@@ -2,10 +2,19 @@
 
 import type { TSchema } from "@sinclair/typebox";
 import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
-import { type Problem, problem } from "../wire/errors.ts";
-import { explain, explainInWords } from "../wire/explain.ts";
+import { nearest } from "../lib/nearest.ts";
+import { type FieldError, type Problem, problem } from "../wire/errors.ts";
+import { explain, explainInWords, fieldErrorsMax } from "../wire/explain.ts";
 import { Fence } from "../wire/fences.ts";
-import { type OperationName, operationNames, operations } from "../wire/operations.ts";
+import {
+  type Input,
+  isOperation,
+  notAStep,
+  type OperationName,
+  operationNames,
+  operations,
+} from "../wire/operations.ts";
+import type { Step } from "../wire/transactions.ts";
 
 const checks = Object.fromEntries(
   operationNames.map((name) => [name, TypeCompiler.Compile(operations[name].input as TSchema)]),
@@ -16,7 +25,38 @@ export const isFence = (value: unknown): value is Fence => fences.Check(value);
 
 /** null when the input fits the operation. */
 export function validate(operation: OperationName, input: unknown): Problem | null {
-  if (checks[operation].Check(input)) return null;
-  const errors = explain(operations[operation].input, input);
-  return problem("invalid-input", explainInWords(errors), { errors });
+  const fits = checks[operation].Check(input);
+  if (fits && operation !== "transaction.run") return null;
+  const errors = fits
+    ? stepErrors(input as Input<"transaction.run">)
+    : explain(operations[operation].input, input);
+  return errors.length === 0 ? null : problem("invalid-input", explainInWords(errors), { errors });
+}
+
+/** What is wrong with the operations of a transaction, in both of its branches: no schema says what may be which. */
+function stepErrors(input: Input<"transaction.run">): FieldError[] {
+  const errors: FieldError[] = [];
+  for (const branch of ["then", "else"] as const)
+    for (const [i, step] of (input[branch] ?? []).entries()) {
+      if (errors.length >= fieldErrorsMax) return errors;
+      errors.push(...errorsOf(step, `/${branch}/${i}`));
+    }
+  return errors.slice(0, fieldErrorsMax);
+}
+
+function errorsOf({ operation, input = {} }: Step, pointer: string): FieldError[] {
+  const wrong = (field: string, detail: string) => [{ pointer: pointer + field, detail }];
+  if (!isOperation(operation)) {
+    const meant = nearest(operation, operationNames);
+    return wrong("/operation", `is no operation${meant ? `; did you mean ${meant}?` : ""}`);
+  }
+  const reason = notAStep(operation);
+  if (reason !== null) return wrong("/operation", `${operation} cannot be part of a transaction: ${reason}`);
+  if (!checks[operation].Check(input))
+    return explain(operations[operation].input, input).map((error) => ({
+      ...error,
+      pointer: `${pointer}/input${error.pointer}`,
+    }));
+  const { waitMs } = input as { waitMs?: number };
+  return waitMs ? wrong("/input/waitMs", "must be left out: a transaction waits for nothing") : [];
 }

@@ -26,6 +26,7 @@ import { schedules } from "./schedules.ts";
 import { state } from "./state.ts";
 import { swaggerUi } from "./swagger.ts";
 import { tasks } from "./tasks.ts";
+import { transactions } from "./transactions.ts";
 import { workers } from "./workers.ts";
 
 export type AppOptions = {
@@ -48,6 +49,7 @@ export const routes = (port: Port) =>
     .use(schedules(port))
     .use(kv(port))
     .use(messages(port))
+    .use(transactions(port))
     .use(namedLimits(port))
     .use(namespaces(port))
     .use(frames(port));

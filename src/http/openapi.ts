@@ -32,6 +32,7 @@ const tags = [
   { name: "schedules", description: "Tasks that the daemon submits by the clock." },
   { name: "keys", description: "Values under names: read, put, compare, count, list by prefix." },
   { name: "messages", description: "Publish to topics and to workers, ask and reply." },
+  { name: "transactions", description: "Several operations, all or nothing, where conditions hold." },
   { name: "state", description: "The whole at one moment." },
   {
     name: "namespaces",

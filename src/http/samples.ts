@@ -300,6 +300,14 @@ export const responseSamples: Record<string, Sample> = {
   messageEmit: { ok: { deliveries: 2 } },
   messageRequest: { ok: { payload: { wheat: 211.5 }, by: "c0ffee42" } },
   messageReply: { ok: { requestId: "1042-7" } },
+  transactionRun: {
+    ok: {
+      branch: "then",
+      unmet: [],
+      revision: 1042,
+      results: [keyStanding, { id: "1042-0", state: "queued", duplicate: false }],
+    },
+  },
   queueGet: { ok: queue },
   queueGroups: {
     ok: {

@@ -21,9 +21,13 @@ export const limits = {
   depthMax: 64,
   /** Operations in one frame. */
   operationsPerFrameMax: 1000,
+  /** Operations of one transaction. */
+  operationsPerTransactionMax: 1000,
+  /** Conditions of one transaction. */
+  conditionsPerTransactionMax: 1000,
   /** Tasks in one array submit (all or nothing). */
   tasksPerSubmitMax: 1000,
-  /** Tasks in one graph (all or nothing). */
+  /** Tasks in one graph, or made by one transaction (all or nothing). */
   tasksPerGraphMax: 100_000,
   /** Tasks that one task may be submitted to wait for. */
   dependenciesMax: 100_000,

@@ -22,6 +22,7 @@ import * as schedules from "./schedules.ts";
 import * as state from "./state.ts";
 import * as stats from "./stats.ts";
 import * as tasks from "./tasks.ts";
+import * as transactions from "./transactions.ts";
 import * as why from "./why.ts";
 import * as workers from "./workers.ts";
 
@@ -61,6 +62,9 @@ const submitErrors = [
 ] as const satisfies ErrorCode[];
 /** Of tasks that name others. */
 const graphErrors = ["unknown-task", "wrong-state", "lease-lost"] as const satisfies ErrorCode[];
+
+/** What an operation of a transaction is refused for, the transaction is: those of all of them, filled in below. */
+const stepErrors: ErrorCode[] = [];
 
 const lease = { taskId: "1042-0", workerId: "worker-001", token: 1043 };
 
@@ -470,6 +474,23 @@ export const operations = {
     summary: "Reply to a message that asks for it; the first reply counts.",
     example: { requestId: "1042-7", payload: { wheat: 211.5 } },
   },
+  "transaction.run": {
+    kind: "mutation",
+    scope: "write",
+    input: transactions.TransactionRun,
+    output: transactions.TransactionDone,
+    errors: stepErrors,
+    summary:
+      "Carry out several operations, all or nothing, as one entry, where what is asked of keys and tasks holds.",
+    example: {
+      if: [{ key: "orders/17", revision: 1041 }],
+      then: [
+        { operation: "kv.put", input: { key: "orders/17", value: "paid" } },
+        { operation: "task.submit", input: { type: "ship", payload: { order: 17 } } },
+      ],
+      else: [{ operation: "kv.getMany", input: { keys: ["orders/17"] } }],
+    },
+  },
   "queue.list": {
     kind: "read",
     scope: "read",
@@ -800,6 +821,9 @@ export const objects: Record<string, TSchema> = {
   Limit: queues.Limit,
   Rate: queues.Rate,
   Backlog: queues.Backlog,
+  KeyCondition: transactions.KeyCondition,
+  TaskCondition: transactions.TaskCondition,
+  Step: transactions.Step,
   State: state.State,
   Stats: stats.Stats,
   Namespace: namespaces.Namespace,
@@ -831,13 +855,49 @@ export const isOperation = (name: unknown): name is OperationName =>
 export const isStored = (name: OperationName): name is StoredOperationName =>
   (operations[name].kind as OperationKind) === "stored";
 
+/** Operations that stand alone though they are changes of a state, each with its reason. */
+const alone = {
+  "transaction.run": "one is no part of another",
+  "task.claim": "a lease has an entry of its own, whose revision is its token",
+  "task.assign": "a lease has an entry of its own, whose revision is its token",
+  "worker.register": "it goes with the worker's connection",
+  "worker.unregister": "it goes with the worker's connection",
+} as const satisfies Partial<Record<OperationName, string>>;
+
+/** What a transaction may be made of. */
+export type StepName = Exclude<OfKind<"mutation" | "read">, keyof typeof alone>;
+
+/** Why an operation cannot be part of a transaction; null: it can. */
+export function notAStep(name: OperationName): string | null {
+  switch (operations[name].kind as OperationKind) {
+    case "volatile":
+      return "what it changes is no state, and could not be taken back";
+    case "session":
+      return "it belongs to a connection";
+    case "daemon":
+      return "it is about which namespaces there are";
+    case "stored":
+      return "it is read from the log, and is answered later";
+    case "mutation":
+    case "read":
+      return (alone as Partial<Record<OperationName, string>>)[name] ?? null;
+  }
+}
+
+stepErrors.push(
+  ...new Set(
+    operationNames.filter((name) => notAStep(name) === null).flatMap((name) => [...operations[name].errors]),
+  ),
+);
+
 /**
  * Whether the first use of a namespace may be this operation: a change that can be made in a state that holds
- * nothing. What names something that must be there cannot, and reads make nothing. A submit may name other tasks, and
- * seldom does.
+ * nothing. What names something that must be there cannot, and reads make nothing. A submit may name other tasks, and a
+ * transaction anything, and both seldom need to.
  */
 export const makesNamespace = (name: OperationName): boolean =>
   name === "task.submit" ||
   name === "graph.submit" ||
+  name === "transaction.run" ||
   (operations[name].kind === "mutation" &&
     !operations[name].errors.some((code) => code.startsWith("unknown-")));

@@ -457,6 +457,34 @@ describe("commands - messages", () => {
   });
 });
 
+describe("commands - transactions", () => {
+  test("commands - a transaction out of a file, and what of it did not hold or was refused", async () => {
+    const file = join(temporaryFolder(), "pay.json");
+    const write = (value: unknown) => writeFileSync(file, JSON.stringify(value));
+    const put = { operation: "kv.put", input: { key: "tx/paid", value: true } };
+    write({
+      if: [{ key: "tx/paid", exists: false }],
+      then: [put, { operation: "kv.get", input: { key: "tx/paid" } }],
+    });
+    const { output } = await ends("ok", ["transaction", file]);
+    expect(output).toMatch(
+      /^then: 2 operations at revision [0-9]+\.\n\{"key":"tx\/paid",.*\}\n\{.*"value":true\}\n$/,
+    );
+    const { errors } = await ends("refused", ["transaction", file]);
+    expect(errors).toContain('Nothing was done: {"key":"tx/paid","exists":false} did not hold.');
+    write({ then: [put, { operation: "kv.delete", input: { key: "tx/none" } }] });
+    const missing = await ends("not-found", ["transaction", file]);
+    expect(missing.errors).toContain("/then/1: there is no key tx/none");
+    write({ if: [{ key: "tx/paid", value: false }], then: [], else: [put] });
+    expect(await json(["transaction", file])).toMatchObject({
+      branch: "else",
+      unmet: [0],
+      results: [{ version: 2 }],
+    });
+    await ends("input-broken", ["transaction", join(temporaryFolder(), "none.json")]);
+  });
+});
+
 describe("commands - which daemon, and what is wrong", () => {
   test("commands - no daemon, no token, a wrong token: each says what to do", async () => {
     const nobody = await ends("unreachable", ["queues", "--url", "http://127.0.0.1:1"]);

@@ -10,6 +10,7 @@ import {
   type Greeter,
   type Handlers,
   TaskFailed,
+  type Transaction,
   type Transport,
   type WatchEvent,
   webSocket,
@@ -403,6 +404,114 @@ test("daemon - keys are put, compared, counted, listed and watched by a program"
   const first = (await one.next()).value as WatchEvent;
   expect(first).toMatchObject({ table: "keys", id: "cfg/b", operation: "kv.increment", who: client.session });
   await one.return?.();
+});
+
+test("daemon - a transaction is written with the client's own words, and answers each of them", async () => {
+  const client = open();
+  await client.connect();
+  const { revision } = await client.kv.put("tx/a", 1);
+  const done = await client.transaction((tx) => {
+    tx.if.key("tx/a").at(revision);
+    tx.if.key("tx/a").is(1);
+    tx.if.key("tx/b").absent();
+    const task = tx.submit({ queue: "nowhere", type: "t" });
+    return {
+      put: tx.kv.put("tx/a", { n: 2 }),
+      seen: tx.kv.get<{ n: number }>("tx/a"),
+      none: tx.kv.get("tx/none"),
+      ...{ task, many: tx.submit([{ queue: "nowhere", type: "t" }]), word: "as it is" },
+      counted: tx.call("kv.increment", { key: "tx/n", by: 3 }),
+    };
+  });
+  expect(done).toMatchObject({
+    put: { key: "tx/a", version: 2 },
+    seen: { value: { n: 2 }, revision: done.put.revision },
+    ...{ none: null, task: { state: "queued" }, many: [{ state: "queued" }], word: "as it is" },
+    counted: { value: 3, revision: done.put.revision },
+  });
+  expect(done.task.id).toBe(`${done.put.revision}-0`);
+  const both = await client.transaction((tx) => [
+    tx.task(done.task.id).cancel("not needed"),
+    tx.kv.delete("tx/n"),
+  ]);
+  expect(both).toMatchObject([{ state: "cancelled" }, true]);
+});
+
+test("daemon - a transaction whose conditions do not hold does what is to be done then, or says which", async () => {
+  const client = open();
+  await client.connect();
+  const { revision } = await client.kv.put("tx/taken", "by me");
+  const take = await client.transaction(
+    (tx) => {
+      tx.if.key("tx/taken").absent();
+      return { taken: true, key: tx.kv.put("tx/taken", "by you") };
+    },
+    (tx) => ({ taken: false, by: tx.kv.get<string>("tx/taken") }),
+  );
+  expect(take.taken ? take.key : take.by?.value).toBe("by me");
+  const work = client.transaction((tx) => {
+    tx.if.key("tx/taken").exists();
+    tx.if.key("tx/taken").at(revision + 1000);
+    tx.if.task("9-9").is("queued", "running");
+    tx.kv.put("tx/more", 1);
+  });
+  await expect(work).rejects.toMatchObject({
+    name: "ConditionsFailed",
+    unmet: [
+      { key: "tx/taken", revision: revision + 1000 },
+      { taskId: "9-9", state: ["queued", "running"] },
+    ],
+    revision,
+  });
+  const refused = client.transaction((tx) => ({ a: tx.kv.put("tx/more", 1), b: tx.task("9-9").cancel() }));
+  await expect(refused).rejects.toMatchObject({ code: "unknown-task", errors: [{ pointer: "/then/1" }] });
+  expect(await client.kv.get("tx/more")).toBeNull();
+});
+
+test("daemon - a transaction's function that waits, or asks for what cannot be part of one, sends nothing", async () => {
+  const client = open();
+  await client.connect();
+  const wrong: [(tx: Transaction) => unknown, string][] = [
+    [async (tx) => void (await tx.kv.put("tx/never", 1)), "not async"],
+    [(tx) => tx.kv.put("tx/never", 1), "not async"],
+    [(tx) => void tx.call("task.claim", { workerId: "w" }), "task.claim cannot be part"],
+    [
+      (tx) => {
+        tx.kv.put("tx/never", 1);
+        throw new Error("mine");
+      },
+      "mine",
+    ],
+  ];
+  for (const [work, message] of wrong)
+    await expect(client.transaction(work as never)).rejects.toThrow(message);
+  let late: Transaction | undefined;
+  await client.transaction((tx) => {
+    late = tx;
+  });
+  expect(() => late?.call("kv.put", { key: "tx/never", value: 1 })).toThrow("after the transaction was sent");
+  expect(await client.kv.get("tx/never")).toBeNull();
+});
+
+test("daemon - a handler ends its task and does what belongs to it in one transaction", async () => {
+  const producer = open();
+  await producer.connect();
+  const running = await worker(
+    "ends",
+    async (task, { client, lease }) => {
+      await client.transaction((tx) => {
+        tx.complete(task.id, lease, "by the transaction");
+        tx.kv.put("tx/done", task.id);
+        tx.submit({ queue: "nowhere", type: "next" });
+      });
+      return "by the handler";
+    },
+    { url, token: "secret" },
+  );
+  const submitted = producer.submit({ queue: "ends", type: "t" });
+  expect(await submitted.result<string>()).toBe("by the transaction");
+  expect((await producer.kv.get("tx/done"))?.value).toBe((await submitted).id);
+  await running.stop();
 });
 
 test("daemon - what a handler does through its client happens only while its lease stands", async () => {

@@ -126,6 +126,7 @@ describe("openapi", () => {
         "PUT /api/kv/{key}",
         "DELETE /api/kv/{key}",
         "POST /api/kv/{key}/increment",
+        "POST /api/transaction",
         "GET /api/schedules",
         "GET /api/schedules/{name}",
         "PUT /api/schedules/{name}",

@@ -55,6 +55,37 @@ export async function wrong(client: CoordinationClient, rest: RestClient, contex
     event.table;
   }
 
+  const done = await client.transaction((tx) => {
+    tx.if.key("a").at(3);
+    return { put: tx.kv.put("a", 1), task: tx.submit({ type: "t" }), one: tx.kv.get<number>("a"), word: "w" };
+  });
+  (done.one?.value ?? 0).toFixed(done.put.revision);
+  done.task.id.toUpperCase();
+  // @ts-expect-error: a key that was put has no state
+  done.put.state;
+  // @ts-expect-error: the answer is there, and is not waited for again
+  done.task.result();
+  const [first, second] = await client.transaction((tx) => [tx.kv.put("a", 1), tx.submit([{ type: "t" }])]);
+  second.map(({ id }) => id + first.key);
+  // @ts-expect-error: each has its own type
+  first.map(({ id }) => id);
+  const either = await client.transaction(
+    (tx) => ({ taken: true, key: tx.kv.put("a", 1) }),
+    (tx) => ({ taken: false, by: tx.kv.get("a") }),
+  );
+  if (either.taken) either.key.revision.toFixed();
+  // @ts-expect-error: where it was not taken it has no key
+  else either.key;
+  // @ts-expect-error: the function of a transaction waits for nothing
+  await client.transaction(async (tx) => ({ a: await tx.kv.put("a", 1) }));
+  // @ts-expect-error: no such state
+  await client.transaction((tx) => tx.if.task("1-0").is("done"));
+  await client.transaction(
+    (_tx) => ({}),
+    // @ts-expect-error: where nothing holds there is nothing to ask
+    (tx) => tx.if.key("a").exists(),
+  );
+
   void worker<{ to: string }>("q", (task, { progress }) => progress(task.payload.to.length));
   // @ts-expect-error: the payload has no such field
   void worker<{ to: string }>("q", (task) => task.payload.from);
