@@ -10,6 +10,7 @@ import type { Problem } from "../src/wire/errors.ts";
 import { type Fence, fenceHeader, fenceText } from "../src/wire/fences.ts";
 import type { MetricsView, ReadyView } from "../src/wire/http.ts";
 import type { Counter, Key, KeyPage, KeyStanding } from "../src/wire/kv.ts";
+import type { Lock, LockPage } from "../src/wire/locks.ts";
 import type { Input, Output } from "../src/wire/operations.ts";
 import type {
   GroupPage,
@@ -364,6 +365,39 @@ export class RestClient {
       answer(this.#api.api.messages.reply.post(input, request(options))),
   };
 
+  readonly locks = {
+    /** With `wait` (ms) it stands in line for so long and answers when it is held; else `lock-held`. */
+    acquire: (
+      input: Input<"lock.acquire">,
+      { wait, ...options }: RequestOptions & { wait?: number } = {},
+    ): Promise<Lock> =>
+      answer(
+        this.#api.api.locks.post(input, {
+          query: wait === undefined ? {} : { wait: `${Math.ceil(wait)}ms` },
+          ...request(options),
+        }),
+      ) as Promise<Lock>,
+    /** With `waitMs`, waits so long for it to be held or gone. */
+    get: (lockId: string, { waitMs, ...options }: RequestOptions & { waitMs?: number } = {}): Promise<Lock> =>
+      answer(
+        this.#lock(lockId).get({
+          query: waitMs === undefined ? {} : { wait: `${Math.ceil(waitMs)}ms` },
+          ...request(options),
+        }),
+      ) as Promise<Lock>,
+    extend: (lockIds: string[], options?: RequestOptions): Promise<Output<"lock.extend">> =>
+      answer(this.#api.api.locks.extend.post({ lockIds }, request(options))),
+    release: (lockId: string, options?: RequestOptions): Promise<Output<"lock.release">> =>
+      answer(this.#lock(lockId).delete(undefined, request(options))),
+    steal: (input: Input<"lock.steal">, options?: RequestOptions): Promise<Output<"lock.steal">> =>
+      answer(this.#api.api.locks.steal.post(input, request(options))),
+    list: (page: Input<"lock.list"> = {}, options?: RequestOptions): Promise<LockPage> =>
+      answer(this.#api.api.locks.get({ query: page, ...request(options) })) as Promise<LockPage>,
+  };
+
+  #lock(id: string) {
+    return this.#api.api.locks({ id: encodeURIComponent(id) });
+  }
   #key(key: string) {
     return this.#api.api.kv({ key: encodeURIComponent(key) });
   }

@@ -12,6 +12,7 @@ import { sizeOfFailures } from "./failures.ts";
 import type { Gate } from "./gates.ts";
 import { isOpen } from "./graphs.ts";
 import type { Lane, Stream } from "./lanes.ts";
+import { type LockRecord, standingOrder } from "./locks.ts";
 import { logSize } from "./logs.ts";
 import { fits, Offer } from "./offers.ts";
 import { isLinked } from "./options.ts";
@@ -206,6 +207,7 @@ export function check(core: Coordinator): string[] {
   expect(core.agenda.dueCount === due, `${core.agenda.dueCount} schedules are to be looked at, not ${due}`);
 
   checkKeys(core, expect);
+  checkLocks(core, expect);
 
   for (const slot of core.dispatch.slots())
     expect(core.workers.has(slot.id), `slot ${slot.id} has no worker`);
@@ -314,6 +316,96 @@ function checkKeys(core: Coordinator, expect: Expect): void {
     `${sortedKeys.ownerCount} workers own keys, not ${owned.size}`,
   );
 }
+
+/** Each lock is held exactly if no earlier one is in its way, by their names alone; and ends when it says. */
+function checkLocks(core: Coordinator, expect: Expect): void {
+  const { bids } = core;
+  const { counts } = bids;
+  const names = new Set<string>();
+  const spots = new Set<string>();
+  const owned = new Map<string, string[]>();
+  let ends = 0;
+  for (const [id, { id: named, revision, resources, workerId, state, heldAt }] of core.locks.entries()) {
+    const standing = bids.find(id);
+    expect(id === named, `lock ${id} is kept under another name (${named})`);
+    expect(revision <= core.store.revision, `lock ${id} is newer than the store`);
+    expect(state !== "stolen", `lock ${id} is stolen and still there`);
+    expect((state === "held") === heldAt > 0, `lock ${id} is ${state} since ${heldAt}`);
+    expect(standing?.record === core.locks.get(id), `lock ${id} stands in line with an old record`);
+    if (standing === undefined) continue;
+    expect(state !== "held" || standing.isOpen, `lock ${id} is held, with another in its way`);
+    const end = bids.endOf(standing);
+    expect(standing.at <= end, `lock ${id} ends at ${end} and is looked at at ${standing.at}`);
+    if (end < Number.POSITIVE_INFINITY) ends += 1;
+    for (const { name } of resources) {
+      names.add(name);
+      spots.add(name);
+      for (let at = name.indexOf("/"); at >= 0; at = name.indexOf("/", at + 1))
+        spots.add(name.slice(0, at + 1));
+    }
+    if (workerId === null) continue;
+    const worker = core.workers.get(workerId)?.state;
+    expect(
+      worker !== undefined && worker !== "offline",
+      `lock ${id} is of worker ${workerId}, which is ${worker}`,
+    );
+    push(owned, workerId, id);
+  }
+  const locks = [...core.locks.values()];
+  const due = locks.filter(({ id, state }) => state === "waiting" && bids.find(id)?.isOpen);
+  expect(counts.locks === locks.length, `${counts.locks} locks stand in line, not ${locks.length}`);
+  expect(counts.due === due.length, `${counts.due} locks are to be granted, not ${due.length}`);
+  expect(counts.ends === ends, `${counts.ends} locks end by the clock, not ${ends}`);
+  expect(counts.names === names.size, `${counts.names} names are bid for, not ${names.size}`);
+  expect(counts.spots === spots.size, `${counts.spots} names have lines, not ${spots.size}`);
+  expect(same([...bids.namesFrom("")], [...names].sort()), "the order of the locked names is wrong");
+  expect(counts.owners === owned.size, `${counts.owners} workers have locks, not ${owned.size}`);
+  for (const [workerId, ids] of owned) {
+    const kept = bids.ownedBy(workerId).map(({ record }) => record.id);
+    expect(same(kept.sort(), ids.sort()), `worker ${workerId}: wrong set of locks`);
+  }
+  const held = locks.filter(({ state }) => state === "held");
+  expect(bids.heldCount === held.length, `${bids.heldCount} locks are held, not ${held.length}`);
+  // Each against each, where they are few: the lines are not asked.
+  if (held.length > 200) return;
+  for (const [i, one] of held.entries())
+    for (const other of held.slice(i + 1))
+      expect(!collide(one, other), `locks ${one.id} and ${other.id} are held, in each other's way`);
+  for (const { id, resources } of held)
+    for (const { name, mode } of resources) {
+      const sharing = held.filter((one) => one.resources.some((wish) => wish.name === name));
+      const most = Math.min(
+        ...sharing
+          .flatMap((one) => one.resources)
+          .map((wish) => (wish.name === name && wish.limit) || Infinity),
+      );
+      expect(
+        mode === "exclusive" || sharing.length <= most,
+        `lock ${id} is one of ${sharing.length} of ${name}`,
+      );
+    }
+  for (const one of locks) {
+    const line = one.resources.flatMap(({ name }) => [...bids.at(name)]);
+    expect(line.includes(bids.find(one.id)!), `lock ${one.id} is in no line`);
+  }
+  for (const name of names) {
+    const line = [...bids.at(name)];
+    expect(
+      line.every((standing, i) => i === 0 || standingOrder(line[i - 1]!, standing) < 0),
+      `the line for ${name} is out of order`,
+    );
+  }
+}
+
+const covers = (a: string, b: string) => a === b || (a.endsWith("/") && b.startsWith(a));
+const collide = (one: LockRecord, other: LockRecord) =>
+  one.resources.some((a) =>
+    other.resources.some(
+      (b) =>
+        (a.mode === "exclusive" || b.mode === "exclusive") &&
+        (covers(a.name, b.name) || covers(b.name, a.name)),
+    ),
+  );
 
 /** What runs behind each gate, by what the tasks say; and that whoever sleeps may be woken. */
 function checkFlow(core: Coordinator, expect: Expect): void {

@@ -13,6 +13,7 @@ import type { AnswerRecord } from "./answers.ts";
 import type { Failures } from "./failures.ts";
 import type { LimitRecord, PauseRecord, QueueRecord } from "./flow.ts";
 import { type KeyRecord, keysOf } from "./kv.ts";
+import { type LockRecord, locksOf } from "./locks.ts";
 import type { LogPiece } from "./logs.ts";
 import {
   defaultBackoff,
@@ -98,6 +99,8 @@ function encodeChange(change: Change): string {
     }
     case "keys":
       return after === undefined ? `-key\t${key}\n` : `+key\t${key}\t${encodeKey(after as KeyRecord)}\n`;
+    case "locks":
+      return after === undefined ? `-lock\t${key}\n` : `+lock\t${key}\t${JSON.stringify(after)}\n`;
     case "uniques":
     case "queues":
     case "limits":
@@ -391,6 +394,25 @@ function decodeKey(key: string, text: string): KeyRecord {
   };
 }
 
+function decodeLock(text: string): LockRecord {
+  const from = JSON.parse(text);
+  return {
+    id: from.id,
+    state: from.state,
+    resources: from.resources,
+    workerId: from.workerId,
+    who: from.who,
+    session: from.session,
+    ttlMs: from.ttlMs,
+    waitUntil: from.waitUntil,
+    value: from.value,
+    createdAt: from.createdAt,
+    heldAt: from.heldAt,
+    reason: from.reason,
+    revision: from.revision,
+  };
+}
+
 /** Its session and place are the row's name. */
 function encodeAnswer(answer: AnswerRecord): string {
   let text = `{"seq":${answer.seq}${answerMiddle(answer.operation, answer.at)}${answer.revision}`;
@@ -481,6 +503,7 @@ export class Loader {
   readonly #workers: Table<WorkerRecord>;
   readonly #schedules: Table<ScheduleRecord>;
   readonly #keys: Table<KeyRecord>;
+  readonly #locks: Table<LockRecord>;
   readonly #queues: Table<QueueRecord>;
   readonly #limits: Table<LimitRecord>;
   readonly #pauses: Table<PauseRecord>;
@@ -496,6 +519,7 @@ export class Loader {
     this.#workers = store.table("workers");
     this.#schedules = store.table("schedules");
     this.#keys = keysOf(store);
+    this.#locks = locksOf(store);
     this.#queues = store.table("queues");
     this.#limits = store.table("limits");
     this.#pauses = store.table("pauses");
@@ -546,6 +570,9 @@ export class Loader {
       case "key":
         this.#keys.restore(key, decodeKey(key, text));
         return;
+      case "lock":
+        this.#locks.restore(key, decodeLock(text));
+        return;
       case "queue":
         this.#queues.restore(key, decodeQueue(text));
         return;
@@ -575,6 +602,7 @@ export class Loader {
     else if (part === "unique") this.#uniques.restore(key, undefined);
     else if (part === "worker") this.#workers.restore(key, undefined);
     else if (part === "key") this.#keys.restore(key, undefined);
+    else if (part === "lock") this.#locks.restore(key, undefined);
     else if (part === "queue") this.#queues.restore(key, undefined);
     else if (part === "limit") this.#limits.restore(key, undefined);
     else if (part === "pause") this.#pauses.restore(key, undefined);

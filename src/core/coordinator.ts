@@ -28,6 +28,8 @@ import type { KeyRecord } from "./kv.ts";
 import * as kv from "./kv.ts";
 import { urgentBy } from "./lanes.ts";
 import { Limits, type MemoryBudget } from "./limits.ts";
+import type { LockRecord } from "./locks.ts";
+import * as locks from "./locks.ts";
 import * as logs from "./logs.ts";
 import * as messages from "./messages.ts";
 import * as queues from "./queues.ts";
@@ -147,6 +149,7 @@ export class Coordinator {
   readonly workers: Table<WorkerRecord>;
   readonly schedules: Table<ScheduleRecord>;
   readonly keys: Table<KeyRecord>;
+  readonly locks: Table<LockRecord>;
   readonly answers: Answers;
   readonly flow: Flow;
   readonly dispatch: Dispatch;
@@ -155,6 +158,7 @@ export class Coordinator {
   readonly limits: Limits;
   readonly agenda: schedules.Agenda;
   readonly sortedKeys: kv.Keys;
+  readonly bids: locks.Locks;
   readonly expiry = new Expiry();
   /** Messages that are in no log. */
   readonly bus = new messages.Bus(this);
@@ -173,6 +177,8 @@ export class Coordinator {
   who = "";
   /** Where it is one of several operations: each of them, and how many changes were made before it. */
   steps: Step[] = noSteps;
+  /** Of the operation that runs; null: it has none. */
+  session: string | null = null;
 
   /** What is due, answers by the lease clock. Entries are lazy: whoever pops one asks whether it still holds. */
   readonly #ready = new DeadlineHeap<TaskSpec>();
@@ -208,6 +214,7 @@ export class Coordinator {
     this.workers = store.table("workers");
     this.schedules = store.table("schedules");
     this.keys = kv.keysOf(store);
+    this.locks = locks.locksOf(store);
     const urgent = urgentBy(options.config.ageingMs);
     this.#gates = new Gates(
       () => this.clock,
@@ -258,6 +265,8 @@ export class Coordinator {
     this.schedules.index([this.agenda]);
     this.sortedKeys = new kv.Keys(this);
     this.keys.index([this.sortedKeys], (a, b) => (a.key < b.key ? -1 : 1));
+    this.bids = new locks.Locks(this);
+    this.locks.index([this.bids], locks.recordOrder);
     this.answers = new Answers(store, (session, at) =>
       this.#oldAnswers.push(at + limits.answerAgeMsMax, session),
     );
@@ -294,6 +303,7 @@ export class Coordinator {
         return { ok: known.text };
       }
     }
+    this.session = session;
     const work = () => {
       const lost = cause.fence === undefined ? null : refuseFence(this, cause.fence);
       const result = lost ?? this.#apply(operation, input);
@@ -337,7 +347,10 @@ export class Coordinator {
     this.steps.push({ operation, from: this.store.changeCount });
     const result = this.#apply(operation, input);
     // What follows sees what it would see in an entry of its own.
-    if (this.graphs.isDue && "ok" in result && this.store.changeCount > 0) this.graphs.settle();
+    if ("ok" in result && this.store.changeCount > 0) {
+      if (this.graphs.isDue) this.graphs.settle();
+      if (this.bids.isDue) this.bids.settle();
+    }
     return result;
   }
 
@@ -368,6 +381,7 @@ export class Coordinator {
       const result = work();
       // What it ended may be what others waited for. A refusal changes nothing, theirs neither.
       if (this.graphs.isDue && this.store.changeCount > 0) this.graphs.settle();
+      if (this.bids.isDue && this.store.changeCount > 0) this.bids.settle();
       return result;
     });
   }
@@ -479,6 +493,18 @@ export class Coordinator {
         return messages.request(this, input as Input<"message.request">);
       case "message.reply":
         return messages.reply(this, input as Input<"message.reply">);
+      case "lock.acquire":
+        return locks.acquire(this, input as Input<"lock.acquire">);
+      case "lock.get":
+        return locks.get(this, input as Input<"lock.get">);
+      case "lock.extend":
+        return locks.extend(this, input as Input<"lock.extend">);
+      case "lock.release":
+        return locks.remove(this, input as Input<"lock.release">);
+      case "lock.steal":
+        return locks.steal(this, input as Input<"lock.steal">);
+      case "lock.list":
+        return locks.list(this, input as Input<"lock.list">);
       case "queue.get":
         return settings.get(this, input as Input<"queue.get">);
       case "queue.groups":
@@ -520,7 +546,12 @@ export class Coordinator {
       });
     // The rest of many comes with the next tick, which is due at once.
     if (this.graphs.isDue) this.#transaction("graph.settle", "cortexd", () => this.graphs.settle());
-    const { sortedKeys } = this;
+    if (this.bids.isDue) this.#transaction("lock.grant", "cortexd", () => this.bids.settle());
+    const { bids, sortedKeys } = this;
+    while (bids.nextAt <= this.clock)
+      this.#transaction("lock.expire", "cortexd", () => {
+        while (bids.nextAt <= this.clock && this.store.changeCount < changesPerTick) bids.endFirst();
+      });
     while (sortedKeys.nextAt <= this.now)
       this.#transaction("kv.expire", "cortexd", () => {
         while (sortedKeys.nextAt <= this.now && this.store.changeCount < changesPerTick)
@@ -599,7 +630,7 @@ export class Coordinator {
 
   /** In how many ms `tick` has something to do; Infinity: nothing is planned. */
   nextDueMs(): number {
-    if (this.graphs.isDue) return 0;
+    if (this.graphs.isDue || this.bids.isDue) return 0;
     const wall = Math.min(
       this.#ready.nextAt,
       this.#resume.nextAt,
@@ -617,6 +648,7 @@ export class Coordinator {
       looks.nextAt,
       this.#gates.looks.nextAt,
       sticky.nextAt,
+      this.bids.nextAt,
     );
     return Math.max(0, Math.min(wall - this.now, clock - this.clock));
   }

@@ -8,7 +8,13 @@ import { type Refusal, refuse } from "./result.ts";
 import { tokenOf } from "./tasks.ts";
 
 /** null: it holds. */
-export function refuseFence(core: Coordinator, { lease, token }: Fence): Refusal | null {
+export function refuseFence(core: Coordinator, fence: Fence): Refusal | null {
+  if ("lock" in fence) {
+    const { lock, token } = fence;
+    if (core.bids.holder(lock, token) !== undefined) return null;
+    return refuse("fence-lost", `lock ${lock} is not held under ${token}`);
+  }
+  const { lease, token } = fence;
   const task = core.tasks.get(lease);
   if (task?.state === "running" && tokenOf(task) === token) return null;
   const is =

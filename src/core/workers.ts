@@ -12,7 +12,8 @@ import type { LabelValue } from "../wire/requirements.ts";
 import type { WorkerState } from "../wire/workers.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { abortAgeMs } from "./dispatch.ts";
-import { release } from "./kv.ts";
+import * as kv from "./kv.ts";
+import * as locks from "./locks.ts";
 import { noCapabilities, noLabels } from "./options.ts";
 import { type Result, refuse } from "./result.ts";
 import type { Slot } from "./slots.ts";
@@ -37,6 +38,12 @@ export type WorkerRecord = {
 };
 
 const allQueues: readonly string[] = Object.freeze(["*"]);
+
+/** Inside a transaction: the worker is gone, and what it owned is with it. */
+function release(core: Coordinator, workerId: string): void {
+  kv.release(core, workerId);
+  locks.release(core, workerId);
+}
 
 /** Lives as far as we know: heard within the silence it is allowed. */
 const isLive = (core: Coordinator, slot: Slot) =>

@@ -400,7 +400,7 @@ export class Engine {
     const kept = this.#kept(operation, caller);
     const answer = this.isGoing
       ? namespaceDropped
-      : operation === "task.get" || this.#state === "running"
+      : operations[operation].kind === "read" || this.#state === "running"
         ? this.#run(operation, input, caller)
         : this.#state === "read-only"
           ? diskFull
@@ -676,6 +676,8 @@ export class Engine {
       tasksRunning: counts.running,
       schedules: this.core.schedules.size,
       keys: this.core.keys.size,
+      locksHeld: this.core.bids.heldCount,
+      locksWaiting: this.core.locks.size - this.core.bids.heldCount,
       workersIdle: workers.idle,
       workersBusy: workers.busy,
       workersDraining: workers.draining,

@@ -11,11 +11,14 @@ import { limits } from "../wire/limits.ts";
 import { type Input, isOperation, type OperationName, operations } from "../wire/operations.ts";
 import type { Welcome } from "../wire/state.ts";
 import type { Engine } from "./engine.ts";
+import type { Sink } from "./types.ts";
 import { isFence } from "./validate.ts";
 import { isWaiting } from "./waits.ts";
 
 /** The connection that a session has: a newer greeting under the session's id ends it. */
 export type SessionHolder = {
+  /** Where it is told things unasked; null: over HTTP it cannot be. */
+  readonly sink: Sink | null;
   takenOver(): void;
   /** The namespace is gone. */
   dropped(): void;
@@ -82,7 +85,11 @@ function readMessage(message: unknown, from: Receiver): void {
   else if (operations[op].kind !== "mutation")
     from.refuse(seq, "malformed-frame", `if goes with mutations alone, and ${op} is none`);
   else if (!isFence(fence))
-    from.refuse(seq, "malformed-frame", "if must be an object with lease (a task's id) and token");
+    from.refuse(
+      seq,
+      "malformed-frame",
+      "if must be an object with token, and lease (a task's id) or lock (a name)",
+    );
   else from.carryOut(op, seq, input ?? {}, fence);
 }
 

@@ -3,6 +3,7 @@
  * transaction's changes: one feed, one mechanism. What leaves goes to the outbox with the transaction's revision.
  */
 import type { Step } from "../core/coordinator.ts";
+import { type LockRecord, lostReason } from "../core/locks.ts";
 import type { LogPiece } from "../core/logs.ts";
 import type { Change, Transaction } from "../core/store.ts";
 import { leaseOf, pushedUnits, pushText, type TaskRecord } from "../core/tasks.ts";
@@ -16,7 +17,7 @@ import type { Cause, Watches } from "./watch.ts";
 
 export class News {
   constructor(
-    private readonly engine: Pick<Engine, "core" | "lines" | "detach">,
+    private readonly engine: Pick<Engine, "core" | "lines" | "detach" | "sessions">,
     private readonly outbox: Outbox,
     private readonly seats: Seats,
     private readonly waits: Waits,
@@ -43,6 +44,14 @@ export class News {
         this.waits.taskChanged(change);
       } else if (change.table.name === "logs") {
         if (change.after !== undefined) this.waits.logChanged((change.after as LogPiece).taskId);
+      } else if (change.table.name === "locks") {
+        this.#lock(
+          revision,
+          change.before as LockRecord | undefined,
+          change.after as LockRecord | undefined,
+          operation,
+        );
+        this.waits.lockChanged(change.key);
       } else if (change.table.name === "workers") {
         this.#worker(
           revision,
@@ -116,6 +125,34 @@ export class News {
       if (sink !== undefined) this.outbox.hold({ kind: "silent", revision, sink, workerId });
     } else if (before === undefined || before.instanceId !== after.instanceId)
       lines.debug("worker.registered", { workerId, instanceId: after.instanceId });
+  }
+
+  /** Whoever holds a lock is told that it is lost, unless it did so itself. */
+  #lock(
+    revision: number,
+    before: LockRecord | undefined,
+    after: LockRecord | undefined,
+    operation: string,
+  ): void {
+    if (before === undefined || after !== undefined || before.heldAt === 0) return;
+    const { who } = this.engine.core;
+    const { id, session, reason } = before;
+    const names = before.resources.map(({ name }) => name);
+    if (operation === "lock.steal")
+      this.engine.lines.warn("lock.stolen", {
+        lockId: id,
+        names,
+        from: before.workerId ?? before.who,
+        by: who,
+        reason,
+      });
+    const sink =
+      session === null || session === who
+        ? undefined
+        : (this.engine.sessions.get(session)?.sink ?? undefined);
+    if (sink === undefined) return;
+    const text = `{"event":"lock.lost","lockId":"${id}","reason":"${lostReason(operation)}","detail":${JSON.stringify(reason ?? `${operation} by ${who}`)}}`;
+    this.outbox.hold({ kind: "tell", revision, sink, text });
   }
 
   /** Progress is coalesced: one event a task and turn, at the revision it has. */

@@ -15,6 +15,7 @@ import type { Answer, Sink } from "./types.ts";
 type Held =
   | { kind: "answer"; revision: number; sink: Sink; seq: number | null; answer: Answer; askedAt: number }
   | { kind: "push"; revision: number; sink: Sink; text: string; workerId: string; bytes: number }
+  | { kind: "tell"; revision: number; sink: Sink; text: string }
   | { kind: "change"; revision: number; sink: Sink; watchId: string; text: string }
   | { kind: "silent"; revision: number; sink: Sink; workerId: string };
 
@@ -53,7 +54,8 @@ export class Outbox {
         one.sink.push(one.text);
         // Of a push that carries a task the revision is its lease's token.
         this.#countPush(one.workerId, one.bytes, one.bytes > 0 ? one.revision : 0);
-      } else if (one.kind === "silent") this.#tellSilent(one.workerId, one.sink);
+      } else if (one.kind === "tell") one.sink.push(one.text);
+      else if (one.kind === "silent") this.#tellSilent(one.workerId, one.sink);
       else one.sink.change(one.watchId, one.revision, one.text);
     }
     if (count === held.length) this.#held = [];

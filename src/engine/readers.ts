@@ -4,6 +4,7 @@
  * still loses them.
  */
 import { type KeyRecord, keyText } from "../core/kv.ts";
+import { type LockRecord, lockRecordText } from "../core/locks.ts";
 import { type ScheduleRecord, scheduleText } from "../core/schedules.ts";
 import { Slot } from "../core/slots.ts";
 import type { View } from "../core/store.ts";
@@ -96,6 +97,7 @@ export class Readers {
       return taskText(core, record as TaskRecord);
     }
     if (table === "keys") return keyText(record as KeyRecord);
+    if (table === "locks") return lockRecordText(record as LockRecord);
     if (table === "schedules") return scheduleText(record as ScheduleRecord);
     if (table !== "workers") return JSON.stringify(record);
     const worker = record as WorkerRecord;

@@ -1,6 +1,6 @@
 /**
  * Requests that wait for something to happen: `task.get` for a task's end, `task.logs` for the next line of its log or its
- * end, `task.claim` for a task to take, `message.request` for a reply. Each is
+ * end, `task.claim` for a task to take, `message.request` for a reply, `lock.get` for a lock to be held or gone. Each is
  * parked here and answered once, as things stand when its moment comes: what it waits for is there, its time is
  * up, or nothing will come any more. Whoever went away is owed nothing, and above all no lease.
  */
@@ -13,11 +13,14 @@ import type { Engine } from "./engine.ts";
 import type { Caller, Sink } from "./types.ts";
 import { ended } from "./watch.ts";
 
-type Parked = "task.get" | "task.logs" | "task.claim";
+type Parked = "task.get" | "task.logs" | "task.claim" | "lock.get";
 type Waiting = Parked | "message.request";
 /** Those that are carried out when their moment comes; a request is carried out first, and waits then. */
 export const isParked = (operation: OperationName): operation is Parked =>
-  operation === "task.get" || operation === "task.logs" || operation === "task.claim";
+  operation === "task.get" ||
+  operation === "task.logs" ||
+  operation === "task.claim" ||
+  operation === "lock.get";
 export const isWaiting = (operation: OperationName): operation is Waiting =>
   isParked(operation) || operation === "message.request";
 
@@ -26,7 +29,7 @@ export type Waiter = {
   input: Input<Waiting>;
   caller: Caller;
   sink: Sink;
-  /** The task or the worker it waits for. */
+  /** The task, the worker or the lock it waits for. */
   key: string;
   done: boolean;
   /** Hears that the caller went away, or has waited enough. */
@@ -39,11 +42,13 @@ export class Waits {
   readonly #logs = new Map<string, Set<Waiter>>();
   readonly #claims = new Map<string, Set<Waiter>>();
   readonly #requests = new Map<string, Set<Waiter>>();
+  readonly #locks = new Map<string, Set<Waiter>>();
   readonly #ends = new DeadlineHeap<Waiter>();
   /** What happened since waiters were last served: tasks that ended or wrote a line, and workers that are no more. */
   readonly #endedTasks: string[] = [];
   readonly #loggedTasks: string[] = [];
   readonly #goneWorkers: string[] = [];
+  readonly #changedLocks: string[] = [];
 
   constructor(
     private readonly engine: Pick<Engine, "core">,
@@ -57,9 +62,11 @@ export class Waits {
     const input = given as Input<Parked>;
     const { waitMs } = input;
     if (waitMs === undefined || waitMs === 0) return false;
-    const { tasks, dispatch, answers, logs } = this.engine.core;
-    const key = "taskId" in input ? input.taskId : input.workerId;
-    if ("taskId" in input) {
+    const { tasks, dispatch, answers, logs, locks } = this.engine.core;
+    const key = keyOf(input);
+    if ("lockId" in input) {
+      if (locks.get(key)?.state !== "waiting") return false;
+    } else if ("taskId" in input) {
       const record = tasks.get(key);
       if (record === undefined || isFinal(record.state)) return false;
       if (operation === "task.logs" && logs.next(key) > ((input as Input<"task.logs">).from ?? 0))
@@ -118,6 +125,8 @@ export class Waits {
         return this.#claims;
       case "message.request":
         return this.#requests;
+      case "lock.get":
+        return this.#locks;
     }
   }
 
@@ -164,6 +173,10 @@ export class Waits {
     if (this.#logs.has(taskId)) this.#loggedTasks.push(taskId);
   }
 
+  lockChanged(lockId: string): void {
+    if (this.#locks.has(lockId)) this.#changedLocks.push(lockId);
+  }
+
   workerGone(workerId: string): void {
     if (this.#claims.has(workerId)) this.#goneWorkers.push(workerId);
   }
@@ -178,6 +191,8 @@ export class Waits {
       for (const waiter of [...(this.#logs.get(taskId) ?? [])]) this.#end(waiter);
     for (const workerId of this.#goneWorkers.splice(0))
       for (const waiter of [...(this.#claims.get(workerId) ?? [])]) this.#end(waiter);
+    for (const lockId of this.#changedLocks.splice(0))
+      for (const waiter of [...(this.#locks.get(lockId) ?? [])]) this.#end(waiter);
     const { dispatch } = this.engine.core;
     for (let slot = dispatch.nextClaiming(); slot !== undefined; slot = dispatch.nextClaiming()) {
       const [waiter] = this.#claims.get(slot.id) ?? [];
@@ -196,7 +211,7 @@ export class Waits {
   }
 
   endAll(): void {
-    for (const waiters of [this.#gets, this.#logs, this.#claims, this.#requests])
+    for (const waiters of [this.#gets, this.#logs, this.#claims, this.#requests, this.#locks])
       this.#endAllOf(waiters.values());
   }
 
@@ -205,12 +220,19 @@ export class Waits {
     this.#endedTasks.length = 0;
     this.#loggedTasks.length = 0;
     this.#goneWorkers.length = 0;
+    this.#changedLocks.length = 0;
     this.#endAllOf(this.#claims.values());
   }
 
-  /** A waiting claim is an open connection: its worker lives. */
+  /** What waits has an open connection: the worker of a claim lives, and a lock is still wanted. */
   beat(): void {
     const { core } = this.engine;
     for (const workerId of this.#claims.keys()) core.heard(core.dispatch.slot(workerId));
+    for (const lockId of this.#locks.keys()) core.bids.beat(lockId);
   }
+}
+
+function keyOf(input: Input<Parked>): string {
+  if ("lockId" in input) return input.lockId;
+  return "taskId" in input ? input.taskId : input.workerId;
 }

@@ -1,8 +1,9 @@
 /**
  * Watches: who gets an event for which change. Each watch stands under the most selective thing it names (a
- * task, a worker, a queue, a key or a prefix, or all), so that a change looks only at the watches it may concern.
+ * task, a worker, a queue, a key, a lock or a prefix, or all), so that a change looks only at the watches it may concern.
  */
 import type { KeyRecord } from "../core/kv.ts";
+import type { LockRecord } from "../core/locks.ts";
 import type { ScheduleRecord } from "../core/schedules.ts";
 import type { Change } from "../core/store.ts";
 import { isFinal, leaseOf, type TaskRecord } from "../core/tasks.ts";
@@ -17,6 +18,7 @@ export type Cause = { revision: number; at: number; operation: string; who: stri
 const everything = "all";
 const keyOf = (filter: WatchStart): string => {
   if (filter.key !== undefined) return `key ${filter.key}`;
+  if (filter.lock !== undefined) return `lock ${filter.lock}`;
   if (filter.prefix !== undefined) return `prefix ${filter.prefix}`;
   if (filter.taskId !== undefined) return `task ${filter.taskId}`;
   if (filter.workerId !== undefined) return `worker ${filter.workerId}`;
@@ -49,8 +51,8 @@ export class Watches {
     if (same?.size === 0) this.#byKey.delete(key);
   }
 
-  #countPrefix({ key, prefix }: WatchStart, by: number): void {
-    if (prefix === undefined || key !== undefined) return;
+  #countPrefix({ key, lock, prefix }: WatchStart, by: number): void {
+    if (prefix === undefined || key !== undefined || lock !== undefined) return;
     const count = (this.#prefixLengths.get(prefix.length) ?? 0) + by;
     if (count === 0) this.#prefixLengths.delete(prefix.length);
     else this.#prefixLengths.set(prefix.length, count);
@@ -81,6 +83,13 @@ export class Watches {
         cause,
         each,
       );
+    else if (name === "locks")
+      this.#lock(
+        change.before as LockRecord | undefined,
+        change.after as LockRecord | undefined,
+        cause,
+        each,
+      );
     else if (name === "keys")
       this.#key(change.before as KeyRecord | undefined, change.after as KeyRecord | undefined, cause, each);
   }
@@ -94,9 +103,9 @@ export class Watches {
     const { key } = (after ?? before) as KeyRecord;
     let text: string | null = null;
     const see = (watch: Watch) => {
-      const { tables, prefix, taskId, workerId, queue } = watch.filter;
+      const { tables, prefix, taskId, workerId, queue, lock } = watch.filter;
       if (tables !== undefined && !tables.includes("keys")) return;
-      if (taskId !== undefined || workerId !== undefined || queue !== undefined) return;
+      if (taskId !== undefined || workerId !== undefined || queue !== undefined || lock !== undefined) return;
       if (prefix !== undefined && !key.startsWith(prefix)) return;
       text ??=
         `"table":"keys","id":"${key}",${causeText(cause)},"state":${present(after)},"before":${present(before)}` +
@@ -106,6 +115,42 @@ export class Watches {
     this.#under(`key ${key}`, see);
     for (const length of this.#prefixLengths.keys())
       if (length <= key.length) this.#under(`prefix ${key.slice(0, length)}`, see);
+    this.#under(everything, see);
+  }
+
+  #lock(
+    before: LockRecord | undefined,
+    after: LockRecord | undefined,
+    cause: Cause,
+    each: (watch: Watch, text: string) => void,
+  ): void {
+    const record = (after ?? before) as LockRecord;
+    const { id, workerId, value } = record;
+    const names = record.resources.map(({ name }) => name);
+    let text: string | null = null;
+    const seen = new Set<Watch>();
+    const see = (watch: Watch) => {
+      const { tables, prefix, key, lock, taskId, queue } = watch.filter;
+      if (tables !== undefined && !tables.includes("locks")) return;
+      if (taskId !== undefined || queue !== undefined || key !== undefined) return;
+      if (watch.filter.workerId !== undefined && watch.filter.workerId !== workerId) return;
+      if (lock !== undefined && !names.includes(lock)) return;
+      if (prefix !== undefined && !names.some((name) => name.startsWith(prefix))) return;
+      if (seen.has(watch)) return;
+      seen.add(watch);
+      text ??=
+        `"table":"locks","id":"${id}",${causeText(cause)},"state":${quoted(after?.state)},"before":${quoted(before?.state)},` +
+        `"workerId":${quoted(workerId)},"names":${JSON.stringify(names)}` +
+        (after === undefined || value === null ? "" : `,"value":${value}`) +
+        (after?.state === "stolen" ? `,"reason":${JSON.stringify(after.reason)}` : "");
+      each(watch, text);
+    };
+    for (const name of names) {
+      this.#under(`lock ${name}`, see);
+      for (const length of this.#prefixLengths.keys())
+        if (length <= name.length) this.#under(`prefix ${name.slice(0, length)}`, see);
+    }
+    if (workerId !== null) this.#under(`worker ${workerId}`, see);
     this.#under(everything, see);
   }
 

@@ -16,6 +16,7 @@ import { graphs } from "./graphs.ts";
 import { health } from "./health.ts";
 import { kv } from "./kv.ts";
 import { limits as namedLimits } from "./limits.ts";
+import { locks } from "./locks.ts";
 import { messages } from "./messages.ts";
 import { namespaces } from "./namespaces.ts";
 import type { Port } from "./port.ts";
@@ -50,6 +51,7 @@ export const routes = (port: Port) =>
     .use(kv(port))
     .use(messages(port))
     .use(transactions(port))
+    .use(locks(port))
     .use(namedLimits(port))
     .use(namespaces(port))
     .use(frames(port));

@@ -33,6 +33,10 @@ const tags = [
   { name: "keys", description: "Values under names: read, put, compare, count, list by prefix." },
   { name: "messages", description: "Publish to topics and to workers, ask and reply." },
   { name: "transactions", description: "Several operations, all or nothing, where conditions hold." },
+  {
+    name: "locks",
+    description: "Names that one or a few hold at a time: take, wait, extend, release, steal.",
+  },
   { name: "state", description: "The whole at one moment." },
   {
     name: "namespaces",
@@ -42,11 +46,11 @@ const tags = [
   { name: "health", description: "Alive, ready, and how it fares." },
 ];
 
-const description = `Tasks, workers, queues and keys in one state and one log. An answer to a change means that the log holds it.
+const description = `Tasks, workers, queues, keys and locks in one state and one log. An answer to a change means that the log holds it.
 
 Every refusal is \`application/problem+json\` (RFC 9457) with a \`code\` to branch on, what is wrong, and what to do.
 
-All of it is about one namespace, which the \`Cortex-Namespace\` header names (\`default\` without one): a state of its own. The first task, worker or key in it makes it; reads do not.
+All of it is about one namespace, which the \`Cortex-Namespace\` header names (\`default\` without one): a state of its own. The first task, worker, key or lock in it makes it; reads do not.
 
 A change sent with an \`Idempotency-Key\` may be sent again blindly: it happens once and is answered alike.
 

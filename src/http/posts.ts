@@ -62,6 +62,8 @@ class PostConnection implements SessionHolder {
     return this.#end.signal;
   }
 
+  readonly sink = null;
+
   takenOver(): void {
     this.#end.abort();
   }

@@ -76,6 +76,8 @@ export const jsonText = <T>(text: string, status = 200, more: Record<string, str
 export const asJson = <T>(value: T, status = 200): T => jsonText<T>(JSON.stringify(value), status);
 
 type Asked = {
+  /** The operation before it has heeded the fence of the request. */
+  isFenced?: true;
   request: Request;
   server?: Server<unknown> | null;
   /** Headers of the answer, out of its text. */
@@ -91,7 +93,7 @@ export function callerOf(request: Request, input: unknown): Caller {
   const said = request.headers.get(fenceHeader);
   const fence = said === null ? undefined : fenceOf(said);
   if (fence === null || (fence !== undefined && !isFence(fence)))
-    throw invalid("/Cortex-If", "must be `lease=TASK; token=TOKEN`");
+    throw invalid("/Cortex-If", "must be `lease=TASK; token=TOKEN` or `lock=NAME; token=TOKEN`");
   const workerId = (input as { workerId?: unknown } | null)?.workerId;
   const who =
     typeof workerId === "string" && workerId.length <= limits.nameLengthMax && workerId !== ""
@@ -144,7 +146,7 @@ export const runs =
   (port: Port) =>
   async <N extends StateOperationName>(operation: N, input: unknown, asked: Asked): Promise<Output<N>> => {
     const caller = callerOf(asked.request, input);
-    if (operations[operation].kind !== "mutation") unfenced(asked.request);
+    if (operations[operation].kind !== "mutation" && !asked.isFenced) unfenced(asked.request);
     const there = await portOf(port, asked.request, () => makes(operation, input));
     if ((input as { waitMs?: number } | null)?.waitMs) {
       // The server ends a quiet connection after some seconds; this one is quiet on purpose, until it is gone.

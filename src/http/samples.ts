@@ -178,6 +178,22 @@ const keyStanding: Output<"kv.put"> = {
   expiresAt: null,
   workerId: null,
 };
+const lock: Output<"lock.get"> = {
+  lockId: "1042-0",
+  state: "held",
+  token: 1042,
+  resources: [{ name: "deploy", mode: "exclusive", limit: null }],
+  who: "c0ffee42",
+  workerId: null,
+  value: null,
+  createdAt: at,
+  heldAt: at,
+  ttlMs: 30_000,
+  expiresAt: at + 30_000,
+  waitEndsAt: null,
+  behind: null,
+  revision: 1042,
+};
 const key: Output<"kv.get"> = { ...keyStanding, value: { primary: "eu-central" } };
 
 type Sample = {
@@ -308,6 +324,12 @@ export const responseSamples: Record<string, Sample> = {
       results: [keyStanding, { id: "1042-0", state: "queued", duplicate: false }],
     },
   },
+  lockAcquire: { ok: lock },
+  lockGet: { ok: lock },
+  lockExtend: { ok: { locks: [{ lockId: "1042-0", state: "held", expiresAt: at + 30_000 }], lost: [] } },
+  lockRelease: { ok: { lockId: "1042-0", state: "held" } },
+  lockSteal: { ok: { lockId: "1042-0", state: "held" } },
+  lockList: { ok: { locks: [{ name: "deploy", mode: "exclusive", lock }], cursor: null } },
   queueGet: { ok: queue },
   queueGroups: {
     ok: {

@@ -32,6 +32,7 @@ export const events = {
   "worker.sick": "A worker gets no tasks, or fewer, or fails too many",
   "worker.recovered": "A worker is healthy again",
   "worker.unregistered": "A worker left",
+  "lock.stolen": "A lock was taken from its holder",
   "lease.expired": "A lease ended because its worker went silent",
   "loop.paused": "The loop stood still; all deadlines move by the gap",
   "socket.opened": "A connection opened",

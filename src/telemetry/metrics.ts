@@ -129,6 +129,8 @@ export const metricTable = {
   },
   schedules: { type: "reading", part: "daemon", unit: "", help: "Schedules, finished ones included." },
   keys: { type: "reading", part: "daemon", unit: "", help: "Keys." },
+  locksHeld: { type: "reading", part: "daemon", unit: "", help: "Locks that are held." },
+  locksWaiting: { type: "reading", part: "daemon", unit: "", help: "Locks that wait in line." },
   workersIdle: {
     type: "reading",
     part: "daemon",

@@ -80,7 +80,7 @@ export const errorTable = {
     status: 404,
     title: "There is no such namespace",
     retryable: false,
-    hint: "Look at the name; a namespace is made by the first task, worker or key in it, or by namespace.create.",
+    hint: "Look at the name; a namespace is made by the first task, worker, key or lock in it, or by namespace.create.",
   },
   "namespace-dropped": {
     status: 410,
@@ -148,6 +148,18 @@ export const errorTable = {
     retryable: false,
     hint: "It has its reply, its time was up, or whoever asked is gone: there is nobody to reply to.",
   },
+  "unknown-lock": {
+    status: 404,
+    title: "There is no lock with this id",
+    retryable: false,
+    hint: "It was released, stolen, not extended in time, waited for as long as it would, or went with its worker: acquire it anew.",
+  },
+  "lock-held": {
+    status: 409,
+    title: "The lock cannot be had at once",
+    retryable: true,
+    hint: "Somebody holds it or waits before you: try again later, or give `waitMs` to stand in line.",
+  },
   "lease-lost": {
     status: 409,
     title: "The lease is not the task's newest",
@@ -158,7 +170,7 @@ export const errorTable = {
     status: 409,
     title: "What the change depends on is not the newest any more",
     retryable: false,
-    hint: "Stop: the lease that `if` names is over, and somebody else may be at the work. Nothing was changed.",
+    hint: "Stop: the lease or lock that `if` names is over, and somebody else may be at the work. Nothing was changed.",
   },
   "worker-id-in-use": {
     status: 409,

@@ -5,6 +5,7 @@
  */
 import type { Problem } from "./errors.ts";
 import type { Fence } from "./fences.ts";
+import type { LockLostReason } from "./locks.ts";
 import type { MessageView } from "./messages.ts";
 import type { OperationName } from "./operations.ts";
 import type { ChangeView } from "./state.ts";
@@ -38,6 +39,7 @@ export type EventMessage =
       reason: AbortReason;
       detail: string;
     }
+  | { event: "lock.lost"; lockId: string; reason: LockLostReason; detail: string }
   | ({ event: "change"; watchId: string } & ChangeView)
   | { event: "gap"; watchId: string; from: number; to: number }
   | ({ event: "stats" } & Stats)

@@ -8,6 +8,7 @@ import { Fence } from "./fences.ts";
 import { TaskDependencies } from "./graphs.ts";
 import { KeyName, KvDelete, KvIncrement, KvPut } from "./kv.ts";
 import { limits } from "./limits.ts";
+import { LockId } from "./locks.ts";
 import { GroupList, LimitSettings, PauseOptions, QueueResume, QueueSettings } from "./queues.ts";
 import { ScheduleDelete, ScheduleGet, SchedulePut } from "./schedules.ts";
 import {
@@ -60,6 +61,7 @@ export const SchedulePath = Closed({
 export const QueuePath = Closed({ name: Name("The queue's name, percent-encoded where it holds a slash.") });
 export const LimitPath = Closed({ name: Name("The limit's name, percent-encoded where it holds a slash.") });
 export const KeyPath = Closed({ key: KeyName("The key, percent-encoded.") });
+export const LockPath = Closed({ id: LockId });
 export const NamespacePath = Closed({ name: NamespaceName("The namespace's name.") });
 
 export const WaitQuery = Closed({ wait: Type.Optional(Wait) });

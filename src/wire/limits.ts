@@ -147,6 +147,20 @@ export const limits = {
   subscriptionsPerConnectionMax: 10_000,
   /** Bytes that may wait for one slow socket before messages that are delivered at most once are lost, and told as lost. */
   messageBufferBytesMax: 2 * 1024 * 1024,
+  /** The name of something to lock. */
+  lockNameLengthMax: 256,
+  /** Names that one lock may take at once. */
+  resourcesPerLockMax: 64,
+  /** Holders that a shared lock may be limited to. */
+  lockHoldersMax: 1_000_000,
+  /** How long a lock that is no worker's lasts without being extended, unless it says so, in ms. */
+  lockTtlMsDefault: 30_000,
+  /** A lock's value, as JSON text in UTF-16 units. */
+  lockValueUnitsMax: 16 * 1024,
+  /** Locks, held and waiting. */
+  locksMax: 1_000_000,
+  /** Locks that one worker may have: they go in one entry, when it does. */
+  locksPerWorkerMax: 10_000,
   /** Registered workers, offline ones that have not been forgotten included. */
   workersMax: 100_000,
 } as const;

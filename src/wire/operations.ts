@@ -15,6 +15,7 @@ import type { ErrorCode } from "./errors.ts";
 import * as graphs from "./graphs.ts";
 import * as kv from "./kv.ts";
 import { limits } from "./limits.ts";
+import * as locks from "./locks.ts";
 import * as messages from "./messages.ts";
 import * as namespaces from "./namespaces.ts";
 import * as queues from "./queues.ts";
@@ -491,6 +492,61 @@ export const operations = {
       else: [{ operation: "kv.getMany", input: { keys: ["orders/17"] } }],
     },
   },
+  "lock.acquire": {
+    kind: "mutation",
+    scope: "write",
+    input: locks.LockAcquire,
+    output: locks.Lock,
+    errors: ["lock-held", "worker-offline", "payload-too-large", "payload-too-deep"],
+    summary:
+      "Take a lock, or with waitMs stand in line for it; lock.get with waitMs then waits until it is held.",
+    example: { resources: [{ name: "deploy" }, { name: "src/core/", mode: "shared" }], waitMs: 60_000 },
+  },
+  "lock.get": {
+    kind: "read",
+    scope: "read",
+    input: locks.LockGet,
+    output: locks.Lock,
+    errors: ["unknown-lock"],
+    summary: "Read one lock; with waitMs, wait until it is held or gone.",
+    example: { lockId: "1042-0", waitMs: 30_000 },
+  },
+  "lock.extend": {
+    kind: "volatile",
+    scope: "write",
+    input: locks.LockExtend,
+    output: locks.LocksExtended,
+    errors: [],
+    summary: "Say that locks are still wanted, each for its ttlMs from now on; answers which are lost.",
+    example: { lockIds: ["1042-0"] },
+  },
+  "lock.release": {
+    kind: "mutation",
+    scope: "write",
+    input: locks.LockRef,
+    output: locks.LockReleased,
+    errors: ["unknown-lock"],
+    summary: "Release a lock, or leave the line; whoever is next has it in the same entry.",
+    example: { lockId: "1042-0" },
+  },
+  "lock.steal": {
+    kind: "mutation",
+    scope: "admin",
+    input: locks.LockSteal,
+    output: locks.LockReleased,
+    errors: ["unknown-lock"],
+    summary: "Take a lock from whoever has it; the log keeps who did and why, and whoever is next has it.",
+    example: { lockId: "1042-0", reason: "its holder hangs" },
+  },
+  "lock.list": {
+    kind: "read",
+    scope: "read",
+    input: locks.LockList,
+    output: locks.LockPage,
+    errors: [],
+    summary: "List locks by name: who holds what, and who waits.",
+    example: { prefix: "src/", limit: 50 },
+  },
   "queue.list": {
     kind: "read",
     scope: "read",
@@ -814,6 +870,8 @@ export const objects: Record<string, TSchema> = {
   Key: kv.Key,
   KeyStanding: kv.KeyStanding,
   Message: messages.MessageView,
+  Lock: locks.Lock,
+  LockResource: locks.LockResource,
   Schedule: schedules.Schedule,
   ScheduleTask: schedules.ScheduleTask,
   Queue: queues.Queue,

@@ -14,6 +14,9 @@ export const namespacePattern = "^[a-z0-9][a-z0-9_-]*$";
 /** A task's id: the revision of the entry that made it, and its number in that entry. */
 export const taskIdPattern = "^[0-9]{1,16}-[0-9]{1,6}$";
 
+/** A lock's id: the revision of the entry that asked for it, and its number in that entry. */
+export const lockIdPattern = taskIdPattern;
+
 /** A place among a task's dependencies: how many of `after` were read, or the last child. */
 export const dependencyCursorPattern = "^[0-9]{1,16}(-[0-9]{1,6})?$";
 /** A key: what is printed in ASCII, without spaces, and without the two characters that JSON would escape. */

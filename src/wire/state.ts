@@ -2,6 +2,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { KeyName } from "./kv.ts";
 import { limits } from "./limits.ts";
+import { LockName } from "./locks.ts";
 import { Counts, Queue } from "./queues.ts";
 import { Closed, Json, Name, NamespaceName, Nullable, Revision } from "./schema.ts";
 import { TaskStateSchema } from "./tasks.ts";
@@ -39,6 +40,7 @@ export const tableNames = [
   "workers",
   "schedules",
   "keys",
+  "locks",
   "queues",
   "limits",
   "pauses",
@@ -104,6 +106,7 @@ const WatchedTable = Type.Union([
   Type.Literal("limits"),
   Type.Literal("pauses"),
   Type.Literal("keys"),
+  Type.Literal("locks"),
 ]);
 export const WatchStart = Closed({
   watchId: Name("Chosen by the client; names the watch in its events. One connection may have many."),
@@ -118,7 +121,8 @@ export const WatchStart = Closed({
   taskId: Type.Optional(Type.String({ maxLength: 32, description: "Only this task." })),
   workerId: Type.Optional(Name("Only this worker, and tasks leased to it.")),
   key: Type.Optional(KeyName("Only this key.")),
-  prefix: Type.Optional(KeyName("Only keys that begin so.")),
+  lock: Type.Optional(LockName("Only locks of this name.")),
+  prefix: Type.Optional(KeyName("Only keys, and locks with a name, that begin so.")),
 });
 export type WatchStart = Static<typeof WatchStart>;
 export const WatchStarted = Closed({
@@ -147,7 +151,9 @@ export const ChangeView = Closed({
   workerId: Type.Optional(Nullable(Type.String())),
   progress: Type.Optional(Json("The task's newest progress, where that is what changed.")),
   health: Type.Optional(WorkerHealthSchema),
-  value: Type.Optional(Json("The key's value, where it is present.")),
+  value: Type.Optional(Json("The key's value, where it is present; a lock's, where it has one.")),
+  names: Type.Optional(Type.Array(Type.String(), { description: "A lock's names." })),
+  reason: Type.Optional(Nullable(Type.String({ description: "Why a lock was stolen." }))),
 });
 export type ChangeView = Static<typeof ChangeView>;
 export const Ping = Closed({ loopAgeMs: Type.Optional(LoopAge) });

@@ -300,6 +300,11 @@ export class Session implements Sink, Receiver, SessionHolder {
     this.#accept(seq, welcomeOf(engine, id));
   }
 
+  /** For the engine, which tells its session. */
+  get sink(): Sink {
+    return this;
+  }
+
   takenOver(): void {
     this.#end(closeCodes.takenOver, "another connection took the session over");
   }

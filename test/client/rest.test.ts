@@ -120,6 +120,12 @@ test("rest - every operation that has a method arrives with its input", async ()
   await rest.kv.put({ key: "100%", value: { at: "2026-01-01" }, ttlMs: 5000, ifRevision: 0 });
   await rest.kv.delete({ key: "a/b?c", ifRevision: 7 });
   await rest.kv.increment({ key: "n", by: 2 });
+  await rest.locks.acquire({ resources: [{ name: "a/" }], ttlMs: 5000 });
+  await rest.locks.get("1042-0", { waitMs: 5 });
+  await rest.locks.extend(["1042-0"]);
+  await rest.locks.release("1042-0");
+  await rest.locks.steal({ lockId: "1042-0", reason: "why" });
+  await rest.locks.list({ prefix: "a/", state: "held", limit: 5 });
   await rest.queue("q");
   await rest.groups("a/b", { limit: 5 });
   await rest.configure("q", { concurrency: 2, rate: null });
@@ -168,6 +174,12 @@ test("rest - every operation that has a method arrives with its input", async ()
     ["kv.put", { key: "100%", value: { at: "2026-01-01" }, ttlMs: 5000, ifRevision: 0 }],
     ["kv.delete", { key: "a/b?c", ifRevision: 7 }],
     ["kv.increment", { key: "n", by: 2 }],
+    ["lock.acquire", { resources: [{ name: "a/" }], ttlMs: 5000 }],
+    ["lock.get", { lockId: "1042-0", waitMs: 5 }],
+    ["lock.extend", { lockIds: ["1042-0"] }],
+    ["lock.release", { lockId: "1042-0" }],
+    ["lock.steal", { lockId: "1042-0", reason: "why" }],
+    ["lock.list", { prefix: "a/", state: "held", limit: 5 }],
     ["queue.get", { queue: "q" }],
     ["queue.groups", { queue: "a/b", limit: 5 }],
     ["queue.configure", { queue: "q", concurrency: 2, rate: null }],

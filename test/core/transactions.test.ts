@@ -276,7 +276,7 @@ describe("transactions - what may be part of one", () => {
     for (const name of operationNames) {
       const errors = wrong([read("a"), { operation: name, input: operations[name].example }]);
       const reason = notAStep(name);
-      const isWaiting = name === "task.get" || name === "task.logs";
+      const isWaiting = ["task.get", "task.logs", "lock.acquire", "lock.get"].includes(name);
       if (isWaiting) expect(errors?.[0]?.pointer).toBe("/then/1/input/waitMs");
       else if (reason === null) expect([name, errors]).toEqual([name, undefined]);
       else

@@ -29,11 +29,11 @@ async function aTaskIsRunning(withFigures = false) {
     line.ok("task.submit", { queue: "mail", type: "send", payload: { to: "ada@example.org" } });
   const { id: taskId } = await submit();
   const { token } = line.events("task.assigned")[0].lease;
-  return { line, submit, world: it.world, lease: { taskId, workerId: "worker-001", token } };
+  return { it, line, submit, world: it.world, lease: { taskId, workerId: "worker-001", token } };
 }
 
 test("protocol - the events it shows are those of a real run", async () => {
-  const { line, submit, lease } = await aTaskIsRunning();
+  const { it, line, submit, lease } = await aTaskIsRunning();
   await line.ok("task.progress", { ...lease, progress: { percent: 40 } });
   await line.ok("task.cancel", { taskId: lease.taskId, reason: "ordered twice" });
   const run = line.events();
@@ -41,7 +41,11 @@ test("protocol - the events it shows are those of a real run", async () => {
   line.buffered = limits.watchBufferBytesMax;
   for (let i = 0; i < 3; i++) await submit();
   await line.drain();
-  expect(shown).toEqual([run, line.events().slice(run.length)]);
+  const gap = line.events().slice(run.length);
+  const { lockId } = await line.ok("lock.acquire", { resources: [{ name: "deploy" }] });
+  const operator = await it.greet("ada");
+  await operator.ok("lock.steal", { lockId, reason: "its holder hangs" });
+  expect(shown).toEqual([run, gap, line.events().slice(run.length + gap.length)]);
 });
 
 test("protocol - the figures it shows are those of such a run", async () => {
@@ -57,7 +61,7 @@ test("protocol - the figures it shows are those of such a run", async () => {
 test("protocol - there is an example of every event, and each fits its schema", () => {
   const events = [...shown.flat(), ...figures];
   expect(new Set(events.map(({ event }) => event))).toEqual(
-    new Set(["change", "gap", "stats", "task.aborted", "task.assigned"]),
+    new Set(["change", "gap", "lock.lost", "stats", "task.aborted", "task.assigned"]),
   );
   for (const { event, watchId, ...rest } of events) {
     if (event === "task.assigned") expect([...Value.Errors(Assignment, assignmentOf(rest))]).toEqual([]);

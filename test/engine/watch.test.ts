@@ -87,6 +87,39 @@ describe("engine - watches", () => {
     ["one queue", { queue: "a" }, []],
     ["a task's keys, which there are not", { prefix: "a", taskId: "1-0" }, []],
   ];
+  const locks: [string, Omit<WatchStart, "watchId">, string[]][] = [
+    [
+      "all of it",
+      {},
+      ["a null held", "a/1 null waiting", "a held stolen", "a stolen null", "a/1 waiting held"],
+    ],
+    ["one lock", { lock: "a/1" }, ["a/1 null waiting", "a/1 waiting held"]],
+    ["a lock that has other names too", { lock: "b" }, ["a null held", "a held stolen", "a stolen null"]],
+    ["a prefix", { prefix: "a/1" }, ["a/1 null waiting", "a/1 waiting held"]],
+    ["the locks", { tables: ["locks"], lock: "a/1" }, ["a/1 null waiting", "a/1 waiting held"]],
+    ["the keys", { tables: ["keys"], prefix: "a" }, []],
+    ["one key", { key: "a/1" }, []],
+    ["one task", { taskId: "1-0" }, []],
+  ];
+  test.each(locks)(
+    "engine - a watch of %s sees those locks and no others",
+    async (_name, filter, expected) => {
+      const world = await EngineWorld.start();
+      const sink = new TestSink();
+      world.engine.watch(sink, { watchId: "x", ...filter });
+      const first = await world.ok("lock.acquire", { resources: [{ name: "a/" }, { name: "b" }] });
+      await world.ok("lock.acquire", { resources: [{ name: "a/1" }], waitMs: 60_000, value: [1] });
+      await world.ok("lock.steal", { lockId: first.lockId, reason: "why" });
+      const told = sink.changes.map(({ event }) => `${event.names[0]} ${event.before} ${event.state}`);
+      expect(told).toEqual(expected.map((one) => one.replace(/^a /, "a/ ")));
+      const stolen = sink.changes.find(({ event }) => event.state === "stolen");
+      if (stolen !== undefined)
+        expect(stolen.event).toMatchObject({ reason: "why", operation: "lock.steal" });
+      const held = sink.changes.find(({ event }) => event.before === "waiting");
+      if (held !== undefined) expect(held.event).toMatchObject({ value: [1], operation: "lock.steal" });
+    },
+  );
+
   test.each(keys)("engine - a watch of %s sees those keys and no others", async (_name, filter, expected) => {
     const world = await EngineWorld.start();
     const sink = new TestSink();

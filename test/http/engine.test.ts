@@ -174,6 +174,8 @@ describe("http engine", () => {
     }
     for (const key of ["user/1/name", "user/2/name", "a?b"])
       await w.send("PUT", `/api/kv/${encodeURIComponent(key)}`, { value: { key } });
+    for (const name of ["one", "two/"])
+      expect((await w.send("POST", "/api/locks", { resources: [{ name }] })).status).toBe(200);
     for (const key of ["one", "two"])
       await w.send("POST", "/api/tasks", { queue: "paged", type: "a", unique: { key, forMs: 60_000 } });
     await register("pager", { queues: ["broken"] });

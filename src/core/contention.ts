@@ -1,0 +1,303 @@
+/**
+ * Who is in whose way: bids for names, each for all of its names at once. A bid is *open* when no earlier bid, held or
+ * waiting, is in its way; opening is what makes a lock held. Nothing else decides, so nobody holds a part of what it
+ * asked for, nobody overtakes what it would keep waiting, and there is no circle that could wait for itself.
+ *
+ * A name that ends in a slash is a folder and covers all below it. Every conflict of two bids is at the higher of their
+ * two names, so a bid also leaves a word at each folder above its own: that something below is shared, or exclusive.
+ * At each name the bids stand in a line a mode. A bid is open there when it comes before the first of each line that
+ * conflicts with its own; so the open ones are the first of their line, and a place is passed once, however many wait.
+ */
+
+/** What a bid says at one name: of the name itself, and of what lies below it. */
+const sharedBelow = 0;
+const exclusiveBelow = 1;
+const shared = 2;
+/** Of a folder that is shared as a whole, while something below it is taken exclusively by the same bid. */
+const sharedAndBelow = 3;
+const exclusive = 4;
+type Mode = 0 | 1 | 2 | 3 | 4;
+
+const conflicts: readonly (readonly Mode[])[] = [
+  [exclusive],
+  [shared, sharedAndBelow, exclusive],
+  [exclusiveBelow, sharedAndBelow, exclusive],
+  [exclusiveBelow, shared, sharedAndBelow, exclusive],
+  [sharedBelow, exclusiveBelow, shared, sharedAndBelow, exclusive],
+];
+/** The weakest that says as much as both. */
+const joined = (a: Mode, b: Mode): Mode => {
+  if (a === b) return a;
+  const [low, high] = a < b ? [a, b] : [b, a];
+  return low === exclusiveBelow && high === shared ? sharedAndBelow : high;
+};
+
+export type Wish = {
+  readonly name: string;
+  readonly mode: "exclusive" | "shared";
+  /** Of a shared one: how many there may be at most; 0: there is no limit. */
+  readonly limit: number;
+};
+export type Part = { readonly name: string; readonly mode: Mode; readonly limit: number };
+
+/** A wish for each name, and a word at each folder above. */
+export function partsOf(wishes: readonly Wish[]): readonly Part[] {
+  const [first] = wishes as [Wish];
+  if (wishes.length === 1 && !first.name.includes("/")) return [partOf(first)];
+  const parts = new Map<string, Part>();
+  const add = (part: Part) => {
+    const known = parts.get(part.name);
+    if (known === undefined) parts.set(part.name, part);
+    else {
+      const mode = joined(known.mode, part.mode);
+      parts.set(part.name, { name: part.name, mode, limit: mode === shared ? known.limit || part.limit : 0 });
+    }
+  };
+  for (const wish of wishes) {
+    const { name, mode } = wish;
+    add(partOf(wish));
+    for (let end = name.indexOf("/"); end >= 0 && end < name.length - 1; end = name.indexOf("/", end + 1))
+      add({
+        name: name.slice(0, end + 1),
+        mode: mode === "exclusive" ? exclusiveBelow : sharedBelow,
+        limit: 0,
+      });
+  }
+  return [...parts.values()];
+}
+
+const partOf = ({ name, mode, limit }: Wish): Part => ({
+  name,
+  mode: mode === "exclusive" ? exclusive : shared,
+  limit,
+});
+
+/** One who bids: a total order by `revision` and `number`, which is never changed. */
+export class Bid {
+  places: Place[] = [];
+  /** At how many of its names something is in its way. */
+  shutCount = 0;
+
+  constructor(
+    readonly revision: number,
+    readonly number: number,
+  ) {}
+
+  get isOpen(): boolean {
+    return this.shutCount === 0;
+  }
+}
+
+const before = (a: Bid, b: Bid) =>
+  a.revision < b.revision || (a.revision === b.revision && a.number < b.number);
+
+/** A bid in the line of its mode at one name. */
+class Place {
+  previous: Place | null = null;
+  next: Place | null = null;
+  isOpen = false;
+
+  constructor(
+    readonly bid: Bid,
+    readonly spot: Spot,
+    readonly mode: Mode,
+    readonly limit: number,
+  ) {}
+}
+
+/** The bids of one mode at one name, in their order; those that are open come first. */
+class Line {
+  first: Place | null = null;
+  last: Place | null = null;
+  /** The first that is not open. */
+  shut: Place | null = null;
+  openCount = 0;
+  /** The limits of those that are open, and how many have each. */
+  readonly limits = new Map<number, number>();
+
+  /** Puts it where it belongs, shut, and all behind it with it: those are told to `changed`. */
+  add(place: Place, changed: (bid: Bid) => void): void {
+    let previous = this.last;
+    while (previous !== null && before(place.bid, previous.bid)) previous = previous.previous;
+    const next = previous === null ? this.first : previous.next;
+    while (next?.isOpen) changed(this.shutLast().bid);
+    place.previous = previous;
+    place.next = next;
+    if (previous === null) this.first = place;
+    else previous.next = place;
+    if (next === null) this.last = place;
+    else next.previous = place;
+    if (previous === null || previous.isOpen) this.shut = place;
+    place.bid.shutCount += 1;
+  }
+
+  delete(place: Place): void {
+    const { previous, next } = place;
+    if (place.isOpen) this.#count(place, -1);
+    else place.bid.shutCount -= 1;
+    if (this.shut === place) this.shut = next;
+    if (previous === null) this.first = next;
+    else previous.next = next;
+    if (next === null) this.last = previous;
+    else next.previous = previous;
+  }
+
+  get lastOpen(): Place | null {
+    return this.shut === null ? this.last : this.shut.previous;
+  }
+
+  openFirst(): void {
+    const place = this.shut as Place;
+    place.isOpen = true;
+    place.bid.shutCount -= 1;
+    this.shut = place.next;
+    this.#count(place, 1);
+  }
+
+  shutLast(): Place {
+    const place = this.lastOpen as Place;
+    place.isOpen = false;
+    place.bid.shutCount += 1;
+    this.shut = place;
+    this.#count(place, -1);
+    return place;
+  }
+
+  /** Whether so many may be open beside one of this limit. */
+  admits(count: number, limit: number): boolean {
+    if (limit > 0 && count > limit) return false;
+    for (const one of this.limits.keys()) if (count > one) return false;
+    return true;
+  }
+
+  #count({ limit }: Place, by: number): void {
+    this.openCount += by;
+    if (limit === 0) return;
+    const count = (this.limits.get(limit) ?? 0) + by;
+    if (count === 0) this.limits.delete(limit);
+    else this.limits.set(limit, count);
+  }
+}
+
+/** A name for which somebody bids, or a folder above one. */
+class Spot {
+  readonly lines: (Line | undefined)[] = [undefined, undefined, undefined, undefined, undefined];
+  count = 0;
+
+  constructor(readonly name: string) {}
+
+  line(mode: Mode): Line {
+    let line = this.lines[mode];
+    if (line === undefined) {
+      line = new Line();
+      this.lines[mode] = line;
+    }
+    return line;
+  }
+
+  /** The first, if it comes before the bid, of a line that conflicts with the mode. */
+  inTheWay(mode: Mode, bid: Bid | null): Bid | null {
+    for (const other of conflicts[mode] as readonly Mode[]) {
+      const first = this.lines[other]?.first?.bid;
+      if (first !== undefined && (bid === null || before(first, bid))) return first;
+    }
+    return null;
+  }
+
+  /** Opens what may be open in the line of a mode, and shuts what may not; hears of each bid that opened or shut. */
+  settle(mode: Mode, changed: (bid: Bid) => void): void {
+    const line = this.lines[mode];
+    if (line === undefined) return;
+    for (let last = line.lastOpen; last !== null; last = line.lastOpen) {
+      if (this.inTheWay(mode, last.bid) === null && line.admits(line.openCount, 0)) break;
+      line.shutLast();
+      changed(last.bid);
+    }
+    for (let next = line.shut; next !== null; next = line.shut) {
+      if (this.inTheWay(mode, next.bid) !== null || !line.admits(line.openCount + 1, next.limit)) break;
+      line.openFirst();
+      changed(next.bid);
+    }
+  }
+}
+
+export class Contention {
+  readonly #spots = new Map<string, Spot>();
+
+  /** `changed` hears of bids that may have opened or shut, some of them more than once. */
+  constructor(private readonly changed: (bid: Bid) => void) {}
+
+  /** For checks: names that somebody bids for, and folders above them. */
+  get size(): number {
+    return this.#spots.size;
+  }
+
+  add(bid: Bid, parts: readonly Part[]): void {
+    for (const { name, mode, limit } of parts) {
+      let spot = this.#spots.get(name);
+      if (spot === undefined) {
+        spot = new Spot(name);
+        this.#spots.set(name, spot);
+      }
+      const place = new Place(bid, spot, mode, limit);
+      bid.places.push(place);
+      spot.count += 1;
+      spot.line(mode).add(place, this.changed);
+      this.#settle(spot, mode);
+    }
+  }
+
+  delete(bid: Bid): void {
+    for (const place of bid.places) {
+      const { spot, mode } = place;
+      spot.line(mode).delete(place);
+      spot.count -= 1;
+      if (spot.count === 0) this.#spots.delete(spot.name);
+      else this.#settle(spot, mode);
+    }
+    bid.places = [];
+  }
+
+  #settle(spot: Spot, mode: Mode): void {
+    spot.settle(mode, this.changed);
+    for (const other of conflicts[mode] as readonly Mode[])
+      if (other !== mode) spot.settle(other, this.changed);
+  }
+
+  /** One that would be in the way of a new bid, and at which name; null: nobody would. */
+  inTheWay(parts: readonly Part[]): { bid: Bid; name: string } | null {
+    for (const { name, mode, limit } of parts) {
+      const spot = this.#spots.get(name);
+      if (spot === undefined) continue;
+      const other = spot.inTheWay(mode, null);
+      if (other !== null) return { bid: other, name };
+      const line = spot.lines[mode];
+      if (line === undefined) continue;
+      if (line.shut !== null) return { bid: line.shut.bid, name };
+      if (!line.admits(line.openCount + 1, limit)) return { bid: (line.first as Place).bid, name };
+    }
+    return null;
+  }
+
+  /** One that is in the way of this bid; null: it is open. */
+  before(bid: Bid): Bid | null {
+    for (const { spot, mode, isOpen } of bid.places)
+      if (!isOpen) return spot.inTheWay(mode, bid) ?? (spot.line(mode).first as Place).bid;
+    return null;
+  }
+
+  /** Those that bid for exactly this name, in their order. */
+  *at(name: string): Iterable<Bid> {
+    const spot = this.#spots.get(name);
+    if (spot === undefined) return;
+    const heads = [shared, sharedAndBelow, exclusive].map((mode) => spot.lines[mode]?.first ?? null);
+    for (;;) {
+      let first = -1;
+      for (const [i, head] of heads.entries())
+        if (head !== null && (first < 0 || before(head.bid, (heads[first] as Place).bid))) first = i;
+      if (first < 0) return;
+      yield (heads[first] as Place).bid;
+      heads[first] = (heads[first] as Place).next;
+    }
+  }
+}

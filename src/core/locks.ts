@@ -1,0 +1,489 @@
+/**
+ * Locks: who holds which names, and who waits for them in line. A lock is one record from its request to its end:
+ *
+ *     (asked for) ──► waiting ──► held ──► (gone)        released, expired, stolen, or gone with its worker
+ *          └───────────────────────┘
+ *
+ * Whether it is held follows from the others (contention.ts), and is written in the very entry that made it so: a
+ * release is a grant. Its token is the revision of its request. Of two locks in each other's way the earlier request is
+ * always the earlier holder, so the token of a later holder is always higher.
+ *
+ * A lock that is no worker's ends when nobody extends it; that is volatile, like the beats of a worker, and on the lease
+ * clock. While it waits it ends as well when it has waited for as long as it would.
+ */
+import { type Placed, PlacedHeap } from "../lib/heap.ts";
+import { Sorted } from "../lib/sorted.ts";
+import { limits } from "../wire/limits.ts";
+import type { LockLostReason } from "../wire/locks.ts";
+import type { Input } from "../wire/operations.ts";
+import { Bid, Contention, partsOf, type Wish } from "./contention.ts";
+import type { Coordinator } from "./coordinator.ts";
+import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
+import type { Index, Store, Table } from "./store.ts";
+
+export type LockRecord = {
+  /** The revision of its request and its number there. */
+  readonly id: string;
+  /** `stolen` for a moment only: the same entry deletes it. */
+  readonly state: "waiting" | "held" | "stolen";
+  readonly resources: readonly Wish[];
+  /** null: it is whoever's extends it. */
+  readonly workerId: string | null;
+  readonly who: string;
+  /** Who is told when it is lost; null: nobody. */
+  readonly session: string | null;
+  /** How long it lasts without being extended; 0: for as long as its worker. */
+  readonly ttlMs: number;
+  /** On the lease clock: until when it waits. */
+  readonly waitUntil: number;
+  /** JSON text; null: none was given. */
+  readonly value: string | null;
+  readonly createdAt: number;
+  /** 0 while it waits. */
+  readonly heldAt: number;
+  /** Why it was stolen. */
+  readonly reason: string | null;
+  readonly revision: number;
+};
+
+export const locksOf = (store: Store): Table<LockRecord> => store.table("locks");
+
+/** What a lock costs beside its texts, and each of its names beside its own. */
+const lockBytes = 900;
+const nameBytes = 500;
+
+export function sizeOfLock(record: LockRecord | undefined): number {
+  if (record === undefined) return 0;
+  let bytes = lockBytes + (record.value?.length ?? 0);
+  for (const { name } of record.resources) bytes += nameBytes + name.length;
+  return bytes;
+}
+
+// --- what is derived ----------------------------------------------------------------------------------------
+
+/** A lock, as it stands in line; and when it is to be looked at. */
+export class Standing extends Bid implements Placed {
+  place = -1;
+  at = Number.POSITIVE_INFINITY;
+  record: LockRecord;
+  /** On the lease clock: when it was last extended. */
+  beatAt: number;
+
+  constructor(record: LockRecord, beatAt: number) {
+    const dash = record.id.indexOf("-");
+    super(Number(record.id.slice(0, dash)), Number(record.id.slice(dash + 1)));
+    this.record = record;
+    this.beatAt = beatAt;
+  }
+
+  get isDue(): boolean {
+    return this.isOpen && this.record.state === "waiting";
+  }
+}
+
+/** For recovery: as they were asked for. */
+export function recordOrder(a: LockRecord, b: LockRecord): number {
+  return standingOrder(new Standing(a, 0), new Standing(b, 0));
+}
+
+export const standingOrder = (a: Bid, b: Bid) => a.revision - b.revision || a.number - b.number;
+
+/** Locks granted in one entry; the rest of many comes with the next tick. */
+const grantsPerEntry = 1000;
+
+export class Locks implements Index<LockRecord> {
+  readonly #byId = new Map<string, Standing>();
+  readonly #contention = new Contention((bid) => this.#changed(bid as Standing));
+  /** Waiting, with nothing in their way. */
+  readonly #due = new Set<Standing>();
+  readonly #ends = new PlacedHeap<Standing>(
+    (a, b) => a.at < b.at || (a.at === b.at && standingOrder(a, b) < 0),
+  );
+  readonly #owned = new Map<string, Set<Standing>>();
+  /** The names that somebody bids for, and how many do. */
+  readonly #sorted = new Sorted();
+  readonly #names = new Map<string, number>();
+  heldCount = 0;
+
+  constructor(private readonly core: Coordinator) {}
+
+  change(before: LockRecord | undefined, after: LockRecord | undefined): void {
+    this.core.limits.grow(sizeOfLock(after) - sizeOfLock(before));
+    if (before?.state === "held") this.heldCount -= 1;
+    if (after?.state === "held") this.heldCount += 1;
+    if (before === undefined) this.#add(after as LockRecord);
+    else if (after === undefined) this.#delete(before);
+    else {
+      const standing = this.#byId.get(after.id) as Standing;
+      standing.record = after;
+      // Whoever waited for it has as long as it lasts to hear of it.
+      if (before.state !== after.state) standing.beatAt = this.core.clock;
+      this.#changed(standing);
+      this.#watch(standing);
+    }
+  }
+
+  #add(record: LockRecord): void {
+    const standing = new Standing(record, this.core.clock);
+    this.#byId.set(record.id, standing);
+    this.#contention.add(standing, partsOf(record.resources));
+    this.#changed(standing);
+    this.#watch(standing);
+    for (const { name } of record.resources) {
+      const count = this.#names.get(name) ?? 0;
+      if (count === 0) this.#sorted.add(name);
+      this.#names.set(name, count + 1);
+    }
+    const { workerId } = record;
+    if (workerId === null) return;
+    const owned = this.#owned.get(workerId);
+    if (owned === undefined) this.#owned.set(workerId, new Set([standing]));
+    else owned.add(standing);
+  }
+
+  #delete({ id, resources, workerId }: LockRecord): void {
+    const standing = this.#byId.get(id) as Standing;
+    this.#byId.delete(id);
+    this.#contention.delete(standing);
+    this.#due.delete(standing);
+    this.#ends.delete(standing);
+    for (const { name } of resources) {
+      const count = this.#names.get(name) as number;
+      if (count > 1) this.#names.set(name, count - 1);
+      else {
+        this.#names.delete(name);
+        this.#sorted.delete(name);
+      }
+    }
+    if (workerId === null) return;
+    const owned = this.#owned.get(workerId) as Set<Standing>;
+    owned.delete(standing);
+    if (owned.size === 0) this.#owned.delete(workerId);
+  }
+
+  #changed(standing: Standing): void {
+    if (standing.isDue) this.#due.add(standing);
+    else this.#due.delete(standing);
+  }
+
+  // --- its end ----------------------------------------------------------------------------------------------
+
+  /** On the lease clock: when it ends unless it is extended. */
+  endOf({ record, beatAt }: Standing): number {
+    const { ttlMs, state, waitUntil } = record;
+    const end = ttlMs === 0 ? Number.POSITIVE_INFINITY : Math.max(beatAt + ttlMs, this.core.graceUntil);
+    return state === "waiting" ? Math.min(end, waitUntil) : end;
+  }
+
+  #watch(standing: Standing): void {
+    standing.at = this.endOf(standing);
+    if (standing.at === Number.POSITIVE_INFINITY) this.#ends.delete(standing);
+    else this.#ends.update(standing);
+  }
+
+  /** When the first may end; Infinity: none does by itself. */
+  get nextAt(): number {
+    return this.#ends.top?.at ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Inside a transaction: ends the first, unless it was extended since it was last looked at. */
+  endFirst(): void {
+    const standing = this.#ends.top as Standing;
+    if (this.endOf(standing) > this.core.clock) this.#watch(standing);
+    else this.core.locks.delete(standing.record.id);
+  }
+
+  /** It is still wanted. Where it stands among those that end is put right when its time comes. */
+  beat(id: string): Standing | undefined {
+    const standing = this.#byId.get(id);
+    if (standing !== undefined) standing.beatAt = this.core.clock;
+    return standing;
+  }
+
+  // --- grants -----------------------------------------------------------------------------------------------
+
+  get isDue(): boolean {
+    return this.#due.size > 0;
+  }
+
+  /** Inside a transaction: whoever has nothing in its way any more holds its lock. */
+  settle(): void {
+    const due = [...this.#due].sort(standingOrder).slice(0, grantsPerEntry);
+    for (const { record } of due)
+      this.core.locks.put(record.id, {
+        ...record,
+        state: "held",
+        heldAt: this.core.now,
+        revision: this.core.store.nextRevision,
+      });
+  }
+
+  // --- for those who ask ------------------------------------------------------------------------------------
+
+  find(id: string): Standing | undefined {
+    return this.#byId.get(id);
+  }
+
+  inTheWay(resources: readonly Wish[]): { standing: Standing; name: string } | null {
+    const found = this.#contention.inTheWay(partsOf(resources));
+    return found === null ? null : { standing: found.bid as Standing, name: found.name };
+  }
+
+  behind(standing: Standing): Standing | null {
+    return this.#contention.before(standing) as Standing | null;
+  }
+
+  /** Who holds the name under this token; one entry may have made several locks. */
+  holder(name: string, token: number): Standing | undefined {
+    for (let number = 0; ; number++) {
+      const standing = this.#byId.get(`${token}-${number}`);
+      if (standing === undefined) return undefined;
+      const { state, resources } = standing.record;
+      if (state === "held" && resources.some((one) => one.name === name)) return standing;
+    }
+  }
+
+  /** The number of the next lock that the open entry makes. */
+  nextNumber(revision: number): number {
+    let number = 0;
+    while (this.#byId.has(`${revision}-${number}`)) number++;
+    return number;
+  }
+
+  /** In order, from `from` on. */
+  namesFrom(from: string): Iterable<string> {
+    return this.#sorted.from(from);
+  }
+
+  at(name: string): Iterable<Standing> {
+    return this.#contention.at(name) as Iterable<Standing>;
+  }
+
+  ownedBy(workerId: string): Standing[] {
+    return [...(this.#owned.get(workerId) ?? [])].sort(standingOrder);
+  }
+
+  ownedCount(workerId: string): number {
+    return this.#owned.get(workerId)?.size ?? 0;
+  }
+
+  /** For checks. */
+  get counts() {
+    return {
+      locks: this.#byId.size,
+      due: this.#due.size,
+      ends: this.#ends.size,
+      owners: this.#owned.size,
+      names: this.#names.size,
+      spots: this.#contention.size,
+    };
+  }
+}
+
+/** Inside a transaction: the worker is gone, and its locks are with it. */
+export function release(core: Coordinator, workerId: string): void {
+  for (const { record } of core.bids.ownedBy(workerId)) core.locks.delete(record.id);
+}
+
+// --- operations ---------------------------------------------------------------------------------------------
+
+const unknownLock = (id: string) => refuse("unknown-lock", `there is no lock ${id}`);
+
+function wishesOf(input: Input<"lock.acquire">): readonly Wish[] | Refusal {
+  const names = new Set<string>();
+  for (const [i, { name, mode, limit }] of input.resources.entries()) {
+    if (names.has(name)) return invalid(`/resources/${i}/name`, `${name} is named twice`);
+    if (limit !== undefined && mode !== "shared")
+      return invalid(`/resources/${i}/limit`, "goes with the mode shared alone");
+    names.add(name);
+  }
+  return input.resources.map(({ name, mode = "exclusive", limit = 0 }) => ({ name, mode, limit }));
+}
+
+/** Whether a lock more, or of this worker, is too many. */
+function refuseRoom(core: Coordinator, workerId: string | null): Refusal | null {
+  if (core.locks.size >= limits.locksMax)
+    return refuse("busy", `${limits.locksMax} locks are held or waited for`, { retryAfterMs: 1000 });
+  if (workerId !== null) {
+    const slot = core.dispatch.slot(workerId);
+    if (slot === undefined || slot.record.state === "offline")
+      return refuse(
+        "worker-offline",
+        `worker ${workerId} is not registered, or offline: it can hold nothing`,
+      );
+    if (core.bids.ownedCount(workerId) >= limits.locksPerWorkerMax)
+      return refuse("busy", `worker ${workerId} has ${limits.locksPerWorkerMax} locks`, {
+        retryAfterMs: 1000,
+      });
+  }
+  return core.limits.refuseMemory();
+}
+
+export function acquire(core: Coordinator, input: Input<"lock.acquire">): Result {
+  const { waitMs = 0, workerId = null } = input;
+  const { ttlMs = workerId === null ? limits.lockTtlMsDefault : 0 } = input;
+  const resources = wishesOf(input);
+  if ("error" in resources) return resources;
+  const value = input.value === undefined ? null : textOf(input.value, "value");
+  if (value !== null && "error" in value) return value;
+  if (value !== null && value.text.length > limits.lockValueUnitsMax)
+    return refuse(
+      "payload-too-large",
+      `value is ${value.text.length} bytes of JSON; at most ${limits.lockValueUnitsMax} are kept with a lock`,
+    );
+  const refused = refuseRoom(core, workerId);
+  if (refused !== null) return refused;
+  const inTheWay = core.bids.inTheWay(resources);
+  if (inTheWay !== null && waitMs === 0) return held(core, inTheWay);
+
+  const { now, clock } = core;
+  const revision = core.store.nextRevision;
+  const id = `${revision}-${core.bids.nextNumber(revision)}`;
+  core.locks.put(id, {
+    id,
+    state: inTheWay === null ? "held" : "waiting",
+    resources,
+    workerId,
+    who: core.who,
+    session: core.session,
+    ttlMs,
+    waitUntil: inTheWay === null ? 0 : clock + waitMs,
+    value: value?.text ?? null,
+    createdAt: now,
+    heldAt: inTheWay === null ? now : 0,
+    reason: null,
+    revision,
+  });
+  return { ok: lockText(core, core.bids.find(id) as Standing) };
+}
+
+function held(core: Coordinator, { standing, name }: { standing: Standing; name: string }): Refusal {
+  const { id, state, workerId, who, heldAt, createdAt } = standing.record;
+  const since = Math.max(0, Math.round((core.now - (heldAt || createdAt)) / 1000));
+  return refuse(
+    "lock-held",
+    `${name} is ${state === "held" ? "held" : "waited for"} by ${workerId ?? who}, since ${since} s (lock ${id})`,
+  );
+}
+
+export function remove(core: Coordinator, { lockId }: Input<"lock.release">): Result {
+  const record = core.locks.get(lockId);
+  if (record === undefined) return unknownLock(lockId);
+  core.locks.delete(lockId);
+  return { ok: `{"lockId":"${lockId}","state":"${record.state}"}` };
+}
+
+/** The entry keeps who did it and why: in the record as it was at last. */
+export function steal(core: Coordinator, { lockId, reason }: Input<"lock.steal">): Result {
+  const record = core.locks.get(lockId);
+  if (record === undefined) return unknownLock(lockId);
+  core.locks.put(lockId, {
+    ...record,
+    state: "stolen",
+    reason: reason ?? null,
+    revision: core.store.nextRevision,
+  });
+  core.locks.delete(lockId);
+  return { ok: `{"lockId":"${lockId}","state":"${record.state}"}` };
+}
+
+/** Volatile: no entry. */
+export function extend(core: Coordinator, { lockIds }: Input<"lock.extend">): Result {
+  let locks = "";
+  const lost: string[] = [];
+  for (const lockId of lockIds) {
+    const standing = core.bids.beat(lockId);
+    if (standing === undefined) lost.push(lockId);
+    else
+      locks += `${locks === "" ? "" : ","}{"lockId":"${lockId}","state":"${standing.record.state}","expiresAt":${wallEnd(core, standing)}}`;
+  }
+  return { ok: `{"locks":[${locks}],"lost":${JSON.stringify(lost)}}` };
+}
+
+export function get(core: Coordinator, { lockId }: Input<"lock.get">): Result {
+  const standing = core.bids.find(lockId);
+  return standing === undefined ? unknownLock(lockId) : { ok: lockText(core, standing) };
+}
+
+export function list(core: Coordinator, input: Input<"lock.list">): Result {
+  const { name, prefix = "", state, cursor, limit = 100 } = input;
+  if (name !== undefined && input.prefix !== undefined) return invalid("/prefix", "goes not with name");
+  const [fromName = "", fromId = ""] = cursor?.split(" ") ?? [];
+  const texts: string[] = [];
+  let last = "";
+  let looks = 0;
+  const from = cursor !== undefined && fromName > prefix ? fromName : prefix;
+  for (const one of name !== undefined ? [name] : core.bids.namesFrom(from)) {
+    if (name === undefined && !one.startsWith(prefix)) break;
+    const after = one === fromName ? placeOf(fromId) : null;
+    for (const standing of core.bids.at(one)) {
+      if (after !== null && standingOrder(standing, after) <= 0) continue;
+      if (texts.length === limit || looks++ === looksMax)
+        return { ok: `{"locks":[${texts.join(",")}],"cursor":"${last}"}` };
+      last = `${one} ${standing.record.id}`;
+      if (state !== undefined && standing.record.state !== state) continue;
+      const wish = standing.record.resources.find((resource) => resource.name === one) as Wish;
+      texts.push(`{"name":"${one}","mode":"${wish.mode}","lock":${lockText(core, standing)}}`);
+    }
+  }
+  return { ok: `{"locks":[${texts.join(",")}],"cursor":null}` };
+}
+
+/** A page that has looked at so many is short. */
+const looksMax = 10 * limits.pageMax;
+
+const placeOf = (id: string) => {
+  const [revision, number] = id.split("-").map(Number);
+  return new Bid(revision || 0, number || 0);
+};
+
+/** Why a lock is gone, by the operation that made it so. */
+export function lostReason(operation: string): LockLostReason {
+  if (operation === "lock.steal") return "stolen";
+  if (operation === "lock.expire") return "expired";
+  return operation === "lock.release" ? "released" : "worker-gone";
+}
+
+// --- as everyone sees it --------------------------------------------------------------------------------------
+
+/** As it is kept, for the tables of the state. */
+export const lockRecordText = (record: LockRecord): string =>
+  `{${standingText(record)},"revision":${record.revision}}`;
+
+const wallEnd = (core: Coordinator, standing: Standing): number | null => {
+  const { record, beatAt } = standing;
+  if (record.ttlMs === 0) return null;
+  return Math.round(core.now + Math.max(beatAt + record.ttlMs, core.graceUntil) - core.clock);
+};
+
+/** What no clock changes. No character of a name, an id or a session needs escaping. */
+function standingText({
+  id,
+  state,
+  resources,
+  who,
+  workerId,
+  value,
+  createdAt,
+  heldAt,
+  ttlMs,
+}: LockRecord): string {
+  let names = "";
+  for (const { name, mode, limit } of resources)
+    names += `${names === "" ? "" : ","}{"name":"${name}","mode":"${mode}","limit":${limit || null}}`;
+  return (
+    `"lockId":"${id}","state":"${state}","token":${id.slice(0, id.indexOf("-"))},"resources":[${names}],` +
+    `"who":"${who}","workerId":${workerId === null ? "null" : `"${workerId}"`},"value":${value},` +
+    `"createdAt":${createdAt},"heldAt":${heldAt || null},"ttlMs":${ttlMs || null}`
+  );
+}
+
+export function lockText(core: Coordinator, standing: Standing): string {
+  const { record } = standing;
+  const behind = record.state === "waiting" ? core.bids.behind(standing) : null;
+  return (
+    `{${standingText(record)},"expiresAt":${wallEnd(core, standing)},` +
+    `"waitEndsAt":${record.state === "waiting" ? Math.round(core.now + record.waitUntil - core.clock) : null},` +
+    `"behind":${behind === null ? "null" : `"${behind.record.id}"`},"revision":${record.revision}}`
+  );
+}

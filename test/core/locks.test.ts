@@ -1,0 +1,430 @@
+/** Locks: what each operation promises. All of them against a plain model stand in locks.model.test.ts. */
+import { describe, expect, test } from "bun:test";
+import { stateText } from "../../src/core/check.ts";
+import type { Input, Output } from "../../src/wire/operations.ts";
+import { World } from "../support/world.ts";
+
+type Acquire = Input<"lock.acquire">;
+type Resource = string | Acquire["resources"][number];
+const resourcesOf = (resources: Resource[]) =>
+  resources.map((one) => (typeof one === "string" ? { name: one } : one));
+const shared = (name: string, limit?: number): Resource =>
+  limit === undefined ? { name, mode: "shared" } : { name, mode: "shared", limit };
+
+/** Takes a lock, or waits a minute for it. */
+const ask = (world: World, resources: Resource[], more: Partial<Acquire> = {}) =>
+  world.ok("lock.acquire", { waitMs: 60_000, ...more, resources: resourcesOf(resources) });
+const stateOf = (world: World, { lockId }: { lockId: string }) => {
+  const result = world.run("lock.get", { lockId });
+  return "error" in result ? result.error.code : (JSON.parse(result.ok) as Output<"lock.get">).state;
+};
+const release = (world: World, { lockId }: { lockId: string }) => world.ok("lock.release", { lockId });
+
+describe("locks - one name", () => {
+  test("locks - a lock is told as it was asked for, with the revision of its request as token", () => {
+    const world = new World();
+    const lock = ask(world, ["deploy", shared("src/", 3)], { value: { host: "a" }, ttlMs: 5000 });
+    const { revision } = world.store;
+    expect(lock).toEqual({
+      lockId: `${revision}-0`,
+      state: "held",
+      token: revision,
+      resources: [
+        { name: "deploy", mode: "exclusive", limit: null },
+        { name: "src/", mode: "shared", limit: 3 },
+      ],
+      who: "test",
+      workerId: null,
+      value: { host: "a" },
+      createdAt: world.now,
+      heldAt: world.now,
+      ttlMs: 5000,
+      expiresAt: world.now + 5000,
+      waitEndsAt: null,
+      behind: null,
+      revision,
+    });
+    expect(world.ok("lock.get", { lockId: lock.lockId })).toEqual(lock);
+    expect(world.restarted().ok("lock.get", { lockId: lock.lockId })).toMatchObject({ state: "held" });
+  });
+
+  test("locks - a try is refused while another holds it, says who, and changes nothing", () => {
+    const world = new World();
+    const first = ask(world, ["deploy"]);
+    world.advance(7000);
+    const problem = world.refused("lock.acquire", { resources: [{ name: "deploy" }] }, "lock-held");
+    expect(problem.detail).toBe(`deploy is held by test, since 7 s (lock ${first.lockId})`);
+    expect(problem).toMatchObject({ status: 409, retryable: true });
+    release(world, first);
+    expect(ask(world, ["deploy"], { waitMs: 0 }).token).toBeGreaterThan(first.token);
+  });
+
+  test("locks - a release is the grant to the next in line, in the same entry", () => {
+    const world = new World();
+    const [a, b, c] = [ask(world, ["x"]), ask(world, ["x"]), ask(world, ["x"])] as const;
+    expect([b.state, b.behind, c.behind]).toEqual(["waiting", a.lockId, a.lockId]);
+    const entries = world.transactions.length;
+    release(world, a);
+    expect(world.transactions.length).toBe(entries + 1);
+    expect([stateOf(world, b), stateOf(world, c)]).toEqual(["held", "waiting"]);
+    release(world, b);
+    expect(stateOf(world, c)).toBe("held");
+    release(world, c);
+    expect(world.core.bids.counts).toEqual({ locks: 0, due: 0, ends: 0, owners: 0, names: 0, spots: 0 });
+    expect(world.core.limits.bytes).toBe(0);
+  });
+
+  test("locks - who leaves the line is passed over, and a try does not overtake who waits", () => {
+    const world = new World();
+    const [a, b, c] = [ask(world, ["x", "y"]), ask(world, ["x"]), ask(world, ["x"])] as const;
+    expect(release(world, b)).toEqual({ lockId: b.lockId, state: "waiting" });
+    release(world, a);
+    expect(stateOf(world, c)).toBe("held");
+    const both = ask(world, ["x", "y"]);
+    expect(both.state).toBe("waiting");
+    // y is free, and kept for who waits for x and y.
+    expect(world.refused("lock.acquire", { resources: [{ name: "y" }] }, "lock-held").detail).toContain(
+      "waited for",
+    );
+  });
+
+  test("locks - an unknown lock is refused", () => {
+    const world = new World();
+    for (const operation of ["lock.get", "lock.release", "lock.steal"] as const)
+      world.refused(operation, { lockId: "7-0" }, "unknown-lock");
+  });
+
+  test("locks - what makes no sense is refused by name", () => {
+    const world = new World();
+    const twice = world.refused(
+      "lock.acquire",
+      { resources: [{ name: "a" }, { name: "a" }] },
+      "invalid-input",
+    );
+    expect(twice.errors).toEqual([{ pointer: "/resources/1/name", detail: "a is named twice" }]);
+    const limited = world.refused("lock.acquire", { resources: [{ name: "a", limit: 2 }] }, "invalid-input");
+    expect(limited.errors?.[0]?.pointer).toBe("/resources/0/limit");
+    const tooLarge = "payload-too-large";
+    world.refused("lock.acquire", { resources: [{ name: "a" }], value: "x".repeat(20_000) }, tooLarge);
+    world.refused("lock.acquire", { resources: [{ name: "a" }], workerId: "nobody" }, "worker-offline");
+    world.refused("lock.list", { name: "a", prefix: "b" }, "invalid-input");
+    for (const name of ["", "a b", 'a"', "ä", "x".repeat(257)])
+      expect(() => world.run("lock.acquire", { resources: [{ name }] })).toThrow();
+  });
+
+  test("locks - a repeated request is one lock", () => {
+    const world = new World();
+    const input = { resources: [{ name: "x" }], waitMs: 1000 };
+    const cause = { session: "s", seq: 1 };
+    const first = world.ok("lock.acquire", input, cause);
+    expect(world.ok("lock.acquire", input, cause)).toEqual(first);
+    expect(world.core.locks.size).toBe(1);
+  });
+});
+
+describe("locks - shared, limited, several, folders", () => {
+  test("locks - those who share hold it together, and an exclusive one in line holds up who comes after it", () => {
+    const world = new World();
+    const [r1, r2] = [ask(world, [shared("x")]), ask(world, [shared("x")])] as const;
+    const w = ask(world, ["x"]);
+    const r3 = ask(world, [shared("x")]);
+    expect([r1, r2, w, r3].map(({ state }) => state)).toEqual(["held", "held", "waiting", "waiting"]);
+    release(world, r1);
+    expect(stateOf(world, w)).toBe("waiting");
+    release(world, r2);
+    expect([stateOf(world, w), stateOf(world, r3)]).toEqual(["held", "waiting"]);
+    release(world, w);
+    expect(stateOf(world, r3)).toBe("held");
+  });
+
+  test("locks - of a limited one so many hold, and of different limits the smallest counts", () => {
+    const world = new World();
+    const three = [0, 1, 2].map(() => ask(world, [shared("gpu", 3)]));
+    const fourth = ask(world, [shared("gpu", 3)]);
+    const fifth = ask(world, [shared("gpu", 9)]);
+    expect(three.map(({ state }) => state)).toEqual(["held", "held", "held"]);
+    expect([fourth.state, fifth.state]).toEqual(["waiting", "waiting"]);
+    release(world, three[1]!);
+    expect([stateOf(world, fourth), stateOf(world, fifth)]).toEqual(["held", "waiting"]);
+    for (const one of [three[0]!, three[2]!, fourth]) release(world, one);
+    expect(stateOf(world, fifth)).toBe("held");
+    const sixth = ask(world, [shared("gpu", 1)]);
+    expect(sixth.state).toBe("waiting");
+    release(world, fifth);
+    expect(stateOf(world, sixth)).toBe("held");
+    expect(ask(world, [shared("gpu")]).state).toBe("waiting");
+  });
+
+  test("locks - of several all are had at once or none, and nobody waits for ever", () => {
+    const world = new World();
+    const a = ask(world, ["a"]);
+    const b = ask(world, ["b"]);
+    const ab = ask(world, ["a", "b"]);
+    const ba = ask(world, ["b", "a"]);
+    // Whoever waits for both holds neither, and nobody overtakes it at either.
+    const later = ask(world, ["b"]);
+    release(world, b);
+    expect([ab, ba, later].map((one) => stateOf(world, one))).toEqual(["waiting", "waiting", "waiting"]);
+    release(world, a);
+    expect([ab, ba, later].map((one) => stateOf(world, one))).toEqual(["held", "waiting", "waiting"]);
+    release(world, ab);
+    expect([ba, later].map((one) => stateOf(world, one))).toEqual(["held", "waiting"]);
+  });
+
+  const pairs: [held: Resource, asked: Resource, state: "held" | "waiting"][] = [
+    ["src/", "src/core/a.ts", "waiting"],
+    ["src/core/a.ts", "src/", "waiting"],
+    ["src/", "src/core/", "waiting"],
+    ["src/core/", "src/", "waiting"],
+    ["/", "/src", "waiting"],
+    ["src/core/", "src/corexa", "held"],
+    ["src/core/", "src/core", "held"],
+    ["src/core/a.ts", "src/core/b.ts", "held"],
+    ["src/core/a", "src/core/a.ts", "held"],
+    ["src/core/a", "src/core/a/b", "held"],
+    ["src/core/", "src/ws/", "held"],
+    ["/", "src", "held"],
+    [shared("src/"), "src/core/a.ts", "waiting"],
+    ["src/core/a.ts", shared("src/"), "waiting"],
+    ["src/", shared("src/core/a.ts"), "waiting"],
+    [shared("src/core/a.ts"), "src/", "waiting"],
+    [shared("src/"), shared("src/core/a.ts"), "held"],
+    [shared("src/core/"), shared("src/"), "held"],
+    [shared("src/core/a.ts"), "src/core/b.ts", "held"],
+    [shared("src/", 1), shared("src/core/", 1), "held"],
+  ];
+  test.each(pairs)("locks - while %j is held, %j is %s", (held, asked, state) => {
+    const world = new World();
+    ask(world, [held]);
+    expect(ask(world, [asked]).state).toBe(state);
+    world.restarted();
+  });
+
+  test("locks - one may share a folder and have a part of it for itself", () => {
+    const world = new World();
+    const one = ask(world, [shared("src/"), "src/gen/"]);
+    expect([one.state, ask(world, [shared("src/core/a")]).state]).toEqual(["held", "held"]);
+    const blocked = [
+      ask(world, [shared("src/gen/x")]),
+      ask(world, ["src/core/b"]),
+      ask(world, [shared("src/")]),
+    ];
+    expect(blocked.map(({ state }) => state)).toEqual(["waiting", "waiting", "waiting"]);
+    release(world, one);
+    expect(blocked.map((lock) => stateOf(world, lock))).toEqual(["held", "held", "waiting"]);
+  });
+
+  test("locks - ten thousand in line cost what two do", () => {
+    const world = new World();
+    const run = (name: string) => {
+      const result = world.run("lock.acquire", { resources: [{ name }], waitMs: 60_000 });
+      return JSON.parse((result as { ok: string }).ok).lockId as string;
+    };
+    const ids = Array.from({ length: 10_000 }, () => run("a/b/c"));
+    const before = performance.now();
+    for (const lockId of ids) expect("ok" in world.run("lock.release", { lockId })).toBe(true);
+    // A scan of the line would take a hundred million steps: minutes.
+    expect(performance.now() - before).toBeLessThan(10_000);
+    expect(world.core.bids.counts.spots).toBe(0);
+  });
+
+  test("locks - thousands who share are let in at once, some in the entry and the rest right after", () => {
+    const world = new World();
+    const first = ask(world, ["x"]);
+    for (let i = 0; i < 2500; i++)
+      world.run("lock.acquire", { resources: [{ name: "x", mode: "shared" }], waitMs: 60_000 });
+    release(world, first);
+    expect([world.core.bids.heldCount, world.core.nextDueMs()]).toEqual([1000, 0]);
+    world.settle();
+    world.settle();
+    expect(world.core.bids.heldCount).toBe(2500);
+    expect(world.core.nextDueMs()).toBeGreaterThan(0);
+  });
+});
+
+describe("locks - their end", () => {
+  test("locks - one that nobody extends ends after its time, and the next has it", () => {
+    const world = new World();
+    const a = ask(world, ["x"], { ttlMs: 10_000 });
+    const b = ask(world, ["x"], { ttlMs: 40_000 });
+    world.advance(9000);
+    const extended = world.ok("lock.extend", { lockIds: [a.lockId, b.lockId, "1-7"] });
+    expect(extended).toEqual({
+      locks: [
+        { lockId: a.lockId, state: "held", expiresAt: world.now + 10_000 },
+        { lockId: b.lockId, state: "waiting", expiresAt: world.now + 40_000 },
+      ],
+      lost: ["1-7"],
+    });
+    const { revision } = world.store;
+    world.advance(9000);
+    expect([stateOf(world, a), world.store.revision]).toEqual(["held", revision]);
+    world.advance(2000);
+    expect([stateOf(world, a), stateOf(world, b)]).toEqual(["unknown-lock", "held"]);
+    // It has its whole time from then on.
+    world.advance(39_000);
+    expect(stateOf(world, b)).toBe("held");
+    world.advance(2000);
+    expect(stateOf(world, b)).toBe("unknown-lock");
+  });
+
+  test("locks - who waits is withdrawn after its wait, or when nobody extends it", () => {
+    const world = new World();
+    ask(world, ["x"], { ttlMs: 600_000 });
+    const short = ask(world, ["x"], { waitMs: 5000 });
+    const silent = ask(world, ["x"], { waitMs: 100_000, ttlMs: 8000 });
+    expect([short.waitEndsAt, silent.expiresAt]).toEqual([world.now + 5000, world.now + 8000]);
+    world.advance(4999);
+    expect(stateOf(world, short)).toBe("waiting");
+    world.advance(1);
+    expect([stateOf(world, short), stateOf(world, silent)]).toEqual(["unknown-lock", "waiting"]);
+    world.advance(3000);
+    expect(stateOf(world, silent)).toBe("unknown-lock");
+  });
+
+  test("locks - after a restart everyone has the time of its lock, and the grace, to come back", () => {
+    const world = new World();
+    const a = ask(world, ["x"], { ttlMs: 3000 });
+    const b = ask(world, ["x"]);
+    world.advance(2900);
+    const again = world.restarted();
+    again.advance(9900);
+    expect([stateOf(again, a), stateOf(again, b)]).toEqual(["held", "waiting"]);
+    again.advance(100);
+    expect([stateOf(again, a), stateOf(again, b)]).toEqual(["unknown-lock", "held"]);
+  });
+
+  const ends: [string, (world: World) => void][] = [
+    ["leaves", (world) => world.ok("worker.unregister", { workerId: "w" })],
+    ["is silent for too long", (world) => world.advance(31_000)],
+    [
+      "is another instance",
+      (world) => {
+        // Before anyone has looked whether the first one lives.
+        world.now += 31_000;
+        world.clock += 31_000;
+        world.worker("w", { instanceId: "another" });
+      },
+    ],
+  ];
+  test.each(ends)("locks - a worker's locks go with it when it %s, in that entry", (_name, end) => {
+    const world = new World();
+    world.worker("w");
+    world.ok("kv.put", { key: "k", value: 1, workerId: "w" });
+    const own = [ask(world, ["x", "y"], { workerId: "w" }), ask(world, ["z"], { workerId: "w" })];
+    const waiting = ask(world, ["z"], { workerId: "w" });
+    const next = ask(world, ["y", "z"], { ttlMs: 600_000, waitMs: 600_000 });
+    expect(own[0]!.expiresAt).toBeNull();
+    end(world);
+    for (const one of [...own, waiting]) expect(stateOf(world, one)).toBe("unknown-lock");
+    expect(stateOf(world, next)).toBe("held");
+    // One entry: never a moment in which the worker is gone and its lock is there.
+    const gone = world.transactions.find(({ changes }) =>
+      changes.some(({ table, after }) => table.name === "locks" && after === undefined),
+    );
+    expect(gone?.changes.map(({ table }) => table.name)).toEqual(
+      expect.arrayContaining(["workers", "keys", "locks"]),
+    );
+    expect(gone?.changes.filter(({ table }) => table.name === "locks")).toHaveLength(4);
+  });
+
+  test("locks - a worker that comes back as the same instance keeps them", () => {
+    const world = new World();
+    world.worker("w");
+    const own = ask(world, ["x"], { workerId: "w" });
+    world.worker("w");
+    expect(stateOf(world, own)).toBe("held");
+  });
+
+  test("locks - a stolen one goes to the next, and the entry keeps why", () => {
+    const world = new World();
+    const a = ask(world, ["x"]);
+    const b = ask(world, ["x"]);
+    expect(world.ok("lock.steal", { lockId: a.lockId, reason: "it hangs" }, { who: "ada" })).toEqual({
+      lockId: a.lockId,
+      state: "held",
+    });
+    expect([stateOf(world, a), stateOf(world, b)]).toEqual(["unknown-lock", "held"]);
+    const { changes } = world.transactions.at(-1)!;
+    expect(changes.map(({ key, after }) => [key, (after as { state?: string } | undefined)?.state])).toEqual([
+      [a.lockId, "stolen"],
+      [a.lockId, undefined],
+      [b.lockId, "held"],
+    ]);
+    expect(changes[0]!.after).toMatchObject({ reason: "it hangs" });
+    world.restarted();
+  });
+});
+
+describe("locks - fences", () => {
+  const put = (world: World, lock: string, token: number) => {
+    const result = world.run("kv.put", { key: "k", value: token }, { fence: { lock, token } });
+    return "error" in result ? result.error.code : "done";
+  };
+
+  test("locks - a change under a lock happens while it is held, by any of its names, and by no other", () => {
+    const world = new World();
+    const lock = ask(world, ["a", "b/"]);
+    expect([put(world, "a", lock.token), put(world, "b/", lock.token)]).toEqual(["done", "done"]);
+    for (const [name, token] of [
+      ["c", lock.token],
+      ["b/c", lock.token],
+      ["a", lock.token - 1],
+      ["a", lock.token + 1],
+    ] as const)
+      expect(put(world, name, token)).toBe("fence-lost");
+  });
+
+  test("locks - a holder that was paused cannot overwrite what the next one wrote", () => {
+    const world = new World();
+    const paused = ask(world, ["x"], { ttlMs: 5000 });
+    const next = ask(world, ["x"], { ttlMs: 60_000 });
+    expect(put(world, "x", next.token)).toBe("fence-lost");
+    world.advance(6000);
+    expect(put(world, "x", next.token)).toBe("done");
+    const before = stateText(world.core);
+    expect(put(world, "x", paused.token)).toBe("fence-lost");
+    expect(stateText(world.core)).toBe(before);
+    expect(world.ok("kv.get", { key: "k" }).value).toBe(next.token);
+  });
+
+  test("locks - of two who share, the one that lost its lock is told apart from the one that holds it", () => {
+    const world = new World();
+    const w = ask(world, ["x"]);
+    const [r1, r2] = [ask(world, [shared("x")], { ttlMs: 5000 }), ask(world, [shared("x")])] as const;
+    release(world, w);
+    world.advance(6000);
+    expect([put(world, "x", r1.token), put(world, "x", r2.token)]).toEqual(["fence-lost", "done"]);
+  });
+});
+
+describe("locks - list", () => {
+  test("locks - a page is by name, then in the order of the line, and leads to the next", () => {
+    const world = new World();
+    const a = ask(world, ["b", "a/x"]);
+    const b = ask(world, ["b"]);
+    const c = ask(world, [shared("a/")]);
+    const d = ask(world, ["c"]);
+    const all = [
+      ["a/", c.lockId, "waiting"],
+      ["a/x", a.lockId, "held"],
+      ["b", a.lockId, "held"],
+      ["b", b.lockId, "waiting"],
+      ["c", d.lockId, "held"],
+    ];
+    const rows = (page: Output<"lock.list">) =>
+      page.locks.map(({ name, lock }) => [name, lock.lockId, lock.state]);
+    expect(rows(world.ok("lock.list", {}))).toEqual(all);
+    const paged: unknown[] = [];
+    let page = world.ok("lock.list", { limit: 1 });
+    for (; ; page = world.ok("lock.list", { limit: 1, cursor: page.cursor })) {
+      paged.push(...rows(page));
+      if (page.cursor === null) break;
+    }
+    expect(paged).toEqual(all);
+    expect(rows(world.ok("lock.list", { prefix: "a/" }))).toEqual(all.slice(0, 2));
+    expect(rows(world.ok("lock.list", { name: "b" }))).toEqual(all.slice(2, 4));
+    expect(rows(world.ok("lock.list", { state: "waiting" }))).toEqual([all[0]!, all[3]!]);
+    expect(rows(world.ok("lock.list", { name: "nobody" }))).toEqual([]);
+  });
+});
