@@ -28,7 +28,7 @@ export type Block = {
   prints: string[];
 };
 
-export const pages = ["README.md", "ARCHITECTURE.md", "client/README.md"].concat(
+export const pages = ["README.md", "ARCHITECTURE.md", "client/README.md", "examples/README.md"].concat(
   [...new Bun.Glob("docs/**/*.md").scanSync(root)].sort(),
 );
 
