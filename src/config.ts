@@ -118,6 +118,15 @@ export const optionTable = {
     example: "/etc/cortexd/token",
     check: someText,
   },
+  tokenMissing: {
+    group: "who may come in",
+    type: "choice",
+    default: "refuse",
+    choices: ["refuse", "make"],
+    unit: "WHAT",
+    help: "If there is no such file: refuse to start, or make one with a token that is told once, in the log lines.",
+    example: "make",
+  },
   allowOrigin: {
     group: "who may come in",
     type: "list",
@@ -579,7 +588,11 @@ function relate({ values, from }: Config, readFile: ConfigInput["readFile"], pro
   if (chosen && values.log !== "wal") {
     problems.push(`${says("sync")}, ${says("log")}: only the log \`wal\` can be synced`);
   }
-  if (values.tokenFile === null) return;
+  if (values.tokenFile === null) {
+    if (values.tokenMissing === "make")
+      problems.push(`${says("tokenMissing")}: say where with ${flagOf("tokenFile")}`);
+    return;
+  }
   if (values.token !== null) {
     problems.push(`${from.token.name} and ${from.tokenFile.name} are both given; give one`);
     return;
@@ -591,6 +604,8 @@ function relate({ values, from }: Config, readFile: ConfigInput["readFile"], pro
     values.token = text;
     from.token = from.tokenFile;
   } catch (error) {
+    // Whoever starts the daemon makes it (cli/token.ts).
+    if (values.tokenMissing === "make" && reason(error) === "ENOENT") return;
     problems.push(`${from.tokenFile.name}: ${values.tokenFile} cannot be read (${reason(error)})`);
   }
 }
@@ -680,6 +695,9 @@ function readConfigFile(
   }
   return found;
 }
+
+/** The start makes one: there is none yet, and that was asked for. */
+export const isTokenMade = ({ token, tokenFile }: Values) => token === null && tokenFile !== null;
 
 const loopback = /^(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[?::1\]?)$/i;
 /** Only this machine can reach it. */

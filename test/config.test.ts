@@ -8,6 +8,7 @@ import {
   isLoopback,
   loadConfig,
   lossText,
+  type OptionName,
   optionNames,
   optionsHelp,
   optionTable,
@@ -89,8 +90,13 @@ describe("config - defaults and presets", () => {
     for (const name of optionNames) {
       if (name === "tokenFile") continue; // reads its file: tested by itself
       const { example } = optionTable[name];
-      const alone = name === "wsPort" ? ["--port", "1"] : [];
-      expect(good([flagOf(name), example, ...alone]).from[name].kind).toBe("option");
+      const beside: Partial<Record<OptionName, string[]>> = {
+        wsPort: ["--port", "1"],
+        tokenMissing: ["--token-file", "f"],
+      };
+      expect(
+        good([flagOf(name), example, ...(beside[name] ?? [])], { files: { f: "s3cret" } }).from[name].kind,
+      ).toBe("option");
     }
   });
 
@@ -236,6 +242,18 @@ describe("config - mistakes", () => {
     [
       "a token file that holds none",
       ["--token-file", "f"],
+      { files: { f: "\n" } },
+      ["the token in f must be"],
+    ],
+    [
+      "a token that is to be made nowhere",
+      ["--token-missing", "make"],
+      {},
+      ["--token-missing is make", "--token-file"],
+    ],
+    [
+      "a token file that is to be made and cannot be read",
+      ["--token-missing", "make", "--token-file", "f"],
       { files: { f: "\n" } },
       ["the token in f must be"],
     ],

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { totalmem } from "node:os";
-import { type Config, isLoopback, loadConfig } from "../config.ts";
+import { type Config, isLoopback, isTokenMade, loadConfig } from "../config.ts";
 import { Exit } from "./exit.ts";
 
 /** The configuration from all its sources; whatever is wrong with it is told at once. */
@@ -24,7 +24,7 @@ export function configured(argv: readonly string[]): Config {
     );
   }
   const { values, from } = result.config;
-  if (values.token === null && !isLoopback(values.host)) {
+  if (values.token === null && !isTokenMade(values) && !isLoopback(values.host)) {
     throw new Exit(
       "usage",
       `${from.host.name} is ${values.host}, which other machines can reach, and there is no token: anyone could come in.`,

@@ -7,7 +7,7 @@ import { dirname, join, resolve } from "node:path";
 import { CoordinationClient } from "../../client/client.ts";
 import { CortexError } from "../../client/errors.ts";
 import { RestClient } from "../../client/rest.ts";
-import { bytesText, flagOf, type Values } from "../config.ts";
+import { bytesText, flagOf, isTokenMade, type Values } from "../config.ts";
 import { systemClock } from "../engine/clock.ts";
 import { freeBytes, shareFolder } from "../log/folder.ts";
 import { command } from "./command.ts";
@@ -273,8 +273,10 @@ function memoryOf({ memoryBytesMax }: Values): Finding {
   );
 }
 
-function tokenFileOf({ tokenFile }: Values): Finding[] {
+function tokenFileOf(values: Values): Finding[] {
+  const { tokenFile } = values;
   if (tokenFile === null) return [];
+  if (isTokenMade(values)) return [ok("token file", `${tokenFile} is made by the first start`)];
   const others = statSync(tokenFile).mode & 0o077;
   if (others === 0 || process.platform === "win32")
     return [ok("token file", `${tokenFile} is its owner's alone`)];

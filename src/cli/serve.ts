@@ -18,22 +18,24 @@ import { endingAsked } from "./ending.ts";
 import { exitTable } from "./exit.ts";
 import { version } from "./help.ts";
 import { createProgress, print, type Standing, summary } from "./terminal.ts";
+import { withToken } from "./token.ts";
 
 export async function serve(argv: string[]): Promise<void> {
-  const config = configured(argv);
-  const { values } = config;
+  const given = configured(argv);
   // A reader of our lines that went away is no reason to end.
   process.stdout.on("error", () => {});
   const telemetry = createTelemetry({
-    level: values.logLevel,
-    format: values.logFormat,
+    level: given.values.logLevel,
+    format: given.values.logFormat,
     now: clock.wall,
     write: (line) => process.stdout.write(line),
   });
   const { lines } = telemetry;
   endOnBugs(lines);
   const asked = endingAsked(lines, clock.monotonic);
-  for (const note of config.notes) lines.warn("serve.noted", { note });
+  for (const note of given.notes) lines.warn("serve.noted", { note });
+  const config = { ...given, values: withToken(given.values, lines) };
+  const { values } = config;
 
   const data = values.log === "memory" ? null : resolve(values.data);
   lines.info("serve.starting", { version, preset: values.preset, data, pid: process.pid });

@@ -12,6 +12,7 @@ export type LineFormat = (typeof lineFormats)[number];
 export const events = {
   "serve.starting": "cortexd starts",
   "serve.noted": "Something in the configuration is worth a look",
+  "token.made": "There was no token, so one was made; callers show it as: Authorization: Bearer TOKEN",
   "serve.ready": "cortexd takes requests",
   "serve.stopping": "cortexd stops",
   "serve.step": "A step of stopping is done",

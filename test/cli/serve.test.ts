@@ -214,6 +214,34 @@ describe("serve - what it refuses", () => {
     expect(JSON.stringify(daemon.lines)).not.toContain("s3cret");
   });
 
+  test("serve - a first start makes a token and tells it, the next one keeps it and tells it no more", async () => {
+    const file = join(temporaryFolder(), "made", "token");
+    const args = ["--host", "0.0.0.0", "--token-file", file, "--token-missing", "make"];
+    const first = await start({ args });
+    const { token } = await first.line("token.made");
+    expect(token).toMatch(/^[\w-]{43}$/);
+    expect(readFileSync(file, "utf8")).toBe(`${token}\n`);
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    const statusOf = async ({ url }: Daemon, headers = {}) =>
+      (await fetch(`${url}/api/state`, { headers })).status;
+    const authorization = { authorization: `Bearer ${token}` };
+    expect([await statusOf(first), await statusOf(first, authorization)]).toEqual([401, 200]);
+    await first.stop();
+
+    const second = await start({ data: first.data, args });
+    expect([await statusOf(second), await statusOf(second, authorization)]).toEqual([401, 200]);
+    expect(JSON.stringify(second.lines)).not.toContain(token as string);
+  });
+
+  test("serve - a token that cannot be kept is not made up: the start is refused", async () => {
+    const { code, errors, output } = await runCortexd([
+      ...["serve", ...free, "--token-file", "/proc/none/token", "--token-missing", "make"],
+    ]);
+    expect(code).toBe(exitTable["data-folder-not-writable"].code);
+    expect(errors).toContain("/proc/none/token cannot be made");
+    expect(output).not.toContain("Bearer");
+  });
+
   test.each(["--port", "--ws-port"])("serve - a port in use: %s", async (flag) => {
     const other = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response("other") });
     const { code, errors } = await runCortexd(["serve", ...free, flag, String(other.port)]);
