@@ -32,6 +32,8 @@ export type SessionOptions = {
   httpUrl?: string | undefined;
   token?: string | undefined;
   namespace?: string | undefined;
+  /** Make the namespace if there is none. Default true. */
+  create?: boolean | undefined;
   /** Name and version of the program, for the daemon's log. */
   client?: string | undefined;
   /** The ceiling of the first wait before a reconnect, in ms; it doubles with each failure. Default 100. */
@@ -336,12 +338,12 @@ export class Session {
   }
 
   #greet(): void {
-    const { token, namespace, client } = this.#options;
+    const { token, namespace, create, client } = this.#options;
     const hello: Input<"session.hello"> = { protocol: protocolVersion, session: this.id };
     if (token !== undefined) hello.token = token;
     if (namespace !== undefined) hello.namespace = namespace;
     // One that was dropped meanwhile must not come back because a client of it does.
-    if (this.welcome !== null) hello.create = false;
+    if (create === false || this.welcome !== null) hello.create = false;
     if (client !== undefined) hello.client = client;
     const pending = this.#add("session.hello", hello, bound, this.#welcome, this.#unwelcome);
     if (pending === null) return;

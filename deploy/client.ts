@@ -6,22 +6,11 @@
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { BunPlugin } from "bun";
+import { withoutSchemas } from "../src/dashboard/bundle.ts";
 import { writeDeclarations } from "./declarations.ts";
 
 const root = join(import.meta.dir, "..");
 const from = join(root, "client");
-
-/** The client checks nothing by the wire's schemas: it needs their types, and not the library that makes them. */
-const withoutSchemas: BunPlugin = {
-  name: "without schemas",
-  setup(build) {
-    build.onResolve({ filter: /^@sinclair\/typebox$/ }, () => ({ path: "schemas", namespace: "none" }));
-    build.onLoad({ filter: /.*/, namespace: "none" }, () => ({
-      contents: "export const Type = new Proxy({}, { get: () => () => ({}) });",
-      loader: "js",
-    }));
-  },
-};
 
 /** What imports the client's own index gets the built one. */
 const besideClient: BunPlugin = {

@@ -11,6 +11,7 @@ import { limits } from "../wire/limits.ts";
 import { isNamespace } from "../wire/schema.ts";
 import { addressErrors, pathOf, type Route } from "./address.ts";
 import { bulk } from "./bulk.ts";
+import { dashboard } from "./dashboard.ts";
 import { frames, framesPath } from "./frames.ts";
 import { graphs } from "./graphs.ts";
 import { health } from "./health.ts";
@@ -90,6 +91,7 @@ export const createApp = (port: Port, { guard, version, report }: AppOptions) =>
         report,
       ),
     )
+    .use(dashboard)
     .use(swaggerUi(port, version))
     .get("/ws", () => refuse("upgrade-required", "This path is the WebSocket's."), { detail: { hide: true } })
     .use(routes(port));
@@ -105,7 +107,7 @@ const invalidNamespace = invalid(
 );
 
 /** What needs no token: it tells nothing of the state. Anything else does, whether it exists or not. */
-const openPaths = /^\/(health|ready|ws|swagger(\/[a-z.]*)?)?\/?$/;
+const openPaths = /^\/(health|ready|ws|swagger(\/[a-z.]*)?|dashboard\/[a-z0-9.]*)?\/?$/;
 
 function doorDetail(refused: "forbidden-host" | "forbidden-origin", headers: Headers): string {
   const name = refused === "forbidden-host" ? "Host" : "Origin";

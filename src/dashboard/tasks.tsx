@@ -1,0 +1,231 @@
+/** Tasks: found by state and by what they are, a page at a time, and changed as many as fit. One of them is task.tsx. */
+
+import { type Task, type TaskFilter, type TaskState, taskStates } from "../wire/tasks.ts";
+import { newest, now } from "./figures.ts";
+import { age, count, counted, duration, moment } from "./format.ts";
+import { client, link } from "./link.ts";
+import { onFigures, useLive } from "./live.ts";
+import { Badge } from "./parts/badge.tsx";
+import { confirm } from "./parts/dialog.tsx";
+import { type Column, List, Pager, usePages } from "./parts/list.tsx";
+import { Search } from "./parts/search.tsx";
+import { Empty, Shown } from "./parts/states.tsx";
+import { explained, say } from "./parts/toast.tsx";
+import { go, href, refine, route } from "./route.ts";
+
+const pageSize = 50;
+
+/** The words of the search and what they filter by; each is a field of the address too. */
+const fields = { queue: "queue", type: "type", group: "group", label: "label", worker: "workerId" } as const;
+
+export function filterOf(query: URLSearchParams): TaskFilter {
+  const filter: TaskFilter = {};
+  const state = query.get("state");
+  if ((taskStates as readonly string[]).includes(state ?? "")) filter.state = state as TaskState;
+  for (const [word, field] of Object.entries(fields)) {
+    const value = query.get(word);
+    if (value !== null) filter[field] = value;
+  }
+  return filter;
+}
+
+const wordsOf = (query: URLSearchParams): string =>
+  Object.keys(fields)
+    .filter((word) => query.has(word))
+    .map((word) => `${word}:${query.get(word)}`)
+    .join(" ");
+
+/** Goes where the words lead: to the task of an id, or to what fits; what is wrong with them, or null. */
+export function search(text: string): string | null {
+  const query: Record<string, string | null> = Object.fromEntries(
+    Object.keys(fields).map((word) => [word, null]),
+  );
+  for (const word of text.trim().split(/\s+/).filter(Boolean)) {
+    if (/^[0-9]{1,16}-[0-9]{1,6}$/.test(word)) {
+      go(href("tasks", word));
+      return null;
+    }
+    const colon = word.indexOf(":");
+    const name = colon < 0 ? "type" : word.slice(0, colon);
+    if (!(name in fields))
+      return `There is no ${name}: to search by; there are ${Object.keys(fields).join(", ")}.`;
+    if (colon === word.length - 1) return `${name}: wants a value behind it.`;
+    query[name] = word.slice(colon + 1);
+  }
+  refine(query);
+  return null;
+}
+
+/** How long it took, or takes so far; null: it has not begun. */
+function tookMs(task: Task): number | null {
+  if (task.startedAt === null) return null;
+  if (task.finishedAt !== null) return task.finishedAt - task.startedAt;
+  return task.state === "running" ? now.value - task.startedAt : null;
+}
+
+const columns: Column<Task>[] = [
+  { name: "Task", lead: true, cell: ({ id }) => <a href={href("tasks", id)}>{id}</a> },
+  { name: "State", cell: ({ state }) => <Badge state={state} /> },
+  { name: "Type", cell: ({ type }) => type },
+  { name: "Queue", cell: ({ queue }) => <a href={href("queues", queue)}>{queue}</a> },
+  {
+    name: "Priority",
+    minor: true,
+    cell: ({ priority }) => (priority === "normal" ? <span class="dim">normal</span> : priority),
+  },
+  { name: "Attempt", minor: true, figures: true, cell: ({ attempt, attempts }) => `${attempt}/${attempts}` },
+  {
+    name: "Worker",
+    cell: ({ lease }) =>
+      lease === null ? null : <a href={href("workers", lease.workerId)}>{lease.workerId}</a>,
+  },
+  {
+    name: "Took",
+    figures: true,
+    cell: (task) => {
+      const ms = tookMs(task);
+      return ms === null ? null : duration(ms);
+    },
+  },
+  {
+    name: "Age",
+    figures: true,
+    cell: ({ createdAt }) => <span title={moment(createdAt)}>{age(now.value - createdAt)}</span>,
+  },
+];
+
+export function Tasks() {
+  const { query } = route.value;
+  const filter = filterOf(query);
+  const key = JSON.stringify(filter);
+  const pages = usePages(key);
+  const { cursor } = pages;
+  const reading = useLive(
+    (of, options) => of.tasks({ ...filter, limit: pageSize, ...(cursor !== null && { cursor }) }, options),
+    // New tasks come to the first page alone; on the others rows still change.
+    [onFigures],
+    [filter, cursor],
+  );
+  return (
+    <>
+      <Search
+        label="Find tasks"
+        placeholder="1042-0, or queue:mail type:send label:tenant=acme"
+        value={wordsOf(query)}
+        search={search}
+      />
+      <States chosen={filter.state ?? null} />
+      <Shown reading={reading}>
+        {({ tasks, cursor: next }) => (
+          <>
+            <Many filter={filter} again={reading.again} />
+            {tasks.length === 0 && pages.page === 1 ? (
+              <Nothing filtered={key !== "{}"} />
+            ) : (
+              <List
+                label="Tasks, newest first"
+                rows={tasks}
+                columns={columns}
+                keyOf={({ id }) => id}
+                open={({ id }) => href("tasks", id)}
+              />
+            )}
+            <Pager pages={pages} next={next} />
+          </>
+        )}
+      </Shown>
+    </>
+  );
+}
+
+/** Each state with how many tasks it has, and the choice of one. */
+function States({ chosen }: { chosen: TaskState | null }) {
+  const counts = newest.value?.tasks;
+  const choices: (TaskState | null)[] = [null, ...taskStates];
+  return (
+    <div class="chips" role="group" aria-label="State">
+      {choices.map((state) => (
+        <button
+          key={state ?? "all"}
+          type="button"
+          aria-pressed={state === chosen}
+          onClick={() => refine({ state })}
+        >
+          {state === null ? "all" : <Badge state={state} />}
+          {state !== null && counts !== undefined && <b>{count(counts[state])}</b>}
+        </button>
+      ))}
+    </div>
+  );
+}
+
+function Nothing({ filtered }: { filtered: boolean }) {
+  if (filtered)
+    return (
+      <Empty title="No task fits">
+        <a href={href("tasks")}>Show all tasks</a>
+      </Empty>
+    );
+  return (
+    <Empty title="No tasks yet">
+      Submit one: <code>cortexd tasks submit --type hello</code>
+    </Empty>
+  );
+}
+
+const retryable: ReadonlySet<TaskState> = new Set<TaskState>(["failed", "dead", "cancelled"]);
+const cancellable: ReadonlySet<TaskState> = new Set<TaskState>(["queued", "scheduled", "blocked", "running"]);
+
+/** What can be done to all that fit, once a state is chosen. */
+function Many({ filter, again }: { filter: TaskFilter; again: () => void }) {
+  const { state } = filter;
+  const of = client.value;
+  if (state === undefined || of === null) return null;
+  const what = `All ${state} tasks that fit the filter`;
+  const carryOut = async (change: () => Promise<{ count: number; refused: unknown[] }>, done: string) => {
+    try {
+      const { count: changed, refused } = await change();
+      const left = refused.length === 0 ? "" : `, ${refused.length} refused`;
+      say(`${counted(changed, "task")} ${done}${left}`);
+    } catch (error) {
+      say(explained(error), true);
+    }
+    again();
+  };
+  return (
+    <div class="actions">
+      {retryable.has(state) && (
+        <button
+          type="button"
+          disabled={link.value.kind !== "live"}
+          onClick={() =>
+            confirm({
+              title: "Retry all that fit?",
+              detail: `${what} are queued again, with fresh attempts.`,
+              yes: "Retry them",
+              carryOut: () => carryOut(() => of.bulk.retry({ filter }), "queued again"),
+            })
+          }
+        >
+          Retry all that fit
+        </button>
+      )}
+      {cancellable.has(state) && (
+        <button
+          type="button"
+          disabled={link.value.kind !== "live"}
+          onClick={() =>
+            confirm({
+              title: "Cancel all that fit?",
+              detail: `${what} are cancelled, and with them what waits for them. Running handlers are told to stop.`,
+              yes: "Cancel them",
+              carryOut: () => carryOut(() => of.bulk.cancel({ filter }), "cancelled"),
+            })
+          }
+        >
+          Cancel all that fit
+        </button>
+      )}
+    </div>
+  );
+}
