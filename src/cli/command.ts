@@ -69,6 +69,8 @@ export type Command = {
   options: Options;
   client: boolean;
   serve?: true;
+  /** It only reads, and can be told to show again what has changed. */
+  watch?: true;
   /** What `--json` prints. */
   json: string;
   /** What else its help lists: a word, and lines about it. */

@@ -7,6 +7,7 @@ import { doctor } from "./doctor.ts";
 import { kv } from "./kv.ts";
 import { limits } from "./limits.ts";
 import { messages } from "./messages.ts";
+import { monitor } from "./monitor.ts";
 import { namespaces } from "./namespaces.ts";
 import { program } from "./program.ts";
 import { queues } from "./queues.ts";
@@ -23,6 +24,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   serve: { summary: "Run the daemon; meant when no command is given.", raw: serve },
   run: program,
   status,
+  monitor,
   tasks,
   workers,
   queues,

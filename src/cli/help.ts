@@ -6,7 +6,7 @@ import pkg from "../../package.json" with { type: "json" };
 import { optionsHelp, presets } from "../config.ts";
 import type { Command, Entry, Group, Option, Options } from "./command.ts";
 import { exitHelp } from "./exit.ts";
-import { addressOptions, allowed, everyOption, flagOf } from "./parse.ts";
+import { addressOptions, allowed, everyOption, flagOf, watchOption } from "./parse.ts";
 
 export const version: string = pkg.version;
 
@@ -47,7 +47,7 @@ ${aligned(listed(group, name))}
 `;
 
 export function commandHelp(name: string, command: Command): string {
-  const { summary, arguments: taken, options, client, serve, examples, json, tables = [] } = command;
+  const { summary, arguments: taken, options, client, serve, watch, examples, json, tables = [] } = command;
   const words = taken.map(({ name, optional, many }) => {
     const word = many ? `${name}...` : name;
     return optional ? `[${word}]` : word;
@@ -55,7 +55,7 @@ export function commandHelp(name: string, command: Command): string {
   const sections = [
     `cortexd ${[name, ...words].join(" ")} [options]\n\n${summary}`,
     section("Arguments", aligned(taken.map(({ name, help }) => [name, help]))),
-    section("Options", optionList({ ...options, ...everyOption })),
+    section("Options", optionList({ ...options, ...(watch ? watchOption : {}), ...everyOption })),
     client ? section("Which daemon", optionList(addressOptions)) : "",
     serve ? section("Which data", serveText) : "",
     ...tables.map(({ title, rows }) => section(title, explained(rows))),

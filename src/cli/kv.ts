@@ -116,6 +116,7 @@ const list = command({
     limit: { type: "integer", min: 1, default: 1000, help: "At most so many." },
   },
   client: true,
+  watch: true,
   json: 'one object, {"keys": [...], "cursor": ...}, as GET /api/kv answers; cursor is null when all are there.',
   examples: [
     { words: "kv list config/", meaning: "A line a key." },

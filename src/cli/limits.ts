@@ -14,6 +14,7 @@ const list = command({
   arguments: [],
   options: {},
   client: true,
+  watch: true,
   json: 'one object, {"limits": [...]}, as GET /api/limits answers.',
   examples: [{ words: "limits", meaning: "A line a limit: what it allows, and what runs." }],
   async run({ to, out }) {

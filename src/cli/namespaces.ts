@@ -14,6 +14,7 @@ const list = command({
   arguments: [],
   options: {},
   client: true,
+  watch: true,
   json: 'one object, {"namespaces": [...], "namespacesMax": ...}, as GET /api/namespaces answers.',
   examples: [{ words: "namespaces list", meaning: "A line a namespace, `default` first." }],
   async run({ to, out }) {

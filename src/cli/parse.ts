@@ -13,6 +13,11 @@ export const everyOption = {
   json: { type: "flag", help: "Print JSON for programs." },
 } as const satisfies Options;
 
+/** Those that only read have this one too. */
+export const watchOption = {
+  watch: { type: "flag", help: "Show it again as it changes, each second at most, until it is stopped." },
+} as const satisfies Options;
+
 /** The options of a command that talks to a daemon, each with its name in the environment. */
 export const addressOptions = {
   url: {
@@ -43,8 +48,9 @@ export type World = {
 export type Parsed = { words: string[]; values: Record<string, unknown>; to: Address; json: boolean };
 
 export const flagOf = (name: string) => `--${kebab(name)}`;
-export const optionsOfCommand = ({ options, client }: Command): Options => ({
+export const optionsOfCommand = ({ options, client, watch }: Command): Options => ({
   ...options,
+  ...(watch ? watchOption : {}),
   ...(client ? addressOptions : {}),
   ...everyOption,
 });

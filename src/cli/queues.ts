@@ -17,6 +17,7 @@ const list = command({
   arguments: [],
   options: {},
   client: true,
+  watch: true,
   json: 'one object, {"queues": [...]}, as GET /api/queues answers.',
   examples: [
     { words: "queues", meaning: "A line a queue: how many tasks are in which state." },
@@ -54,6 +55,7 @@ const show = command({
   arguments: [QUEUE],
   options: {},
   client: true,
+  watch: true,
   json: "one object, as GET /api/queues/NAME answers.",
   examples: [{ words: "queues show mail", meaning: "Its counts, what is set for it, and what is shut." }],
   async run({ words: [name], to, out }) {
@@ -67,6 +69,7 @@ const groups = command({
   arguments: [QUEUE],
   options: { limit: { type: "integer", min: 1, default: 1000, help: "At most so many." } },
   client: true,
+  watch: true,
   json: 'one object, {"groups": [...], "cursor": ...}, as GET /api/queues/NAME/groups answers; cursor is null when all are there.',
   examples: [{ words: "queues groups mail", meaning: "A line a group: what waits, runs, and is shut." }],
   async run({ words: [name], values, to, out }) {

@@ -13,6 +13,7 @@ import { commandHelp, groupHelp, helpText, version } from "./help.ts";
 import { Output, ReaderGone, terminalOf } from "./output.ts";
 import { asks, parse, serveWords } from "./parse.ts";
 import { print } from "./terminal.ts";
+import { watched } from "./watched.ts";
 
 const own: Record<string, Entry> = {
   help: { summary: "Print this; `cortexd help COMMAND` tells about one.", raw: help },
@@ -80,7 +81,9 @@ async function execute(name: string, command: Command, argv: string[]): Promise<
   const out = new Output(parsed.json, terminalOf(process.stdout, environment));
   try {
     const config = () => configured(serve);
-    return await command.run({ ...parsed, values: parsed.values as never, config, out });
+    const carryOut = (out: Output) => command.run({ ...parsed, values: parsed.values as never, config, out });
+    if (parsed.values.watch !== true || command.watch === undefined) return await carryOut(out);
+    return void (await watched(parsed.to, out, carryOut));
   } catch (error) {
     if (error instanceof ReaderGone) return;
     throw exitOfClient(error, parsed.to) ?? error;

@@ -28,6 +28,7 @@ const list = command({
     limit: { type: "integer", min: 1, default: 1000, help: "At most so many." },
   },
   client: true,
+  watch: true,
   json: 'one object, {"schedules": [...], "cursor": ...}, as GET /api/schedules answers; cursor is null when all are there.',
   examples: [
     { words: "schedules list", meaning: "A line a schedule: when it runs, and when it runs next." },
@@ -68,6 +69,7 @@ const show = command({
   arguments: [SCHEDULE],
   options: { count: optionsOf(SchedulePreview, ["from"]).count },
   client: true,
+  watch: true,
   json: "one object, as GET /api/schedules/NAME answers.",
   examples: [
     { words: "schedules show nightly-report", meaning: "What it is, how it stands, its next five runs." },

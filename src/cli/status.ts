@@ -10,9 +10,11 @@ export const status = command({
   arguments: [],
   options: {},
   client: true,
+  watch: true,
   json: 'one object, {"health": ..., "state": ..., "metrics": ...}, as GET /health, /api/state and /api/metrics answer.',
   examples: [
     { words: "status", meaning: "The daemon of this machine." },
+    { words: "status --watch", meaning: "Renewed as it changes; `cortexd monitor` draws it." },
     { words: "status --url http://10.0.0.7:9500 --token-file ~/.cortex-token", meaning: "Another one." },
   ],
   async run({ to, out }) {

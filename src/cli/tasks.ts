@@ -96,6 +96,7 @@ const list = command({
     limit: { type: "integer", min: 1, default: 50, help: "At most so many; read page by page. (default 50)" },
   },
   client: true,
+  watch: true,
   json: 'one object, {"tasks": [...], "cursor": ...}, as GET /api/tasks answers, written as it is read; cursor is null when all are there.',
   examples: [
     { words: "tasks list --queue mail --state dead", meaning: "What needs somebody's look." },
@@ -108,12 +109,12 @@ const list = command({
       const page: TaskPage = await client.tasks({ ...filter, limit, ...(cursor === null ? {} : { cursor }) });
       return { rows: page.tasks, cursor: page.cursor };
     });
-    await out.pages("tasks", pages, columns(out.now()), "There are no tasks like that.");
+    await out.pages("tasks", pages, taskColumns(out.now()), "There are no tasks like that.");
     return undefined;
   },
 });
 
-const columns = (now: number): Column<Task>[] => [
+export const taskColumns = (now: number): Column<Task>[] => [
   { title: "TASK", of: ({ id }) => id, whole: true },
   { title: "STATE", of: ({ state }) => state, colour: ({ state }) => stateColour(state), whole: true },
   { title: "QUEUE", of: ({ queue }) => queue },
@@ -137,6 +138,7 @@ const show = command({
   arguments: [{ name: "TASK", help: "Its id." }],
   options: {},
   client: true,
+  watch: true,
   json: "one object, as GET /api/tasks/ID answers.",
   examples: [
     {
@@ -259,6 +261,7 @@ const explain = command({
   arguments: [{ name: "TASK", help: "Its id." }],
   options: {},
   client: true,
+  watch: true,
   json: "one object, as GET /api/tasks/ID/explain answers.",
   examples: [
     { words: "tasks explain 1042-0", meaning: "Every reason, whose doing it is, and what workers lack." },

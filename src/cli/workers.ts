@@ -17,6 +17,7 @@ const list = command({
     limit: { type: "integer", min: 1, default: 1000, help: "At most so many." },
   },
   client: true,
+  watch: true,
   json: 'one object, {"workers": [...], "cursor": ...}, as GET /api/workers answers; cursor is null when all are there.',
   examples: [
     { words: "workers list", meaning: "A line a worker: what it does and when it was last heard of." },
@@ -33,12 +34,12 @@ const list = command({
       });
       return { rows: page.workers, cursor: page.cursor };
     });
-    await out.pages("workers", pages, columns(out.now()), "There are no workers like that.");
+    await out.pages("workers", pages, workerColumns(out.now()), "There are no workers like that.");
     return undefined;
   },
 });
 
-const columns = (now: number): Column<Worker>[] => [
+export const workerColumns = (now: number): Column<Worker>[] => [
   { title: "WORKER", of: ({ id }) => id, whole: true },
   { title: "STATE", of: ({ state }) => state, colour: ({ state }) => stateColour(state), whole: true },
   { title: "RUNS", of: ({ running, capacity }) => `${running}/${capacity}`, right: true, whole: true },
@@ -60,6 +61,7 @@ const show = command({
   arguments: [WORKER],
   options: {},
   client: true,
+  watch: true,
   json: "one object, as GET /api/workers/ID answers.",
   examples: [{ words: "workers show worker-001", meaning: "What it offers, what it holds, how it fares." }],
   async run({ words: [id], to, out }) {
