@@ -2,14 +2,26 @@
  * A disk in memory, for tests: it outlives the coordinators that write to it, and is full when it is told to be. It
  * keeps every batch and never folds any, which is more than a test fills and too little for anything else.
  */
+import { type ArchiveRow, readArchiveLine, searchRows } from "../log/archive.ts";
 import { readHeader, splitEntries } from "../log/format.ts";
 import type { Appended, Batch, Log, LogStatus, Recovered, RecoverySink } from "../log/log.ts";
-import type { QuestionName, Questions } from "../log/questions.ts";
+import type { Ask, QuestionName, Questions } from "../log/questions.ts";
 
 export class KeptDisk {
   readonly batches: Batch[] = [];
+  readonly archive = new Map<string, ArchiveRow>();
   ceiling = 0;
   isFull = false;
+
+  keep(batch: Batch): void {
+    this.batches.push(batch);
+    if (!batch.text.includes("\n+archive\t")) return;
+    for (const line of batch.text.split("\n"))
+      if (line.startsWith("+archive\t")) {
+        const row = readArchiveLine(line);
+        this.archive.set(row.id, row);
+      }
+  }
 
   get last(): number {
     return this.batches.at(-1)?.last ?? 0;
@@ -44,7 +56,7 @@ export class KeptLog implements Log {
     const { disk } = this;
     if (disk.isFull) return { kind: "full" };
     if (after !== disk.last) return { kind: "fenced", last: disk.last };
-    disk.batches.push(batch);
+    disk.keep(batch);
     return { kind: "durable" };
   }
 
@@ -56,13 +68,18 @@ export class KeptLog implements Log {
     return !this.disk.isFull;
   }
 
-  async ask<N extends QuestionName>(
-    _name: N,
-    asked: Questions[N]["asked"],
-  ): Promise<Questions[N]["answered"]> {
-    const texts = this.disk.batches.flatMap(({ text }) => splitEntries(text));
-    return { texts: texts.filter((text) => readHeader(text).revision > asked.after) };
-  }
+  readonly ask: Ask = (name, asked) => this.#answers[name](asked);
+
+  readonly #answers: {
+    [N in QuestionName]: (asked: Questions[N]["asked"]) => Promise<Questions[N]["answered"]>;
+  } = {
+    entries: async ({ after }) => {
+      const texts = this.disk.batches.flatMap(({ text }) => splitEntries(text));
+      return { texts: texts.filter((text) => readHeader(text).revision > after) };
+    },
+    archived: async ({ id }) => ({ text: this.disk.archive.get(id)?.text ?? null }),
+    archive: async (search) => searchRows(this.disk.archive.values(), search),
+  };
 
   status(): LogStatus {
     const { last, batches } = this.disk;
@@ -74,6 +91,7 @@ export class KeptLog implements Log {
       logBytes: 0,
       syncCount: batches.length,
       batchCount: batches.length,
+      archivedCount: this.disk.archive.size,
     };
   }
 

@@ -66,6 +66,11 @@ export class Fold {
     return this.#waiting.at(-1)?.place.upto ?? this.newest.image.upto;
   }
 
+  /** Where the image ends that is next to be made, or is being made; -1: none is. */
+  get nextUpto(): number {
+    return this.#waiting[0]?.place.upto ?? -1;
+  }
+
   /** Something is to do that can be done while the mark covers what lies up to `covered`. */
   canStep(covered: number): boolean {
     const [generation] = this.#waiting;

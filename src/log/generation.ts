@@ -6,6 +6,7 @@
  * The order of keys is that of the bytes of `part "\t" key "\t"`, everywhere in this folder.
  */
 import { assert } from "../lib/assert.ts";
+import { type ArchiveRow, readArchiveLine } from "./archive.ts";
 
 const newline = 10;
 const tab = 9;
@@ -19,8 +20,10 @@ const fields = 5;
 /** Of the last entry in a generation, or in an image. */
 export type Place = { upto: number; hash: string; at: number; clock: number };
 
-/** A batch that was read and found well-formed, and is not gathered yet. */
-export type Staged = { length: number; count: number };
+/** A batch that was read and found well-formed, and is not gathered yet. `archived`: its lines of the archive. */
+export type Staged = { length: number; count: number; archived: readonly ArchiveRow[] };
+
+const archiveHead = Buffer.from("+archive\t");
 
 export class Generation {
   place: Place;
@@ -71,19 +74,28 @@ export class Generation {
     const bytes = this.#bytes;
     const end = this.#length + byteLength;
     let count = 0;
+    const archived: ArchiveRow[] = [];
     let start = this.#length;
     while (start < end) {
       const lineEnd = bytes.indexOf(newline, start);
       assert(lineEnd >= 0 && lineEnd < end, "every line of a batch ends");
       const sign = bytes[start];
-      if (sign === putSign || sign === deleteSign) {
+      if (sign === putSign && this.#isArchived(start))
+        archived.push(readArchiveLine(bytes.toString("utf8", start, lineEnd)));
+      else if (sign === putSign || sign === deleteSign) {
         if ((count + 1) * fields > this.#staged.length) this.#staged = grown(this.#staged);
         this.#stageLine(count * fields, start, lineEnd, sign === putSign);
         count++;
       } else assert(sign === headerSign, "a line is a header, a put or a delete");
       start = lineEnd + 1;
     }
-    return { length: byteLength, count };
+    return { length: byteLength, count, archived };
+  }
+
+  /** What is told once is in no image. */
+  #isArchived(start: number): boolean {
+    for (let i = 1; i < archiveHead.length; i++) if (this.#bytes[start + i] !== archiveHead[i]) return false;
+    return true;
   }
 
   #stageLine(to: number, start: number, lineEnd: number, puts: boolean): void {

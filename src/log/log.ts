@@ -60,6 +60,8 @@ export type LogStatus = {
   logBytes: number;
   syncCount: number;
   batchCount: number;
+  /** Rows of the archive; 0 until they were counted. */
+  archivedCount: number;
 };
 
 export interface Log {

@@ -13,6 +13,12 @@ import {
 } from "./log.ts";
 import type { QuestionName, Questions } from "./questions.ts";
 
+const nothing: { [N in QuestionName]: Questions[N]["answered"] } = {
+  entries: { texts: [] },
+  archived: { text: null },
+  archive: { rows: [], next: null },
+};
+
 export class MemoryLog implements Log {
   #last = 0;
   #batchCount = 0;
@@ -40,8 +46,8 @@ export class MemoryLog implements Log {
   }
 
   /** Of what it keeps, which is nothing. */
-  async ask<N extends QuestionName>(_name: N): Promise<Questions[N]["answered"]> {
-    return { texts: [] };
+  async ask<N extends QuestionName>(name: N): Promise<Questions[N]["answered"]> {
+    return nothing[name];
   }
 
   status(): LogStatus {
@@ -53,6 +59,7 @@ export class MemoryLog implements Log {
       logBytes: 0,
       syncCount: 0,
       batchCount: this.#batchCount,
+      archivedCount: 0,
     };
   }
 

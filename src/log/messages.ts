@@ -14,9 +14,11 @@ export type ToThread =
   | { kind: "taken"; log: number }
   | { kind: "reserve"; log: number; ceiling: number }
   | { kind: "probe"; log: number }
+  /** Writes what waits for the archive. */
+  | { kind: "settle"; log: number }
   | { kind: "stop"; log: number };
 
-/** Answers of one log come in the order of its questions; "taken" has none. */
+/** Answers of one log come in the order of its questions; "taken" has none, and "settled" comes when it is so. */
 export type FromThread =
   | { kind: "lines"; log: number; text: string }
   | { kind: "progress"; log: number; done: number; total: number }
@@ -26,6 +28,7 @@ export type FromThread =
       value: Recovered | boolean | "durable" | "full" | number | null;
       status: LogStatus;
     }
+  | { kind: "settled"; log: number }
   /** Something happened in between. */
   | { kind: "status"; log: number; status: LogStatus; full: boolean }
   /** The end of one log: what is asked of it from now on gets no answer. */

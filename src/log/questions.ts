@@ -3,12 +3,17 @@
  * read that, which is a thread of its own beside the writer's (reader.ts). An answer is of one moment, and a bounded
  * piece of work: the next question waits for it. To add one: a row in `Questions`, a line in `answerTo`.
  */
+import type { ArchivePage, ArchiveSearch } from "./archive.ts";
 import { readHeader, splitEntries } from "./format.ts";
 import type { Storage } from "./storage.ts";
 
 export type Questions = {
   /** The entries after a revision, oldest first, about so many bytes of them; a log that keeps none has none. */
   entries: { asked: { after: number; bytesMax: number }; answered: { texts: string[] } };
+  /** One row of the archive, by its id; null: it holds none. */
+  archived: { asked: { id: string }; answered: { text: string | null } };
+  /** A page of the archive. */
+  archive: { asked: ArchiveSearch; answered: ArchivePage };
 };
 export type QuestionName = keyof Questions;
 
@@ -20,7 +25,14 @@ export type Ask = <N extends QuestionName>(
 
 const answers: {
   [N in QuestionName]: (storage: Storage, asked: Questions[N]["asked"]) => Promise<Questions[N]["answered"]>;
-} = { entries };
+} = {
+  entries,
+  archived: async (storage, { id }) => ({ text: await storage.readArchived(id) }),
+  archive: (storage, search) => storage.searchArchive(search),
+};
+
+/** Those about rows that may not be written yet. */
+export const isAboutArchive = (name: QuestionName): boolean => name !== "entries";
 
 export const answerTo = <N extends QuestionName>(
   storage: Storage,

@@ -1,6 +1,6 @@
 /**
  * The storage port over one SQLite file in a data folder: `cortex.db`, beside it `mark`, `lock` and `ballast`. It is
- * the one place that speaks SQL. Every call works synchronously and answers with a settled promise, so it belongs on
+ * the one place that speaks SQL, with archive-table.ts. Every call works synchronously and answers with a settled promise, so it belongs on
  * a thread of its own. Errors are told apart here: a full disk is a result, a damaged or unwritable folder a
  * LogError, anything else is thrown as it came and ends the log.
  */
@@ -8,6 +8,8 @@ import { constants, Database, type SQLQueryBindings, type Statement } from "bun:
 import { rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
+import type { ArchivePage, ArchivePlace, ArchiveSearch } from "./archive.ts";
+import { ArchiveTable, archiveSchema } from "./archive-table.ts";
 import {
   Ballast,
   FixedFile,
@@ -49,7 +51,7 @@ const schema = `
   CREATE TABLE meta (id INTEGER PRIMARY KEY CHECK (id = 1), text TEXT NOT NULL, pulse INTEGER NOT NULL) STRICT;
   CREATE TABLE log (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, text TEXT NOT NULL,
     checks TEXT NOT NULL, hash TEXT NOT NULL) STRICT;
-  ${imageSchema}`;
+  ${imageSchema} ${archiveSchema}`;
 
 export class SqliteStorage implements OldStorage {
   readonly name: string;
@@ -61,6 +63,7 @@ export class SqliteStorage implements OldStorage {
   #unlock: (() => void) | null = null;
   #db: Database | null = null;
   #statements = new Map<string, Statement>();
+  readonly #archive = new ArchiveTable((sql) => this.#statement(sql));
   #synchronous: "FULL" | "NORMAL" | null = null;
   /** A write or sync failed: what the handle says since then is worth nothing. */
   #isBroken = false;
@@ -250,6 +253,22 @@ export class SqliteStorage implements OldStorage {
     return page;
   }
 
+  async countArchived(): Promise<number> {
+    return this.#archive.count();
+  }
+
+  async oldestArchived(countMax: number): Promise<ArchivePlace[]> {
+    return this.#archive.oldest(countMax);
+  }
+
+  async readArchived(id: string): Promise<string | null> {
+    return this.#archive.read(id);
+  }
+
+  async searchArchive(search: ArchiveSearch): Promise<ArchivePage> {
+    return this.#archive.search(search);
+  }
+
   async commit(write: Write, sync: boolean): Promise<"done" | "full"> {
     const db = this.#open();
     try {
@@ -285,6 +304,9 @@ export class SqliteStorage implements OldStorage {
       this.#run("INSERT OR REPLACE INTO pieces (id, bytes) VALUES (?, ?)", id, bytes);
     if (image !== undefined)
       this.#run("INSERT OR REPLACE INTO images (upto, text) VALUES (?, ?)", image.upto, image.text);
+    for (const id of write.dropArchived ?? []) this.#archive.drop(id);
+    if (write.archive !== undefined && !this.#archive.isThere) this.#open().run(archiveSchema);
+    for (const row of write.archive ?? []) this.#archive.put(row);
     if (write.meta !== undefined) {
       const sql =
         "INSERT INTO meta (id, text, pulse) VALUES (1, ?, 0) ON CONFLICT (id) DO UPDATE SET text = excluded.text, pulse = pulse + 1";

@@ -17,6 +17,7 @@
  * sync nothing is known about what reached the disk, and asking again may answer "fine" untruthfully. The log calls
  * nothing but close() afterwards. Calls are made one at a time.
  */
+import type { ArchivePage, ArchivePlace, ArchiveRow, ArchiveSearch } from "./archive.ts";
 import type { LogRow } from "./format.ts";
 
 /** One atomic change. The parts are applied in the order of these fields. What is written is copied. */
@@ -34,6 +35,10 @@ export type Write = {
   pieces?: readonly { id: number; bytes: Uint8Array }[];
   /** Added, as the image of a revision. */
   image?: { upto: number; text: string };
+  /** Dropped from the archive, by id; those that are not there are no error. */
+  dropArchived?: readonly string[];
+  /** Added to the archive; a row of the same id is replaced. */
+  archive?: readonly ArchiveRow[];
   /** Replaces the meta text. */
   meta?: string;
 };
@@ -74,6 +79,18 @@ export interface Storage {
    * there is one. An empty page is the end.
    */
   readLog(after: number, bytesMax: number): Promise<LogRow[]>;
+
+  /** How many rows the archive has. May look at all of them. */
+  countArchived(): Promise<number>;
+
+  /** The archive's oldest rows, oldest first. */
+  oldestArchived(countMax: number): Promise<ArchivePlace[]>;
+
+  /** The text of an archived row; null: there is none of this id. */
+  readArchived(id: string): Promise<string | null>;
+
+  /** A page of the archive. It may be short, and still have a next one. */
+  searchArchive(search: ArchiveSearch): Promise<ArchivePage>;
 
   /**
    * Applies the write as a whole or not at all. "done" with `sync`: it, and every commit before it, outlives a

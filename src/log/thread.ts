@@ -14,7 +14,7 @@ import {
   type RecoverySink,
 } from "./log.ts";
 import type { FromThread, ToThread } from "./messages.ts";
-import type { QuestionName, Questions } from "./questions.ts";
+import { isAboutArchive, type QuestionName, type Questions } from "./questions.ts";
 import { LogReader } from "./reader.ts";
 import type { WriterOptions } from "./writer.ts";
 
@@ -82,6 +82,7 @@ export class ThreadLog implements Log {
   readonly #within: ThreadLog | null;
   readonly #isSnapshot: boolean;
   readonly #waiting: Waiting[] = [];
+  readonly #settling: Waiting[] = [];
   #number = 0;
   #sink: RecoverySink | null = null;
   #status: LogStatus;
@@ -111,6 +112,7 @@ export class ThreadLog implements Log {
       logBytes: 0,
       syncCount: 0,
       batchCount: 0,
+      archivedCount: 0,
     };
   }
 
@@ -163,7 +165,17 @@ export class ThreadLog implements Log {
     asked: Questions[N]["asked"],
   ): Promise<Questions[N]["answered"]> {
     if (this.#error !== null) throw this.#error;
+    // The reader sees what is written.
+    if (isAboutArchive(name)) await this.#settle();
     return this.thread.reader.ask(this.#folder, name, asked);
+  }
+
+  /** All that was appended is where the reader finds it. */
+  #settle(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#settling.push({ resolve, reject });
+      this.thread.post({ kind: "settle", log: this.#number });
+    });
   }
 
   status(): LogStatus {
@@ -189,6 +201,7 @@ export class ThreadLog implements Log {
 
   #release(): void {
     this.#error ??= new LogError("log-failed", "the log is stopped", "Start it again.");
+    for (const { reject } of this.#settling.splice(0)) reject(this.#error);
     this.thread.leave(this.#number);
   }
 
@@ -225,6 +238,10 @@ export class ThreadLog implements Log {
         this.#status = message.status;
         this.#waiting.shift()!.resolve(message.value as never);
         return;
+      case "settled":
+        // Whoever asked first has waited for no more than this.
+        this.#settling.shift()?.resolve(undefined as never);
+        return;
       case "status":
         this.#status = message.status;
         this.#isFull = message.full;
@@ -238,7 +255,7 @@ export class ThreadLog implements Log {
   fail(error: Error): void {
     if (this.#error !== null) return;
     this.#error = error;
-    for (const { reject } of this.#waiting.splice(0)) reject(error);
+    for (const { reject } of [...this.#waiting.splice(0), ...this.#settling.splice(0)]) reject(error);
     if (!this.#isOpen) return; // the caller of open() hears of it
     this.thread.letGo();
     this.#listener?.(error);

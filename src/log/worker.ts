@@ -87,6 +87,9 @@ class KeptLog {
         return this.#answer(null);
       case "probe":
         return this.#answer(await this.#writer.probe());
+      case "settle":
+        await this.#writer.settle(turn);
+        return say({ kind: "settled", log: this.number });
       case "stop":
         this.#storage.isPolite = true;
         await this.#writer.stop();

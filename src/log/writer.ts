@@ -3,10 +3,15 @@
  * in by tick(), the disk by the port. After any error but "full" it is beyond use and says so once; it never tries
  * a failed write or sync again.
  *
+ * What entries tell of the archive is written in slices after the appends, needs no sync of its own and is safe all the
+ * same: no image is begun over entries whose rows are not written, so those that a crash may have taken stand in the
+ * tail that the next start reads, and are written again.
+ *
  * What an append promises depends on the mode. "always": synced. "interval": written, and synced within the interval.
  * "snapshot": applied, and in a snapshot within the interval.
  */
 import { assert } from "../lib/assert.ts";
+import { ArchiveQueue } from "./archive.ts";
 import { Fold } from "./fold.ts";
 import {
   encodeBatch,
@@ -28,7 +33,7 @@ import {
   type Recovered,
   type RecoverySink,
 } from "./log.ts";
-import { answerTo, type QuestionName, type Questions } from "./questions.ts";
+import { answerTo, isAboutArchive, type QuestionName, type Questions } from "./questions.ts";
 import { type Migration, type PageSink, readPiece, recover, unlessFull } from "./recover.ts";
 import type { Storage, Write } from "./storage.ts";
 
@@ -48,6 +53,9 @@ export type WriterOptions = {
   idleFoldBytes: number;
   /** How much one step of folding reads and writes, about. */
   stepBytes: number;
+  /** How old archived rows become, and how many of them are kept. */
+  archiveMs: number;
+  archiveCount: number;
   recoverTo?: number;
   migrations?: readonly Migration[];
 };
@@ -63,6 +71,9 @@ export const writerDefaults: WriterOptions = {
   historyBytesMax: 1024 * 1024 * 1024,
   idleFoldBytes: 1024 * 1024,
   stepBytes: 1024 * 1024,
+  // Whoever opens a log to look at it must take nothing away.
+  archiveMs: Number.POSITIVE_INFINITY,
+  archiveCount: Number.POSITIVE_INFINITY,
 };
 
 /** A generation is folded once it has a quarter of the tail's bounds: while one is, the next ones gather. */
@@ -80,6 +91,13 @@ const foldPauseMs = 1000;
 
 /** Log rows dropped at once. */
 const droppedRows = 64;
+
+/** Archived rows written or dropped in one commit: two milliseconds of work, about. */
+const archivedAtOnce = 128;
+/** So many that wait are too many to be written at that pace. */
+const archiveWaitingMax = 16_384;
+/** How often the archive's oldest rows are looked at. */
+const pruneMs = 5000;
 
 /** After a tick, this often in a row, nothing was appended: there is time for upkeep. */
 const idleTicks = 2;
@@ -109,6 +127,12 @@ export class LogWriter implements Log {
 
   /** What was taken since the last generation was handed to the fold. */
   #gathering!: Generation;
+  /** Rows of the archive that are to be written, and how many there are; null: not counted yet. */
+  readonly #archive = new ArchiveQueue();
+  #archivedCount: number | null = null;
+  #pruneAt = 0;
+  /** When the last entry was taken, on the clock of tick(). */
+  #takenAt = 0;
   /** Log rows may lie before the base. */
   #dropsLog = true;
   /** Folding that appends have paid for. */
@@ -155,7 +179,9 @@ export class LogWriter implements Log {
           const generation = isNew ? new Generation(firstPlace) : newest;
           if (isNew) tail.push(generation);
           const { at, clock } = lastHeader(text);
-          generation.gather(generation.stage(text), { upto: last, hash, at, clock }, text.length);
+          const staged = generation.stage(text);
+          generation.gather(staged, { upto: last, hash, at, clock }, text.length);
+          this.#archive.take(staged.archived, last);
         },
       });
       this.#meta = found.meta;
@@ -232,17 +258,43 @@ export class LogWriter implements Log {
     this.#at = at;
     this.#clock = clock;
     this.#batchCount++;
+    this.#takenAt = this.#now;
+    this.#archive.take(staged.archived, row.last);
     this.#gathering.gather(staged, this.#place(), row.text.length);
     if (this.#isBig(this.#gathering)) this.#seal();
     return "done";
   }
 
-  /** Folds as much as the appends since have paid for. To be called after an append, once it was answered. */
+  /** Folds and archives as much as the appends since have paid for. To be called after an append, once it was answered. */
   async work(): Promise<void> {
-    if (this.#state !== "open" || !this.#isWorkDue()) return;
+    if (this.#state !== "open" || !(this.#isWorkDue() || this.#archive.size >= archivedAtOnce)) return;
     await this.#exclusive(async () => {
-      if (this.#state === "open") await this.#work();
+      if (this.#state !== "open") return;
+      if (this.#archive.size >= archivedAtOnce) await this.#archiveStep();
+      if (this.#isWorkDue()) await this.#work();
     });
+  }
+
+  /**
+   * Writes what waits for the archive, so that it can be found there; where there is no room it waits on. Between two
+   * slices appends may come.
+   */
+  async settle(pause: () => Promise<void> = async () => {}): Promise<void> {
+    const archive = this.#archive;
+    const { takenCount } = archive;
+    while (archive.writtenCount < takenCount && this.#state === "open") {
+      const before = archive.writtenCount;
+      try {
+        await this.#exclusive(async () => {
+          await this.#archiveStep();
+        });
+      } catch (error) {
+        if (this.#isStopped) return;
+        throw error;
+      }
+      if (archive.writtenCount === before) return;
+      await pause();
+    }
   }
 
   reserve(ceiling: number): Promise<void> {
@@ -264,7 +316,11 @@ export class LogWriter implements Log {
     });
   }
 
-  ask<N extends QuestionName>(name: N, asked: Questions[N]["asked"]): Promise<Questions[N]["answered"]> {
+  async ask<N extends QuestionName>(
+    name: N,
+    asked: Questions[N]["asked"],
+  ): Promise<Questions[N]["answered"]> {
+    if (isAboutArchive(name)) await this.settle();
     return this.#exclusive(() => answerTo(this.#storage, name, asked));
   }
 
@@ -280,6 +336,9 @@ export class LogWriter implements Log {
       this.#batchesAtTick = this.#batchCount;
       const idle = this.#quietTicks >= idleTicks;
       if (this.#state === "open") {
+        if (idle && (await this.#archiveStep())) return true;
+        if (!idle) await this.#archiveStep();
+        if ((await this.#prune(idle)) && idle) return true;
         const { mode, syncIntervalMs, snapshotIntervalMs, markIntervalMs } = this.#options;
         if (mode === "snapshot") {
           if (this.#snapshotTo === null && this.#now - this.#snapshotAt >= snapshotIntervalMs)
@@ -304,6 +363,10 @@ export class LogWriter implements Log {
     });
   }
 
+  get #isStopped(): boolean {
+    return this.#state === "stopped";
+  }
+
   /** Until probe() succeeds. */
   get isFull(): boolean {
     return this.#state === "full";
@@ -319,6 +382,7 @@ export class LogWriter implements Log {
       logBytes: isSnapshot ? 0 : this.#logBytes,
       syncCount: this.#syncCount,
       batchCount: this.#batchCount,
+      archivedCount: this.#archivedCount ?? 0,
     };
   }
 
@@ -462,6 +526,10 @@ export class LogWriter implements Log {
     const isSnapshot = this.#options.mode === "snapshot";
     if (this.#now < this.#foldAt) return false;
     if (this.#dropsLog) return this.#dropLog();
+    if (this.#archive.holdsUpTo(this.#fold.nextUpto)) {
+      await this.#archiveStep();
+      return true;
+    }
     if (!this.#fold.canStep(isSnapshot ? this.#last : this.#mark.revision)) return false;
     const { historyMs, historyBytesMax } = this.#options;
     const spacing = { bytes: historyBytesMax * historyShare, ms: historyMs * historyShare };
@@ -486,6 +554,44 @@ export class LogWriter implements Log {
     if (result === "full" && this.#options.mode === "snapshot") this.#becomeFull();
     else if (result === "full") this.#foldAt = this.#now + foldPauseMs;
     return result;
+  }
+
+  /** Writes some of what waits for the archive, and drops what is too many for that. True: there is more. */
+  async #archiveStep(): Promise<boolean> {
+    if (this.#archive.size === 0 || this.#now < this.#foldAt) return false;
+    const isMuch = this.#archive.size > archiveWaitingMax;
+    const rows = this.#archive.first(isMuch ? 16 * archivedAtOnce : archivedAtOnce);
+    const tooMany = (this.#archivedCount ?? 0) + rows.length - this.#options.archiveCount;
+    const dropArchived = tooMany > 0 ? await this.#oldest(Math.min(tooMany, 2 * rows.length)) : [];
+    if ((await this.#commitFold({ dropArchived, archive: rows })) === "full") return false;
+    this.#archive.written(rows.length);
+    // A row that replaces another is counted twice, until the next start.
+    if (this.#archivedCount !== null) this.#archivedCount += rows.length - dropArchived.length;
+    return this.#archive.size > 0;
+  }
+
+  async #oldest(countMax: number, before = Number.POSITIVE_INFINITY): Promise<string[]> {
+    const oldest = await this.#storage.oldestArchived(countMax);
+    return oldest.filter(({ at }) => at < before).map(({ id }) => id);
+  }
+
+  /** Lets go of archived rows that are too old or too many, some at a time. True: there is more. */
+  async #prune(isIdle: boolean): Promise<boolean> {
+    if (this.#now < this.#pruneAt || this.#now < this.#foldAt) return false;
+    // Looks at all there are.
+    if (this.#archivedCount === null && !isIdle) return false;
+    this.#archivedCount ??= await this.#storage.countArchived();
+    const { archiveMs, archiveCount } = this.#options;
+    const isMany = this.#archivedCount > archiveCount;
+    const wall = this.#at + this.#now - this.#takenAt;
+    const dropArchived = isMany
+      ? await this.#oldest(Math.min(archivedAtOnce, this.#archivedCount - archiveCount))
+      : await this.#oldest(archivedAtOnce, wall - archiveMs);
+    const isMore = dropArchived.length === archivedAtOnce;
+    if (!isMore) this.#pruneAt = this.#now + pruneMs;
+    if (dropArchived.length === 0 || (await this.#commitFold({ dropArchived })) === "full") return false;
+    this.#archivedCount -= dropArchived.length;
+    return isMore;
   }
 
   /** History that is too old or too much is let go: up to the next image. */

@@ -3,6 +3,13 @@
  * a prefix of the unsynced commits survives, the next one may leave a torn log row, a mark slot being written is torn.
  * It fails at the call it is told to.
  */
+import {
+  type ArchivePage,
+  type ArchivePlace,
+  type ArchiveRow,
+  type ArchiveSearch,
+  searchRows,
+} from "../../src/log/archive.ts";
 import type { LogRow } from "../../src/log/format.ts";
 import type { Storage, Write } from "../../src/log/storage.ts";
 
@@ -11,6 +18,7 @@ type Contents = {
   log: Map<number, LogRow>;
   images: Map<number, string>;
   pieces: Map<number, Uint8Array>;
+  archive: Map<string, ArchiveRow>;
 };
 
 const copyOf = (contents: Contents): Contents => ({
@@ -18,6 +26,7 @@ const copyOf = (contents: Contents): Contents => ({
   log: new Map(contents.log),
   images: new Map(contents.images),
   pieces: new Map(contents.pieces),
+  archive: new Map(contents.archive),
 });
 
 /** The write as it is now: whoever made it may use its bytes again. */
@@ -36,14 +45,26 @@ function apply(contents: Contents, write: Write): void {
   if (write.log !== undefined) contents.log.set(write.log.first, write.log);
   for (const { id, bytes } of write.pieces ?? []) contents.pieces.set(id, bytes);
   if (write.image !== undefined) contents.images.set(write.image.upto, write.image.text);
+  for (const id of write.dropArchived ?? []) contents.archive.delete(id);
+  for (const row of write.archive ?? []) contents.archive.set(row.id, row);
   if (write.meta !== undefined) contents.meta = write.meta;
 }
+
+/** An archive's rows, oldest first. */
+export const oldestOf = (archive: Map<string, ArchiveRow>): ArchivePlace[] =>
+  [...archive.values()].sort((a, b) => a.at - b.at || (a.id < b.id ? -1 : 1));
 
 export class Crash extends Error {}
 
 export class FakeDisk implements Storage {
   readonly name = "the disk";
-  #synced: Contents = { meta: null, log: new Map(), images: new Map(), pieces: new Map() };
+  #synced: Contents = {
+    meta: null,
+    log: new Map(),
+    images: new Map(),
+    pieces: new Map(),
+    archive: new Map(),
+  };
   #unsynced: Write[] = [];
   now: Contents = copyOf(this.#synced);
   mark: string[] = [];
@@ -88,6 +109,18 @@ export class FakeDisk implements Storage {
       bytes += this.now.log.get(first)!.text.length;
     }
     return page;
+  }
+  async countArchived(): Promise<number> {
+    return this.now.archive.size;
+  }
+  async oldestArchived(countMax: number): Promise<ArchivePlace[]> {
+    return oldestOf(this.now.archive).slice(0, countMax);
+  }
+  async readArchived(id: string): Promise<string | null> {
+    return this.now.archive.get(id)?.text ?? null;
+  }
+  async searchArchive(search: ArchiveSearch): Promise<ArchivePage> {
+    return searchRows(this.now.archive.values(), search);
   }
   async commit(given: Write, sync: boolean): Promise<"done" | "full"> {
     if (this.isFull) return "full";

@@ -1,4 +1,5 @@
 /** What a log must give back, kept plainly: every entry, and the state they add up to. */
+import { type ArchiveRow, readArchiveLine } from "../../src/log/archive.ts";
 import { readChanges, readHeader, splitEntries } from "../../src/log/format.ts";
 import type { Batch, RecoverySink } from "../../src/log/log.ts";
 
@@ -15,6 +16,24 @@ export function entryText(
   return `@${revision}\t${at}\t${revision * 2}\ttest.change\ttester\n${lines.join("")}`;
 }
 
+/** What an entry tells of the archive, as one of its changes. */
+export const told = ({ id, at, tags, text }: ArchiveRow): [id: string, text: string] => [
+  `archive\t${id}`,
+  `${JSON.stringify([at, ...tags])}\t${text}`,
+];
+
+/** What the entries tell of the archive, by id: the last word counts. */
+export function archiveOf(entries: readonly ModelEntry[]): Map<string, string> {
+  const texts = new Map<string, string>();
+  for (const { text } of entries)
+    for (const line of text.split("\n"))
+      if (line.startsWith("+archive\t")) {
+        const row = readArchiveLine(line);
+        texts.set(row.id, row.text);
+      }
+  return texts;
+}
+
 /** A batch of one entry that puts one row. */
 export function put(revision: number, key: string, text: string): Batch {
   return { first: revision, last: revision, text: entryText(revision, 1, [[`tasks\t${key}`, text]]) };
@@ -22,6 +41,8 @@ export function put(revision: number, key: string, text: string): Batch {
 
 export function applyText(state: State, text: string): void {
   for (const change of readChanges(text)) {
+    // What is told once is no part of the state.
+    if (change.id.startsWith("archive\t")) continue;
     if (change.text === null) state.delete(change.id);
     else state.set(change.id, change.text);
   }

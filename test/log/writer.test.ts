@@ -5,7 +5,18 @@ import { type Batch, LogError } from "../../src/log/log.ts";
 import { inspect } from "../../src/log/recover.ts";
 import { LogWriter, type WriterOptions } from "../../src/log/writer.ts";
 import { Crash, FakeDisk } from "./disk.ts";
-import { applyText, entryText, type ModelEntry, put, Rebuilt, type State, sorted, stateAt } from "./model.ts";
+import {
+  applyText,
+  archiveOf,
+  entryText,
+  type ModelEntry,
+  put,
+  Rebuilt,
+  type State,
+  sorted,
+  stateAt,
+  told,
+} from "./model.ts";
 
 /** Small bounds, so that folds, windows and history turn over within a few steps. */
 const small: Partial<WriterOptions> = {
@@ -20,7 +31,11 @@ const small: Partial<WriterOptions> = {
 };
 
 type Step =
-  | { kind: "append"; entries: { gap: number; changes: [number, boolean][] }[]; ageMs: number }
+  | {
+      kind: "append";
+      entries: { gap: number; changes: [number, boolean][]; archived: boolean }[];
+      ageMs: number;
+    }
   | { kind: "tick"; ms: number }
   | { kind: "reserve"; by: number }
   | { kind: "crash"; kept: number; torn: boolean }
@@ -37,6 +52,7 @@ const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
         fc.record({
           gap: fc.integer({ min: 1, max: 3 }),
           changes: fc.array(fc.tuple(fc.integer({ min: 0, max: 11 }), fc.boolean()), { maxLength: 6 }),
+          archived: fc.boolean(),
         }),
         { minLength: 1, maxLength: 4 },
       ),
@@ -116,13 +132,15 @@ class World {
       case "append": {
         const added: ModelEntry[] = [];
         this.at += step.ageMs;
-        for (const { gap, changes } of step.entries) {
+        for (const { gap, changes, archived } of step.entries) {
           const revision = this.next + gap - 1;
           this.next = revision + 1;
           const lines = changes.map(([key, puts]): [string, string | null] => [
             `${key % 2 === 0 ? "runs" : "tasks"}\t${key}`,
             puts ? `${key}@${revision} with\ttabs and ünïcode` : null,
           ]);
+          if (archived)
+            lines.push(told({ id: String(revision), at: this.at, tags: ["a"], text: `${revision}\tü` }));
           added.push({ revision, text: entryText(revision, this.at, lines) });
         }
         const batch: Batch = {
@@ -207,6 +225,15 @@ class World {
       this.checkImages();
     }
     this.disk.crashAt = Number.POSITIVE_INFINITY;
+    await this.writer.settle();
+    this.checkArchive(this.last);
+  }
+
+  /** What entries up to there told of the archive is in it. */
+  checkArchive(upto: number): void {
+    const { archive } = this.disk.now;
+    for (const [id, text] of archiveOf(this.entries.filter(({ revision }) => revision <= upto)))
+      expect(archive.get(id)?.text).toBe(text);
   }
 
   /** Every image is the state at its revision, and the entries above the oldest give that at each of the history. */
@@ -214,6 +241,8 @@ class World {
     const uptos = [...this.disk.now.images.keys()].sort((a, b) => a - b);
     for (const upto of uptos)
       expect(sorted(imageState(this.disk, upto))).toEqual(sorted(stateAt(this.entries, upto)));
+    // The next start reads no entry that an image covers.
+    this.checkArchive(uptos.at(-1) ?? 0);
     const [base] = uptos;
     if (base === undefined) return;
     const state = imageState(this.disk, base);

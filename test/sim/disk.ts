@@ -4,8 +4,10 @@
  * the next one and the mark slot being written; it fills up, and it fails. It outlives the processes that use it,
  * and knows what it has synced, so that nobody else has to be believed.
  */
+import { type ArchiveRow, searchRows } from "../../src/log/archive.ts";
 import type { LogRow } from "../../src/log/format.ts";
 import type { Storage, Write } from "../../src/log/storage.ts";
+import { oldestOf } from "../log/disk.ts";
 import type { Process, World } from "./world.ts";
 
 type Contents = {
@@ -13,16 +15,25 @@ type Contents = {
   log: Map<number, LogRow>;
   images: Map<number, string>;
   pieces: Map<number, Uint8Array>;
+  archive: Map<string, ArchiveRow>;
   /** The last revision it holds. */
   last: number;
 };
 
-const empty = (): Contents => ({ meta: null, log: new Map(), images: new Map(), pieces: new Map(), last: 0 });
+const empty = (): Contents => ({
+  meta: null,
+  log: new Map(),
+  images: new Map(),
+  pieces: new Map(),
+  archive: new Map(),
+  last: 0,
+});
 const copyOf = (from: Contents): Contents => ({
   ...from,
   log: new Map(from.log),
   images: new Map(from.images),
   pieces: new Map(from.pieces),
+  archive: new Map(from.archive),
 });
 
 /** The write as it is now: whoever made it may use its bytes again. */
@@ -42,6 +53,8 @@ function apply(contents: Contents, write: Write): void {
   if (write.log !== undefined) contents.log.set(write.log.first, write.log);
   for (const { id, bytes } of write.pieces ?? []) contents.pieces.set(id, bytes);
   if (write.image !== undefined) contents.images.set(write.image.upto, write.image.text);
+  for (const id of write.dropArchived ?? []) contents.archive.delete(id);
+  for (const row of write.archive ?? []) contents.archive.set(row.id, row);
   if (write.meta !== undefined) contents.meta = write.meta;
   contents.last = Math.max(contents.last, write.log?.last ?? 0, write.image?.upto ?? 0);
 }
@@ -146,6 +159,10 @@ export class Disk {
           }
           return page;
         }),
+      countArchived: () => read(() => this.#cache.archive.size),
+      oldestArchived: (countMax) => read(() => oldestOf(this.#cache.archive).slice(0, countMax)),
+      readArchived: (id) => read(() => this.#cache.archive.get(id)?.text ?? null),
+      searchArchive: (search) => read(() => searchRows(this.#cache.archive.values(), search)),
       commit: (write, sync) => this.#commit(process, write, sync),
       readMark: () => read(() => [...this.#mark]),
       writeMark: (slot, text) =>
