@@ -281,6 +281,11 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
     return this.call("task.list", filter, options);
   }
 
+  /** A page of the tasks that have ended and left memory, newest end first. */
+  archived(filter: Input<"archive.list"> = {}, options?: CallOptions): Promise<Output<"archive.list">> {
+    return this.call("archive.list", filter, options);
+  }
+
   // -------------------------------------------------------------------------------- the tasks of this worker
 
   /** The leases this client holds. */

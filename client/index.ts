@@ -1,5 +1,6 @@
 /** What the package offers, and nothing else: everything here is meant to be used, and kept. */
 
+export type { ArchiveFilter, ArchivePage } from "../src/wire/archive.ts";
 export type { TaskRefused } from "../src/wire/bulk.ts";
 export type { ErrorCode, FieldError, Problem } from "../src/wire/errors.ts";
 export type { Fence } from "../src/wire/fences.ts";

@@ -164,6 +164,10 @@ export class RestClient {
   tasks(filter: Input<"task.list"> = {}, options?: RequestOptions): Promise<Output<"task.list">> {
     return answer(this.#api.api.tasks.get({ query: filter, ...request(options) }));
   }
+  /** A page of the tasks that have ended and left memory, newest end first. */
+  archived(filter: Input<"archive.list"> = {}, options?: RequestOptions): Promise<Output<"archive.list">> {
+    return answer(this.#api.api.archive.get({ query: filter, ...request(options) }));
+  }
   /** For up to a hundred thousand tasks that wait for each other; answers their ids alone. */
   submitGraph(tasks: TaskSubmit[], options?: RequestOptions): Promise<Output<"graph.submit">> {
     return answer(this.#api.api.graphs.post({ tasks }, request(options)));

@@ -333,7 +333,7 @@ export const optionTable = {
     min: 0,
     max: limits.durationMsMax,
     unit: "TIME",
-    help: "How long finished tasks are kept.",
+    help: "How long finished tasks are kept in memory; then they leave it for the archive.",
     example: "1h",
   },
   retentionCount: {
@@ -343,8 +343,28 @@ export const optionTable = {
     min: 0,
     max: 100_000_000,
     unit: "COUNT",
-    help: "Finished tasks kept for each queue.",
+    help: "Finished tasks kept in memory for each queue.",
     example: "100000",
+  },
+  archiveMs: {
+    group: "limits",
+    type: "duration",
+    default: 30 * day,
+    min: 0,
+    max: limits.durationMsMax,
+    unit: "TIME",
+    help: "How long tasks that have left memory are kept in the archive.",
+    example: "30d",
+  },
+  archiveCount: {
+    group: "limits",
+    type: "integer",
+    default: 1_000_000,
+    min: 0,
+    max: 1_000_000_000,
+    unit: "COUNT",
+    help: "Tasks kept in the archive of each namespace. 0: there is none. The log `memory` keeps none.",
+    example: "1000000",
   },
   queuedTasksMax: {
     group: "limits",
@@ -715,18 +735,30 @@ export const engineConfig = (values: Values, version: string): EngineConfig => (
   interruptionsMax: values.interruptionsMax,
   retentionMs: values.retentionMs,
   retentionCount: values.retentionCount,
+  archives: values.log !== "memory" && values.archiveCount > 0,
   queuedTasksMax: values.queuedTasksMax,
   memoryBytesMax: values.memoryBytesMax,
   undurableBytesMax: values.undurableBytesMax,
   messageIntervalMs: values.messageIntervalMs,
 });
 
+/** What is said of a log on disk beside how it is kept. */
+export const logTuning = (values: Values) => ({
+  syncIntervalMs: values.syncIntervalMs,
+  snapshotIntervalMs: values.snapshotIntervalMs,
+  historyMs: values.historyMs,
+  historyBytesMax: values.historyBytesMax,
+  archiveMs: values.archiveMs,
+  archiveCount: values.archiveCount,
+});
+
 export function logOptions(values: Values, wall: number): LogOptions {
-  const { log: strategy, sync, syncIntervalMs, snapshotIntervalMs, historyMs, historyBytesMax } = values;
+  const { log: strategy, sync } = values;
   // A memory log has nothing to continue from, and revisions must grow over restarts all the same.
   if (strategy === "memory") return { strategy, startRevision: wall * 1000 };
   const options = {
-    ...{ folder: values.data, syncIntervalMs, snapshotIntervalMs, historyMs, historyBytesMax },
+    folder: values.data,
+    ...logTuning(values),
     recoverTo: values.recoverTo ?? undefined,
   };
   return strategy === "snapshot" ? { strategy, ...options } : { strategy, sync, ...options };

@@ -56,6 +56,8 @@ describe("config - defaults and presets", () => {
       token: null,
       retentionMs: 3_600_000,
       retentionCount: 100_000,
+      archiveMs: 30 * 24 * 3_600_000,
+      archiveCount: 1_000_000,
       queuedTasksMax: 5_000_000,
       undurableBytesMax: 67_108_864,
       messageIntervalMs: 0,
@@ -325,6 +327,11 @@ test("config - the engine gets its own options, and no more", () => {
     retentionCount: 7,
   });
   expect(engineConfig(values, "1.2.3")).not.toHaveProperty("token");
+  const archives = (...words: string[]) => engineConfig(good(words).values, "1").archives;
+  expect(archives()).toBe(true);
+  expect(archives("--preset", "production")).toBe(true);
+  expect(archives("--preset", "development")).toBe(false);
+  expect(archives("--archive-count", "0")).toBe(false);
 });
 
 const hosts: [string, boolean][] = [

@@ -4,7 +4,7 @@
  * An expected failure ends with its exit code and what to do about it; only a bug ends with a stack.
  */
 import { resolve } from "node:path";
-import { engineConfig, lossText, type Values } from "../config.ts";
+import { engineConfig, logTuning, lossText, type Values } from "../config.ts";
 import { systemClock as clock } from "../engine/clock.ts";
 import type { Engine } from "../engine/engine.ts";
 import { Namespaces } from "../engine/namespaces.ts";
@@ -92,16 +92,13 @@ async function stop(namespaces: Namespaces, doors: Doors, lines: Lines): Promise
 }
 
 function placesFor(values: Values): Places {
-  const { log, sync, syncIntervalMs, snapshotIntervalMs, historyMs, historyBytesMax } = values;
+  const { log, sync } = values;
   // A memory log has nothing to continue from, and revisions must grow over restarts all the same.
   if (log === "memory") return new MemoryPlaces(() => clock.wall() * 1000);
   const { recoverTo, recoverNamespace: namespace } = values;
   return new FolderPlaces({
     data: resolve(values.data),
-    log: {
-      mode: log === "snapshot" ? log : sync,
-      ...{ syncIntervalMs, snapshotIntervalMs, historyMs, historyBytesMax },
-    },
+    log: { mode: log === "snapshot" ? log : sync, ...logTuning(values) },
     recover: recoverTo === null ? undefined : { namespace, to: recoverTo },
   });
 }

@@ -6,6 +6,7 @@
 import { readFileSync } from "node:fs";
 import { readLog } from "../../client/logs.ts";
 import type { RestClient } from "../../client/rest.ts";
+import { ArchiveList } from "../wire/archive.ts";
 import { limits } from "../wire/limits.ts";
 import { type Task, TaskList, type TaskPage, type TaskShown, TaskSubmit } from "../wire/tasks.ts";
 import type { Reason, TaskExplained } from "../wire/why.ts";
@@ -113,6 +114,40 @@ const list = command({
     return undefined;
   },
 });
+
+const archived = command({
+  summary: "Search the tasks that have ended and left memory, newest end first.",
+  arguments: [],
+  options: {
+    ...optionsOf(ArchiveList, ["cursor", "limit"]),
+    limit: { type: "integer", min: 1, default: 50, help: "At most so many; read page by page. (default 50)" },
+  },
+  client: true,
+  json: 'one object, {"tasks": [...], "cursor": ...}, as GET /api/archive answers, written as it is read; cursor is null when all are there.',
+  examples: [
+    { words: "tasks archived --queue mail --state dead", meaning: "What went wrong, also long ago." },
+    {
+      words: "tasks archived --key order-1138 --json | jq .tasks[0].result",
+      meaning: "What came of the task that was submitted with this idempotency key.",
+    },
+  ],
+  async run({ values, to, out }) {
+    const client = rest(to);
+    const filter = inputOf(ArchiveList, { ...values, limit: undefined });
+    const pages = pagesOf<Task>(values.limit, async (cursor, limit) => {
+      const page = await client.archived({ ...filter, limit, ...(cursor === null ? {} : { cursor }) });
+      return { rows: page.tasks, cursor: page.cursor };
+    });
+    await out.pages("tasks", pages, archivedColumns(out.now()), "There are no archived tasks like that.");
+    return undefined;
+  },
+});
+
+const archivedColumns = (now: number): Column<Task>[] => [
+  ...taskColumns(now).filter(({ title }) => title !== "PRIORITY" && title !== "CREATED" && title !== "ABOUT"),
+  { title: "FINISHED", of: ({ finishedAt }) => age(finishedAt ?? 0, now), whole: true },
+  { title: "ABOUT", of: (task) => aboutOf(task, now), colour: () => "dim" },
+];
 
 export const taskColumns = (now: number): Column<Task>[] => [
   { title: "TASK", of: ({ id }) => id, whole: true },
@@ -224,6 +259,7 @@ const fieldsOf = (task: TaskShown, now: number): Field[] => [
   ["Labels", labelsText(task.labels)],
   ["Key", task.idempotencyKey],
   ["Revision", String(task.revision)],
+  ["Archived", task.archived ? "it has left memory, and nothing changes it any more" : null],
 ];
 
 const logs = command({
@@ -370,6 +406,7 @@ export const tasks: Group = {
     submit,
     import: importTasks,
     list,
+    archived,
     show,
     explain,
     logs,

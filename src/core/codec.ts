@@ -10,6 +10,7 @@
  */
 import type { TaskState } from "../wire/tasks.ts";
 import type { AnswerRecord } from "./answers.ts";
+import { type ArchivedTask, tagsOf } from "./archive.ts";
 import type { Failures } from "./failures.ts";
 import type { LimitRecord, PauseRecord, QueueRecord } from "./flow.ts";
 import { type KeyRecord, keysOf } from "./kv.ts";
@@ -89,6 +90,8 @@ function encodeChange(change: Change): string {
         : `+task.errors\t${key}\t${JSON.stringify(after)}\n`;
     case "logs":
       return after === undefined ? `-task.log\t${key}\n` : `+task.log\t${key}\t${JSON.stringify(after)}\n`;
+    case "archive":
+      return `+archive\t${key}\t${encodeArchived(after as ArchivedTask)}\n`;
     case "workers":
       return after === undefined ? `-worker\t${key}\n` : `+worker\t${key}\t${JSON.stringify(after)}\n`;
     case "schedules": {
@@ -317,6 +320,29 @@ const decodeLease = (spec: TaskSpec, from: LeaseLine): Lease => ({
   startedAt: from.startedAt,
   startedClock: from.startedClock ?? 0,
 });
+
+/**
+ * A task that leaves memory: when it ended and what it is found by, and then all of it: what it is, its payload, how it
+ * stood with its result and progress, what it failed of, and its graph. None of these has a tab in it.
+ */
+function encodeArchived({ record, failures, graph }: ArchivedTask): string {
+  const run = encodeRun(record);
+  const outcome = run.includes("\t") ? run : `${run}\t\t`;
+  const errors = failures === undefined ? "" : JSON.stringify(failures);
+  const fields = JSON.stringify([record.outcome.finishedAt, ...tagsOf(record)]);
+  return `${fields}\t${encodeSpec(record.spec)}\t${outcome}\t${errors}\t${graph ?? ""}`;
+}
+
+/** What follows the fields. */
+export function decodeArchived(id: string, text: string): ArchivedTask {
+  const [head, payload, run, result, progress, errors, graph] = text.split("\t");
+  const spec = decodeSpec(id, `${head}\t${payload}`);
+  return {
+    record: decodeRun(spec, `${run}\t${result}\t${progress}`),
+    failures: errors ? JSON.parse(errors) : undefined,
+    graph: graph || null,
+  };
+}
 
 function encodeSchedule({ payload, ...head }: ScheduleSpec): string {
   return `${JSON.stringify(head)}\t${payload}`;
@@ -567,6 +593,9 @@ export class Loader {
         else this.#schedules.restore(key, decodeScheduleRun(known.spec, text));
         return;
       }
+      case "archive":
+        // It is no part of the state.
+        return;
       case "key":
         this.#keys.restore(key, decodeKey(key, text));
         return;

@@ -15,6 +15,7 @@ import { limits } from "../wire/limits.ts";
 import type { CoreOperationName, Input } from "../wire/operations.ts";
 import { operations } from "../wire/operations.ts";
 import { Answers } from "./answers.ts";
+import type { ArchivedTask } from "./archive.ts";
 import * as bulk from "./bulk.ts";
 import { Dispatch } from "./dispatch.ts";
 import { Expiry } from "./expiry.ts";
@@ -67,6 +68,8 @@ export type CoreConfig = {
   /** Finished tasks are kept for this long, and at most so many a queue. */
   retentionMs: number;
   retentionCount: number;
+  /** Whether tasks that leave memory are told to the log's archive. */
+  archives: boolean;
   /** Over these submits are refused as `busy`. */
   queuedTasksMax: number;
   memoryBytesMax: number;
@@ -84,6 +87,7 @@ export type CoreMetrics = Record<
   | "tasksDropped"
   | "tasksInterrupted"
   | "tasksSnoozed"
+  | "tasksArchived"
   | "pushesRevoked"
   | "quarantines"
   | "scheduleRuns"
@@ -143,6 +147,8 @@ export class Coordinator {
   /** What handlers wrote of their tasks. */
   readonly logs: logs.Logs;
   /** Keys of unique tasks that are taken for a time, by their hash. */
+  /** Holds nothing: what is told of tasks that leave memory. */
+  readonly archive: Table<ArchivedTask>;
   readonly uniques: Table<UniqueRecord>;
   /** Which task has such a key because of how it stands. */
   readonly holders = new Holders();
@@ -210,6 +216,7 @@ export class Coordinator {
     this.graceUntil = options.graceUntil;
     this.tasks = tasks.tasksOf(store);
     this.errors = tasks.errorsOf(store);
+    this.archive = tasks.archiveOf(store);
     this.uniques = store.table("uniques");
     this.workers = store.table("workers");
     this.schedules = store.table("schedules");

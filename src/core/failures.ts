@@ -44,13 +44,11 @@ export function forgetFailures(core: Coordinator, { row }: TaskSpec): void {
   if (core.errors.has(row)) core.errors.delete(row);
 }
 
-export function failuresText(core: Coordinator, { row }: TaskSpec): string {
-  const texts = core.errors
-    .get(row)
-    ?.map(
-      ({ attempt, at, workerId, error }) =>
-        `{"attempt":${attempt},"at":${at},"workerId":"${workerId}",${JSON.stringify(error).slice(1)}`,
-    );
+export function failuresText(failures: Failures | undefined): string {
+  const texts = failures?.map(
+    ({ attempt, at, workerId, error }) =>
+      `{"attempt":${attempt},"at":${at},"workerId":"${workerId}",${JSON.stringify(error).slice(1)}`,
+  );
   return `[${texts?.join(",") ?? ""}]`;
 }
 

@@ -8,6 +8,7 @@ import { Ranked } from "../lib/ranked.ts";
 import { limits } from "../wire/limits.ts";
 import type { Input } from "../wire/operations.ts";
 import { priorities, type TaskFilter, type TaskState, type taskStates } from "../wire/tasks.ts";
+import { archive } from "./archive.ts";
 import type { Coordinator } from "./coordinator.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { QueueFlow } from "./flow.ts";
@@ -284,7 +285,7 @@ export class Queues implements Index<TaskRecord> {
   retire(core: Coordinator, name: string): void {
     const queue = this.#queues.get(name) as Queue;
     for (let i = 0; i < retiredAtOnce && queue.finished.size > core.config.retentionCount; i++)
-      forget(core, (queue.finished.first() as TaskRecord).spec);
+      letGo(core, queue.finished.first() as TaskRecord);
   }
 
   /** Inside a transaction: lets go of what ended before `before`, at most `max`; answers whether more is due. */
@@ -303,7 +304,7 @@ export class Queues implements Index<TaskRecord> {
         queue.retireDue = true;
         return true;
       }
-      forget(core, old.spec);
+      letGo(core, old);
     }
     return false;
   }
@@ -389,6 +390,12 @@ export class Queues implements Index<TaskRecord> {
       `"queuedByPriority":{${byPriority}},${flowText(this.core, name)}}`
     );
   }
+}
+
+/** Inside a transaction: a task that has ended leaves memory for the archive. */
+function letGo(core: Coordinator, record: TaskRecord): void {
+  archive(core, record);
+  forget(core, record.spec);
 }
 
 /** Where a task of this id stands in the order of submission, whether or not it is there. */

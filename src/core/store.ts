@@ -112,6 +112,12 @@ export class Table<R> {
     this.store.note(this as Table<unknown>, row, this.#set(row, record), record);
   }
 
+  /** Tells of a record that is not kept: it is among the transaction's changes, and so in the log, and nowhere else. */
+  tell(key: RowName, record: R): void {
+    const row = typeof key === "string" ? this.naming.row(key) : key;
+    this.store.note(this as Table<unknown>, row, undefined, record);
+  }
+
   /** Deletes the record; deleting what is not there is a bug. */
   delete(key: RowName): void {
     const row = typeof key === "string" ? this.naming.row(key) : key;

@@ -29,6 +29,7 @@ import {
   type TaskSubmit,
 } from "../wire/tasks.ts";
 import type { TaskCondition } from "../wire/transactions.ts";
+import type { ArchivedTask } from "./archive.ts";
 import { dropped, droppedReason, dropsNewest, refuseBacklog } from "./backlog.ts";
 import { backoffMs, backoffText, refuseBackoff } from "./backoff.ts";
 import type { Coordinator } from "./coordinator.ts";
@@ -111,6 +112,8 @@ const naming: Naming = {
 export const tasksOf = (store: Store): Table<TaskRecord> => store.table("tasks", naming);
 /** By task too. */
 export const errorsOf = (store: Store): Table<Failures> => store.table("errors", naming);
+
+export const archiveOf = (store: Store): Table<ArchivedTask> => store.table("archive", naming);
 
 /** The newest lease of a task, kept when it has ended. */
 export type Lease = {
@@ -1035,7 +1038,11 @@ export function leaseText(core: Coordinator, record: TaskRecord): string {
 }
 
 /** A task as JSON text; payload, progress and result are put in as they are. */
-export function taskText(core: Coordinator, record: TaskRecord): string {
+export function taskText(
+  core: Coordinator,
+  record: TaskRecord,
+  graph: string | null = core.graphs.viewOf(record),
+): string {
   const { spec, lease, outcome } = record;
   const { options } = spec;
   const running = record.state === "running";
@@ -1055,7 +1062,7 @@ export function taskText(core: Coordinator, record: TaskRecord): string {
     `"stickyMs":${spec.extras.sticky === null ? null : options.stickyMs},` +
     `"labels":${options.labels === noLabels ? "{}" : JSON.stringify(options.labels)},` +
     `"group":${jsonOrNull(spec.extras.group)},"limits":${namesText(options.limits)},` +
-    `"graph":${core.graphs.viewOf(record)},` +
+    `"graph":${graph},` +
     `"createdAt":${spec.createdAt},"runAt":${record.runAt || null},"startedAt":${lease?.startedAt ?? null},` +
     `"finishedAt":${outcome.finishedAt || null},"lease":${running ? leaseText(core, record) : null},` +
     `"progress":${core.progressOf(record)},"result":${outcome.result},"error":${jsonOrNull(outcome.error)},` +
@@ -1067,7 +1074,7 @@ const namesText = (names: readonly string[]) => (names.length === 0 ? "[]" : JSO
 
 /** One task, with what its attempts failed of. */
 const shownText = (core: Coordinator, record: TaskRecord): string =>
-  `${taskText(core, record).slice(0, -1)},"errors":${failuresText(core, record.spec)}}`;
+  `${taskText(core, record).slice(0, -1)},"errors":${failuresText(core.errors.get(record.spec.row))},"archived":false}`;
 
 export const assignmentText = (core: Coordinator, record: TaskRecord): string =>
   `{"task":${taskText(core, record)},"lease":${leaseText(core, record)}${core.graphs.resultsOf(record.spec)}}`;

@@ -32,8 +32,8 @@ export type EmbeddedWorkerOptions = Omit<RunOptions, Settled>;
 export type Tuning = {
   [N in
     | ("heartbeatMs" | "silenceMs" | "pushAckMs" | "stalledMs" | "graceMs" | "ageingMs" | "interruptionsMax")
-    | ("retentionMs" | "retentionCount" | "queuedTasksMax" | "memoryBytesMax" | "undurableBytesMax")
-    | "messageIntervalMs"]?: number | string;
+    | ("retentionMs" | "retentionCount" | "archiveMs" | "archiveCount")
+    | ("queuedTasksMax" | "memoryBytesMax" | "undurableBytesMax" | "messageIntervalMs")]?: number | string;
 };
 
 export type CoordinatorOptions = Tuning & {

@@ -136,7 +136,7 @@ export class Engine {
     this.#news = new News(this, this.#outbox, this.#seats, this.#waits, this.#watches);
     this.#readers = new Readers(this, options.clock, () => this.#whenDurable());
     this.#later = new Later(this);
-    this.#stored = new StoredReads(options.log, () => this.#whenDurable());
+    this.#stored = new StoredReads(this, options.log, () => this.#whenDurable());
   }
 
   // --- a lifetime -----------------------------------------------------------------------------------------
@@ -273,6 +273,10 @@ export class Engine {
     }
     const answer = refusal ?? this.#run(operation, input, caller);
     if (isUnlogged(operation)) return this.#answerUnlogged(operation, input, caller, sink, answer);
+    if (this.#mayBeArchived(operation, answer)) {
+      this.#getArchived(operation, input, caller, sink, answer);
+      return null;
+    }
     return this.#hold(sink, caller.seq, answer, "ok" in answer ? kept?.revision : undefined);
   }
 
@@ -405,7 +409,27 @@ export class Engine {
         : this.#state === "read-only"
           ? diskFull
           : nothing;
-    this.#hold(sink, caller.seq, answer, kept?.revision);
+    // It may have ended and left in one entry.
+    if (this.#mayBeArchived(operation, answer)) this.#getArchived(operation, input, caller, sink, answer);
+    else this.#hold(sink, caller.seq, answer, kept?.revision);
+  }
+
+  #mayBeArchived(operation: CoreOperationName, answer: Answer): boolean {
+    if (operation !== "task.get" || !this.config.archives) return false;
+    return "error" in answer && answer.error.code === "unknown-task";
+  }
+
+  #getArchived(
+    operation: CoreOperationName,
+    input: unknown,
+    caller: Caller,
+    sink: Sink,
+    unknown: Answer,
+  ): void {
+    const { taskId } = input as Input<"task.get">;
+    this.answerLater(sink, caller.seq, () =>
+      this.#stored.task(taskId, unknown, () => this.#run(operation, input, caller)),
+    );
   }
 
   // --- turns ----------------------------------------------------------------------------------------------
@@ -690,6 +714,7 @@ export class Engine {
       revision: this.store.revision,
       durableRevision: this.#batches.durable,
       undurableBytes: this.#batches.undurableBytes,
+      archivedTasks: log.archivedCount,
       logBytes: log.logBytes,
       syncs: log.syncCount,
       namespaces: 1,

@@ -10,6 +10,7 @@ import { explainInWords } from "../wire/explain.ts";
 import { limits } from "../wire/limits.ts";
 import { isNamespace } from "../wire/schema.ts";
 import { addressErrors, pathOf, type Route } from "./address.ts";
+import { archive } from "./archive.ts";
 import { bulk } from "./bulk.ts";
 import { dashboard } from "./dashboard.ts";
 import { frames, framesPath } from "./frames.ts";
@@ -47,6 +48,7 @@ export const routes = (port: Port) =>
     .use(tasks(port))
     .use(graphs(port))
     .use(bulk(port))
+    .use(archive(port))
     .use(queues(port))
     .use(schedules(port))
     .use(kv(port))

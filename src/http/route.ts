@@ -53,7 +53,12 @@ export function answers<N extends RoutedOperationName>(
 export const doc = (operation: RoutedOperationName, more: { description?: string } = {}) => ({
   operationId: operation.replace(/\.(.)/, (_, letter: string) => letter.toUpperCase()),
   summary: operations[operation].summary,
-  tags: [`${operation.split(".")[0]}s`.replace("states", "state").replace("kvs", "keys")],
+  tags: [
+    `${operation.split(".")[0]}s`
+      .replace("states", "state")
+      .replace("kvs", "keys")
+      .replace("archives", "tasks"),
+  ],
   "x-operation": operation,
   ...more,
 });

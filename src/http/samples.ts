@@ -211,10 +211,11 @@ export const requestSamples: Record<string, unknown> = {
 
 export const responseSamples: Record<string, Sample> = {
   taskSubmit: {
-    ok: { ...queued, errors: [] },
+    ok: { ...queued, errors: [], archived: false },
     words: { 200: "The idempotencyKey was known: the earlier task.", 201: "The task, or an array of them." },
   },
-  taskGet: { ok: { ...completed, errors } },
+  taskGet: { ok: { ...completed, errors, archived: false } },
+  archiveList: { ok: { tasks: [{ ...completed, errors, archived: true }], cursor: `${at + 250}/1042-0` } },
   taskList: { ok: { tasks: [queued], cursor: null } },
   taskCancel: { ok: standing("cancelled") },
   taskRetry: { ok: standing("queued") },

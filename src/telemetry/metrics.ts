@@ -56,6 +56,12 @@ export const metricTable = {
     unit: "",
     help: "Tasks put off by their own handlers.",
   },
+  tasksArchived: {
+    type: "counter",
+    part: "daemon",
+    unit: "",
+    help: "Tasks that left memory for the archive.",
+  },
   tasksInterrupted: {
     type: "counter",
     part: "daemon",
@@ -174,6 +180,7 @@ export const metricTable = {
     help: "The newest revision the log holds for sure.",
   },
   undurableBytes: { type: "reading", part: "store", unit: "bytes", help: "Entries that wait for the log." },
+  archivedTasks: { type: "reading", part: "store", unit: "", help: "Tasks in the archive." },
   logBytes: { type: "reading", part: "store", unit: "bytes", help: "Size of the log." },
   syncs: { type: "reading", part: "store", unit: "", help: "Syncs of the log since the start." },
   entriesLogged: { type: "counter", part: "store", unit: "", help: "Entries given to the log." },

@@ -62,13 +62,19 @@ export const errorTable = {
     status: 404,
     title: "There is no task with this id",
     retryable: false,
-    hint: "It may have been removed by retention; list the tasks to see which are kept.",
+    hint: "It may have left memory and, where there is one, the archive; list the tasks to see which are kept.",
   },
   "unknown-worker": {
     status: 404,
     title: "There is no worker with this id",
     retryable: false,
     hint: "Register the worker first.",
+  },
+  "no-archive": {
+    status: 404,
+    title: "There is no archive",
+    retryable: false,
+    hint: "Keep the state on disk (any preset but `development`), and let `--archive-count` be more than 0.",
   },
   "unknown-schedule": {
     status: 404,

@@ -10,6 +10,7 @@
  * there are, and is in the log of none of them.
  */
 import type { Static, TSchema } from "@sinclair/typebox";
+import * as archive from "./archive.ts";
 import * as bulk from "./bulk.ts";
 import type { ErrorCode } from "./errors.ts";
 import * as graphs from "./graphs.ts";
@@ -99,7 +100,8 @@ export const operations = {
     input: tasks.TaskGet,
     output: tasks.TaskShown,
     errors: ["unknown-task"],
-    summary: "Read one task and its failed attempts; with waitMs, wait for its final state.",
+    summary:
+      "Read one task and its failed attempts, also one that has left memory for the archive; with waitMs, wait for its final state.",
     example: { taskId: "1042-0", waitMs: 30_000 },
   },
   "task.explain": {
@@ -120,6 +122,16 @@ export const operations = {
     errors: [],
     summary: "List tasks, newest first, by queue, type, state, group, label, worker or age.",
     example: { queue: "mail", state: "queued", limit: 50 },
+  },
+  "archive.list": {
+    kind: "stored",
+    scope: "read",
+    input: archive.ArchiveList,
+    output: archive.ArchivePage,
+    errors: ["no-archive"],
+    summary:
+      "Search the tasks that have ended and left memory, newest end first, by queue, type, state, group, label, key or time.",
+    example: { queue: "mail", state: "dead", finishedAfter: 1_764_000_000_000, limit: 50 },
   },
   "task.cancel": {
     kind: "mutation",

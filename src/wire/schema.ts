@@ -39,6 +39,9 @@ export const uniquePartPattern = "^(queue|type|group|payload|(/([^~/]|~[01])*)+)
 /** A label by its key, or by its key and value. */
 export const labelFilterPattern = `${namePattern.replace("*$", `{0,${limits.nameLengthMax - 1}}`)}(=[\\s\\S]*)?$`;
 
+/** A place in the archive: when a task ended, and its id, which may be left out. */
+export const archiveCursorPattern = "^[0-9]{1,16}/([0-9]{1,16}-[0-9]{1,6})?$";
+
 /** A place in a table's pages: the number of a shard, and the last key that was read there. */
 export const pageCursorPattern = "^([0-9]|[1-5][0-9]|6[0-3])/";
 

@@ -429,6 +429,9 @@ export const TaskShown = Closed({
   errors: Type.Array(FailedAttempt, {
     description: `What its attempts failed of, oldest first: the newest ${limits.errorsPerTaskMax}, or fewer where their stacks are long.`,
   }),
+  archived: Type.Boolean({
+    description: "It has left memory and is read from the archive, where nothing changes it any more.",
+  }),
 });
 export type TaskShown = Static<typeof TaskShown>;
 
@@ -449,20 +452,20 @@ export const TaskGet = Closed({
   ),
 });
 
+export const LabelFilter = Type.String({
+  pattern: labelFilterPattern,
+  maxLength: 2 * limits.nameLengthMax + 1,
+  description: "Only tasks with this label: its key, or KEY=VALUE.",
+  examples: ["tenant=acme"],
+});
+
 /** Which tasks are meant: those that fit all that is said. */
 const taskFilter = {
   queue: Type.Optional(Name("Only this queue.")),
   type: Type.Optional(Name("Only this type.")),
   state: Type.Optional(TaskStateSchema),
   group: Type.Optional(Name("Only tasks of this group.")),
-  label: Type.Optional(
-    Type.String({
-      pattern: labelFilterPattern,
-      maxLength: 2 * limits.nameLengthMax + 1,
-      description: "Only tasks with this label: its key, or KEY=VALUE.",
-      examples: ["tenant=acme"],
-    }),
-  ),
+  label: Type.Optional(LabelFilter),
   workerId: Type.Optional(Name("Only tasks leased to this worker.")),
   createdBefore: Type.Optional(At("Only tasks submitted before this moment (ms since 1970, UTC).")),
   createdAfter: Type.Optional(At("Only tasks submitted after this moment (ms since 1970, UTC).")),

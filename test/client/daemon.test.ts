@@ -50,6 +50,7 @@ beforeAll(async () => {
       interruptionsMax: 5,
       retentionMs: 3_600_000,
       retentionCount: 1000,
+      archives: true,
       queuedTasksMax: 100_000,
       memoryBytesMax: 2 ** 34,
       undurableBytesMax: 2 ** 26,

@@ -34,7 +34,7 @@ describe("engine - nothing leaves before its append is durable", () => {
     const { world, sink } = await held();
     const seqs = [
       world.ask(sink, "task.submit", { type: "t" }),
-      world.ask(sink, "task.get", { taskId: "99-0" }),
+      world.ask(sink, "task.explain", { taskId: "99-0" }),
       world.ask(sink, "task.submit", { type: "no name" } as never),
       world.ask(sink, "state.get", {}),
       world.ask(sink, "task.submit", { type: "t" }),

@@ -48,7 +48,7 @@ describe("engine - task.get that waits", () => {
     expect(sink.ok(seq).state).toBe("queued");
   });
 
-  test("engine - one that retention removes while somebody waits is answered unknown-task", async () => {
+  test("engine - one that retention removes while somebody waits is answered from the archive", async () => {
     const world = await EngineWorld.start({ config: { retentionCount: 1 } });
     const sink = new TestSink();
     const first = await world.submit();
@@ -60,7 +60,19 @@ describe("engine - task.get that waits", () => {
     await world.ok("task.cancel", { taskId: second });
     expect(sink.answers.length).toBe(1);
     expect(sink.ok(seq).state).toBe("cancelled");
-    await world.refused("task.get", { taskId: first, waitMs: 60_000 }, "unknown-task");
+    expect(await world.task(first)).toMatchObject({ state: "cancelled", archived: true });
+  });
+
+  test("engine - one that ends and leaves in one entry is answered to whoever waited for it", async () => {
+    const world = await EngineWorld.start({ config: { retentionCount: 0 } });
+    const sink = new TestSink();
+    const id = await world.submit();
+    const seq = world.ask(sink, "task.get", { taskId: id, waitMs: 60_000 });
+    await settle();
+    expect(sink.answers).toEqual([]);
+    await world.ok("task.cancel", { taskId: id });
+    expect(world.engine.core.tasks.size).toBe(0);
+    expect(sink.ok(seq)).toMatchObject({ id, state: "cancelled", archived: true });
   });
 
   test("engine - a task that has ended, or is not there, is answered at once", async () => {

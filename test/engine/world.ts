@@ -189,6 +189,7 @@ export const engineConfig: EngineConfig = {
   interruptionsMax: 5,
   retentionMs: 3_600_000,
   retentionCount: 1000,
+  archives: true,
   queuedTasksMax: 100_000,
   memoryBytesMax: 2 ** 30,
   messageIntervalMs: 0,

@@ -126,6 +126,7 @@ describe("openapi", () => {
         "POST /api/locks/steal",
         "GET /api/locks/{id}",
         "DELETE /api/locks/{id}",
+        "GET /api/archive",
         "GET /api/kv",
         "POST /api/kv/many",
         "GET /api/kv/{key}",

@@ -59,6 +59,7 @@ export function run({ seed, preset: given, plants = {} }: RunOptions): Run {
     interruptionsMax: random.int(1, 5),
     retentionMs: random.chance(0.2) ? 8000 : 3_600_000,
     retentionCount: random.chance(0.2) ? 5 : 100_000,
+    archives: true,
     queuedTasksMax: random.chance(0.15) ? 12 : 100_000,
     memoryBytesMax: random.chance(0.05) ? 40_000 : 1e9,
     messageIntervalMs: 0,

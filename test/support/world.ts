@@ -21,6 +21,7 @@ export const coreConfig: CoreConfig = {
   interruptionsMax: 5,
   retentionMs: 3_600_000,
   retentionCount: 100_000,
+  archives: true,
   queuedTasksMax: 1_000_000,
   memoryBytesMax: 1_000_000_000,
 };
@@ -36,6 +37,7 @@ export const noMetrics = () => ({
   tasksDropped: 0,
   tasksInterrupted: 0,
   tasksSnoozed: 0,
+  tasksArchived: 0,
   pushesRevoked: 0,
   quarantines: 0,
   scheduleRuns: 0,

@@ -1,0 +1,196 @@
+/** The archive as everyone asks it: what memory has let go of is found, by id and by what it was. */
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import type { Input, Output } from "../../src/wire/operations.ts";
+import { EngineWorld, settle, TestSink } from "./world.ts";
+
+type Filter = Input<"archive.list">;
+type Shown = Output<"archive.list">["tasks"][number];
+
+const keepsNone = { config: { retentionCount: 0 } };
+
+/** Submits a task and ends it, so that it leaves memory at once. */
+async function archived(world: EngineWorld, submit: object = {}): Promise<string> {
+  const id = await world.submit(submit);
+  await world.ok("task.cancel", { taskId: id });
+  return id;
+}
+
+async function all(world: EngineWorld, filter: Filter): Promise<Shown[]> {
+  const found: Shown[] = [];
+  let cursor: string | null = null;
+  do {
+    const page: Output<"archive.list"> = await world.ok("archive.list", {
+      ...filter,
+      ...(cursor === null ? {} : { cursor }),
+    });
+    found.push(...page.tasks);
+    cursor = page.cursor;
+  } while (cursor !== null);
+  return found;
+}
+
+describe("reading the archive", () => {
+  test("archive - a task that has left memory is read as before, and says that it has", async () => {
+    const world = await EngineWorld.start({ config: { retentionMs: 1000 } });
+    const id = await world.submit({ payload: { to: "ada" } });
+    await world.ok("task.cancel", { taskId: id, reason: "ordered twice" });
+    const before = await world.task(id);
+    expect(before.archived).toBe(false);
+    await world.advance(60_000);
+    expect(world.engine.core.tasks.size).toBe(0);
+    expect(await world.task(id)).toEqual({ ...before, archived: true });
+    await world.refused("task.get", { taskId: "99-0" }, "unknown-task");
+    await world.refused("task.retry", { taskId: id }, "unknown-task");
+  });
+
+  test("archive - it is found again after a restart", async () => {
+    const world = await EngineWorld.start(keepsNone);
+    const id = await archived(world);
+    await world.engine.stop();
+    const again = await EngineWorld.start({ disk: world.log.disk, clock: world.clock });
+    expect(await again.task(id)).toMatchObject({ id, archived: true });
+  });
+
+  test("archive - where none is kept it is said so, and an unknown task is answered in its place", async () => {
+    const world = await EngineWorld.start({ config: { retentionCount: 0, archives: false } });
+    const id = await archived(world);
+    await world.refused("archive.list", {}, "no-archive");
+    const sink = new TestSink();
+    const seqs = [world.ask(sink, "task.get", { taskId: id }), world.ask(sink, "state.get", {})];
+    await settle();
+    expect(sink.answers.map(({ seq }) => seq)).toEqual(seqs);
+    expect(sink.error(seqs[0] as number).code).toBe("unknown-task");
+  });
+
+  test("archive - a task that left in an entry on its way is answered once the log holds that", async () => {
+    const world = await EngineWorld.start(keepsNone);
+    const id = await world.submit();
+    world.log.auto = false;
+    const sink = new TestSink();
+    world.ask(sink, "task.cancel", { taskId: id });
+    const get = world.ask(sink, "task.get", { taskId: id });
+    const list = world.ask(sink, "archive.list", {});
+    await settle();
+    expect(sink.answers).toEqual([]);
+    world.log.complete();
+    await settle();
+    expect(sink.ok(get)).toMatchObject({ id, archived: true });
+    expect(sink.ok(list).tasks).toMatchObject([{ id }]);
+  });
+
+  test("archive - a task that an undone entry let go of is answered from memory, where it is again", async () => {
+    const world = await EngineWorld.start(keepsNone);
+    const id = await world.submit();
+    world.log.auto = false;
+    const sink = new TestSink();
+    world.ask(sink, "task.cancel", { taskId: id });
+    const get = world.ask(sink, "task.get", { taskId: id });
+    await settle();
+    world.log.full();
+    await settle();
+    expect(sink.ok(get)).toMatchObject({ id, state: "queued", archived: false });
+    const list = world.ask(sink, "archive.list", {});
+    await settle();
+    expect(sink.ok(list).tasks).toEqual([]);
+  });
+
+  test("archive - a search that does not fit is refused, and finds what it says is wrong", async () => {
+    const world = await EngineWorld.start();
+    for (const wrong of [{ state: "running" }, { cursor: "soon" }, { limit: 0 }, { tenant: "acme" }])
+      await world.refused("archive.list", wrong as never, "invalid-input");
+  });
+});
+
+describe("searching the archive", () => {
+  const name = fc.constantFrom("a", "b", "c");
+  const maybe = <T>(of: fc.Arbitrary<T>) => fc.option(of, { nil: undefined });
+  const task = fc.record({
+    queue: name,
+    type: name,
+    group: maybe(name),
+    key: maybe(fc.constantFrom("k1", "k2", "k 3€")),
+    labels: fc.dictionary(name, fc.constantFrom("x", "y=z", ""), { maxKeys: 2 }),
+    how: fc.constantFrom("completed", "failed", "dead", "cancelled"),
+    afterMs: fc.constantFrom(0, 0, 1, 50),
+  });
+  const filter = fc.record({
+    queue: maybe(name),
+    type: maybe(name),
+    group: maybe(name),
+    state: maybe(fc.constantFrom("completed", "failed", "dead", "cancelled")),
+    key: maybe(fc.constantFrom("k1", "k2", "k 3€")),
+    label: maybe(fc.constantFrom("a", "b", "a=x", "b=y=z", "c=")),
+    after: maybe(fc.integer({ min: -1, max: 400 })),
+    before: maybe(fc.integer({ min: 0, max: 500 })),
+    limit: fc.constantFrom(1, 2, 3, 1000),
+  });
+
+  test("archive - it finds what a plain look at every task finds, newest end first, page by page", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(task, { maxLength: 25 }),
+        fc.array(filter, { minLength: 1, maxLength: 6 }),
+        async (tasks, filters) => {
+          const world = await EngineWorld.start({ config: { retentionMs: 1, retentionCount: 1000 } });
+          await world.ok("worker.register", { workerId: "w", capacity: 1 });
+          const start = world.clock.wall();
+          const model: (Omit<(typeof tasks)[number], "afterMs"> & { id: string; at: number })[] = [];
+          for (const { afterMs, how, key, ...one } of tasks) {
+            await world.advance(afterMs);
+            const { group, ...rest } = one;
+            // A key belongs to one task at a time: it is free again once the task has left.
+            if (key !== undefined) await world.advance(2000);
+            const id = await world.submit({
+              ...rest,
+              attempts: 1,
+              ...(group === undefined ? {} : { group }),
+              ...(key === undefined ? {} : { idempotencyKey: key }),
+            });
+            if (how === "cancelled") await world.ok("task.cancel", { taskId: id });
+            else {
+              const { assignments } = await world.ok("task.claim", { workerId: "w" });
+              const held = { taskId: id, workerId: "w", token: assignments[0]?.lease.token as number };
+              if (how === "completed") await world.ok("task.complete", held);
+              else
+                await world.ok("task.fail", {
+                  ...held,
+                  error: "no",
+                  ...(how === "failed" && { final: true }),
+                });
+            }
+            const { finishedAt } = await world.task(id);
+            model.push({ ...one, key, how, id, at: finishedAt as number });
+          }
+          await world.advance(2000);
+          expect(world.engine.core.tasks.size).toBe(0);
+          for (const { after, before, ...said } of filters) {
+            const asked: Filter = { limit: said.limit };
+            for (const field of ["queue", "type", "group", "state", "key", "label"] as const)
+              if (said[field] !== undefined) Object.assign(asked, { [field]: said[field] });
+            if (after !== undefined) asked.finishedAfter = start + after;
+            if (before !== undefined) asked.finishedBefore = start + before;
+            const wanted = model
+              .filter(
+                (one) =>
+                  (said.queue === undefined || one.queue === said.queue) &&
+                  (said.type === undefined || one.type === said.type) &&
+                  (said.group === undefined || one.group === said.group) &&
+                  (said.state === undefined || one.how === said.state) &&
+                  (said.key === undefined || one.key === said.key) &&
+                  (said.label === undefined ||
+                    Object.entries(one.labels).some(
+                      ([label, value]) => said.label === label || said.label === `${label}=${value}`,
+                    )) &&
+                  (after === undefined || one.at > start + after) &&
+                  (before === undefined || one.at < start + before),
+              )
+              .sort((a, b) => b.at - a.at || (a.id < b.id ? 1 : -1));
+            expect((await all(world, asked)).map(({ id }) => id)).toEqual(wanted.map(({ id }) => id));
+          }
+        },
+      ),
+      { numRuns: 40 },
+    );
+  }, 60_000);
+});
