@@ -257,13 +257,13 @@ export class Engine {
     this.counters.operations++;
     if (this.isGoing) return this.#hold(sink, caller.seq, namespaceDropped, whenGone);
     this.#openTurn();
-    // What was done is never told refused, whatever hinders new work now.
     if (isStored(operation)) {
       const refused = this.#refusal(operation, input, false);
       if (refused !== null) return this.#hold(sink, caller.seq, refused);
       this.answerLater(sink, caller.seq, () => this.#stored.carryOut(operation, input));
       return null;
     }
+    // What was done is never told refused, whatever hinders new work now.
     const kept = this.#kept(operation, caller);
     const refusal = this.#refusal(operation, input, kept !== undefined);
     if (refusal === null && isParked(operation)) {
