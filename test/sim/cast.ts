@@ -926,8 +926,8 @@ export class Cast {
     for (const { seen, gaps, first, last } of this.watched)
       for (const { revision, table, key } of model.commits) {
         if (revision <= first || revision > last) continue;
-        // Nobody watches answers; what attempts failed of comes with the change of its task.
-        if (table === "answers" || table === "errors") continue;
+        // Nobody watches answers; what attempts failed of, and that it leaves, comes with the change of its task.
+        if (table === "answers" || table === "errors" || table === "archive") continue;
         if (seen.has(`${revision} ${table} ${key}`)) continue;
         if (!gaps.some((gap) => revision >= gap.from && revision <= gap.to))
           throw new Violation(

@@ -90,6 +90,12 @@ export class Disk {
     return this.#cache.last;
   }
 
+  /** What the archive says of a task, as an entry does. */
+  archived(id: string): string | undefined {
+    const row = this.#cache.archive.get(id);
+    return row && `${JSON.stringify([row.at, ...row.tags])}\t${row.text}`;
+  }
+
   /** The process ends. The call on its way may have happened; with the power gone, so may the unsynced commits. */
   crash(power: boolean): void {
     const { random } = this.world;

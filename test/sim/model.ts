@@ -19,6 +19,7 @@ import type { Recovered } from "../../src/log/log.ts";
 import { limits } from "../../src/wire/limits.ts";
 import { type CoreOperationName, operations } from "../../src/wire/operations.ts";
 import { priorities, type TaskState, type TaskSubmit } from "../../src/wire/tasks.ts";
+import type { Disk } from "./disk.ts";
 import { Violation, type World } from "./world.ts";
 
 export type Promises = {
@@ -1136,13 +1137,29 @@ export class Model {
           `${when}, ${id} is\n    ${text}\n  and should be\n    ${this.#rows.get(id) ?? "not there"}`,
         );
     }
-    if (count !== this.#rows.size) {
+    const expected = [...this.#rows.keys()].filter((id) => !isArchived(id));
+    if (count !== expected.length) {
       const kept = new Map(rowsOf(core.store));
-      const lost = [...this.#rows.keys()].find((id) => !kept.has(id));
+      const lost = expected.find((id) => !kept.has(id));
       throw new Violation(`${when}, ${lost} is not there and should be`);
     }
     const problems = check(core);
     this.expect(problems.length === 0, `${when}, the state is not sound: ${problems[0]}`);
+  }
+
+  /** The tasks that entries which stand let go of. */
+  get archived(): string[] {
+    return [...this.#rows.keys()].filter(isArchived).map((id) => id.slice(id.indexOf("\t") + 1));
+  }
+
+  /** Each of these is in the archive, as it was. */
+  verifyArchive(taskIds: readonly string[], disk: Disk): void {
+    for (const taskId of taskIds) {
+      const text = this.#rows.get(`archive\t${taskId}`);
+      const found = disk.archived(taskId);
+      this.expect(found === text, `task ${taskId} left memory, and the archive says ${found}`);
+      this.world.count("task.archived");
+    }
   }
 
   /** Entries up to here outlive everything: they need not be kept one by one. */
@@ -1274,6 +1291,9 @@ function applyText(rows: Map<string, string>, text: string): void {
     }
   }
 }
+
+/** What is told of once is no part of the state. */
+const isArchived = (id: string) => id.startsWith("archive\t");
 
 /** The log's rows of a record, made once: records are never changed. */
 const rowsOfRecord = new WeakMap<object, [string, string][]>();

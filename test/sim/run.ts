@@ -158,6 +158,10 @@ export function run({ seed, preset: given, plants = {} }: RunOptions): Run {
       daemon.start();
       if (!until(world.now + 20_000, () => daemon.life?.isUp === true) && world.failure === null)
         throw new Violation("the daemon did not start after it stopped in good order");
+      // What it archives takes a moment, and what it finds in its log's tail.
+      const { archived } = daemon.model;
+      until(world.now + 2000, () => false);
+      if (world.failure === null && preset !== "development") daemon.model.verifyArchive(archived, disk);
     }
   } catch (error) {
     world.fail(error);
