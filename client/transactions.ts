@@ -4,7 +4,7 @@
  * always has. So the function cannot wait for one of them, and must not be async: what depends on a value that has to be
  * read first is said as a condition.
  */
-import { type CoreOperationName, type Input, notAStep, type Output } from "../src/wire/operations.ts";
+import { type Input, notAStep, type Output, type StateOperationName } from "../src/wire/operations.ts";
 import type { LeaseView, TaskStanding, TaskState, TaskSubmit, TaskSubmitted } from "../src/wire/tasks.ts";
 import type { Condition, KeyCondition, Step, TaskCondition } from "../src/wire/transactions.ts";
 import type { CallOptions } from "./connection.ts";
@@ -94,7 +94,7 @@ export class Branch implements Caller {
   }
 
   /** Any operation by its name. */
-  call<N extends CoreOperationName>(op: N, input: Input<N>): Promise<Output<N>> {
+  call<N extends StateOperationName>(op: N, input: Input<N>): Promise<Output<N>> {
     const reason = notAStep(op);
     if (reason !== null) throw new TypeError(`${op} cannot be part of a transaction: ${reason}`);
     if (this.#isSent)
