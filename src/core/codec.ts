@@ -520,6 +520,13 @@ function decodePause(text: string): PauseRecord {
   };
 }
 
+/** A newer version wrote it. What it means cannot be known here, and nothing is passed over. */
+export class UnknownPart extends Error {
+  constructor(part: string) {
+    super(`the log holds "${part}", which this version does not know`);
+  }
+}
+
 /** Fills a store from a log's rows and entries, oldest first. It has no logic: it puts and deletes records. */
 export class Loader {
   readonly #tasks: Table<TaskRecord>;
@@ -615,7 +622,7 @@ export class Loader {
         this.#answers.restore(key, decodeAnswer(key, text));
         return;
       default:
-        throw new Error(`the log holds a part "${part}" that this version does not know`);
+        throw new UnknownPart(part);
     }
   }
 
@@ -636,7 +643,7 @@ export class Loader {
     else if (part === "limit") this.#limits.restore(key, undefined);
     else if (part === "pause") this.#pauses.restore(key, undefined);
     else if (part === "answer") this.#answers.restore(key, undefined);
-    else throw new Error(`the log deletes a part "${part}" that this version does not know`);
+    else throw new UnknownPart(part);
   }
 
   #found(what: string, key: string): void {

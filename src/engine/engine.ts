@@ -15,7 +15,7 @@ import { healthCounts, workerCounts } from "../core/state.ts";
 import { createStore, type Store, type Transaction } from "../core/store.ts";
 import { Durations } from "../lib/durations.ts";
 import { withinDepth } from "../lib/json.ts";
-import type { Log, LogStatus, Recovered } from "../log/log.ts";
+import { type Log, type LogStatus, newerPart, type Recovered } from "../log/log.ts";
 import type { Lines } from "../telemetry/lines.ts";
 import { type Metrics, metricsJson, metricsText, type Readings } from "../telemetry/metrics.ts";
 import { limits } from "../wire/limits.ts";
@@ -145,7 +145,13 @@ export class Engine {
   async start(onProgress: (done: number, total: number) => void = () => {}): Promise<Recovered> {
     const loader = new Loader(this.store);
     const recovered = await this.#log.open({
-      lines: (text) => loader.entry(text),
+      lines: (text) => {
+        try {
+          loader.entry(text);
+        } catch (error) {
+          throw newerPart(error);
+        }
+      },
       progress: onProgress,
     });
     loader.end();

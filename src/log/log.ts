@@ -10,6 +10,7 @@
  *   "-" part "\t" key                                            a record deleted
  * A part is a family of rows ("tasks", "runs", "workers", …); keys hold neither tabs nor newlines.
  */
+import { UnknownPart } from "../core/codec.ts";
 import type { Ask } from "./questions.ts";
 
 /** Entries that leave together: one row, one write, one sync. */
@@ -99,10 +100,16 @@ export class LogError extends Error {
   }
 }
 
-export function newerFormat(where: string, format: number): LogError {
-  return new LogError(
+const newer = (message: string) =>
+  new LogError(
     "data-folder-newer-format",
-    `${where} has format ${format}, which is newer than this program reads`,
+    message,
     "Run the version of cortexd that wrote it, or a newer one.",
   );
-}
+
+export const newerFormat = (where: string, format: number): LogError =>
+  newer(`${where} has format ${format}, which is newer than this program reads`);
+
+/** What a loader threw: a record of a kind that came later is a newer version's, whatever the format. */
+export const newerPart = (error: unknown): unknown =>
+  error instanceof UnknownPart ? newer(error.message) : error;

@@ -24,7 +24,7 @@ import {
   syncFolder,
 } from "./folder.ts";
 import { newestMark } from "./format.ts";
-import { LogError } from "./log.ts";
+import { LogError, newerPart } from "./log.ts";
 import { placeOf, writeFloor } from "./namespaces.ts";
 import { openLog } from "./open.ts";
 import { placesOf } from "./verify.ts";
@@ -163,7 +163,10 @@ async function prove(
   const store = createStore();
   const loader = new Loader(store);
   let wrong: string[] = [];
+  let newer: LogError | null = null;
   const refuse = (error: unknown) => {
+    const told = newerPart(error);
+    if (told instanceof LogError) newer ??= told;
     wrong = [(error as Error).message];
   };
   const { revision, ceiling, at, clock } = await log.open({
@@ -187,6 +190,7 @@ async function prove(
       refuse(error);
     }
   }
+  if (newer !== null) throw newer;
   if (wrong.length === 0) return { revision, ceiling };
   throw new LogError(
     "data-folder-damaged",
