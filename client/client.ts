@@ -26,23 +26,18 @@ import {
   type SessionState,
   type Transports,
 } from "./connection.ts";
+import { Elections } from "./elections.ts";
 import { ClientError, CortexError } from "./errors.ts";
 import { Emitter } from "./events.ts";
 import { Graph } from "./graphs.ts";
 import { httpRequests, type TransportChoice } from "./http.ts";
 import { iterate } from "./iterate.ts";
 import { WatchedKv } from "./kv.ts";
+import { Holdings, type LockCaller, Locks } from "./locks.ts";
 import { Schedules } from "./schedules.ts";
 import { type Gap, iterateWatch, type WatchEvent, Watches, type WatchFilter } from "./state.ts";
 import { StatsReaders } from "./stats.ts";
-import {
-  type Caller,
-  requested,
-  Submitted,
-  SubmittedAll,
-  TaskHandle,
-  type TaskRequestOptions,
-} from "./tasks.ts";
+import { requested, Submitted, SubmittedAll, TaskHandle, type TaskRequestOptions } from "./tasks.ts";
 import { Subscriptions, Topics } from "./topics.ts";
 import { type Transacting, transacting } from "./transactions.ts";
 import { type Environment, machine, type Transport, type TransportName, webSocket } from "./transport.ts";
@@ -93,7 +88,7 @@ export type ClientEvents = {
   reconnecting: { attempt: number; delayMs: number };
   /** The client is of no more use. */
   closed: { error: Error };
-  /** Any change of any task, worker, schedule or key; the watch begins with the first listener and ends with the last. */
+  /** Any change of any task, worker, schedule, key or lock; the watch begins with the first listener and ends with the last. */
   change: Extract<WatchEvent, { event: "change" }>;
   /** Changes were missed by the listeners of "change". */
   gap: Gap;
@@ -109,11 +104,15 @@ export type StatsOptions = {
 
 export const defaultUrl = "ws://127.0.0.1:9501";
 
-export class CoordinationClient extends Emitter<ClientEvents> implements Caller {
+export class CoordinationClient extends Emitter<ClientEvents> implements LockCaller {
   readonly environment: Environment;
   readonly workerId: string | null;
   readonly schedules: Schedules = new Schedules(this);
   readonly kv: WatchedKv = new WatchedKv(this, (filter, options) => this.watch(filter, options));
+  /** The locks that this client holds. */
+  readonly holdings: Holdings = new Holdings(this);
+  readonly locks: Locks = new Locks(this);
+  readonly elections: Elections = new Elections(this, (filter, options) => this.watch(filter, options));
   /** Many tasks at once. */
   readonly bulk: Bulk = new Bulk(this);
   readonly topics: Topics;
@@ -140,6 +139,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
           this.#watches.welcomed();
           this.#stats.welcomed();
           this.#subscriptions.welcomed();
+          this.holdings.welcomed();
         },
         event: (message) => this.#event(message),
         state: (state, detail) => this.#state(state, detail),
@@ -480,6 +480,9 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
       case "task.aborted":
         this.#registration?.aborted(message);
         return;
+      case "lock.lost":
+        this.holdings.event(message);
+        return;
       case "change":
       case "gap":
         this.#watches.event(message);
@@ -536,6 +539,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements Caller 
     this.#watches.closed(error);
     this.#stats.closed(error);
     this.#subscriptions.closed(error);
+    this.holdings.closed(error);
     this.emit("closed", { error });
   }
 }

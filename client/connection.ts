@@ -59,7 +59,7 @@ export type CallOptions = {
   /** Gives up waiting. A request that was sent may be carried out all the same. */
   signal?: AbortSignal | undefined;
   timeoutMs?: number | undefined;
-  /** Of a change: only while this lease stands; else it rejects with `fence-lost`. */
+  /** Of a change: only while this lease or lock stands; else it rejects with `fence-lost`. */
   if?: Fence | undefined;
 };
 

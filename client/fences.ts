@@ -1,33 +1,38 @@
 /**
- * A client whose changes happen only while a lease stands: what a handler does through it is refused as `fence-lost`
- * once the task was given to somebody else, however long the handler slept. Reads are as they always are.
+ * A client whose changes happen only while a lease or a lock stands: what a handler does through it is refused as
+ * `fence-lost` once the task or the lock was given to somebody else, however long it slept. Reads are as they always are.
  */
 import type { Fence } from "../src/wire/fences.ts";
 import { type Input, type Output, operations, type StateOperationName } from "../src/wire/operations.ts";
 import type { TaskSubmit, TaskSubmitted } from "../src/wire/tasks.ts";
 import type { CallOptions } from "./connection.ts";
 import { Kv } from "./kv.ts";
+import { type Holdings, type LockCaller, Locks } from "./locks.ts";
 import { Schedules } from "./schedules.ts";
-import { type Caller, Submitted, SubmittedAll, TaskHandle } from "./tasks.ts";
+import { Submitted, SubmittedAll, TaskHandle } from "./tasks.ts";
 import { type Transacting, transacting } from "./transactions.ts";
 import type { Environment } from "./transport.ts";
 
-export class Fenced implements Caller {
+export class Fenced implements LockCaller {
   readonly kv: Kv;
   readonly schedules: Schedules;
-  readonly #caller: Caller;
+  readonly locks: Locks;
+  readonly #caller: LockCaller;
   readonly #fence: Fence;
 
-  constructor(caller: Caller, fence: Fence) {
+  constructor(caller: LockCaller, fence: Fence) {
     this.#caller = caller;
     this.#fence = fence;
     this.kv = new Kv(this);
     this.schedules = new Schedules(this);
+    this.locks = new Locks(this);
   }
 
   /** Any operation by its name. */
   call<N extends StateOperationName>(op: N, input: Input<N>, options?: CallOptions): Promise<Output<N>> {
-    if (operations[op].kind !== "mutation") return this.#caller.call(op, input, options);
+    // A release harms nobody, and must not fail because the fence is lost.
+    if (operations[op].kind !== "mutation" || op === "lock.release")
+      return this.#caller.call(op, input, options);
     return this.#caller.call(op, input, { ...options, if: this.#fence });
   }
 
@@ -48,6 +53,12 @@ export class Fenced implements Caller {
   /** Several operations, all or nothing, where what is asked of keys and tasks holds. */
   readonly transaction: Transacting = transacting(this);
 
+  get holdings(): Holdings {
+    return this.#caller.holdings;
+  }
+  get workerId(): string | null {
+    return this.#caller.workerId;
+  }
   /** For whoever waits through it. */
   get environment(): Environment {
     return this.#caller.environment;

@@ -8,6 +8,7 @@ export type { AbortReason, EventMessage } from "../src/wire/frames.ts";
 export type { DependencyRow, GraphSubmitted } from "../src/wire/graphs.ts";
 export type { Counter, Key, KeyListed, KeyPage, KeyStanding } from "../src/wire/kv.ts";
 export { limits } from "../src/wire/limits.ts";
+export type { Lock as LockView, LockPage, LockResource, LockRow } from "../src/wire/locks.ts";
 export type { MessageView } from "../src/wire/messages.ts";
 export type {
   CoreOperationName,
@@ -71,11 +72,21 @@ export {
   type SubmitArguments,
 } from "./client.ts";
 export type { CallOptions, SessionState, Transports } from "./connection.ts";
+export { Elections, type Leader } from "./elections.ts";
 export { ClientError, type ClientErrorCode, CortexError, TaskFailed } from "./errors.ts";
 export { Fenced } from "./fences.ts";
 export { type After, Graph, GraphTask } from "./graphs.ts";
 export { type Fetch, httpRequests, requestsOver, type TransportChoice } from "./http.ts";
 export { type KeyOf, Kv, type PutOptions, WatchedKv } from "./kv.ts";
+export {
+  Lock,
+  type LockLoss,
+  LockLost,
+  type LockOptions,
+  Locks,
+  shared,
+  type Wanted,
+} from "./locks.ts";
 export type { LogLine, LogOptions } from "./logs.ts";
 export { Schedules } from "./schedules.ts";
 export {

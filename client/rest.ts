@@ -46,7 +46,7 @@ export type RequestOptions = {
   signal?: AbortSignal | undefined;
   /** A request repeated under the same key is carried out once and gets the same answer. */
   idempotencyKey?: string | undefined;
-  /** Of a change: only while this lease stands; else it rejects with `fence-lost`. */
+  /** Of a change: only while this lease or lock stands; else it rejects with `fence-lost`. */
   if?: Fence | undefined;
 };
 

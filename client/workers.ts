@@ -25,8 +25,9 @@ import type { WorkerRegistered } from "../src/wire/workers.ts";
 import { type CallOptions, randomId, type Session } from "./connection.ts";
 import { ClientError, CortexError } from "./errors.ts";
 import { Fenced } from "./fences.ts";
+import type { LockCaller } from "./locks.ts";
 import { Lines, linesOf } from "./logs.ts";
-import { type Caller, dependenciesOf } from "./tasks.ts";
+import { dependenciesOf } from "./tasks.ts";
 import type { Timer } from "./transport.ts";
 import { timeOf, type When } from "./verdicts.ts";
 
@@ -324,7 +325,7 @@ export class Registration {
 
   constructor(
     readonly options: WorkerOptions,
-    readonly caller: Caller,
+    readonly caller: LockCaller,
     readonly session: Session,
     readonly told: RegistrationEvents,
   ) {

@@ -146,11 +146,9 @@ export class News {
         by: who,
         reason,
       });
-    const sink =
-      session === null || session === who
-        ? undefined
-        : (this.engine.sessions.get(session)?.sink ?? undefined);
-    if (sink === undefined) return;
+    const isOwn = operation === "lock.release" && session === who;
+    const sink = session === null || isOwn ? null : (this.engine.sessions.get(session)?.sink ?? null);
+    if (sink === null) return;
     const text = `{"event":"lock.lost","lockId":"${id}","reason":"${lostReason(operation)}","detail":${JSON.stringify(reason ?? `${operation} by ${who}`)}}`;
     this.outbox.hold({ kind: "tell", revision, sink, text });
   }
