@@ -6,7 +6,9 @@
  */
 import { encodeEntry } from "../core/codec.ts";
 import type { Transaction } from "../core/store.ts";
+import { Histogram } from "../lib/histogram.ts";
 import type { Batch, Log, Recovered } from "../log/log.ts";
+import type { Clock } from "./clock.ts";
 import type { Engine } from "./engine.ts";
 
 /** What the engine does about what the log says. */
@@ -44,7 +46,11 @@ export class Batches {
     private readonly engine: Pick<Engine, "core" | "store" | "counters">,
     private readonly log: Log,
     private readonly on: Outcomes,
+    private readonly clock: Clock,
   ) {}
+
+  /** From when a batch was given to the log until it was durable. */
+  readonly took = new Histogram();
 
   get durable(): number {
     return this.#durable;
@@ -101,12 +107,14 @@ export class Batches {
     this.#gathered = [];
     this.#appending = true;
     this.engine.counters.batchesLogged++;
+    const before = this.clock.monotonic();
     this.log.append(batch, this.#appended).then(
       (appended) => {
         this.#appending = false;
         if (this.#failed) return;
         if (appended.kind === "durable") {
           this.#appended = batch.last;
+          this.took.add(this.clock.monotonic() - before);
           this.#settle(batch.last);
           this.pump();
         } else if (appended.kind === "full") {

@@ -14,10 +14,11 @@ import { refuse } from "../core/result.ts";
 import { healthCounts, workerCounts } from "../core/state.ts";
 import { createStore, type Store, type Transaction } from "../core/store.ts";
 import { Durations } from "../lib/durations.ts";
+import { Histogram } from "../lib/histogram.ts";
 import { withinDepth } from "../lib/json.ts";
 import { type Log, type LogStatus, newerPart, type Recovered } from "../log/log.ts";
 import type { Lines } from "../telemetry/lines.ts";
-import { type Metrics, metricsJson, metricsText, type Readings } from "../telemetry/metrics.ts";
+import { type Metrics, metricsJson, metricsText, type Readings, type Took } from "../telemetry/metrics.ts";
 import { limits } from "../wire/limits.ts";
 import { defaultNamespace, type Namespace } from "../wire/namespaces.ts";
 import {
@@ -92,6 +93,8 @@ export class Engine {
   readonly #batches: Batches;
   readonly #seats = new Seats();
   readonly #answerTook = new Durations();
+  /** The same by operation; those that were never asked are not in it. */
+  readonly #operationTook = new Map<string, Histogram>();
   readonly #outbox: Outbox;
   readonly #watches = new Watches();
   readonly #topics = new LiveTopics();
@@ -127,11 +130,16 @@ export class Engine {
     this.counters = options.telemetry.metrics;
     this.lines = options.telemetry.lines;
     this.#outbox = new Outbox(this, this.#seats, options.clock, this.#answerTook);
-    this.#batches = new Batches(this, options.log, {
-      letOut: () => this.#letOut(),
-      full: () => this.#undo(),
-      failed: (error) => this.#fail(error),
-    });
+    this.#batches = new Batches(
+      this,
+      options.log,
+      {
+        letOut: () => this.#letOut(),
+        full: () => this.#undo(),
+        failed: (error) => this.#fail(error),
+      },
+      options.clock,
+    );
     this.#waits = new Waits(this, options.clock, (waiter) => this.#answerWaiter(waiter));
     this.#news = new News(this, this.#outbox, this.#seats, this.#waits, this.#watches);
     this.#readers = new Readers(this, options.clock, () => this.#whenDurable());
@@ -283,7 +291,7 @@ export class Engine {
       this.#getArchived(operation, input, caller, sink, answer);
       return null;
     }
-    return this.#hold(sink, caller.seq, answer, "ok" in answer ? kept?.revision : undefined);
+    return this.#hold(sink, caller.seq, answer, "ok" in answer ? kept?.revision : undefined, operation);
   }
 
   /** What is about no state waits for nothing: neither the message nor the answer. */
@@ -385,7 +393,13 @@ export class Engine {
     return this.#state === "dropping" || this.#state === "dropped";
   }
 
-  #hold(sink: Sink, seq: number | null, answer: Answer, revision = this.store.revision): Answer {
+  #hold(
+    sink: Sink,
+    seq: number | null,
+    answer: Answer,
+    revision = this.store.revision,
+    operation?: StateOperationName,
+  ): Answer {
     if ("error" in answer) this.counters.operationsRefused++;
     if (this.#state === "dropped") {
       sink.answer(seq, namespaceDropped);
@@ -393,7 +407,8 @@ export class Engine {
       return namespaceDropped;
     }
     this.#openTurn();
-    this.#outbox.hold({ kind: "answer", revision, sink, seq, answer, askedAt: this.#turnAt });
+    const took = operation === undefined ? null : this.#tookOf(operation);
+    this.#outbox.hold({ kind: "answer", revision, sink, seq, answer, askedAt: this.#turnAt, took });
     return answer;
   }
 
@@ -417,7 +432,7 @@ export class Engine {
           : nothing;
     // It may have ended and left in one entry.
     if (this.#mayBeArchived(operation, answer)) this.#getArchived(operation, input, caller, sink, answer);
-    else this.#hold(sink, caller.seq, answer, kept?.revision);
+    else this.#hold(sink, caller.seq, answer, kept?.revision, operation);
   }
 
   #mayBeArchived(operation: CoreOperationName, answer: Answer): boolean {
@@ -751,7 +766,27 @@ export class Engine {
   }
 
   prometheus(): string {
-    return metricsText(this.counters, this.readings());
+    return metricsText(this.counters, this.readings(), this.took());
+  }
+
+  /** How long things took since the start. */
+  took(): Took {
+    const { wait, run } = this.core.took;
+    return {
+      operation: this.#operationTook,
+      taskWait: new Map([["", wait.total]]),
+      taskRun: new Map([["", run.total]]),
+      logCommit: new Map([["", this.#batches.took]]),
+    };
+  }
+
+  #tookOf(operation: StateOperationName): Histogram {
+    let took = this.#operationTook.get(operation);
+    if (took === undefined) {
+      took = new Histogram();
+      this.#operationTook.set(operation, took);
+    }
+    return took;
   }
 
   tables(): readonly string[] {

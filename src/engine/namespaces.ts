@@ -16,6 +16,7 @@ import {
   metricsText,
   type Readings,
   sumOf,
+  tookOf,
 } from "../telemetry/metrics.ts";
 import { type Problem, problem } from "../wire/errors.ts";
 import { defaultNamespace } from "../wire/namespaces.ts";
@@ -44,6 +45,7 @@ export class Namespaces {
   readonly #leaving = new Set<Engine>();
   /** What was counted in those that are no more. */
   readonly #gone = createMetrics();
+  #goneTook = tookOf([]);
   /** What is being made or dropped, one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
   #isStopping = false;
@@ -162,6 +164,7 @@ export class Namespaces {
         engine.dropped();
         this.#leaving.delete(engine);
         addTo(this.#gone, engine.counters);
+        this.#goneTook = tookOf([this.#goneTook, engine.took()]);
       });
       void this.#inTurn(() => this.#places.sweep()).catch((error) =>
         this.#failed(name, "it is gone, but its files could not be deleted", error),
@@ -237,7 +240,9 @@ export class Namespaces {
   }
 
   prometheus(): string {
-    return metricsText(this.#counted(), this.#readings());
+    const engines = [...this.#engines.values(), ...this.#leaving];
+    const took = tookOf([this.#goneTook, ...engines.map((engine) => engine.took())]);
+    return metricsText(this.#counted(), this.#readings(), took);
   }
 }
 

@@ -5,6 +5,7 @@
  * that no worker gets more than its socket takes.
  */
 import type { Durations } from "../lib/durations.ts";
+import type { Histogram } from "../lib/histogram.ts";
 import { limits } from "../wire/limits.ts";
 import type { Clock } from "./clock.ts";
 import type { Engine } from "./engine.ts";
@@ -13,7 +14,16 @@ import type { Answer, Sink } from "./types.ts";
 
 /** What waits for its revision to be durable. */
 type Held =
-  | { kind: "answer"; revision: number; sink: Sink; seq: number | null; answer: Answer; askedAt: number }
+  | {
+      kind: "answer";
+      revision: number;
+      sink: Sink;
+      seq: number | null;
+      answer: Answer;
+      askedAt: number;
+      /** Where it is counted how long it took; null: it is no operation's. */
+      took: Histogram | null;
+    }
   | { kind: "push"; revision: number; sink: Sink; text: string; workerId: string; bytes: number }
   | { kind: "tell"; revision: number; sink: Sink; text: string }
   | { kind: "change"; revision: number; sink: Sink; watchId: string; text: string }
@@ -49,6 +59,7 @@ export class Outbox {
       this.#touched.add(one.sink);
       if (one.kind === "answer") {
         this.took.add(now - one.askedAt);
+        one.took?.add(now - one.askedAt);
         one.sink.answer(one.seq, one.answer);
       } else if (one.kind === "push") {
         one.sink.push(one.text);

@@ -2,6 +2,8 @@
  * How long things took, counted in buckets that are an eighth of their value wide: adding one is an increment, and
  * any share of them is found within that width. From a microsecond to about an hour; what is longer counts as that.
  */
+import { Histogram } from "./histogram.ts";
+
 const perDoubling = 8;
 const shift = 3;
 const longestUs = 2 ** 31 - 1;
@@ -26,8 +28,11 @@ export class Durations {
   readonly #counts = new Uint32Array(bucketCount);
   #count = 0;
   #maxMs = 0;
+  /** All there were since the start. */
+  readonly total = new Histogram();
 
   add(ms: number): void {
+    this.total.add(ms);
     const us = ms > 0 ? Math.min(ms * 1000, longestUs) | 0 : 0;
     const bucket = bucketOf(us);
     this.#counts[bucket] = (this.#counts[bucket] as number) + 1;

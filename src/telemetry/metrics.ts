@@ -4,6 +4,8 @@
  * What the state knows anyway (queued tasks, workers) is never counted a second time: it is handed in, as
  * readings, at the moment of the scrape.
  */
+import { boundsInSeconds, Histogram } from "../lib/histogram.ts";
+
 type Row = {
   /** counter: only grows. gauge: goes up and down, changed where it happens. reading: a gauge handed in at the scrape. */
   type: "counter" | "gauge" | "reading";
@@ -289,8 +291,65 @@ export function prometheusName(name: MetricName): string {
   return `cortexd_${base}${row.type === "counter" ? "_total" : ""}`;
 }
 
+/** How long things take, each a histogram in seconds; those with a label one for each of its values. */
+export const histogramTable = {
+  operation: {
+    name: "cortexd_operation_duration_seconds",
+    help: "From when an operation was read until its answer left, by operation.",
+    label: "operation",
+  },
+  taskWait: {
+    name: "cortexd_task_wait_seconds",
+    help: "From when a task was ready until its first lease.",
+    label: null,
+  },
+  taskRun: {
+    name: "cortexd_task_run_seconds",
+    help: "From the lease of an attempt until it was completed.",
+    label: null,
+  },
+  logCommit: {
+    name: "cortexd_log_commit_seconds",
+    help: "From when a batch was given to the log until it was as safe as the preset makes it.",
+    label: null,
+  },
+} as const satisfies Record<string, { name: string; help: string; label: string | null }>;
+export type HistogramName = keyof typeof histogramTable;
+
+/** What was counted of each, by the label's value; "" where there is no label. */
+export type Took = Record<HistogramName, ReadonlyMap<string, Histogram>>;
+
+/** What several states counted, together. */
+export function tookOf(all: readonly Took[]): Took {
+  const sum = { operation: new Map(), taskWait: new Map(), taskRun: new Map(), logCommit: new Map() };
+  for (const took of all)
+    for (const name of Object.keys(sum) as HistogramName[])
+      for (const [value, histogram] of took[name]) {
+        const into: Map<string, Histogram> = sum[name];
+        if (!into.has(value)) into.set(value, new Histogram());
+        into.get(value)?.addAll(histogram);
+      }
+  return sum;
+}
+
+function* histogramLines(took: Took): Generator<string> {
+  for (const [key, { name, help, label }] of Object.entries(histogramTable)) {
+    yield `# HELP ${name} ${help}`;
+    yield `# TYPE ${name} histogram`;
+    for (const [value, histogram] of took[key as HistogramName]) {
+      const own = label === null ? "" : `${label}="${value}"`;
+      const { upTo, count, sumSeconds } = histogram.read();
+      const bucket = (le: string) => `${name}_bucket{${own === "" ? "" : `${own},`}le="${le}"}`;
+      for (const [i, bound] of boundsInSeconds.entries()) yield `${bucket(String(bound))} ${upTo[i]}`;
+      yield `${bucket("+Inf")} ${count}`;
+      yield `${name}_sum${own === "" ? "" : `{${own}}`} ${sumSeconds}`;
+      yield `${name}_count${own === "" ? "" : `{${own}}`} ${count}`;
+    }
+  }
+}
+
 /** The body of GET /metrics, in Prometheus' text format 0.0.4. */
-export function metricsText(metrics: Metrics, readings: Readings): string {
+export function metricsText(metrics: Metrics, readings: Readings, took: Took): string {
   const values: Record<MetricName, number> = { ...metrics, ...readings };
   const lines: string[] = [];
   let last = "";
@@ -306,5 +365,6 @@ export function metricsText(metrics: Metrics, readings: Readings): string {
     const label = row.family ? `{${row.family.label}="${row.family.value}"}` : "";
     lines.push(`${shown}${label} ${row.unit === "ms" ? values[name] / 1000 : values[name]}`);
   }
+  lines.push(...histogramLines(took));
   return `${lines.join("\n")}\n`;
 }

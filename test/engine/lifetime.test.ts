@@ -149,6 +149,25 @@ describe("engine - for those who look", () => {
     expect(store).toMatchObject({ revision: 4, durableRevision: 4, entriesLogged: 4, batchesLogged: 4 });
     expect(world.engine.prometheus()).toContain('cortexd_tasks{state="queued"} 1\n');
     expect(world.engine.prometheus()).toContain("cortexd_tasks_submitted_total 2\n");
+    // Refused ones too; what was asked together is counted by its name.
+    const counts = [
+      ...[
+        ...world.engine
+          .prometheus()
+          .matchAll(/^(cortexd_\w+_seconds)_count(?:\{operation="(.*)"\})? (\d+)$/gm),
+      ],
+    ].map(([, name, operation, count]) => [operation ?? name, Number(count)]);
+    const {
+      cortexd_task_wait_seconds: waits,
+      cortexd_task_run_seconds: runs,
+      ...others
+    } = Object.fromEntries(counts);
+    expect([waits, runs, others["task.submit"], others["task.get"]]).toEqual([1, 0, 2, 1]);
+    const { cortexd_log_commit_seconds: commits, ...operations } = others;
+    expect(commits).toBe(4);
+    expect(Object.values(operations as Record<string, number>).reduce((sum, count) => sum + count, 0)).toBe(
+      5,
+    );
   });
 
   test("engine - the metrics can be read in every state", async () => {
