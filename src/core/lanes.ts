@@ -96,6 +96,16 @@ export class Stream {
     return found;
   }
 
+  /** When its oldest task was submitted: within a priority that is the first. */
+  get oldestAt(): number | null {
+    let oldest: number | null = null;
+    for (const line of this.lines) {
+      const first = line?.first();
+      if (first !== undefined && (oldest === null || first.createdAt < oldest)) oldest = first.createdAt;
+    }
+    return oldest;
+  }
+
   /** About how many come before: ageing is not reckoned with. */
   before(spec: TaskSpec): number {
     const { priority } = spec.options;

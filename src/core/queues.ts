@@ -387,7 +387,8 @@ export class Queues implements Index<TaskRecord> {
     const byPriority = priorities.map((one, i) => `"${one}":${queue?.queuedByPriority[i] ?? 0}`).join(",");
     return (
       `{"name":"${name}","counts":${JSON.stringify(queue?.counts ?? noCounts())},` +
-      `"queuedByPriority":{${byPriority}},${flowText(this.core, name)}}`
+      `"queuedByPriority":{${byPriority}},"oldestAt":${queue === undefined ? null : oldestIn(queue)},` +
+      `${flowText(this.core, name)}}`
     );
   }
 }
@@ -396,6 +397,22 @@ export class Queues implements Index<TaskRecord> {
 function letGo(core: Coordinator, record: TaskRecord): void {
   archive(core, record);
   forget(core, record.spec);
+}
+
+/** So many streams are looked at for the oldest task of a queue. */
+const streamsLookedAt = 1000;
+
+/** When the oldest ready task was submitted; null: none is ready, or to find it would take too long. */
+function oldestIn({ plain, lanes }: Queue): number | null {
+  let oldest: number | null = null;
+  let looked = 0;
+  for (const lane of plain === undefined ? lanes.values() : [plain, ...lanes.values()])
+    for (const stream of lane.streams.values()) {
+      if (++looked > streamsLookedAt) return null;
+      const at = stream.oldestAt;
+      if (at !== null && (oldest === null || at < oldest)) oldest = at;
+    }
+  return oldest;
 }
 
 /** Where a task of this id stands in the order of submission, whether or not it is there. */

@@ -55,6 +55,12 @@ const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" })
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 /** 25 Nov 21:03:07, in the browser's time zone. */
 export const moment = (at: number): string => `${day.format(at)} ${clock.format(at)}`;
+/** As the clocks of another time zone show it. */
+export const momentIn = (at: number, timeZone: string): string => {
+  const shown = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZone } as const;
+  return new Intl.DateTimeFormat("en-GB", shown).format(at).replace(",", "");
+};
+export const ownTimeZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 export const timeOfDay = (at: number): string => clock.format(at);
 
 /** A value of any kind on one line, cut. */

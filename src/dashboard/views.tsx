@@ -1,8 +1,13 @@
 /** The pages there are, in the order of the menu: each a row, with its key, its name, and what it shows. */
 import type { VNode } from "preact";
+import { Changes } from "./changes.tsx";
+import { KeyPage, Keys } from "./kv.tsx";
 import { Overview } from "./overview.tsx";
+import { QueuePage, Queues } from "./queues.tsx";
+import { SchedulePage, Schedules } from "./schedules.tsx";
 import { TaskPage } from "./task.tsx";
 import { Tasks } from "./tasks.tsx";
+import { WorkerPage, Workers } from "./workers.tsx";
 
 export type View = {
   page: string;
@@ -17,4 +22,21 @@ export type View = {
 export const views: readonly View[] = [
   { page: "overview", title: "Overview", key: "o", list: () => <Overview /> },
   { page: "tasks", title: "Tasks", key: "t", list: () => <Tasks />, one: (id) => <TaskPage id={id} /> },
+  { page: "queues", title: "Queues", key: "q", list: () => <Queues />, one: (id) => <QueuePage name={id} /> },
+  {
+    page: "workers",
+    title: "Workers",
+    key: "w",
+    list: () => <Workers />,
+    one: (id) => <WorkerPage id={id} />,
+  },
+  {
+    page: "schedules",
+    title: "Schedules",
+    key: "s",
+    list: () => <Schedules />,
+    one: (id) => <SchedulePage name={id} />,
+  },
+  { page: "keys", title: "Keys", key: "k", list: () => <Keys />, one: (id) => <KeyPage name={id} /> },
+  { page: "changes", title: "Changes", key: "c", list: () => <Changes /> },
 ];

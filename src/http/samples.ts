@@ -120,6 +120,7 @@ const queue: Output<"queue.get"> = {
   name: "mail",
   counts,
   queuedByPriority: { critical: 0, high: 1, normal: 0, low: 0 },
+  oldestAt: 1_700_000_000_000,
   settings: {
     concurrency: 50,
     rate: null,

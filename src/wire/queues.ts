@@ -156,6 +156,11 @@ export const Queue = Closed({
     normal: Type.Integer(),
     low: Type.Integer(),
   }),
+  oldestAt: Nullable(
+    Moment(
+      "When the oldest of its ready tasks was submitted, those of one worker alone not counted; null: there is none, or too many groups to look at wait.",
+    ),
+  ),
   settings: Settings,
   paused: Paused,
   shut: Shut,

@@ -17,6 +17,28 @@ function complete(world: World, workerId = "w"): string {
   return id;
 }
 
+test("flow - a queue says when its oldest ready task was submitted, whatever its priority and group", () => {
+  const world = new World();
+  const oldest = () => world.ok("queue.get", { queue: "q" }).oldestAt;
+  world.ok("queue.configure", { queue: "q", concurrency: 1 });
+  expect(oldest()).toBeNull();
+  submit(world, 1, { delayMs: 60_000 });
+  expect(oldest()).toBeNull();
+  const first = world.now;
+  const [low] = submit(world, 1, { priority: "low", group: "a" });
+  world.advance(5000);
+  const second = world.now;
+  submit(world, 2, { priority: "critical", group: "b" });
+  expect(oldest()).toBe(first);
+  world.ok("task.cancel", { taskId: low! });
+  expect(oldest()).toBe(second);
+  world.worker("w", { capacity: 10 });
+  world.settle();
+  complete(world);
+  complete(world);
+  expect(oldest()).toBeNull();
+});
+
 describe("flow - concurrency", () => {
   test("flow - of a queue no more run than its concurrency says, and the next starts when one ends", () => {
     const world = new World();

@@ -1,6 +1,16 @@
 /** Figures and times as the page writes them. */
 import { expect, test } from "bun:test";
-import { age, bytes, count, counted, distance, duration, preview, rate } from "../../src/dashboard/format.ts";
+import {
+  age,
+  bytes,
+  count,
+  counted,
+  distance,
+  duration,
+  momentIn,
+  preview,
+  rate,
+} from "../../src/dashboard/format.ts";
 
 const second = 1000;
 const minute = 60 * second;
@@ -33,6 +43,7 @@ test.each([
   [counted(1200, "task"), "1,200 tasks"],
   [preview({ a: "z".repeat(200) }, 10), '{"a":"zzz…'],
   [preview(undefined), "null"],
+  [momentIn(Date.UTC(2026, 10, 26, 1, 30), "Europe/Berlin"), "26 Nov 02:30"],
 ])("format - %s is what %s is", (written, wanted) => {
   expect(written).toBe(wanted);
 });

@@ -14,6 +14,10 @@ export type Column<T> = {
   lead?: boolean;
   /** Left out there. */
   minor?: boolean;
+  /** A whole line of a card. */
+  wide?: boolean;
+  /** What can be done to the row; it has no heading that is seen. */
+  actions?: boolean;
   cell: (row: T) => ComponentChildren;
 };
 
@@ -36,9 +40,9 @@ export function List<T>({
       <caption class="hidden">{label}</caption>
       <thead>
         <tr>
-          {columns.map(({ name, figures }) => (
-            <th key={name} scope="col" class={figures ? "figures" : undefined}>
-              {name}
+          {columns.map(({ name, figures, actions }) => (
+            <th key={name} scope="col" class={classOf({ figures })}>
+              {actions ? <span class="hidden">{name}</span> : name}
             </th>
           ))}
         </tr>
@@ -69,8 +73,8 @@ function Row<T>({ row, columns, to }: { row: T; columns: readonly Column<T>[]; t
         };
   return (
     <tr {...opens}>
-      {columns.map(({ name, figures, lead, minor, cell }) => (
-        <td key={name} data-name={name} class={classOf({ figures, lead, minor })}>
+      {columns.map(({ name, figures, lead, minor, wide, actions, cell }) => (
+        <td key={name} data-name={name} class={classOf({ figures, lead, minor, wide, actions })}>
           {cell(row)}
         </td>
       ))}

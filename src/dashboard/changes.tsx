@@ -1,0 +1,197 @@
+/**
+ * The live log of changes: what happens, as it happens, narrowed by the daemon before it is sent. Where more happens than
+ * anybody can read it stops by itself and says so: a page must not slow down what it looks at.
+ */
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import type { WatchEvent, WatchFilter } from "../../client/state.ts";
+import type { ChangeView } from "../wire/state.ts";
+import { count, preview, timeOfDay } from "./format.ts";
+import { client, epoch } from "./link.ts";
+import { Badge } from "./parts/badge.tsx";
+import { Search } from "./parts/search.tsx";
+import { Empty } from "./parts/states.tsx";
+import { href, refine, route } from "./route.ts";
+
+type Table = ChangeView["table"];
+const tables: readonly Table[] = [
+  ...(["tasks", "workers", "schedules", "queues", "limits", "pauses", "keys", "locks"] as const),
+];
+const pages: Partial<Record<Table, string>> = {
+  tasks: "tasks",
+  workers: "workers",
+  schedules: "schedules",
+  queues: "queues",
+  keys: "keys",
+};
+
+const shownMax = 300;
+/** More than that in a second is not for people. */
+const perSecondMax = 500;
+
+const fields = { queue: "queue", task: "taskId", worker: "workerId", key: "key", prefix: "prefix" } as const;
+
+export function watchFilterOf(query: URLSearchParams): WatchFilter {
+  const filter: WatchFilter = {};
+  const table = query.get("table");
+  if ((tables as readonly string[]).includes(table ?? "")) filter.tables = [table as Table];
+  for (const [word, field] of Object.entries(fields)) {
+    const value = query.get(word);
+    if (value !== null) filter[field] = value;
+  }
+  return filter;
+}
+
+function search(text: string): string | null {
+  const query: Record<string, string | null> = Object.fromEntries(
+    Object.keys(fields).map((word) => [word, null]),
+  );
+  for (const word of text.trim().split(/\s+/).filter(Boolean)) {
+    const colon = word.indexOf(":");
+    const name = word.slice(0, Math.max(0, colon));
+    if (!(name in fields)) return `Say what to look at: ${Object.keys(fields).join(":, ")}: and its name.`;
+    query[name] = word.slice(colon + 1);
+  }
+  refine(query);
+  return null;
+}
+
+type Entry = WatchEvent & { number: number };
+
+export function Changes() {
+  const { query } = route.value;
+  const filter = watchFilterOf(query);
+  const table = filter.tables?.[0] ?? null;
+  const entries = useSignal<Entry[]>([]);
+  const stopped = useSignal<"" | "by hand" | "too fast">("");
+  const of = client.value;
+  const connection = epoch.value;
+
+  useEffect(() => {
+    if (of === null || stopped.value !== "") return;
+    const end = new AbortController();
+    let number = entries.peek()[0]?.number ?? 0;
+    let second = 0;
+    let inSecond = 0;
+    const follow = async () => {
+      for await (const event of of.watch(filter, { signal: end.signal })) {
+        const now = Math.floor(performance.now() / 1000);
+        if (now !== second) {
+          second = now;
+          inSecond = 0;
+        }
+        if (++inSecond > perSecondMax) {
+          stopped.value = "too fast";
+          return;
+        }
+        entries.value = [{ ...event, number: ++number }, ...entries.peek().slice(0, shownMax - 1)];
+      }
+    };
+    follow().catch(() => {});
+    return () => end.abort();
+  }, [of, connection === 0, JSON.stringify(filter), stopped.value]);
+
+  useEffect(() => {
+    entries.value = [];
+  }, [JSON.stringify(filter)]);
+
+  const words = Object.keys(fields)
+    .filter((word) => query.has(word))
+    .map((word) => `${word}:${query.get(word)}`)
+    .join(" ");
+  return (
+    <>
+      <div class="subject">
+        <Search
+          label="Narrow the changes"
+          placeholder="queue:mail, worker:worker-001, prefix:config/"
+          value={words}
+          search={search}
+        />
+        <div class="actions">
+          <button type="button" onClick={() => (entries.value = [])}>
+            Clear
+          </button>
+          <button
+            type="button"
+            class={stopped.value === "" ? undefined : "main"}
+            onClick={() => (stopped.value = stopped.value === "" ? "by hand" : "")}
+          >
+            {stopped.value === "" ? "Stop" : "Go on"}
+          </button>
+        </div>
+      </div>
+      <div class="chips" role="group" aria-label="Of what">
+        {[null, ...tables].map((one) => (
+          <button
+            key={one ?? "all"}
+            type="button"
+            aria-pressed={one === table}
+            onClick={() => refine({ table: one })}
+          >
+            {one ?? "all"}
+          </button>
+        ))}
+      </div>
+      {stopped.value === "too fast" && (
+        <div class="trouble" role="status">
+          <p>
+            <b>Stopped: more than {count(perSecondMax)} changes a second.</b> Narrow them, to a queue or a
+            task, and go on.
+          </p>
+        </div>
+      )}
+      {entries.value.length === 0 ? (
+        <Empty title={stopped.value === "" ? "Waiting for changes" : "Stopped"}>
+          What happens from now on is shown here, the newest on top.
+        </Empty>
+      ) : (
+        <ol class="changes" aria-label="Changes, newest first">
+          {entries.value.map((entry) =>
+            entry.event === "gap" ? (
+              <li key={entry.number} class="gap">
+                Changes of the revisions {entry.from} to {entry.to} were missed
+              </li>
+            ) : (
+              <Change key={entry.number} entry={entry} />
+            ),
+          )}
+        </ol>
+      )}
+    </>
+  );
+}
+
+function Change({ entry }: { entry: Extract<Entry, { event: "change" }> }) {
+  const { at, table, id, operation, who, state, before, workerId, queue } = entry;
+  const page = pages[table];
+  return (
+    <li>
+      <time>{timeOfDay(at)}</time>
+      <span class="of">
+        <span class="dim">{table}</span> {page === undefined ? id : <a href={href(page, id)}>{id}</a>}
+      </span>
+      <span class="turn">
+        {before !== state && before !== null && (
+          <>
+            <Badge state={before} /> <span class="dim">to</span>{" "}
+          </>
+        )}
+        {state === null ? <Badge tone="calm">gone</Badge> : <Badge state={state} {...known(table, state)} />}
+      </span>
+      <span class="dim">
+        {operation} by <span title={who}>{who.length > 20 ? `${who.slice(0, 8)}…` : who}</span>
+        {queue !== undefined && ` · ${queue}`}
+        {workerId != null && workerId !== who && ` · ${workerId}`}
+        {entry.progress !== undefined && ` · ${preview(entry.progress, 60)}`}
+        {entry.value !== undefined && ` · ${preview(entry.value, 60)}`}
+      </span>
+    </li>
+  );
+}
+
+/** States that are no task's have no colour of their own. */
+const known = (table: Table, state: string) =>
+  table === "tasks" || state === "paused"
+    ? {}
+    : { tone: state === "online" ? ("good" as const) : ("calm" as const) };
