@@ -1,8 +1,8 @@
 /**
- * Watching the state. A watch outlives connections: each new one starts it again, and what may have been missed
- * between them is told as a gap, never passed over. Over HTTP nothing can be pushed: there a watch pauses, and the next
- * WebSocket tells the gap. A reader that is slower than the changes gets a gap too, so
- * that what waits for it stays bounded.
+ * Watching the state. A watch outlives connections: each new one starts it again behind what was told, so nothing is
+ * missed and nothing told twice. What the daemon keeps no more is told as a gap, never passed over. Over HTTP nothing can
+ * be pushed: there a watch pauses, and the next WebSocket goes on. A reader that is slower than the changes gets a gap
+ * too, so that what waits for it stays bounded.
  */
 import { problem } from "../src/wire/errors.ts";
 import type { EventMessage } from "../src/wire/frames.ts";
@@ -21,12 +21,22 @@ export type WatchEvent = ({ event: "change" } & ChangeView) | ({ event: "gap" } 
 type Watch = {
   readonly id: string;
   readonly filter: WatchFilter;
-  /** The newest revision that was told. */
-  revision: number;
-  started: boolean;
+  /** All of this revision and of those before it was told; null: it has not begun. */
+  after: number | null;
+  /** What was told of the revision that is being told. */
+  of: { revision: number; count: number };
+  /** Of that revision, what was told before the watch was started again and comes once more. */
+  again: number;
+  /** Where it was started last; null: what comes is not asked for any more. */
+  asked: number | null;
+  /** Nothing has come since. */
+  fresh: boolean;
   readonly told: (event: WatchEvent) => void;
   readonly failed: (error: Error) => void;
 };
+
+/** What is no entry: it has the revision of the state it was seen in, and is not told again. */
+const volatile = new Set(["task.progress", "worker.health"]);
 
 export class Watches {
   readonly #session: Session;
@@ -38,8 +48,18 @@ export class Watches {
   }
 
   /** Starts a watch; the function it gives back ends it. */
-  start(filter: WatchFilter, told: Watch["told"], failed: Watch["failed"]): () => void {
-    const watch: Watch = { id: `w${++this.#count}`, filter, revision: 0, started: false, told, failed };
+  start({ after, ...filter }: WatchFilter, told: Watch["told"], failed: Watch["failed"]): () => void {
+    const watch: Watch = {
+      id: `w${++this.#count}`,
+      filter,
+      after: after ?? null,
+      of: { revision: 0, count: 0 },
+      again: 0,
+      asked: null,
+      fresh: false,
+      told,
+      failed,
+    };
     this.#watches.set(watch.id, watch);
     if (!this.#session.mayPush) {
       const detail = "changes are pushed, and this client has no WebSocket";
@@ -66,13 +86,42 @@ export class Watches {
     for (const watch of watches) watch.failed(error);
   }
 
-  event(message: Extract<EventMessage, { watchId: string }>): void {
+  event(message: Extract<EventMessage, { event: "change" | "gap" }>): void {
     const watch = this.#watches.get(message.watchId);
-    if (watch === undefined) return;
+    if (watch === undefined || watch.asked === null) return;
     const { watchId: _, ...event } = message;
-    const revision = event.event === "gap" ? event.to : event.revision;
-    if (revision > watch.revision) watch.revision = revision;
+    if (event.event === "gap") this.#gap(watch, event);
+    else this.#change(watch, event);
+  }
+
+  #change(watch: Watch, event: Extract<WatchEvent, { event: "change" }>): void {
+    if (!volatile.has(event.operation)) {
+      const { revision } = event;
+      watch.fresh = false;
+      if (revision !== watch.of.revision) {
+        // Another one begins: of that before it there is no more.
+        watch.after = Math.max(watch.after ?? 0, watch.of.revision);
+        watch.of = { revision, count: 0 };
+        watch.again = 0;
+      } else if (watch.again > 0) {
+        watch.again -= 1;
+        return;
+      }
+      watch.of.count += 1;
+    }
     watch.told(event);
+  }
+
+  #gap(watch: Watch, gap: { event: "gap" } & Gap): void {
+    // What begins right behind where it was started is kept no more. Anything else the socket was too slow for, and the
+    // daemon has it: all of it comes again, in its order.
+    if (watch.fresh && gap.from === (watch.asked as number) + 1) {
+      watch.after = gap.to;
+      watch.told(gap);
+      return;
+    }
+    watch.asked = null;
+    this.#begin(watch);
   }
 
   #fail(watch: Watch, error: Error): void {
@@ -80,22 +129,21 @@ export class Watches {
   }
 
   #begin(watch: Watch): void {
+    watch.asked = null;
     if (!this.#session.pushes) {
       // From here on changes are missed, also by a watch that has never begun.
-      if (!watch.started) watch.revision = (this.#session.welcome as Welcome).revision;
-      watch.started = true;
+      watch.after ??= (this.#session.welcome as Welcome).revision;
       return;
     }
+    const { after } = watch;
     this.#session.onConnection(
       "watch.start",
-      { ...watch.filter, watchId: watch.id },
+      { ...watch.filter, watchId: watch.id, ...(after !== null && { after }) },
       ({ revision }) => {
-        const from = watch.revision;
-        const again = watch.started;
-        watch.started = true;
-        // Revisions never go back and are never given twice, so an equal one means that nothing was missed.
-        watch.revision = Math.max(revision, from);
-        if (again && revision > from) watch.told({ event: "gap", from: from + 1, to: revision });
+        watch.after = after ?? revision;
+        watch.asked = watch.after;
+        watch.fresh = true;
+        watch.again = watch.of.revision > watch.after ? watch.of.count : 0;
       },
       (error) => {
         if (error instanceof ClientError && error.code === "disconnected") return;

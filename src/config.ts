@@ -397,6 +397,16 @@ export const optionTable = {
     help: "Over this much waiting for the disk, changes are refused as busy.",
     example: "64MiB",
   },
+  watchHistoryBytesMax: {
+    group: "limits",
+    type: "bytes",
+    default: 16 * MiB,
+    min: 0,
+    max: 4 * GiB,
+    unit: "BYTES",
+    help: "Of the newest changes, kept in memory so that a watch goes on where it was interrupted. 0: none are.",
+    example: "64MiB",
+  },
   logLevel: {
     group: "log lines",
     type: "choice",
@@ -740,6 +750,7 @@ export const engineConfig = (values: Values, version: string): EngineConfig => (
   memoryBytesMax: values.memoryBytesMax,
   undurableBytesMax: values.undurableBytesMax,
   messageIntervalMs: values.messageIntervalMs,
+  watchHistoryBytesMax: values.watchHistoryBytesMax,
 });
 
 /** What is said of a log on disk beside how it is kept. */

@@ -61,6 +61,7 @@ describe("config - defaults and presets", () => {
       queuedTasksMax: 5_000_000,
       undurableBytesMax: 67_108_864,
       messageIntervalMs: 0,
+      watchHistoryBytesMax: 16_777_216,
     });
   });
 

@@ -33,7 +33,13 @@ export type Tuning = {
   [N in
     | ("heartbeatMs" | "silenceMs" | "pushAckMs" | "stalledMs" | "graceMs" | "ageingMs" | "interruptionsMax")
     | ("retentionMs" | "retentionCount" | "archiveMs" | "archiveCount")
-    | ("queuedTasksMax" | "memoryBytesMax" | "undurableBytesMax" | "messageIntervalMs")]?: number | string;
+    | (
+        | "queuedTasksMax"
+        | "memoryBytesMax"
+        | "undurableBytesMax"
+        | "messageIntervalMs"
+        | "watchHistoryBytesMax"
+      )]?: number | string;
 };
 
 export type CoordinatorOptions = Tuning & {

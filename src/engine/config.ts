@@ -11,4 +11,6 @@ export type EngineConfig = CoreConfig & {
   undurableBytesMax: number;
   /** How often what was published is handed to those who listen; 0: at once, each turn of the loop. */
   messageIntervalMs: number;
+  /** Of changes that are kept in memory, so that watches go on where they were interrupted; 0: none are. */
+  watchHistoryBytesMax: number;
 };

@@ -39,6 +39,7 @@ import type { Namespaces } from "./namespaces.ts";
 import { News } from "./news.ts";
 import { Outbox } from "./outbox.ts";
 import { Readers } from "./readers.ts";
+import { Behind, Recent } from "./recent.ts";
 import { Seats } from "./seats.ts";
 import { type Reading, StatsStream } from "./stats.ts";
 import { StoredReads } from "./stored.ts";
@@ -97,6 +98,10 @@ export class Engine {
   readonly #operationTook = new Map<string, Histogram>();
   readonly #outbox: Outbox;
   readonly #watches = new Watches();
+  readonly #recent: Recent;
+  readonly #behind: Behind;
+  /** Sinks that only watch. */
+  readonly #watchers = new Set<Sink>();
   readonly #topics = new LiveTopics();
   readonly #waits: Waits;
   readonly #news: News;
@@ -140,6 +145,15 @@ export class Engine {
       },
       options.clock,
     );
+    this.#recent = new Recent(options.config.watchHistoryBytesMax);
+    this.#behind = new Behind(
+      this.#recent,
+      (watch, revision, text) => {
+        const { sink, filter } = watch;
+        this.#outbox.hold({ kind: "change", revision, sink, watchId: filter.watchId, text });
+      },
+      (watch) => this.#watches.add(watch),
+    );
     this.#waits = new Waits(this, options.clock, (waiter) => this.#answerWaiter(waiter));
     this.#news = new News(this, this.#outbox, this.#seats, this.#waits, this.#watches);
     this.#readers = new Readers(this, options.clock, () => this.#whenDurable());
@@ -166,6 +180,7 @@ export class Engine {
     for (const note of recovered.notes) this.lines.warn("log.mended", { note });
     // Every start goes on above every revision that ever left the process, whatever a crash took back.
     this.store.advanceTo(recovered.ceiling);
+    this.#recent.begin(recovered.revision, recovered.ceiling);
     await this.#batches.start(recovered);
 
     this.#leases = new LeaseClock(this.#clock, recovered.clock, (pausedMs) =>
@@ -206,6 +221,7 @@ export class Engine {
     step("answered who waited");
     if (!readOnly) await this.#batches.whenDrained();
     if (this.#isFailed) return;
+    this.#endWatchers();
     step("wrote what was left");
     await this.#log.stop();
     step("closed the log");
@@ -234,6 +250,7 @@ export class Engine {
     this.#later.endAll(namespaceDropped);
     this.#outbox.undo(nowhere, namespaceDropped);
     for (const holder of [...this.sessions.values()]) holder.dropped();
+    this.#endWatchers();
     this.#readers.endIdle(Number.POSITIVE_INFINITY);
     this.core.limits.forget();
   }
@@ -476,6 +493,7 @@ export class Engine {
       this.#news.tellProgress();
       this.#news.tellHealth();
     }
+    if (this.#behind.serve()) this.#clock.after(0, () => this.#openTurn());
     this.#pump();
     if (this.#state === "stopping" || this.isGoing) return;
     // Something may have become due sooner than the timer was set for.
@@ -522,7 +540,10 @@ export class Engine {
   // --- out to the log -------------------------------------------------------------------------------------
 
   #committed(transaction: Transaction): void {
+    const { revision, changes } = transaction;
+    const { now: at, operation, who, steps } = this.core;
     this.#batches.add(transaction);
+    this.#recent.add({ revision, at, operation, who }, changes, steps);
     this.#news.tell(transaction);
     this.#openTurn();
   }
@@ -551,6 +572,7 @@ export class Engine {
     if (this.#state === "running") this.#state = "read-only";
     this.#probeAt = this.#clock.monotonic() + probeMs;
     this.#waits.undo();
+    this.#recent.undo(durable);
     if (this.#outbox.undo(durable, diskFull)) this.#openTurn();
   }
 
@@ -638,16 +660,27 @@ export class Engine {
     this.#hold(sink, seq, answer);
   }
 
+  /** From now on, or from behind `after` on; what it missed since follows once the turn closes. */
   watch(sink: Sink, filter: WatchStart): Watch {
     const watch = { sink, filter };
-    this.#watches.add(watch);
+    if (filter.after === undefined || filter.after >= this.store.revision) this.#watches.add(watch);
+    else {
+      this.#behind.add(watch, filter.after);
+      this.#openTurn();
+    }
+    if (sink.over !== undefined) this.#watchers.add(sink);
     this.counters.watchesOpen++;
     return watch;
   }
 
   unwatch(watch: Watch): void {
-    this.#watches.remove(watch);
+    if (!this.#behind.delete(watch)) this.#watches.remove(watch);
+    this.#watchers.delete(watch.sink);
     this.counters.watchesOpen--;
+  }
+
+  #endWatchers(): void {
+    for (const sink of [...this.#watchers]) sink.over?.();
   }
 
   // --- for those who look ---------------------------------------------------------------------------------
@@ -797,8 +830,8 @@ export class Engine {
     return this.#readers.page(table, cursor, limit);
   }
 
-  stateStream(): AsyncIterable<string> {
-    return this.#readers.stream();
+  stateStream(table?: string): AsyncIterable<string> {
+    return this.#readers.stream(table === undefined ? tableNames : [table]);
   }
 
   /** Whether the state as it is now, to be read at once, becomes durable; false: a full disk undid it. */

@@ -13,7 +13,7 @@ import type { Engine } from "./engine.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Seats } from "./seats.ts";
 import type { Waits } from "./waits.ts";
-import type { Cause, Watches } from "./watch.ts";
+import { type Cause, changeText, type Watches } from "./watch.ts";
 
 export class News {
   constructor(
@@ -203,8 +203,7 @@ export class News {
   #change(change: Change, cause: Cause, more = ""): void {
     const { revision } = cause;
     this.watches.match(change, cause, ({ sink, filter: { watchId } }, about) => {
-      const text = `{"event":"change","watchId":"${watchId}",${about}${more}}`;
-      this.outbox.hold({ kind: "change", revision, sink, watchId, text });
+      this.outbox.hold({ kind: "change", revision, sink, watchId, text: changeText(watchId, about, more) });
     });
   }
 }

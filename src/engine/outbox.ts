@@ -83,6 +83,10 @@ export class Outbox {
         // A repeated request whose entry was durable all along keeps its answer.
         one.sink.answer(one.seq, one.revision <= durable ? one.answer : refusal);
         this.#touched.add(one.sink);
+      } else if (one.kind === "change" && one.revision <= durable) {
+        // A watch that catches up is told of the past, in its place behind what was undone.
+        one.sink.change(one.watchId, one.revision, one.text);
+        this.#touched.add(one.sink);
       } else if (one.kind === "push") this.#countPush(one.workerId, one.bytes, 0);
     return this.#flush();
   }

@@ -10,7 +10,6 @@ import { Slot } from "../core/slots.ts";
 import type { View } from "../core/store.ts";
 import { type TaskRecord, taskText } from "../core/tasks.ts";
 import { type WorkerRecord, workerText } from "../core/workers.ts";
-import { tableNames } from "../wire/state.ts";
 import type { Clock } from "./clock.ts";
 import type { Engine } from "./engine.ts";
 
@@ -45,15 +44,16 @@ export class Readers {
     }
   }
 
-  /** The whole state at one revision: a line with the revision, then a line a record. */
-  async *stream(): AsyncIterable<string> {
+  /** These tables at one revision: a line with the revision, then a line a record. */
+  async *stream(tables: readonly string[]): AsyncIterable<string> {
     const { store } = this.engine;
+    const walked = tables.includes("workers") && !tables.includes("tasks") ? ["tasks", ...tables] : tables;
     let revision: number;
     let views: [string, View<unknown>][];
     do {
       const durable = this.whenDurable();
       revision = store.revision;
-      views = tableNames.map((table) => [table, store.table<unknown>(table).view()]);
+      views = walked.map((table) => [table, store.table<unknown>(table).view()]);
       if (!(await durable)) for (const [, view] of views.splice(0)) view.close();
     } while (views.length === 0);
     // How many tasks each worker holds as of this revision: the tasks come before the workers.
@@ -64,7 +64,8 @@ export class Readers {
       yield `{"revision":${revision},"at":${this.engine.core.now}}\n`;
       for (const [table, view] of views)
         for (let slice = this.#nextOf(stream, view); slice !== null; slice = this.#nextOf(stream, view))
-          if (slice.length > 0)
+          if (!tables.includes(table)) for (const record of slice) countHeld(record as TaskRecord, running);
+          else if (slice.length > 0)
             yield slice
               .map((record) => `{"table":"${table}","record":${this.#recordText(table, record, running)}}\n`)
               .join("");
@@ -91,9 +92,7 @@ export class Readers {
   #recordText(table: string, record: unknown, running?: Map<string, number>): string {
     const { core } = this.engine;
     if (table === "tasks") {
-      const { state, lease } = record as TaskRecord;
-      if (state === "running" && lease !== null)
-        running?.set(lease.workerId, (running.get(lease.workerId) ?? 0) + 1);
+      if (running !== undefined) countHeld(record as TaskRecord, running);
       return taskText(core, record as TaskRecord);
     }
     if (table === "keys") return keyText(record as KeyRecord);
@@ -106,4 +105,9 @@ export class Readers {
       ? workerText(core, slot)
       : workerText(core, slot, worker, running.get(worker.id) ?? 0);
   }
+}
+
+function countHeld({ state, lease }: TaskRecord, running: Map<string, number>): void {
+  if (state === "running" && lease !== null)
+    running.set(lease.workerId, (running.get(lease.workerId) ?? 0) + 1);
 }

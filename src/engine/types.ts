@@ -38,6 +38,8 @@ export type Sink = {
   /** The worker was silent for so long that it is offline: its connection is of no use. */
   silent(workerId: string): void;
   flush(): void;
+  /** Of one that watches and nothing else: the state is to be heard of no more. */
+  over?(): void;
   /** What was sent and has not left this process yet, in bytes. Over the budget, `Engine.drained` must follow. */
   backlog(): number;
 };

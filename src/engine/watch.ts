@@ -250,6 +250,12 @@ const present = (record: KeyRecord | undefined) => (record === undefined ? "null
 const causeText = (cause: Cause) =>
   `"revision":${cause.revision},"at":${cause.at},"operation":"${cause.operation}","who":"${cause.who}"`;
 
+/** A change as its watcher gets it; `more` stands at its end. */
+export const changeText = (watchId: string, about: string, more = ""): string =>
+  `{"event":"change","watchId":"${watchId}",${about}${more}}`;
+export const gapText = (watchId: string, from: number, to: number): string =>
+  `{"event":"gap","watchId":"${watchId}","from":${from},"to":${to}}`;
+
 /** Whether a change of the tasks table brought a task to its end. */
 export const ended = (change: Change): boolean => {
   const after = change.after as TaskRecord | undefined;

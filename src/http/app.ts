@@ -30,6 +30,7 @@ import { state } from "./state.ts";
 import { swaggerUi } from "./swagger.ts";
 import { tasks } from "./tasks.ts";
 import { transactions } from "./transactions.ts";
+import { watch } from "./watch.ts";
 import { workers } from "./workers.ts";
 
 export type AppOptions = {
@@ -44,6 +45,7 @@ export const routes = (port: Port) =>
   new Elysia({ normalize: false })
     .use(health(port))
     .use(state(port))
+    .use(watch(port))
     .use(workers(port))
     .use(tasks(port))
     .use(graphs(port))
@@ -124,7 +126,7 @@ const preflight = (origin: string) =>
       "access-control-allow-origin": origin,
       "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE",
       "access-control-allow-headers":
-        "authorization, content-type, idempotency-key, if-match, if-none-match, cortex-if, cortex-namespace, cortex-session, cortex-connection",
+        "authorization, content-type, idempotency-key, last-event-id, if-match, if-none-match, cortex-if, cortex-namespace, cortex-session, cortex-connection",
       "access-control-max-age": "600",
       vary: "origin",
     },

@@ -187,6 +187,7 @@ function bodyExample(schema: Json, example: Json): Json {
 const contentTypes: Record<string, string[]> = {
   getState: ["application/json"],
   prometheus: ["text/plain"],
+  watch: ["text/event-stream"],
 };
 
 function successes(operationId: string, written: Json): Json {

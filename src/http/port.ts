@@ -16,19 +16,20 @@ export type TablePage = {
   revision: number;
 };
 
-export type Port = FramePort & {
-  /** Validates the input, runs the operation, and answers once its entry is durable. */
-  call(operation: StateOperationName, input: unknown, caller: Caller): Promise<Answer>;
-  health(): HealthView;
-  ready(): ReadyView;
-  /** The metrics as JSON, and as Prometheus text. */
-  metrics(): MetricsView;
-  prometheus(): string;
-  /** Its name, and those it is one of. */
-  namespace: string;
-  namespaces: Engine["namespaces"];
-  /** The state's tables by name; a page of one; and all of them at one revision, as lines of JSON. */
-  tables(): readonly string[];
-  tablePage(table: string, cursor: string | null, limit: number): TablePage | Promise<TablePage>;
-  stateStream(): AsyncIterable<string>;
-};
+export type Port = FramePort &
+  Pick<Engine, "watch" | "unwatch" | "drained"> & {
+    /** Validates the input, runs the operation, and answers once its entry is durable. */
+    call(operation: StateOperationName, input: unknown, caller: Caller): Promise<Answer>;
+    health(): HealthView;
+    ready(): ReadyView;
+    /** The metrics as JSON, and as Prometheus text. */
+    metrics(): MetricsView;
+    prometheus(): string;
+    /** Its name, and those it is one of. */
+    namespace: string;
+    namespaces: Engine["namespaces"];
+    /** The state's tables by name; a page of one; and all of them, or one, at one revision, as lines of JSON. */
+    tables(): readonly string[];
+    tablePage(table: string, cursor: string | null, limit: number): TablePage | Promise<TablePage>;
+    stateStream(table?: string): AsyncIterable<string>;
+  };

@@ -390,6 +390,9 @@ export const responseSamples: Record<string, Sample> = {
   metrics: {
     ok: { daemon: { tasksSubmitted: 1 }, store: { revision: 1042 }, bus: { connections: 1 } },
   },
+  watch: {
+    ok: 'id: 1042-1\nevent: change\ndata: {"table":"keys","id":"config/region","revision":1042,"at":1767225600000,"operation":"kv.put","who":"http","state":"present","before":null,"value":1}\n\n',
+  },
   prometheus: {
     ok: "# TYPE cortex_tasks_submitted_total counter\ncortex_tasks_submitted_total 1\n",
   },

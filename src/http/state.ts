@@ -24,21 +24,25 @@ export const state = (port: Port) => {
       const { table, cursor, limit, format } = stateQuery(query);
       if (table === undefined && cursor !== undefined) throw invalid("/cursor", "goes with table");
       if (table === undefined && limit !== undefined) throw invalid("/limit", "goes with table");
-      if (table !== undefined && format === "ndjson") {
-        throw invalid("/format", "ndjson is the whole state; a page of a table is json");
-      }
-      const there = await portOf(port, request);
-      if (table !== undefined) return tablePage(there, table, cursor ?? null, limit ?? 100);
-      const lines =
+      const asked =
         format ?? (request.headers.get("accept")?.includes("application/x-ndjson") ? "ndjson" : "json");
-      return lines === "ndjson" ? stateLines(there) : run("state.get", {}, { request });
+      const isLines = asked === "ndjson";
+      for (const [name, value] of Object.entries({ cursor, limit }))
+        if (isLines && value !== undefined)
+          throw invalid(`/${name}`, "goes with pages: lines are all there is");
+      const there = await portOf(port, request);
+      if (table !== undefined && !there.tables().includes(table))
+        throw invalid("/table", `must be one of ${there.tables().join(", ")}`);
+      if (isLines) return stateLines(there, table);
+      if (table !== undefined) return tablePage(there, table, cursor ?? null, limit ?? 100);
+      return run("state.get", {}, { request });
     },
     {
       query: told(StateQuery),
       response: { ...answers("state.get"), 200: told(StateOrTable) },
       detail: doc("state.get", {
         description:
-          'With `table`, a page of that table\'s records. With `Accept: application/x-ndjson` or `format=ndjson`, the whole state at one revision as lines of JSON: first `{"revision", "at"}`, then `{"table", "record"}` for each record of each table.',
+          'With `table`, a page of that table\'s records. With `Accept: application/x-ndjson` or `format=ndjson`, the whole state, or the whole table, at one revision as lines of JSON: first `{"revision", "at"}`, then `{"table", "record"}` for each record of each table.',
       }),
     },
   );
@@ -50,9 +54,6 @@ async function tablePage(
   cursor: string | null,
   limit: number,
 ): Promise<StateOrTable> {
-  if (!port.tables().includes(table)) {
-    throw invalid("/table", `must be one of ${port.tables().join(", ")}`);
-  }
   const page = await port.tablePage(table, cursor, limit);
   const { rows, ...rest } = page;
   return jsonText(`${JSON.stringify({ table, ...rest }).slice(0, -1)},"rows":[${rows.join(",")}]}`);
@@ -61,8 +62,8 @@ async function tablePage(
 /** Lines are gathered into chunks of this many characters: a chunk a line would cost more than the line. */
 const chunkLength = 64 * 1024;
 
-function stateLines(port: Port): StateOrTable {
-  const lines = port.stateStream()[Symbol.asyncIterator]();
+function stateLines(port: Port, table: string | undefined): StateOrTable {
+  const lines = port.stateStream(table)[Symbol.asyncIterator]();
   const encoder = new TextEncoder();
   const body = new ReadableStream<Uint8Array>({
     async pull(controller) {

@@ -22,7 +22,7 @@ import {
   Revision,
   waitPattern,
 } from "./schema.ts";
-import { tableNames } from "./state.ts";
+import { tableNames, WatchStart } from "./state.ts";
 import {
   TaskCancel,
   TaskExtend,
@@ -106,10 +106,25 @@ export const StateQuery = Closed({
   format: Type.Optional(
     Type.Union([Type.Literal("json"), Type.Literal("ndjson")], {
       description:
-        "ndjson: stream the whole state at one revision, a line a record; not with `table`. So does `Accept: application/x-ndjson`.",
+        "ndjson: stream the whole state, or the whole `table`, at one revision, a line a record. So does `Accept: application/x-ndjson`.",
     }),
   ),
 });
+
+export const WatchQuery = Type.Composite(
+  [
+    Type.Omit(WatchStart, ["watchId", "tables"]),
+    Closed({
+      tables: Type.Optional(
+        Type.String({
+          maxLength: 256,
+          description: "Only changes of these tables, with commas between them: `keys,tasks`. Default: all.",
+        }),
+      ),
+    }),
+  ],
+  { additionalProperties: false },
+);
 
 export const TableView = Closed({
   table: Type.String(),

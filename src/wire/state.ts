@@ -123,11 +123,16 @@ export const WatchStart = Closed({
   key: Type.Optional(KeyName("Only this key.")),
   lock: Type.Optional(LockName("Only locks of this name.")),
   prefix: Type.Optional(KeyName("Only keys, and locks with a name, that begin so.")),
+  after: Type.Optional(
+    Revision(
+      "Changes after this revision come first; those that are kept no more are told as one gap. Default: only those to come.",
+    ),
+  ),
 });
 export type WatchStart = Static<typeof WatchStart>;
 export const WatchStarted = Closed({
   watchId: Type.String(),
-  revision: Revision("Changes after this revision follow."),
+  revision: Revision("The newest; changes after it follow, or after `after` where that was said."),
 });
 export const WatchStop = Closed({ watchId: Name("As started.") });
 export const WatchStopped = Closed({ watchId: Type.String() });

@@ -19,7 +19,7 @@ import {
 import { administer, engineOf, type Found } from "../engine/namespaces.ts";
 import type { Answer, Caller, Sink } from "../engine/types.ts";
 import { validate } from "../engine/validate.ts";
-import type { Watch } from "../engine/watch.ts";
+import { gapText, type Watch } from "../engine/watch.ts";
 import { type ErrorCode, problem } from "../wire/errors.ts";
 import type { Fence } from "../wire/fences.ts";
 import { closeCodes } from "../wire/frames.ts";
@@ -224,8 +224,9 @@ export class Session implements Sink, Receiver, SessionHolder {
       case "watch.start": {
         const filter = input as Input<"watch.start">;
         this.#endWatch(filter.watchId);
-        this.#watches.set(filter.watchId, this.#engine.watch(this, filter));
+        // What the watch has missed follows its answer.
         this.#accept(seq, { watchId: filter.watchId, revision: this.#engine.revision });
+        this.#watches.set(filter.watchId, this.#engine.watch(this, filter));
         return;
       }
       case "watch.stop": {
@@ -405,8 +406,7 @@ export class Session implements Sink, Receiver, SessionHolder {
   }
 
   #tellGaps(): void {
-    for (const [watchId, { from, to }] of this.#gaps)
-      this.#write(`{"event":"gap","watchId":"${watchId}","from":${from},"to":${to}}`);
+    for (const [watchId, { from, to }] of this.#gaps) this.#write(gapText(watchId, from, to));
     this.#gaps.clear();
   }
 

@@ -55,6 +55,7 @@ beforeAll(async () => {
       memoryBytesMax: 2 ** 34,
       undurableBytesMax: 2 ** 26,
       messageIntervalMs: 0,
+      watchHistoryBytesMax: 1_000_000,
     },
   });
   await engine.start();
@@ -262,7 +263,7 @@ test("daemon - stop gives back what is running, uncharged, and another worker ta
   await second.stop();
 });
 
-test("daemon - a watch tells a task's whole life, and a gap after a cut", async () => {
+test("daemon - a watch tells a task's whole life, and what was missed after a cut", async () => {
   const wire = new Wire();
   const watcher = open({ transport: wire });
   const events = watcher.watch({ queue: "watched", tables: ["tasks"] });
@@ -278,11 +279,16 @@ test("daemon - a watch tells a task's whole life, and a gap after a cut", async 
     states.push(value.event === "gap" ? "gap" : value.state);
   }
   expect(states).toEqual(["queued", "running", "completed"]);
-  wire.cut();
-  await client.submit({ queue: "elsewhere", type: "t" });
-  const { value } = (await events.next()) as { value: WatchEvent };
-  expect(value.event).toBe("gap");
   await run.stop();
+  wire.cut();
+  const missed = await client.submit([
+    { queue: "watched", type: "t" },
+    { queue: "watched", type: "t" },
+  ]);
+  for (const { id } of missed)
+    expect(((await events.next()) as { value: WatchEvent }).value).toMatchObject({ id, state: "queued" });
+  const { id } = await client.submit({ queue: "watched", type: "t" });
+  expect(((await events.next()) as { value: WatchEvent }).value).toMatchObject({ id });
 });
 
 test("daemon - an idle connection stays, because pings are answered", async () => {
@@ -415,12 +421,12 @@ test("daemon - a transaction is written with the client's own words, and answers
     tx.if.key("tx/a").at(revision);
     tx.if.key("tx/a").is(1);
     tx.if.key("tx/b").absent();
-    const task = tx.submit({ queue: "nowhere", type: "t" });
+    const task = tx.submit({ queue: "tx", type: "t" });
     return {
       put: tx.kv.put("tx/a", { n: 2 }),
       seen: tx.kv.get<{ n: number }>("tx/a"),
       none: tx.kv.get("tx/none"),
-      ...{ task, many: tx.submit([{ queue: "nowhere", type: "t" }]), word: "as it is" },
+      ...{ task, many: tx.submit([{ queue: "tx", type: "t" }]), word: "as it is" },
       counted: tx.call("kv.increment", { key: "tx/n", by: 3 }),
     };
   });
@@ -503,7 +509,7 @@ test("daemon - a handler ends its task and does what belongs to it in one transa
       await client.transaction((tx) => {
         tx.complete(task.id, lease, "by the transaction");
         tx.kv.put("tx/done", task.id);
-        tx.submit({ queue: "nowhere", type: "next" });
+        tx.submit({ queue: "tx", type: "next" });
       });
       return "by the handler";
     },

@@ -501,7 +501,7 @@ describe("fallback - a worker", () => {
 });
 
 describe("fallback - watches", () => {
-  test("fallback - a watch pauses on HTTP, and is told a gap when the WebSocket is back", async () => {
+  test("fallback - a watch pauses on HTTP, and goes on when the WebSocket is back", async () => {
     const { ways, world, client } = aClient();
     const events = client.watch();
     await client.connect();
@@ -515,14 +515,18 @@ describe("fallback - watches", () => {
     expect(ops(ways.request.received)).not.toContain("watch.start");
     // One that begins meanwhile misses changes as well.
     const others = client.watch();
-    ways.daemon.script["watch.start"] = ({ input }) => ({
-      ok: { watchId: (input as { watchId: string }).watchId, revision: 20 },
-    });
+    const asked: Record<string, unknown>[] = [];
+    ways.daemon.script["watch.start"] = ({ input }) => {
+      asked.push(input as Record<string, unknown>);
+      return { ok: { watchId: asked.at(-1)!.watchId, revision: 20 } };
+    };
     ways.websocket = "open";
     await world.advance(20_000);
     expect(client.transport).toBe("websocket");
-    expect((await events.next()).value).toEqual({ event: "gap", from: 11, to: 20 });
-    expect((await others.next()).value).toEqual({ event: "gap", from: 11, to: 20 });
+    expect(asked).toMatchObject([{ after: 10 }, { after: 10 }]);
+    const gap = { event: "gap", from: 11, to: 20 };
+    for (const { watchId } of asked) ways.socket.say({ ...gap, watchId });
+    for (const watch of [events, others]) expect((await watch.next()).value).toEqual(gap);
   });
 
   test("fallback - where there will never be a WebSocket, watching is refused by name", async () => {

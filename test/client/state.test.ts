@@ -48,41 +48,74 @@ test("state - a loop gets each change, and leaving it ends the watch", async () 
   expect(daemon.line.ops("watch.stop")[0]?.input).toEqual({ watchId: id });
 });
 
-test("state - a reconnect starts the watch again and tells the gap before what follows", async () => {
+test("state - a reconnect goes on behind what was told, and tells nothing twice", async () => {
   const { world, daemon, client } = await connected();
   const events = client.watch();
   await settle();
-  daemon.line.say(change(idOf(daemon), 12));
+  const id = idOf(daemon);
+  daemon.line.say(change(id, 12), { ...change(id, 13), id: "first" }, { ...change(id, 13), id: "second" });
+  // Progress is no entry, and counts for nothing.
+  daemon.line.say({ ...change(id, 13), operation: "task.progress" });
   daemon.line.break();
   daemon.script["watch.start"] = ({ input, seq }, line) => {
-    // The answer and the first change share a frame.
     const { watchId } = input as { watchId: string };
-    queueMicrotask(() => line.say({ seq, ok: { watchId, revision: 20 } }, change(watchId, 21)));
+    // The answer and what was missed share a frame: the third change of 13 had not arrived.
+    queueMicrotask(() =>
+      line.say(
+        { seq, ok: { watchId, revision: 20 } },
+        ...["first", "second", "third"].map((id) => ({ ...change(watchId, 13), id })),
+        change(watchId, 20),
+        change(watchId, 21),
+      ),
+    );
     return "silent";
   };
   await world.advance(100);
-  const seen = [await events.next(), await events.next(), await events.next()].map(({ value }) =>
-    short(value),
-  );
-  expect(seen).toEqual([12, [13, 20], 21]);
+  expect(daemon.line.ops("watch.start").at(-1)!.input).toEqual({ watchId: id, after: 12 });
+  const seen: unknown[] = [];
+  for (let i = 0; i < 7; i++) seen.push((await events.next()).value);
+  expect(seen.map((event) => (event as { id: string }).id)).toEqual([
+    ...["12-0", "first", "second", "13-0", "third", "20-0", "21-0"],
+  ]);
 });
 
-test("state - a reconnect that missed nothing tells no gap", async () => {
+test("state - a watch from a revision begins behind it, and so does each of its connections", async () => {
   const { world, daemon, client } = await connected();
-  const events = client.watch();
+  const events = client.watch({ queue: "mail", after: 3 });
   await settle();
+  expect(daemon.line.ops("watch.start")[0]!.input).toMatchObject({ queue: "mail", after: 3 });
   daemon.line.break();
   await world.advance(100);
-  daemon.line.say(change(idOf(daemon), 11));
-  expect(short((await events.next()).value)).toBe(11);
+  expect(daemon.line.ops("watch.start").at(-1)!.input).toMatchObject({ queue: "mail", after: 3 });
+  daemon.line.say(change(idOf(daemon), 4));
+  expect(short((await events.next()).value)).toBe(4);
 });
 
-test("state - a gap of the daemon is passed on", async () => {
+test("state - what the daemon keeps no more is told as a gap, once", async () => {
+  const { daemon, client } = await connected();
+  const events = client.watch({ after: 10 });
+  await settle();
+  const id = idOf(daemon);
+  daemon.line.say({ event: "gap", watchId: id, from: 11, to: 90 }, change(id, 91));
+  expect((await events.next()).value).toEqual({ event: "gap", from: 11, to: 90 });
+  expect(short((await events.next()).value)).toBe(91);
+  expect(daemon.line.ops("watch.start").length).toBe(1);
+});
+
+test("state - what the socket was too slow for is asked for again, and comes in its order", async () => {
   const { daemon, client } = await connected();
   const events = client.watch();
   await settle();
-  daemon.line.say({ event: "gap", watchId: idOf(daemon), from: 11, to: 90 });
-  expect((await events.next()).value).toEqual({ event: "gap", from: 11, to: 90 });
+  const id = idOf(daemon);
+  daemon.line.say(change(id, 11), change(id, 12), { event: "gap", watchId: id, from: 13, to: 40 });
+  // What still comes of the watch before it is started again will come once more.
+  daemon.line.say(change(id, 41));
+  await settle();
+  expect(daemon.line.ops("watch.start").at(-1)!.input).toEqual({ watchId: id, after: 11 });
+  daemon.line.say(...[12, 13, 40, 41].map((revision) => change(id, revision)));
+  const seen: unknown[] = [];
+  for (let i = 0; i < 5; i++) seen.push(short((await events.next()).value));
+  expect(seen).toEqual([11, 12, 13, 40, 41]);
 });
 
 test("state - a loop that is too slow gets one gap for what it missed", async () => {
@@ -124,8 +157,8 @@ test("state - the change event watches from the first listener to the last", asy
   await settle();
   expect(daemon.line.ops("watch.start").length).toBe(1);
   const id = idOf(daemon);
-  daemon.line.say(change(id, 11), { event: "gap", watchId: id, from: 11, to: 15 });
-  expect(seen).toEqual([11, 11]);
+  daemon.line.say({ event: "gap", watchId: id, from: 11, to: 15 }, change(id, 16));
+  expect(seen).toEqual([16, 16]);
   expect(gaps).toEqual([[11, 15]]);
   client.off("change", listener);
   await settle();

@@ -171,7 +171,7 @@ describe("embedded", () => {
       ...{ heartbeatMs: 1000, silenceMs: 3000, pushAckMs: 1000, stalledMs: 1000, graceMs: 0, ageingMs: 0 },
       ...{ interruptionsMax: 1, retentionMs: 0, retentionCount: 0, queuedTasksMax: 1 },
       ...{ memoryBytesMax: "64MiB", undurableBytesMax: "1MiB", messageIntervalMs: 10 },
-      ...{ archiveMs: 0, archiveCount: 0 },
+      ...{ archiveMs: 0, archiveCount: 0, watchHistoryBytesMax: "1MiB" },
     };
     const rows = Object.entries(optionTable).filter(([, { group }]) =>
       ["tasks and workers", "limits"].includes(group),

@@ -219,3 +219,140 @@ describe("engine - progress", () => {
     expect((await world.task(lease.taskId)).progress).toBe(1);
   });
 });
+
+describe("engine - watches from a revision", () => {
+  const short = ({
+    event,
+  }: {
+    event: { event: string; revision: number; id: string; from: number; to: number };
+  }) => (event.event === "gap" ? [event.from, event.to] : `${event.revision} ${event.id}`);
+  const put = (world: EngineWorld, key: string, value: unknown = 1) => world.ok("kv.put", { key, value });
+  const watched = (world: EngineWorld, after: number, more: Omit<WatchStart, "watchId"> = {}) => {
+    const sink = new TestSink();
+    world.engine.watch(sink, { watchId: "x", after, ...more });
+    return sink;
+  };
+
+  test("engine - what came after the revision is told first, then what comes, each once and with its cause", async () => {
+    const world = await EngineWorld.start();
+    const { revision: first } = await put(world, "a");
+    await world.ok("transaction.run", {
+      then: [
+        { operation: "kv.put", input: { key: "b", value: 2 } },
+        { operation: "kv.increment", input: { key: "c" } },
+        { operation: "kv.delete", input: { key: "a" } },
+      ],
+    });
+    const live = new TestSink();
+    world.engine.watch(live, { watchId: "x" });
+    const [all, none, some] = [
+      watched(world, first - 1),
+      watched(world, first + 1),
+      watched(world, first, { prefix: "b" }),
+    ];
+    await put(world, "b");
+    await settle();
+    const [second, third] = [first + 1, first + 2];
+    const last = `${third} b`;
+    expect(all.changes.map(short)).toEqual([`${first} a`, `${second} b`, `${second} c`, `${second} a`, last]);
+    expect(none.changes.map(short)).toEqual([last]);
+    expect(some.changes.map(short)).toEqual([`${second} b`, last]);
+    expect(live.changes.map(short)).toEqual([last]);
+    expect(all.changes.map(({ event }) => event.operation)).toEqual([
+      "kv.put",
+      "kv.put",
+      "kv.increment",
+      "kv.delete",
+      "kv.put",
+    ]);
+    expect(all.changes[1]!.event).toMatchObject({ who: "test", state: "present", before: null, value: 2 });
+  });
+
+  test("engine - what is kept no more is one gap, and what follows it is whole", async () => {
+    const world = await EngineWorld.start({ config: { watchHistoryBytesMax: 5000 } });
+    const { revision: first } = await put(world, "k0");
+    for (let i = 1; i < 30; i++) await put(world, `k${i}`);
+    const sink = watched(world, first);
+    await settle();
+    const [gap, ...rest] = sink.changes.map(short);
+    const last = first + 29;
+    expect(gap).toEqual([first + 1, last - rest.length]);
+    expect(rest.length).toBeGreaterThan(5);
+    expect(rest).toEqual(rest.map((_, i) => `${last - rest.length + 1 + i} k${30 - rest.length + i}`));
+    const nothing = await EngineWorld.start({ config: { watchHistoryBytesMax: 0 } });
+    const before = (await put(nothing, "a")).revision;
+    await put(nothing, "b");
+    const late = watched(nothing, before);
+    await put(nothing, "c");
+    await settle();
+    expect(late.changes.map(short)).toEqual([[before + 1, before + 1], `${before + 2} c`]);
+  });
+
+  test("engine - a sink that does not take what it missed gets the rest once it does, and then what came meanwhile", async () => {
+    const world = await EngineWorld.start({ config: { watchHistoryBytesMax: 100_000_000 } });
+    const { revision: first } = await put(world, "k");
+    const large = "x".repeat(200_000);
+    for (let i = 0; i < 10; i++) await put(world, "k", large);
+    const sink = new TestSink();
+    sink.backlogBytes = 2_000_000;
+    world.engine.watch(sink, { watchId: "x", after: first });
+    await settle();
+    expect(sink.changes).toEqual([]);
+    await put(world, "k", "live");
+    sink.backlogBytes = 0;
+    world.engine.drained(sink);
+    await settle();
+    // A slice is a part of it; the next turns bring the others.
+    expect(sink.changes.length).toBeLessThan(5);
+    for (let i = 0; i < 10; i++) await world.clock.advance(1);
+    expect(sink.changes.map(({ revision }) => revision)).toEqual(
+      Array.from({ length: 11 }, (_, i) => first + 1 + i),
+    );
+  });
+
+  test("engine - after a restart a watch goes on from the last revision of the log; one from before has a gap", async () => {
+    const world = await EngineWorld.start();
+    const { revision: first } = await put(world, "a");
+    const { revision: last } = await put(world, "b");
+    await world.engine.stop();
+    const again = await EngineWorld.start({ disk: world.log.disk });
+    const started = again.engine.revision;
+    const [whole, late] = [watched(again, last), watched(again, first)];
+    await put(again, "c");
+    await settle();
+    expect(whole.changes.map(short)).toEqual([`${started + 1} c`]);
+    expect(late.changes.map(short)).toEqual([[first + 1, started], `${started + 1} c`]);
+  });
+
+  test("engine - what a full disk undid is told to nobody, whenever they begin", async () => {
+    const world = await EngineWorld.start();
+    const { revision: first } = await put(world, "a");
+    world.log.auto = false;
+    const undone = world.answer("kv.put", { key: "undone", value: 1 });
+    await settle();
+    const early = watched(world, first - 1);
+    await settle();
+    world.log.full();
+    expect("error" in (await undone)).toBe(true);
+    const late = watched(world, first - 1);
+    world.log.auto = true;
+    await world.clock.advance(1000);
+    const { revision } = await put(world, "b");
+    await settle();
+    for (const sink of [early, late])
+      expect(sink.changes.map(short)).toEqual([`${first} a`, `${revision} b`]);
+  });
+
+  test("engine - a watch that ended before it caught up is told nothing more", async () => {
+    const world = await EngineWorld.start();
+    const { revision: first } = await put(world, "a");
+    await put(world, "b");
+    const sink = new TestSink();
+    sink.backlogBytes = 2_000_000;
+    world.engine.unwatch(world.engine.watch(sink, { watchId: "x", after: first }));
+    sink.backlogBytes = 0;
+    await put(world, "c");
+    await settle();
+    expect([sink.changes, world.engine.counters.watchesOpen]).toEqual([[], 0]);
+  });
+});

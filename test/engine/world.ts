@@ -193,6 +193,7 @@ export const engineConfig: EngineConfig = {
   queuedTasksMax: 100_000,
   memoryBytesMax: 2 ** 30,
   messageIntervalMs: 0,
+  watchHistoryBytesMax: 1_000_000,
   undurableBytesMax: 2 ** 26,
 };
 

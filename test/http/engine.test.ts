@@ -141,6 +141,13 @@ describe("http engine", () => {
     )) as Output<"task.list">;
     const streamed = records.filter((line) => line.table === "tasks").map((line) => line.record.id);
     expect(streamed.sort()).toEqual(tasks.map((task) => task.id).sort());
+    for (const table of tableNames) {
+      const one = await (await w.fetch(`/api/state?format=ndjson&table=${table}`)).text();
+      const [head, ...rows] = one.trimEnd().split("\n");
+      expect(JSON.parse(head!).revision).toBe(state.revision);
+      // What a worker holds is counted from the tasks, whether or not they are asked for.
+      expect(rows).toEqual(lines.slice(1).filter((line) => line.startsWith(`{"table":"${table}",`)));
+    }
   });
 
   test("http engine - a request repeated under its Idempotency-Key happens once", async () => {

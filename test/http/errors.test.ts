@@ -175,11 +175,11 @@ describe("http errors", () => {
       "goes with table",
     ],
     [
-      "a stream of one table is refused",
+      "a stream of one table has no pages",
       "GET",
-      "/api/state?format=ndjson&table=tasks",
-      "/format",
-      "ndjson is the whole state; a page of a table is json",
+      "/api/state?format=ndjson&table=tasks&limit=5",
+      "/limit",
+      "goes with pages: lines are all there is",
     ],
     ...["zzz", "64/a", "-1/a", "1.5/a", "1", "/a", ""].map(
       (cursor): [string, string, string, string, string] => [

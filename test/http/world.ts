@@ -96,7 +96,7 @@ export function world(options: Options = {}): World {
 
   const port: Port = options.port ?? {
     // Frames are tried over the real engine.
-    ...({ onTurn() {} } as unknown as FramePort),
+    ...({ onTurn() {} } as unknown as FramePort & Pick<Port, "watch" | "unwatch" | "drained">),
     namespace: "default",
     namespaces: null,
     async call(operation, input, caller) {

@@ -884,7 +884,18 @@ export class Cast {
     if (watched.first === 0) watched.first = revision;
     watched.last = event.event === "gap" ? event.to : event.revision;
     if (event.event === "gap") watched.gaps.push({ from: event.from, to: event.to });
-    else watched.seen.add(`${event.revision} ${event.table} ${event.id}`);
+    else this.#sawOnce(watched, event);
+  }
+
+  /** What is no entry, and an entry that changes a thing twice, may come again. */
+  #sawOnce(watched: Watched, event: Extract<WatchEvent, { event: "change" }>): void {
+    const key = `${event.revision} ${event.table} ${event.id}`;
+    const change = `${key} ${event.before} ${event.state} ${event.operation}`;
+    const isEntry = event.operation !== "task.progress" && event.operation !== "worker.health";
+    if (isEntry && event.before !== event.state && watched.seen.has(change))
+      this.world.fail(new Violation(`a watcher was told twice of ${change}`));
+    watched.seen.add(key);
+    if (isEntry) watched.seen.add(change);
   }
 
   // --- at the end -----------------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ export function run({ seed, preset: given, plants = {} }: RunOptions): Run {
     queuedTasksMax: random.chance(0.15) ? 12 : 100_000,
     memoryBytesMax: random.chance(0.05) ? 40_000 : 1e9,
     messageIntervalMs: 0,
+    watchHistoryBytesMax: 20_000,
     undurableBytesMax: random.chance(0.1) ? 3000 : 1e9,
   };
   const writer = () => ({
