@@ -291,7 +291,7 @@ export class Engine {
     if (isStored(operation)) {
       const refused = this.#refusal(operation, input, false);
       if (refused !== null) return this.#hold(sink, caller.seq, refused);
-      this.answerLater(sink, caller.seq, () => this.#stored.carryOut(operation, input));
+      this.answerLater(sink, caller.seq, () => this.#stored.carryOut(operation, input), operation);
       return null;
     }
     // What was done is never told refused, whatever hinders new work now.
@@ -385,8 +385,17 @@ export class Engine {
   }
 
   /** Answers once `work` has come to an answer, whose word is durable; in no order with other answers. */
-  answerLater(sink: Sink, seq: number | null, work: () => Promise<Answer>): void {
-    this.#later.answer(sink, seq, work);
+  answerLater(
+    sink: Sink,
+    seq: number | null,
+    work: () => Promise<Answer>,
+    operation?: StateOperationName,
+  ): void {
+    const before = this.#clock.monotonic();
+    const left = () => {
+      if (operation !== undefined) this.#tookOf(operation).add(this.#clock.monotonic() - before);
+    };
+    this.#later.answer(sink, seq, work, left);
   }
 
   #refusal(operation: StateOperationName, input: unknown, repeated: boolean): Answer | null {
@@ -465,9 +474,8 @@ export class Engine {
     unknown: Answer,
   ): void {
     const { taskId } = input as Input<"task.get">;
-    this.answerLater(sink, caller.seq, () =>
-      this.#stored.task(taskId, unknown, () => this.#run(operation, input, caller)),
-    );
+    const work = () => this.#stored.task(taskId, unknown, () => this.#run(operation, input, caller));
+    this.answerLater(sink, caller.seq, work, operation);
   }
 
   // --- turns ----------------------------------------------------------------------------------------------

@@ -7,16 +7,16 @@ import { refuse } from "../core/result.ts";
 import type { Engine } from "./engine.ts";
 import type { Answer, Sink } from "./types.ts";
 
-type Waiter = { sink: Sink; seq: number | null };
+type Waiter = { sink: Sink; seq: number | null; left: () => void };
 
 export class Later {
   readonly #waiting = new Set<Waiter>();
 
   constructor(private readonly engine: Pick<Engine, "lines" | "counters">) {}
 
-  /** `work` that fails is a bug, or a disk that cannot be read. */
-  answer(sink: Sink, seq: number | null, work: () => Promise<Answer>): void {
-    const waiter = { sink, seq };
+  /** `work` that fails is a bug, or a disk that cannot be read. `left` is called when the answer has left. */
+  answer(sink: Sink, seq: number | null, work: () => Promise<Answer>, left: () => void): void {
+    const waiter = { sink, seq, left };
     this.#waiting.add(waiter);
     void work()
       .catch((error: Error) => {
@@ -31,6 +31,7 @@ export class Later {
     if ("error" in answer) this.engine.counters.operationsRefused++;
     waiter.sink.answer(waiter.seq, answer);
     waiter.sink.flush();
+    waiter.left();
   }
 
   /** Nothing more can be read: `refusal` is what everyone is told who waits. */
