@@ -1,6 +1,6 @@
 /**
- * Writes the parts of PROTOCOL.md and IMPORT.md that stand in the source already: operations, objects, errors, limits
- * and close codes; the fields of imported tasks. Each stands between two markers; the prose around them is written by
+ * Writes the parts of PROTOCOL.md, IMPORT.md and client.md that stand in the source already: operations, objects, errors,
+ * limits and close codes; the fields of imported tasks; the client's declarations. Each stands between two markers; the prose around them is written by
  * hand. `bun docs/generate.ts` brings the files up to date; tests compare.
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -14,10 +14,12 @@ import { commonErrors, mutationErrors, objects, operationNames, operations } fro
 import { namePattern } from "../src/wire/schema.ts";
 import * as state from "../src/wire/state.ts";
 import * as tasks from "../src/wire/tasks.ts";
+import { clientText } from "./reference.ts";
 
 const root = join(import.meta.dir, "..");
 export const protocolFile = join(root, "docs/PROTOCOL.md");
 export const importFile = join(root, "docs/IMPORT.md");
+export const clientFile = join(root, "docs/client.md");
 
 /** Beside what operations use, what only events carry. */
 const described: Record<string, TSchema> = { ...objects, Change: state.ChangeView };
@@ -178,6 +180,7 @@ const protocolParts: Parts = {
   "close codes": () => valuesText("src/wire/frames.ts", "closeCodes", closeCodes, "code"),
 };
 export const importParts: Parts = { fields: fieldsText };
+export const clientParts: Parts = { declarations: clientText };
 
 /** The document with every generated part as the source has it now. */
 export function render(document: string, parts: Parts = protocolParts): string {
@@ -196,4 +199,5 @@ export function render(document: string, parts: Parts = protocolParts): string {
 if (import.meta.main) {
   writeFileSync(protocolFile, render(readFileSync(protocolFile, "utf8")));
   writeFileSync(importFile, render(readFileSync(importFile, "utf8"), importParts));
+  writeFileSync(clientFile, render(readFileSync(clientFile, "utf8"), clientParts));
 }

@@ -34,6 +34,18 @@ test("links - every one in a document leads to a file, and to a heading where it
   expect(links.filter(({ page, target }) => isDead(page, target))).toEqual([]);
 });
 
+test("links - every page can be found from the README, the index or its folder's own", () => {
+  const targets = (page: string) =>
+    [...readFileSync(join(root, page), "utf8").matchAll(/\]\(([^)#\s]+)/g)].map(([, target]) =>
+      join(dirname(page), target!),
+    );
+  const found = new Set(["README.md", "docs/README.md", "docs/migrate/README.md"].flatMap(targets));
+  const lost = pages.filter(
+    (page) => page !== "README.md" && !page.startsWith("docs/decisions/") && !found.has(page),
+  );
+  expect(lost).toEqual([]);
+});
+
 test("links - one that leads nowhere is seen", () => {
   expect(isDead("README.md", "docs/none.md")).toBe(true);
   expect(isDead("README.md", "docs/IMPORT.md#none")).toBe(true);
