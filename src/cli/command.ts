@@ -76,15 +76,15 @@ export type Command = {
   /** What else its help lists: a word, and lines about it. */
   tables?: readonly { title: string; rows: readonly (readonly [string, string])[] }[];
   examples: readonly { words: string; meaning: string }[];
-  /** Resolves with how it ended, if not well; an expected failure is thrown as an Exit. */
-  run(given: Given<Options>): Promise<ExitName | undefined>;
+  /** Resolves with how it ended, if not well, or with another program's exit code; an expected failure is thrown as an Exit. */
+  run(given: Given<Options>): Promise<ExitName | number | undefined>;
 };
 
 /** A command whose values have the types of its options. */
 export function command<const O extends Options>(
   row: Omit<Command, "options" | "run"> & {
     options: O;
-    run(given: Given<O>): Promise<ExitName | undefined>;
+    run(given: Given<O>): Promise<ExitName | number | undefined>;
   },
 ): Command {
   return row as unknown as Command;

@@ -6,6 +6,8 @@ import { config } from "./config.ts";
 import { doctor } from "./doctor.ts";
 import { kv } from "./kv.ts";
 import { limits } from "./limits.ts";
+import { lock } from "./lock.ts";
+import { locks } from "./locks.ts";
 import { messages } from "./messages.ts";
 import { monitor } from "./monitor.ts";
 import { namespaces } from "./namespaces.ts";
@@ -30,6 +32,8 @@ export const commands: Readonly<Record<string, Entry>> = {
   queues,
   schedules,
   kv,
+  lock,
+  locks,
   messages,
   transaction,
   limits,

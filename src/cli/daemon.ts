@@ -18,6 +18,7 @@ const missing: ReadonlySet<ErrorCode> = new Set([
   "unknown-queue",
   "unknown-limit",
   "unknown-key",
+  "unknown-lock",
   "no-subscribers",
   "unknown-namespace",
   "not-found",

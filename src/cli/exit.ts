@@ -25,13 +25,14 @@ export const exitTable = {
   refused: { code: 11, help: "The daemon refused what was asked; the message says why." },
   "not-found": {
     code: 12,
-    help: "The daemon has no such task, worker, schedule, queue, limit, key or namespace.",
+    help: "The daemon has no such task, worker, schedule, queue, limit, key, lock or namespace.",
   },
   "timed-out": { code: 13, help: "What was waited for did not come in time." },
   "not-completed": { code: 14, help: "A task that was waited for ended without a result." },
   "partly-refused": { code: 15, help: "A part of what was asked was refused; the rest is done." },
   "input-broken": { code: 16, help: "The input cannot be read, or is not JSON." },
   "set-up-faulty": { code: 17, help: "`cortexd doctor` found what keeps the daemon from working." },
+  "lock-lost": { code: 18, help: "`cortexd lock` lost its lock while its command ran, and ended it." },
 } as const;
 export type ExitName = keyof typeof exitTable;
 

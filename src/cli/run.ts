@@ -21,7 +21,7 @@ const own: Record<string, Entry> = {
 };
 const all: Readonly<Record<string, Entry>> = { ...commands, ...own };
 
-async function start(argv: string[]): Promise<ExitName | undefined> {
+async function start(argv: string[]): Promise<ExitName | number | undefined> {
   if (asks(argv, "--help", "-h")) return void (await help(argv));
   if (asks(argv, "--version", "-v")) return void (await print(`${version}\n`));
   const [first, ...rest] = argv;
@@ -67,7 +67,11 @@ async function help(argv: string[]): Promise<void> {
   return print(commandHelp(`${first} ${second}`, subcommand(first, entry, second)));
 }
 
-async function execute(name: string, command: Command, argv: string[]): Promise<ExitName | undefined> {
+async function execute(
+  name: string,
+  command: Command,
+  argv: string[],
+): Promise<ExitName | number | undefined> {
   const { env: environment } = process;
   const { own, serve } = serveWords(command, argv);
   const parsed = parse(command, own, { environment, readFile: (path) => readFileSync(path, "utf8") });
@@ -92,7 +96,8 @@ async function execute(name: string, command: Command, argv: string[]): Promise<
 
 export async function run(argv: string[]): Promise<number> {
   try {
-    return exitTable[(await start(argv)) ?? "ok"].code;
+    const ended = (await start(argv)) ?? "ok";
+    return typeof ended === "number" ? ended : exitTable[ended].code;
   } catch (error) {
     const exit = exitOf(error);
     if (exit === null) {

@@ -131,6 +131,23 @@ test("examples - the crawler fetches each page once, and one again that was too 
   expect(tasks.length).toBe(40);
 });
 
+test("examples - a holder that was paused is refused, and what the next one wrote stays", async () => {
+  const { code, output, errors } = await run("bun", "examples/paused-holder.ts");
+  expect({ code, errors }).toEqual({ code: 0, errors: "" });
+  const tokens = [...output.matchAll(/under token (\d+)/g)].map(([, token]) => Number(token));
+  const [first, second] = tokens as [number, number];
+  expect(second).toBeGreaterThan(first);
+  expect(output.trim().split("\n")).toEqual([
+    `first holds the lock under token ${first}`,
+    "first is paused in the middle of its work",
+    `second holds the lock under token ${second}`,
+    "second has written",
+    "first wakes up, and writes",
+    `first is refused: lock report is not held under ${first}`,
+    "the report is by second",
+  ]);
+});
+
 test("examples - by REST alone a task is submitted, done and read", async () => {
   const { code, output, errors } = await run("bun", "examples/rest-only.ts");
   expect({ code, errors }).toEqual({ code: 0, errors: "" });
