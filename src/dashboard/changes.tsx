@@ -23,6 +23,7 @@ const pages: Partial<Record<Table, string>> = {
   schedules: "schedules",
   queues: "queues",
   keys: "keys",
+  locks: "locks",
 };
 
 const shownMax = 300;

@@ -70,6 +70,7 @@ function Actions({ task, again }: { task: TaskShown; again: () => void }) {
   if (of === null) return null;
   const taskId = task.id;
   const off = link.value.kind !== "live";
+  if (task.archived) return <Badge tone="calm">in the archive: it does not change any more</Badge>;
   return (
     <div class="actions">
       {(task.state === "failed" || task.state === "dead" || task.state === "cancelled") && (

@@ -1,7 +1,9 @@
 /** The pages there are, in the order of the menu: each a row, with its key, its name, and what it shows. */
 import type { VNode } from "preact";
+import { Archive } from "./archive.tsx";
 import { Changes } from "./changes.tsx";
 import { KeyPage, Keys } from "./kv.tsx";
+import { LockPage, Locks } from "./locks.tsx";
 import { Overview } from "./overview.tsx";
 import { QueuePage, Queues } from "./queues.tsx";
 import { SchedulePage, Schedules } from "./schedules.tsx";
@@ -38,5 +40,7 @@ export const views: readonly View[] = [
     one: (id) => <SchedulePage name={id} />,
   },
   { page: "keys", title: "Keys", key: "k", list: () => <Keys />, one: (id) => <KeyPage name={id} /> },
+  { page: "locks", title: "Locks", key: "l", list: () => <Locks />, one: (id) => <LockPage id={id} /> },
+  { page: "archive", title: "Archive", key: "a", list: () => <Archive /> },
   { page: "changes", title: "Changes", key: "c", list: () => <Changes /> },
 ];

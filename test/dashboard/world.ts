@@ -39,8 +39,8 @@ export class Desk {
     page.on("request", (request) => this.requested.push(request.url()));
   }
 
-  static async open({ token }: { token?: string } = {}): Promise<Desk> {
-    const args = token === undefined ? [] : ["--token", token];
+  static async open({ token, args: more = [] }: { token?: string; args?: string[] } = {}): Promise<Desk> {
+    const args = token === undefined ? more : [...more, "--token", token];
     const daemon = await spawnDaemon({ args });
     const browser = await openBrowser();
     const page = await browser.newPage();

@@ -1,0 +1,130 @@
+/** The archive: tasks that have ended so long ago that they left memory, searched a page at a time. They do not change. */
+import type { ArchiveFilter } from "../wire/archive.ts";
+import type { TaskShown } from "../wire/tasks.ts";
+import { count, duration, moment } from "./format.ts";
+import { useLive } from "./live.ts";
+import { Badge } from "./parts/badge.tsx";
+import { type Column, List, Pager, usePages } from "./parts/list.tsx";
+import { Search } from "./parts/search.tsx";
+import { Empty, Shown } from "./parts/states.tsx";
+import { go, href, refine, route } from "./route.ts";
+
+const pageSize = 50;
+const states = ["completed", "failed", "dead", "cancelled"] as const;
+const words = ["queue", "type", "group", "label", "key"] as const;
+
+function filterOf(query: URLSearchParams): ArchiveFilter {
+  const filter: ArchiveFilter = {};
+  const state = states.find((one) => one === query.get("state"));
+  if (state !== undefined) filter.state = state;
+  for (const word of words) {
+    const value = query.get(word);
+    if (value !== null) filter[word] = value;
+  }
+  return filter;
+}
+
+function search(text: string): string | null {
+  const query: Record<string, string | null> = Object.fromEntries(words.map((word) => [word, null]));
+  for (const word of text.trim().split(/\s+/).filter(Boolean)) {
+    if (/^[0-9]{1,16}-[0-9]{1,6}$/.test(word)) {
+      go(href("tasks", word));
+      return null;
+    }
+    const colon = word.indexOf(":");
+    const name = colon < 0 ? "type" : word.slice(0, colon);
+    if (!(words as readonly string[]).includes(name))
+      return `There is no ${name}: to search by; there are ${words.join(", ")}.`;
+    query[name] = word.slice(colon + 1);
+  }
+  refine(query);
+  return null;
+}
+
+const columns: Column<TaskShown>[] = [
+  { name: "Task", lead: true, cell: ({ id }) => <a href={href("tasks", id)}>{id}</a> },
+  { name: "State", cell: ({ state }) => <Badge state={state} /> },
+  { name: "Type", cell: ({ type }) => type },
+  { name: "Queue", cell: ({ queue }) => queue },
+  { name: "Attempts", figures: true, minor: true, cell: ({ attempt }) => count(attempt) },
+  {
+    name: "Took",
+    figures: true,
+    cell: ({ startedAt, finishedAt }) =>
+      startedAt === null || finishedAt === null ? null : duration(finishedAt - startedAt),
+  },
+  {
+    name: "Ended",
+    figures: true,
+    cell: ({ finishedAt }) => (finishedAt === null ? null : moment(finishedAt)),
+  },
+];
+
+export function Archive() {
+  const { query } = route.value;
+  const filter = filterOf(query);
+  const key = JSON.stringify(filter);
+  const pages = usePages(key);
+  const { cursor } = pages;
+  // It is a history: what comes to it meanwhile is read with the next look.
+  const reading = useLive(
+    (of, options) => of.archived({ ...filter, limit: pageSize, ...(cursor !== null && { cursor }) }, options),
+    [],
+    [filter, cursor],
+  );
+  const text = words
+    .filter((word) => query.has(word))
+    .map((word) => `${word}:${query.get(word)}`)
+    .join(" ");
+  return (
+    <>
+      <div class="subject">
+        <Search
+          label="Find archived tasks"
+          placeholder="1042-0, or queue:mail type:send label:tenant=acme key:order-1138"
+          value={text}
+          search={search}
+        />
+        <button type="button" onClick={reading.again}>
+          Look again
+        </button>
+      </div>
+      <div class="chips" role="group" aria-label="State">
+        {[null, ...states].map((state) => (
+          <button
+            key={state ?? "all"}
+            type="button"
+            aria-pressed={state === (filter.state ?? null)}
+            onClick={() => refine({ state })}
+          >
+            {state === null ? "all" : <Badge state={state} />}
+          </button>
+        ))}
+      </div>
+      <Shown reading={reading}>
+        {({ tasks, cursor: next }) => (
+          <>
+            {tasks.length === 0 && next === null && pages.page === 1 ? (
+              <Empty title={key === "{}" ? "Nothing in the archive yet" : "No archived task fits"}>
+                {key === "{}" ? (
+                  <>Tasks that have ended leave memory for the archive after a while.</>
+                ) : (
+                  <a href={href("archive")}>Show all of it</a>
+                )}
+              </Empty>
+            ) : (
+              <List
+                label="Archived tasks, those that ended last first"
+                rows={tasks}
+                columns={columns}
+                keyOf={({ id }) => id}
+                open={({ id }) => href("tasks", id)}
+              />
+            )}
+            <Pager pages={pages} next={next} />
+          </>
+        )}
+      </Shown>
+    </>
+  );
+}
