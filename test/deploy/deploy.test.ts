@@ -137,8 +137,9 @@ test("deploy - the compose file names volumes and files that are there, and open
   expect(always.map(([name]) => name)).toEqual(["cortexd"]);
 });
 
-test("deploy - Prometheus reads the daemon's own port, with its token", () => {
-  const { scrape_configs } = Bun.YAML.parse(read("prometheus.yml")) as {
+test("deploy - Prometheus reads the daemon's own port, with its token, and the alerts that are mounted", () => {
+  const { rule_files, scrape_configs } = Bun.YAML.parse(read("prometheus.yml")) as {
+    rule_files: string[];
     scrape_configs: {
       authorization: { credentials_file: string };
       static_configs: { targets: string[] }[];
@@ -147,4 +148,7 @@ test("deploy - Prometheus reads the daemon's own port, with its token", () => {
   const { tokenFile } = configOf(environmentOf(dockerfile, /^ENV /)).values;
   expect(scrape_configs[0]!.authorization.credentials_file).toBe(tokenFile!);
   expect(scrape_configs[0]!.static_configs[0]!.targets).toEqual(["cortexd:9500"]);
+  const { services } = Bun.YAML.parse(read("docker-compose.yml")) as Compose;
+  const mounted = services.prometheus!.volumes.map((text) => text.split(":")[1]!);
+  expect(rule_files.filter((file) => !mounted.includes(file))).toEqual([]);
 });
