@@ -21,6 +21,7 @@ import {
   extrasOf,
   type Link,
   noCapabilities,
+  noExtras,
   noLabels,
   noLinks,
   shared,
@@ -329,8 +330,16 @@ function encodeArchived({ record, failures, graph }: ArchivedTask): string {
   const run = encodeRun(record);
   const outcome = run.includes("\t") ? run : `${run}\t\t`;
   const errors = failures === undefined ? "" : JSON.stringify(failures);
-  const fields = JSON.stringify([record.outcome.finishedAt, ...tagsOf(record)]);
-  return `${fields}\t${encodeSpec(record.spec)}\t${outcome}\t${errors}\t${graph ?? ""}`;
+  return `${fieldsText(record)}\t${encodeSpec(record.spec)}\t${outcome}\t${errors}\t${graph ?? ""}`;
+}
+
+/** Of most tasks it is names alone, which need no escaping. */
+function fieldsText(record: TaskRecord): string {
+  const { options, extras } = record.spec;
+  const { finishedAt } = record.outcome;
+  if (extras !== noExtras || options.labels !== noLabels)
+    return JSON.stringify([finishedAt, ...tagsOf(record)]);
+  return `[${finishedAt},"q${options.queue}","t${options.type}","s${record.state}"]`;
 }
 
 /** What follows the fields. */

@@ -46,7 +46,13 @@ export class ArchiveTable {
       this.drop(id);
       this.#run(put, id, at, JSON.stringify(tags), text);
     }
-    for (const tag of tags) this.#run("INSERT INTO archive_tags (tag, at, id) VALUES (?, ?, ?)", tag, at, id);
+    if (tags.length === 0) return;
+    // A call costs as much as an insert does.
+    const places = "(?, ?, ?), ".repeat(tags.length).slice(0, -2);
+    this.#run(
+      `INSERT INTO archive_tags (tag, at, id) VALUES ${places}`,
+      ...tags.flatMap((tag) => [tag, at, id]),
+    );
   }
 
   /** Inside a transaction. */

@@ -24,12 +24,18 @@ export type ArchiveSearch = {
 /** `next`: what to go on before; null: there are no more. A page may be short and still have a next one. */
 export type ArchivePage = { rows: Archived[]; next: ArchivePlace | null };
 
+const head = "+archive\t";
+
 /** A line of the part, without its newline. */
 export function readArchiveLine(line: string): ArchiveRow {
-  const [head, id, fields, ...rest] = line.split("\t");
-  assert(head === "+archive" && fields !== undefined, "a line of the archive puts a row with its tags");
-  const [at, ...tags] = JSON.parse(fields) as [number, ...string[]];
-  return { id: id as string, at, text: rest.join("\t"), tags };
+  const idEnd = line.indexOf("\t", head.length);
+  const fieldsEnd = line.indexOf("\t", idEnd + 1);
+  assert(
+    line.startsWith(head) && fieldsEnd > idEnd && idEnd > 0,
+    "a line of the archive puts a row with tags",
+  );
+  const [at, ...tags] = JSON.parse(line.slice(idEnd + 1, fieldsEnd)) as [number, ...string[]];
+  return { id: line.slice(head.length, idEnd), at, text: line.slice(fieldsEnd + 1), tags };
 }
 
 const isBefore = (a: ArchivePlace, b: ArchivePlace) => a.at < b.at || (a.at === b.at && a.id < b.id);

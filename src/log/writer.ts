@@ -94,8 +94,9 @@ const droppedRows = 64;
 
 /** Archived rows written or dropped in one commit: two milliseconds of work, about. */
 const archivedAtOnce = 128;
-/** So many that wait are too many to be written at that pace. */
-const archiveWaitingMax = 16_384;
+/** With so many that wait, appends are followed by writing many. Below it only ticks write them, so that none waits. */
+const archiveWaitingMax = 32_768;
+const archivedAtMost = 16 * archivedAtOnce;
 /** How often the archive's oldest rows are looked at. */
 const pruneMs = 5000;
 
@@ -267,10 +268,10 @@ export class LogWriter implements Log {
 
   /** Folds and archives as much as the appends since have paid for. To be called after an append, once it was answered. */
   async work(): Promise<void> {
-    if (this.#state !== "open" || !(this.#isWorkDue() || this.#archive.size >= archivedAtOnce)) return;
+    if (this.#state !== "open" || !(this.#isWorkDue() || this.#isArchiveFull)) return;
     await this.#exclusive(async () => {
       if (this.#state !== "open") return;
-      if (this.#archive.size >= archivedAtOnce) await this.#archiveStep();
+      if (this.#isArchiveFull) await this.#archiveStep();
       if (this.#isWorkDue()) await this.#work();
     });
   }
@@ -556,11 +557,14 @@ export class LogWriter implements Log {
     return result;
   }
 
+  get #isArchiveFull(): boolean {
+    return this.#archive.size > archiveWaitingMax;
+  }
+
   /** Writes some of what waits for the archive, and drops what is too many for that. True: there is more. */
   async #archiveStep(): Promise<boolean> {
     if (this.#archive.size === 0 || this.#now < this.#foldAt) return false;
-    const isMuch = this.#archive.size > archiveWaitingMax;
-    const rows = this.#archive.first(isMuch ? 16 * archivedAtOnce : archivedAtOnce);
+    const rows = this.#archive.first(this.#isArchiveFull ? archivedAtMost : archivedAtOnce);
     const tooMany = (this.#archivedCount ?? 0) + rows.length - this.#options.archiveCount;
     const dropArchived = tooMany > 0 ? await this.#oldest(Math.min(tooMany, 2 * rows.length)) : [];
     if ((await this.#commitFold({ dropArchived, archive: rows })) === "full") return false;

@@ -49,7 +49,9 @@ describe("leaving memory", () => {
       const row = rows.get(task.id) as NonNullable<ReturnType<typeof rows.get>>;
       world.refused("task.get", { taskId: task.id }, "unknown-task");
       expect(row.at).toBe(task.finishedAt as number);
-      const again = archivedText(world.core, decodeArchived(row.id, row.text));
+      const decoded = decodeArchived(row.id, row.text);
+      expect(row.tags).toEqual(tagsOf(decoded.record));
+      const again = archivedText(world.core, decoded);
       // Its child left a moment before it, and is no more among what it waited for.
       const graph = task.id === parent ? { ...task.graph, total: 0, completed: 0 } : task.graph;
       expect(JSON.parse(again)).toEqual({ ...task, graph, archived: true });

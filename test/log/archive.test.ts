@@ -181,8 +181,9 @@ describe("keeping", () => {
     await writer.open(new Rebuilt());
     const rows = Array.from({ length: 5000 }, (_, i) => row(i + 1));
     await writer.append(tells(1, rows), 0);
-    expect(disk.now.archive.size).toBe(0);
     await writer.work();
+    expect(disk.now.archive.size).toBe(0);
+    await writer.tick(50);
     const slice = disk.now.archive.size;
     expect(slice).toBeGreaterThan(0);
     expect(slice).toBeLessThan(500);
@@ -193,6 +194,22 @@ describe("keeping", () => {
     });
     expect(pauses).toBeGreaterThan(10);
     expect(disk.now.archive.size).toBe(5000);
+  });
+
+  test("archive - under a load that never rests what waits is bounded", async () => {
+    const disk = new FakeDisk();
+    const writer = new LogWriter(disk, { mode: "always" });
+    await writer.open(new Rebuilt());
+    let told = 0;
+    let waiting = 0;
+    for (let revision = 1; revision <= 100; revision++) {
+      const rows = Array.from({ length: 1000 }, (_, i) => row(told + i + 1));
+      await writer.append(tells(revision, rows), revision - 1);
+      told += rows.length;
+      await writer.work();
+      waiting = Math.max(waiting, told - disk.now.archive.size);
+    }
+    expect(waiting).toBeLessThan(40_000);
   });
 
   test("archive - an image waits for the rows of its entries", async () => {
