@@ -84,6 +84,7 @@ function mover(
   /** Of the tasks that were found to fit: how many come to the queue, and with which idempotency keys. */
   let comingCount = 0;
   const keys = new Set<string>();
+  const coming = new Set<string>();
   return {
     from: waiting,
     refuse(record) {
@@ -98,14 +99,16 @@ function mover(
           "wrong-state",
           `${other === undefined ? "another of the tasks" : `task ${other.spec.id} of queue ${queue}`} has the idempotency key of task ${id}`,
         );
-      const full = refuseBacklog(core, queue, comingCount + 1);
+      // A backlog is of tasks that are ready or delayed: what is blocked is none of it.
+      const counts = record.state === "blocked" ? 0 : 1;
+      const full = counts === 0 ? null : refuseBacklog(core, queue, comingCount + 1);
       if (full !== null) return full;
-      if (extras.workerId === null && !core.queues.hasRoomFor({ ...options, queue }))
+      if (extras.workerId === null && !core.queues.hasRoomFor({ ...options, queue }, coming))
         return refuse(
           "too-many-requirement-sets",
           `tasks with ${limits.lanesMax} different combinations of queue, kind and capabilities are waiting`,
         );
-      comingCount++;
+      comingCount += counts;
       if (key !== null) keys.add(key);
       return null;
     },
@@ -137,12 +140,13 @@ export const cancelMany = (core: Coordinator, input: Input<"task.cancelMany">): 
   });
 
 export function retryMany(core: Coordinator, input: Input<"task.retryMany">): Result {
-  /** What makes those unique that were found to fit. */
+  /** What makes those unique that were found to fit, and what they ask of workers. */
   const keys = new Set<string>();
+  const coming = new Set<string>();
   return change(core, input, {
     from: ["failed", "dead", "cancelled"],
     refuse(record, before) {
-      const refused = mayRetry(core, record, before + 1);
+      const refused = mayRetry(core, record, before + 1, coming);
       const { unique } = record.spec.extras;
       if (refused !== null || unique === null) return refused;
       if (keys.has(unique.key))

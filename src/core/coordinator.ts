@@ -122,6 +122,9 @@ export type CoreOptions = {
   memory?: MemoryBudget;
 };
 
+/** Operations that may find in the middle of their work that they are refused. */
+const partlyRefused: ReadonlySet<string> = new Set<CoreOperationName>(["transaction.run", "task.retry"]);
+
 /** Changes made in one transaction of `tick`, so that one tick never holds the loop for long. */
 const changesPerTick = 1000;
 /** Schedules looked at in one tick: where they have patterns of their own, each costs a third of a millisecond. */
@@ -319,7 +322,7 @@ export class Coordinator {
         this.answers.keep(cause, operation, this.clock, this.store.nextRevision, result.ok);
       return result;
     };
-    return operation === "transaction.run"
+    return partlyRefused.has(operation)
       ? this.#allOrNothing(operation, cause.who, work)
       : this.#transaction(operation, cause.who, work);
   }

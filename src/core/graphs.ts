@@ -13,7 +13,7 @@ import type { Input } from "../wire/operations.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { endsAt } from "./expiry.ts";
 import { isLinked, type Link } from "./options.ts";
-import { type Result, refuse } from "./result.ts";
+import { type Refusal, type Result, refuse } from "./result.ts";
 import type { Index, RowName } from "./store.ts";
 import {
   cancelOne,
@@ -23,6 +23,7 @@ import {
   isFinal,
   isRefusal,
   noteAbort,
+  placeTakenBy,
   readyAt,
   retryOne,
   specOrder,
@@ -503,7 +504,7 @@ export function cancelBelow(core: Coordinator, spec: TaskSpec, reason: string): 
 }
 
 /** Retries what ended because a task that is retried did, all the way up, as far as nothing else hinders it. */
-export function retryAbove(core: Coordinator, spec: TaskSpec): void {
+export function retryAbove(core: Coordinator, spec: TaskSpec): Refusal | null {
   const specs = [spec];
   for (const below of specs)
     for (const above of [...core.graphs.endedWith(below)]) {
@@ -511,9 +512,13 @@ export function retryAbove(core: Coordinator, spec: TaskSpec): void {
       if (record.outcome.error?.code !== dependencyCode) continue;
       if (core.graphs.failingOf(above) !== undefined) continue;
       if (endsAt({ ...record, state: "blocked" }) <= core.now) continue;
+      if (placeTakenBy(core, record) !== undefined) continue;
+      const busy = core.limits.refuseSubmit(1);
+      if (busy !== null) return busy;
       retryOne(core, record);
       specs.push(above);
     }
+  return null;
 }
 
 // --- operations -------------------------------------------------------------------------------------------

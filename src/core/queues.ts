@@ -222,15 +222,24 @@ export class Queues implements Index<TaskRecord> {
     return lane;
   }
 
-  /** Whether tasks with these needs may be queued: known needs always, new ones up to `lanesMax`. */
-  hasRoomFor(needs: Needs): boolean {
+  /**
+   * Whether tasks with these needs may be queued: known needs always, new ones up to `lanesMax`. `coming`: new needs of
+   * others that are queued with them, to which these are added.
+   */
+  hasRoomFor(needs: Needs, coming?: Set<string>): boolean {
     const queue = this.#queues.get(needs.queue);
-    const known =
-      queue !== undefined && (isPlain(needs) ? queue.plain !== undefined : queue.lanes.has(laneKey(needs)));
-    if (known || this.#laneCount < limits.lanesMax) return true;
-    for (const one of this.#queues.values()) this.#dropEmpty(one);
-    this.dispatch.dropUnasked();
-    return this.#laneCount < limits.lanesMax;
+    const lane = isPlain(needs) ? queue?.plain : queue?.lanes.get(laneKey(needs));
+    if (lane !== undefined && (coming === undefined || !lane.isEmpty)) return true;
+    const key = coming && `${needs.queue} ${laneKey(needs)}`;
+    if (key !== undefined && coming?.has(key)) return true;
+    const hasRoom = () => this.#laneCount + (coming?.size ?? 0) < limits.lanesMax;
+    if (!hasRoom()) {
+      for (const one of this.#queues.values()) this.#dropEmpty(one);
+      this.dispatch.dropUnasked();
+    }
+    if (!hasRoom()) return false;
+    if (key !== undefined) coming?.add(key);
+    return true;
   }
 
   /** The lane of a task that waits. */

@@ -184,9 +184,16 @@ export const specOrder = (a: TaskSpec, b: TaskSpec): number => a.revision - b.re
 type Draft = { submit: TaskSubmit; needs: Needs; payload: string; unique: UniqueKept | null };
 
 /**
- * `pointer` is where the submit stands in the input; `kept` its payload, where that was made text before.
+ * `pointer` is where the submit stands in the input; `kept` its payload, where that was made text before; `coming`
+ * what those ask of workers that are submitted with it.
  */
-function draft(core: Coordinator, submit: TaskSubmit, pointer: string, kept?: string): Draft | Refusal {
+function draft(
+  core: Coordinator,
+  submit: TaskSubmit,
+  pointer: string,
+  kept?: string,
+  coming?: Set<string>,
+): Draft | Refusal {
   const { runAt, deadlineAt } = submit;
   if (runAt !== undefined && submit.delayMs !== undefined)
     return invalid(`${pointer}/runAt`, "goes without delayMs: one of the two says when");
@@ -199,7 +206,7 @@ function draft(core: Coordinator, submit: TaskSubmit, pointer: string, kept?: st
   const payload = kept === undefined ? textOf(submit.payload, "payload") : { text: kept };
   if ("error" in payload) return payload;
   const { needs } = asked;
-  if (submit.workerId === undefined && !core.queues.hasRoomFor(needs))
+  if (submit.workerId === undefined && !core.queues.hasRoomFor(needs, coming))
     return refuse(
       "too-many-requirement-sets",
       `tasks with ${limits.lanesMax} different combinations of queue, kind, capabilities, requires, prefers and slots are waiting`,
@@ -337,8 +344,9 @@ export function submitAll(
   const busy = core.limits.refuseSubmit(count);
   if (busy !== null) return busy;
   const drafts: Draft[] = [];
+  const coming = count > 1 ? new Set<string>() : undefined;
   for (let i = 0; i < count; i++) {
-    const checked = draft(core, tasks[i] as TaskSubmit, pointerOf(i));
+    const checked = draft(core, tasks[i] as TaskSubmit, pointerOf(i), undefined, coming);
     if ("error" in checked) return checked;
     drafts.push(checked);
   }
@@ -894,12 +902,16 @@ export function retry(core: Coordinator, input: Input<"task.retry">): Result {
   const refused = mayRetry(core, record, 1);
   if (refused !== null) return refused;
   const again = retryOne(core, record);
-  if (input.cascade) graphs.retryAbove(core, record.spec);
-  return standing(again);
+  return (input.cascade ? graphs.retryAbove(core, record.spec) : null) ?? standing(again);
 }
 
-/** Whether it may be queued again, as one of `count` that come with it. */
-export function mayRetry(core: Coordinator, record: TaskRecord, count: number): Refusal | null {
+/** Whether it may be queued again, as one of `count` that come with it; `coming` is what those ask of workers. */
+export function mayRetry(
+  core: Coordinator,
+  record: TaskRecord,
+  count: number,
+  coming?: Set<string>,
+): Refusal | null {
   const { id } = record.spec;
   if (record.state !== "failed" && record.state !== "dead" && record.state !== "cancelled")
     return refuse(
@@ -911,14 +923,13 @@ export function mayRetry(core: Coordinator, record: TaskRecord, count: number): 
       "wrong-state",
       `the time of task ${id} is over: its deadline or time to live has passed; submit it anew`,
     );
-  const { unique } = record.spec.extras;
-  const other = unique === null ? undefined : core.holders.of(unique.key);
-  if (other !== undefined && holdsKey({ ...record, state: "queued" }))
+  const other = placeTakenBy(core, record);
+  if (other !== undefined)
     return refuse("wrong-state", `task ${other} is unique by the same: it has taken the place of task ${id}`);
   const busy = core.limits.refuseSubmit(count);
   if (busy !== null) return busy;
   const { options, extras } = record.spec;
-  if (extras.workerId === null && !core.queues.hasRoomFor(options))
+  if (extras.workerId === null && !core.queues.hasRoomFor(options, coming))
     return refuse("busy", "too many different requirement sets are waiting", { retryAfterMs: 1000 });
   const failing = core.graphs.failingOf(record.spec);
   if (failing === undefined) return null;
@@ -926,6 +937,13 @@ export function mayRetry(core: Coordinator, record: TaskRecord, count: number): 
     "wrong-state",
     `task ${id} waits for task ${failing.id}, which did not complete: retry that one, with cascade`,
   );
+}
+
+/** The task that is unique by the same as one that has ended, and would be there beside it. */
+export function placeTakenBy(core: Coordinator, record: TaskRecord): string | undefined {
+  const { unique } = record.spec.extras;
+  if (unique === null || !holdsKey({ ...record, state: "queued" })) return undefined;
+  return core.holders.of(unique.key);
 }
 
 /** Begins a task that has ended anew. */

@@ -107,7 +107,7 @@ describe("import - what arrives", () => {
       ...{ requires: ["memory >= 16"], prefers: ["zone = a"], slots: 2, finalCodes: ["EINVAL"] },
       ...{ interruptionsMax: 2, deadlineAt: Date.now() + 3_600_000 },
     });
-    const { errors: _, ...shown } = await client.task(submitted.id);
+    const { errors: _, archived: __, ...shown } = await client.task(submitted.id);
     const list = await runCortexd(["tasks", "list", "--queue", "own", "--json", "--url", daemon.url]);
     const told = await outcome("ok", [fileOf(list.output.replace('"queue":"own"', '"queue":"copy"'))]);
     expect(told).toMatchObject({ submittedCount: 1, passedOver: ["cursor"] });

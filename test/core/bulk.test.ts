@@ -139,6 +139,51 @@ test("bulk - only what waits is moved, and nowhere that has no room for it", () 
   expect(world.transactions.length).toBe(before);
 });
 
+test("bulk - what is blocked is no part of the backlog that it is moved to", () => {
+  const { world, ids } = everyState();
+  const other = world.submit({ type: "t", after: [ids.blocked] });
+  world.ok("queue.configure", { queue: "full", backlog: { max: 1, policy: "refuse" } });
+  const taskIds = [ids.blocked, other, ids.queued];
+  expect(world.ok("task.moveMany", { taskIds, queue: "full" })).toMatchObject({ count: 3, refused: [] });
+  world.refused("task.move", { taskId: ids.scheduled, queue: "full" }, "backlog-full");
+});
+
+/** A world in which the lanes are all but one taken, by delayed tasks that wait as no others do. */
+function almostFull(): { world: World; fresh: (name: string) => { type: string; capabilities: string[] } } {
+  const world = new World({ queuedTasksMax: 1_000_000 });
+  const fresh = (name: string) => ({ type: "t", capabilities: [name] });
+  for (let from = 0; from < limits.lanesMax - 1; from += 1000) {
+    const count = Math.min(1000, limits.lanesMax - 1 - from);
+    world.run(
+      "task.submit",
+      Array.from({ length: count }, (_, i) => fresh(`c${from + i}`)),
+    );
+  }
+  return { world, fresh };
+}
+
+test("bulk - many that are retried, moved or submitted at once pass no limit that each alone would meet", () => {
+  const { world, fresh } = almostFull();
+  const fails = [1, 2, 3].map((i) => {
+    const { id } = JSON.parse(
+      (world.run("task.submit", { ...fresh(`x${i}`), delayMs: 60_000 }) as { ok: string }).ok,
+    );
+    world.run("task.cancel", { taskId: id });
+    return id as string;
+  });
+  const many = (result: object) => JSON.parse((result as { ok: string }).ok) as { count: number };
+  expect(many(world.run("task.retryMany", { taskIds: fails, dryRun: true })).count).toBe(1);
+  const plain = JSON.parse(
+    (world.run("task.submit", [fresh("c0"), fresh("c1"), fresh("c2")]) as { ok: string }).ok,
+  ) as { id: string }[];
+  const taskIds = plain.map(({ id }) => id);
+  expect(many(world.run("task.moveMany", { taskIds, queue: "other", dryRun: true })).count).toBe(1);
+  const refused = world.run("task.submit", [fresh("y1"), fresh("y2")]);
+  expect(refused).toMatchObject({ error: { code: "too-many-requirement-sets" } });
+  // Those that ask the same are one.
+  expect(world.run("task.submit", [fresh("y1"), fresh("y1"), fresh("c5")])).toHaveProperty("ok");
+});
+
 test("bulk - many are named by ids or by a filter, not by both or neither", () => {
   const world = new World();
   world.refused("task.cancelMany", {}, "invalid-input");

@@ -169,6 +169,33 @@ describe("graphs - what happens when a task that is waited for fails", () => {
     }
   });
 
+  test("graphs - a retry with cascade that is too much is refused whole, and one whose place is taken is left", () => {
+    const world = working({ queuedTasksMax: 5 });
+    const ids = three(world);
+    end(world, ids.a!, "fail");
+    world.settle();
+    const unfinished = world.core.limits.unfinished;
+    const room = 5 - unfinished;
+    for (let i = 0; i < room - 1; i++) world.submit({ type: "t", delayMs: 60_000 });
+    // There is room for the first of them alone.
+    world.refused("task.retry", { taskId: ids.a!, cascade: true }, "busy");
+    expect(statesOf(world, ids)).toMatchObject({ a: "failed", strict: "failed", above: "failed" });
+    world.ok("task.retry", { taskId: ids.a! });
+
+    const again = working();
+    const unique = { by: ["payload" as const], while: "unfinished" as const };
+    const below = again.submit({ type: "t" });
+    const above = again.submit({ type: "t", after: [below], payload: 1, unique });
+    again.settle();
+    end(again, below, "fail");
+    again.settle();
+    expect(again.task(above).state).toBe("failed");
+    const newer = again.submit({ type: "t", payload: 1, unique });
+    again.ok("task.retry", { taskId: below, cascade: true });
+    expect(again.task(above).state).toBe("failed");
+    expect(again.submit({ type: "t", payload: 1, unique })).toBe(newer);
+  });
+
   test("graphs - a task that failed for another is not retried alone, and is once the other completed", () => {
     const world = working();
     const ids = three(world);
@@ -376,7 +403,7 @@ describe("graphs - results reach the handler", () => {
       a: { taskId: ids.a!, state: "completed", result: [2], error: null },
       b: { taskId: ids.b!, state: "failed", result: null, error: { message: "it broke" } },
     });
-    const { errors: _, ...shown } = world.task(ids.top!);
+    const { errors: _, archived: __, ...shown } = world.task(ids.top!);
     expect(task).toEqual(shown);
     const pages: Output<"task.dependencies">["dependencies"] = [];
     for (let cursor: string | undefined; ; ) {

@@ -513,11 +513,14 @@ describe("matching - sticky tasks", () => {
     const { world, next } = started({ stickyMs: 5000 });
     const second = next();
     world.settle();
-    // So many others that lanes without tasks are dropped: only one more than there may be has no task.
-    for (let i = 0; i < limits.lanesMax; i += 1000)
+    // So many others that lanes without tasks are dropped for one more: all but one have some.
+    for (let i = 0; i < limits.lanesMax - 1; i += 1000)
       world.run(
         "task.submit",
-        Array.from({ length: 1000 }, (_, j) => ({ type: "t", kind: `k${i + j}` })),
+        Array.from({ length: Math.min(1000, limits.lanesMax - 1 - i) }, (_, j) => ({
+          type: "t",
+          kind: `k${i + j}`,
+        })),
       );
     world.refused("task.submit", { type: "t", kind: "one-more" }, "too-many-requirement-sets");
     world.advance(5000);

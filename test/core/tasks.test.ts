@@ -63,7 +63,7 @@ test("tasks - what a push leaves out, its reader puts back: it is the task as it
     const record = core.tasks.get(id);
     if (record?.state !== "running") throw new Error(`task ${id} is ${record?.state}`);
     const { event, ...push } = JSON.parse(pushText(core, record));
-    const { errors: _, ...task } = world.task(id);
+    const { errors: _, archived: __, ...task } = world.task(id);
     expect(event).toBe("task.assigned");
     expect(assignmentOf(push)).toEqual({ task, lease: task.lease } as never);
   }
