@@ -37,8 +37,9 @@ import { Holdings, type LockCaller, Locks } from "./locks.ts";
 import { Schedules } from "./schedules.ts";
 import { type Gap, iterateWatch, type WatchEvent, Watches, type WatchFilter } from "./state.ts";
 import { StatsReaders } from "./stats.ts";
+import { LastingSubscriptions, Subscriptions } from "./subscriptions.ts";
 import { requested, Submitted, SubmittedAll, TaskHandle, type TaskRequestOptions } from "./tasks.ts";
-import { Subscriptions, Topics } from "./topics.ts";
+import { Messages, Topics } from "./topics.ts";
 import { type Transacting, transacting } from "./transactions.ts";
 import { type Environment, machine, type Transport, type TransportName, webSocket } from "./transport.ts";
 import { type Submission, TaskType } from "./types.ts";
@@ -115,7 +116,12 @@ export class CoordinationClient extends Emitter<ClientEvents> implements LockCal
   readonly elections: Elections = new Elections(this, (filter, options) => this.watch(filter, options));
   /** Many tasks at once. */
   readonly bulk: Bulk = new Bulk(this);
+  /** What is published to topics: publish, ask, listen. */
   readonly topics: Topics;
+  /** To workers, and of this worker. */
+  readonly messages: Messages;
+  /** Those that last: look after them. */
+  readonly subscriptions: LastingSubscriptions = new LastingSubscriptions(this);
   readonly #session: Session;
   readonly #watches: Watches;
   readonly #stats: StatsReaders;
@@ -153,6 +159,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements LockCal
     this.#stats = new StatsReaders(this.#session);
     this.#subscriptions = new Subscriptions(this.#session, this);
     this.topics = new Topics(this, this.#subscriptions);
+    this.messages = new Messages(this, this.#subscriptions);
     this.#registration = this.workerId === null ? null : this.#register(this.workerId, options);
   }
 
@@ -216,6 +223,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements LockCal
 
   /** Ends the connection at once; what has no answer yet is rejected. A worker's leases are left to run out. */
   close(): void {
+    this.#subscriptions.leave();
     this.#close(new ClientError("closed", "the client was closed"));
   }
 
@@ -492,6 +500,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements LockCal
         return;
       case "message":
       case "messages.lost":
+      case "subscription.ended":
         this.#subscriptions.event(message);
         return;
       // An event of a later daemon: nothing that this client asked for.

@@ -67,7 +67,7 @@ export type CallOptions = {
 type BoundOperation =
   | ("session.ping" | "worker.credit" | "worker.acknowledge" | "watch.start" | "watch.stop")
   | ("stats.start" | "stats.stop")
-  | ("topic.subscribe" | "topic.unsubscribe")
+  | ("topic.subscribe" | "topic.unsubscribe" | "subscription.attach" | "subscription.detach")
   | ("worker.register" | "worker.heartbeat" | "task.claim");
 
 /** What a session may be carried by; at least one. */

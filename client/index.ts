@@ -39,6 +39,7 @@ export type {
 } from "../src/wire/schedules.ts";
 export type { ChangeView, State, Welcome } from "../src/wire/state.ts";
 export type { Stats } from "../src/wire/stats.ts";
+export type { SubscriptionView } from "../src/wire/subscriptions.ts";
 export type {
   Assignment,
   Backoff,
@@ -100,13 +101,20 @@ export {
   typebox,
 } from "./schemas.ts";
 export type { Gap, WatchEvent, WatchFilter } from "./state.ts";
+export { LastingSubscriptions, type Lost } from "./subscriptions.ts";
 export { type ResultOptions, Submitted, SubmittedAll, TaskHandle, type TaskRequestOptions } from "./tasks.ts";
 export {
   type AskOptions,
   type EmitOptions,
-  type Lost,
+  type InboxOptions,
+  type LastingOptions,
+  type LiveOptions,
   Message,
   type MessageHandler,
+  Messages,
+  type NackOptions,
+  type Published,
+  type PublishOptions,
   type SubscribeOptions,
   Topics,
 } from "./topics.ts";

@@ -22,6 +22,7 @@ import type {
 } from "../src/wire/queues.ts";
 import type { Schedule, ScheduleShown } from "../src/wire/schedules.ts";
 import type { HealthView, State } from "../src/wire/state.ts";
+import type { SubscriptionPage, SubscriptionView } from "../src/wire/subscriptions.ts";
 import type {
   LeaseView,
   Task,
@@ -355,6 +356,23 @@ export class RestClient {
   // --------------------------------------------------------------------------------------------- messages
 
   readonly messages = {
+    publish: (
+      input: Input<"message.publish">,
+      options?: RequestOptions,
+    ): Promise<Output<"message.publish">> => answer(this.#api.api.messages.post(input, request(options))),
+    ack: (input: Input<"message.ack">, options?: RequestOptions): Promise<Output<"message.ack">> =>
+      answer(this.#api.api.messages.ack.post(input, request(options))),
+    ackMany: (
+      input: Input<"message.ackMany">,
+      options?: RequestOptions,
+    ): Promise<Output<"message.ackMany">> =>
+      answer(this.#api.api.messages["ack-many"].post(input, request(options))),
+    nack: (input: Input<"message.nack">, options?: RequestOptions): Promise<Output<"message.nack">> =>
+      answer(this.#api.api.messages.nack.post(input, request(options))),
+    extend: (input: Input<"message.extend">, options?: RequestOptions): Promise<Output<"message.extend">> =>
+      answer(this.#api.api.messages.extend.post(input, request(options))),
+    retry: (input: Input<"message.retry">, options?: RequestOptions): Promise<Output<"message.retry">> =>
+      answer(this.#api.api.messages.retry.post(input, request(options))),
     emit: (input: Input<"message.emit">, options?: RequestOptions): Promise<Output<"message.emit">> =>
       answer(this.#api.api.messages.emit.post(input, request(options))),
     /** Waits for the reply as long as `waitMs` says. */
@@ -401,6 +419,20 @@ export class RestClient {
 
   #lock(id: string) {
     return this.#api.api.locks({ id: encodeURIComponent(id) });
+  }
+  readonly subscriptions = {
+    put: ({ name, ...put }: Input<"subscription.put">, options?: RequestOptions): Promise<SubscriptionView> =>
+      answer(this.#subscription(name).put(put, request(options))),
+    get: (name: string, options?: RequestOptions): Promise<SubscriptionView> =>
+      answer(this.#subscription(name).get(request(options))),
+    list: (page: Input<"subscription.list"> = {}, options?: RequestOptions): Promise<SubscriptionPage> =>
+      answer(this.#api.api.subscriptions.get({ query: page, ...request(options) })),
+    delete: (name: string, options?: RequestOptions): Promise<Output<"subscription.delete">> =>
+      answer(this.#subscription(name).delete(undefined, request(options))),
+  };
+
+  #subscription(name: string) {
+    return this.#api.api.subscriptions({ name: encodeURIComponent(name) });
   }
   #key(key: string) {
     return this.#api.api.kv({ key: encodeURIComponent(key) });

@@ -1,32 +1,55 @@
 /**
- * Topics as a program sees them: publish, ask, subscribe. A subscription outlives connections: each new one starts it
- * again. What was emitted between them, or faster than it was read, is lost to it, and told as lost.
+ * Messages as a program sees them: publish and ask, to topics and to workers; subscribe, and reply. Whoever only listens
+ * needs no name; a subscription with a name is kept by the daemon, and what it brings is acknowledged here.
  */
-
-import { problem } from "../src/wire/errors.ts";
-import type { EventMessage } from "../src/wire/frames.ts";
 import type { MessageView } from "../src/wire/messages.ts";
 import type { Input, Output } from "../src/wire/operations.ts";
 import type { Priority } from "../src/wire/tasks.ts";
-import type { CallOptions, Session } from "./connection.ts";
+import type { CallOptions } from "./connection.ts";
 import { ClientError, CortexError } from "./errors.ts";
 import { Stream } from "./stream.ts";
+import { isClosed, type Lost, type Subscribed, type Subscriptions, type Wanted } from "./subscriptions.ts";
 import type { Caller } from "./tasks.ts";
 
 export type EmitOptions = CallOptions & { priority?: Priority | undefined };
 /** `timeoutMs` is how long to wait for the reply. Default 30,000. */
 export type AskOptions = EmitOptions;
+export type PublishOptions = EmitOptions & {
+  /**
+   * at-least-once (the default): in the log before it resolves, and kept until every subscription has it. exactly-once: the
+   * same, and published again under the same `id` within `dedupeMs` the first stands. at-most-once: to those who listen now.
+   */
+  guarantee?: "at-most-once" | "at-least-once" | "exactly-once" | undefined;
+  /** Your own, by which a message that is published again is known. */
+  id?: string | undefined;
+  dedupeMs?: number | undefined;
+  /** Nobody gets it after so long. */
+  ttlMs?: number | undefined;
+};
+/** `subscriptions` keep it; at most once: so many listen. */
+export type Published = Omit<Output<"message.publish">, "messageId"> & { messageId: string | null };
 
-/** `count` messages were lost to a subscription; null: it is not known how many, the connection was away. */
-export type Lost = { count: number | null };
-
-export type SubscribeOptions = {
+type Settings = Omit<Input<"subscription.put">, "name" | "topic">;
+type Common = { signal?: AbortSignal | undefined };
+export type LiveOptions = Common & {
   /** Of those who subscribe to the same topic under the same group, one gets each message. */
   group?: string | undefined;
-  signal?: AbortSignal | undefined;
   /** Hears of messages that were lost. */
   onLost?: ((lost: Lost) => void) | undefined;
+  name?: undefined;
 };
+export type LastingOptions = Common &
+  Settings & {
+    /** The daemon keeps what comes, also while nobody listens; all who use the name share it. */
+    name: string;
+    /** How many messages may be on their way, not acknowledged. Default 100. */
+    window?: number | undefined;
+  };
+export type SubscribeOptions = LiveOptions | LastingOptions;
+export type InboxOptions = Common & Settings & { window?: number | undefined };
+
+/** How a message is refused: after its backoff, after `delayMs`, or never again. */
+export type NackOptions = Omit<Input<"message.nack">, "subscription" | "messageId">;
 
 /** A message as it came. */
 export class Message<T = unknown> {
@@ -40,12 +63,18 @@ export class Message<T = unknown> {
   readonly payload: T;
   /** null: it asks for no reply. */
   readonly requestId: string | null;
+  /** The subscription where it waits to be acknowledged; null: it needs not to be. */
+  readonly subscription: string | null;
+  /** Which delivery of it this is: more than 1, and it may have been worked on before. */
+  readonly delivery: number;
   /** All of it, as it came. */
   readonly view: MessageView;
   readonly #caller: Caller;
+  readonly #subscribed: Subscribed | null;
 
-  constructor(caller: Caller, view: MessageView) {
+  constructor(caller: Caller, view: MessageView, subscribed: Subscribed | null) {
     this.#caller = caller;
+    this.#subscribed = subscribed;
     this.view = view;
     this.id = view.messageId;
     this.topic = view.topic;
@@ -55,6 +84,36 @@ export class Message<T = unknown> {
     this.publishedAt = view.publishedAt;
     this.payload = view.payload as T;
     this.requestId = view.requestId ?? null;
+    this.subscription = view.subscription ?? null;
+    this.delivery = view.delivery ?? 1;
+  }
+
+  /** Neither acknowledged nor refused here, and there is something to. */
+  get isHeld(): boolean {
+    return this.id !== null && this.#subscribed?.held.has(this.id) === true;
+  }
+
+  /** Rejects with `unknown-message` where somebody else acknowledged it before. */
+  async ack(options?: CallOptions): Promise<void> {
+    const { messageId, subscription } = this.#waits();
+    await this.#caller.call("message.ack", { subscription, messageId }, options);
+    this.#subscribed?.forget(messageId);
+  }
+  /** It was not taken: it comes again after a while, or with `dead` never. */
+  async nack(how: NackOptions = {}, options?: CallOptions): Promise<void> {
+    const { messageId, subscription } = this.#waits();
+    this.#subscribed?.forget(messageId);
+    await this.#caller.call("message.nack", { ...how, subscription, messageId }, options);
+  }
+  /** It is done, whatever becomes of the acknowledgement: that goes along with others. */
+  done(): void {
+    if (this.id !== null) this.#subscribed?.done(this.id);
+  }
+
+  #waits(): { messageId: string; subscription: string } {
+    if (this.id === null || this.subscription === null)
+      throw new ClientError("not-held", "the message waits for no acknowledgement");
+    return { messageId: this.id, subscription: this.subscription };
   }
 
   /** Replies to who asked; false: nobody waits for it any more. */
@@ -83,11 +142,34 @@ export type MessageHandler<T = unknown> = (message: Message<T>) => unknown;
 
 /** How long an asker waits by default. */
 const askMs = 30_000;
+/** Messages that wait for a slow reader of a live subscription before the newest are lost. */
+const waitingMax = 10_000;
+
+type To = { topic: string } | { workerId: string };
+type Teller = Caller & { tell(error: unknown): void };
+
+async function publish(
+  caller: Caller,
+  to: To,
+  payload: unknown,
+  { signal, timeoutMs, if: fence, guarantee = "at-least-once", id, ...how }: PublishOptions = {},
+): Promise<Published> {
+  const given = Object.fromEntries(Object.entries(how).filter(([, value]) => value !== undefined));
+  const options = { signal, timeoutMs, if: fence };
+  const message = { ...to, payload: payload ?? null, ...given };
+  if (guarantee === "at-most-once") {
+    const { deliveries } = await caller.call("message.emit", message, options);
+    return { messageId: null, subscriptions: deliveries, duplicate: false };
+  }
+  const input: Input<"message.publish"> = { ...message, guarantee };
+  if (id !== undefined) input.publishId = id;
+  return caller.call("message.publish", input, options);
+}
 
 /** Asks, and waits for the reply. */
-export async function ask<R>(
+async function ask<R>(
   caller: Caller,
-  to: { topic: string } | { workerId: string },
+  to: To,
   payload: unknown,
   { priority, timeoutMs = askMs, signal, ...options }: AskOptions = {},
 ): Promise<R> {
@@ -96,29 +178,118 @@ export async function ask<R>(
   return (await caller.call("message.request", input, { ...options, signal })).payload as R;
 }
 
-export function emit(
+async function emit(
   caller: Caller,
-  to: { topic: string } | { workerId: string },
+  to: To,
   payload: unknown,
   { priority, ...options }: EmitOptions = {},
-): Promise<Output<"message.emit">> {
+): Promise<number> {
   const input: Input<"message.emit"> = { ...to, payload: payload ?? null };
   if (priority !== undefined) input.priority = priority;
-  return caller.call("message.emit", input, options);
+  return (await caller.call("message.emit", input, options)).deliveries;
 }
 
+/** The messages of a subscription as something to iterate over: one is done when the next is asked for. */
+function iterate<T>(
+  caller: Caller,
+  subscriptions: Subscriptions,
+  wanted: Wanted,
+  { signal }: Common,
+  onLost: (lost: Lost) => void,
+): AsyncIterableIterator<Message<T>> {
+  let started: ReturnType<Subscriptions["start"]> | null = null;
+  let last: Message<T> | null = null;
+  const aborted = () => stream.end();
+  const stream = new Stream<Message<T>>(() => {
+    signal?.removeEventListener("abort", aborted);
+    started?.end();
+  });
+  if (signal?.aborted) stream.end();
+  else {
+    signal?.addEventListener("abort", aborted, { once: true });
+    started = subscriptions.start(wanted, {
+      message(view) {
+        // What is kept is bounded by the window.
+        if (view.delivery === undefined && stream.size >= waitingMax) onLost({ count: 1 });
+        else stream.push(new Message<T>(caller, view, started?.subscribed ?? null));
+      },
+      lost: onLost,
+      failed: (error) => stream.fail(error),
+    });
+  }
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    async next() {
+      last?.done();
+      const step = await stream.next();
+      last = step.done === true ? null : step.value;
+      return step;
+    },
+    return: () => stream.return(),
+  };
+}
+
+/** Calls the handler for each message; the function it gives back ends it. */
+function handle<T>(
+  caller: Teller,
+  subscriptions: Subscriptions,
+  wanted: Wanted,
+  { signal }: Common,
+  onLost: (lost: Lost) => void,
+  handler: MessageHandler<T>,
+): () => void {
+  if (signal?.aborted) return ignore;
+  const started = subscriptions.start(wanted, {
+    message: (view) => void handled(caller, new Message<T>(caller, view, started.subscribed), handler),
+    lost: onLost,
+    failed(error) {
+      signal?.removeEventListener("abort", end);
+      if (!isClosed(error)) caller.tell(error);
+    },
+  });
+  const end = () => {
+    signal?.removeEventListener("abort", end);
+    started.end();
+  };
+  signal?.addEventListener("abort", end, { once: true });
+  return end;
+}
+
+async function handled<T>(caller: Teller, message: Message<T>, handler: MessageHandler<T>): Promise<void> {
+  try {
+    const result = await handler(message);
+    if (message.requestId !== null) await message.reply(result);
+    message.done();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    // What becomes of the message is its subscription's to decide; nobody waits for these answers.
+    if (message.requestId !== null) await message.refuse(reason).catch(ignore);
+    if (message.isHeld) await message.nack({ reason }).catch(ignore);
+    else if (!isClosed(error)) caller.tell(error);
+  }
+}
+
+const ignore = () => {};
+
 export class Topics {
-  readonly #caller: Caller & { tell(error: unknown): void };
+  readonly #caller: Teller;
   readonly #subscriptions: Subscriptions;
 
-  constructor(caller: Caller & { tell(error: unknown): void }, subscriptions: Subscriptions) {
+  constructor(caller: Teller, subscriptions: Subscriptions) {
     this.#caller = caller;
     this.#subscriptions = subscriptions;
   }
 
+  /** Resolves once the log has it, unless it is to be delivered at most once. */
+  publish(topic: string, payload?: unknown, options?: PublishOptions): Promise<Published> {
+    return publish(this.#caller, { topic }, payload, options);
+  }
+
   /** At most once: from memory to those who listen now. Answers how many that are. */
-  async emit(topic: string, payload?: unknown, options?: EmitOptions): Promise<number> {
-    return (await emit(this.#caller, { topic }, payload, options)).deliveries;
+  emit(topic: string, payload?: unknown, options?: EmitOptions): Promise<number> {
+    return emit(this.#caller, { topic }, payload, options);
   }
 
   /**
@@ -129,153 +300,72 @@ export class Topics {
     return ask(this.#caller, { topic }, payload, options);
   }
 
-  /** What is published to topics that fit, for as long as the loop runs. */
-  subscribe<T = unknown>(topic: string, options?: SubscribeOptions): AsyncIterableIterator<Message<T>> {
-    return this.#subscriptions.iterate<T>(topic, options);
+  /**
+   * What is published to topics that fit, for as long as the loop runs. With a `name` the daemon keeps it until it is
+   * done, which a message is when the loop asks for the next one.
+   */
+  subscribe<T = unknown>(topic: string, options: SubscribeOptions = {}): AsyncIterableIterator<Message<T>> {
+    return iterate<T>(this.#caller, this.#subscriptions, wantedOf(topic, options), options, lostOf(options));
   }
 
   /**
-   * Calls the handler for each message; what it returns is the reply, where one is asked for, and what it throws is
-   * told to who asked. The function it gives back ends it.
+   * Calls the handler for each message. What it returns is the reply, where one is asked for; a message of a subscription
+   * with a `name` is done when it returns, and comes again when it throws. The function this gives back ends it.
    */
-  handle<T = unknown>(topic: string, handler: MessageHandler<T>, options?: SubscribeOptions): () => void {
-    const caller = this.#caller;
-    return this.#subscriptions.start(
-      topic,
-      options ?? {},
-      (view) => void handled(caller, new Message<T>(caller, view), handler),
-      (error) => {
-        if (!isClosed(error)) caller.tell(error);
-      },
+  handle<T = unknown>(topic: string, handler: MessageHandler<T>, options: SubscribeOptions = {}): () => void {
+    return handle(
+      this.#caller,
+      this.#subscriptions,
+      wantedOf(topic, options),
+      options,
+      lostOf(options),
+      handler,
     );
   }
 }
 
-async function handled<T>(
-  caller: { tell(error: unknown): void },
-  message: Message<T>,
-  handler: MessageHandler<T>,
-): Promise<void> {
-  try {
-    const result = await handler(message);
-    if (message.requestId !== null) await message.reply(result);
-  } catch (error) {
-    if (message.requestId !== null)
-      await message.refuse(error instanceof Error ? error.message : String(error)).catch(() => {});
-    caller.tell(error);
-  }
+function wantedOf(topic: string, options: SubscribeOptions): Wanted {
+  if (options.name === undefined) return { kind: "live", topic, group: options.group };
+  const { signal: _, window, ...settings } = options;
+  return { kind: "lasting", put: { ...settings, topic }, window };
 }
+const lostOf = (options: SubscribeOptions) =>
+  options.name === undefined ? (options.onLost ?? ignore) : ignore;
 
-type Started = {
-  readonly id: string;
-  readonly topic: string;
-  readonly group: string | undefined;
-  readonly told: (view: MessageView) => void;
-  readonly failed: (error: Error) => void;
-  readonly lost: (lost: Lost) => void;
-  started: boolean;
-};
+/** Messages to workers, and the worker's own. */
+export class Messages {
+  readonly #caller: Teller & { readonly workerId: string | null };
+  readonly #subscriptions: Subscriptions;
 
-/** Messages that wait for a slow reader before the newest are lost. */
-const waitingMax = 10_000;
-
-/** The live subscriptions of a client, over all its connections. */
-export class Subscriptions {
-  readonly #session: Session;
-  readonly #caller: Caller;
-  readonly #all = new Map<string, Started>();
-  #count = 0;
-
-  constructor(session: Session, caller: Caller) {
-    this.#session = session;
+  constructor(caller: Teller & { readonly workerId: string | null }, subscriptions: Subscriptions) {
     this.#caller = caller;
+    this.#subscriptions = subscriptions;
   }
 
-  start(
-    topic: string,
-    { group, signal, onLost = ignore }: SubscribeOptions,
-    told: Started["told"],
-    failed: Started["failed"],
-  ): () => void {
-    if (signal?.aborted) return ignore;
-    const id = `s${++this.#count}`;
-    const one: Started = { id, topic, group, told, failed, lost: onLost, started: false };
-    const end = () => {
-      signal?.removeEventListener("abort", end);
-      if (!this.#all.delete(id) || !this.#session.pushes) return;
-      // Nothing depends on the answer: messages of a subscription that is not in the map are not told.
-      this.#session.onConnection("topic.unsubscribe", { subscriptionId: id }, ignore, ignore);
-    };
-    this.#all.set(id, one);
-    if (!this.#session.mayPush) {
-      const detail = "messages are pushed, and this client has no WebSocket";
-      // Not before the caller has what it asked for.
-      queueMicrotask(() => this.#fail(one, new CortexError(problem("connection-needed", detail))));
-      return end;
-    }
-    signal?.addEventListener("abort", end, { once: true });
-    this.#session.start();
-    if (this.#session.state === "connected") this.#begin(one);
-    return end;
+  /** To one worker; while it is away its inbox keeps it. */
+  send(workerId: string, payload?: unknown, options?: PublishOptions): Promise<Published> {
+    return publish(this.#caller, { workerId }, payload, options);
+  }
+  /** To every worker that has an inbox. */
+  broadcast(payload?: unknown, options?: PublishOptions): Promise<Published> {
+    return publish(this.#caller, { workerId: "*" }, payload, options);
+  }
+  /** Asks one worker, which must listen. */
+  request<R = unknown>(workerId: string, payload?: unknown, options?: AskOptions): Promise<R> {
+    return ask(this.#caller, { workerId }, payload, options);
+  }
+  /** What is sent to this worker, as `topics.subscribe` with a name. */
+  receive<T = unknown>(options: InboxOptions = {}): AsyncIterableIterator<Message<T>> {
+    return iterate<T>(this.#caller, this.#subscriptions, this.#own(options), options, ignore);
+  }
+  /** As `topics.handle` with a name. */
+  handle<T = unknown>(handler: MessageHandler<T>, options: InboxOptions = {}): () => void {
+    return handle(this.#caller, this.#subscriptions, this.#own(options), options, ignore, handler);
   }
 
-  iterate<T>(topic: string, options: SubscribeOptions = {}): AsyncIterableIterator<Message<T>> {
-    const { onLost = ignore, signal } = options;
-    let end = ignore;
-    const aborted = () => stream.end();
-    const stream = new Stream<Message<T>>(() => {
-      signal?.removeEventListener("abort", aborted);
-      end();
-    });
-    if (signal?.aborted) stream.end();
-    else {
-      signal?.addEventListener("abort", aborted, { once: true });
-      end = this.start(
-        topic,
-        { ...options, signal: undefined },
-        (view) => {
-          if (stream.size < waitingMax) stream.push(new Message<T>(this.#caller, view));
-          else onLost({ count: 1 });
-        },
-        (error) => stream.fail(error),
-      );
-    }
-    return stream;
-  }
-
-  welcomed(): void {
-    for (const one of this.#all.values()) this.#begin(one);
-  }
-
-  closed(error: Error): void {
-    const all = [...this.#all.values()];
-    this.#all.clear();
-    for (const one of all) one.failed(error);
-  }
-
-  event(event: Extract<EventMessage, { subscriptionId: string }>): void {
-    const one = this.#all.get(event.subscriptionId);
-    if (one === undefined) return;
-    if (event.event === "messages.lost") one.lost({ count: event.count });
-    else one.told(event);
-  }
-
-  #fail(one: Started, error: Error): void {
-    if (this.#all.delete(one.id)) one.failed(error);
-  }
-
-  /** Over HTTP nothing is pushed: it pauses until the WebSocket is back. */
-  #begin(one: Started): void {
-    if (one.started) one.lost({ count: null });
-    one.started = true;
-    if (!this.#session.pushes) return;
-    const input: Input<"topic.subscribe"> = { subscriptionId: one.id, topic: one.topic };
-    if (one.group !== undefined) input.group = one.group;
-    this.#session.onConnection("topic.subscribe", input, ignore, (error) => {
-      if (!(error instanceof ClientError && error.code === "disconnected")) this.#fail(one, error);
-    });
+  #own({ signal: _, window, ...settings }: InboxOptions): Wanted {
+    const { workerId } = this.#caller;
+    if (workerId === null) throw new ClientError("not-held", "this client is no worker, and has no inbox");
+    return { kind: "lasting", put: { ...settings, name: `$worker.${workerId}` }, window };
   }
 }
-
-const ignore = () => {};
-const isClosed = (error: unknown): boolean => error instanceof ClientError && error.code === "closed";

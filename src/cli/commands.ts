@@ -16,6 +16,7 @@ import { queues } from "./queues.ts";
 import { schedules } from "./schedules.ts";
 import { serve } from "./serve.ts";
 import { status } from "./status.ts";
+import { subscriptions } from "./subscriptions.ts";
 import { tasks } from "./tasks.ts";
 import { transaction } from "./transaction.ts";
 import { verify } from "./verify.ts";
@@ -36,6 +37,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   locks,
   messages,
   transaction,
+  subscriptions,
   limits,
   namespaces,
   verify,

@@ -19,6 +19,7 @@ const missing: ReadonlySet<ErrorCode> = new Set([
   "unknown-limit",
   "unknown-key",
   "unknown-lock",
+  "unknown-subscription",
   "no-subscribers",
   "unknown-namespace",
   "not-found",

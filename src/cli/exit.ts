@@ -25,7 +25,7 @@ export const exitTable = {
   refused: { code: 11, help: "The daemon refused what was asked; the message says why." },
   "not-found": {
     code: 12,
-    help: "The daemon has no such task, worker, schedule, queue, limit, key, lock or namespace.",
+    help: "The daemon has no such task, worker, schedule, queue, limit, key, lock, subscription or namespace.",
   },
   "timed-out": { code: 13, help: "What was waited for did not come in time." },
   "not-completed": { code: 14, help: "A task that was waited for ended without a result." },

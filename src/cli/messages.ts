@@ -1,8 +1,9 @@
-/** `cortexd messages …`: emit, ask, and see what is said. */
+/** `cortexd messages …`: publish, ask, and see what is said. */
 import { CoordinationClient, type Message } from "../../client/index.ts";
-import { MessageEmit, MessageRequest } from "../wire/messages.ts";
+import { MessagePublish, MessageRequest } from "../wire/messages.ts";
 import { command, type Group } from "./command.ts";
 import { rest } from "./daemon.ts";
+import { Exit } from "./exit.ts";
 import { inputOf, optionsOf } from "./options.ts";
 import { payloadOf } from "./tasks.ts";
 
@@ -13,18 +14,45 @@ const PAYLOAD = {
   optional: true,
 } as const;
 
-const emit = command({
-  summary: "Publish at most once, to those who listen now.",
-  arguments: [TOPIC, PAYLOAD],
-  options: optionsOf(MessageEmit, ["topic", "workerId", "payload"]),
+const publish = command({
+  summary: "Publish a message: kept until every subscription that it is for has it.",
+  arguments: [{ ...TOPIC, help: `${TOPIC.help} With --worker: none.`, optional: true }, PAYLOAD],
+  options: {
+    ...optionsOf(MessagePublish, ["topic", "payload", "guarantee"]),
+    now: { type: "flag", help: "At most once: only to those who listen now, and in no log." },
+  },
   client: true,
-  json: 'one object, {"deliveries"}.',
-  examples: [{ words: `messages emit prices.eu '{"wheat": 211.5}'`, meaning: "To those who listen now." }],
-  async run({ words: [topic, word = "null"], values, to, out }) {
+  json: 'one object, {"messageId", "subscriptions", "duplicate"}; with --now {"deliveries"}.',
+  examples: [
+    { words: `messages publish orders.eu '{"id": 17}'`, meaning: "It is in the log when this ends." },
+    {
+      words: "messages publish orders.eu @order.json --publish 17",
+      meaning: "Once, however often it is run.",
+    },
+    {
+      words: "messages publish --worker rack-4 '\"reload\"'",
+      meaning: "To one worker, which may be away.",
+    },
+    { words: "messages publish prices.eu 211.5 --now", meaning: "To those who listen now." },
+  ],
+  async run({ words, values: { now, ...values }, to, out }) {
+    const input = inputOf(MessagePublish, values);
+    // To a worker there is no topic: the first word is the payload.
+    const [topic, word = "null"] = input.workerId === undefined ? words : [undefined, ...words];
+    if (topic === undefined && input.workerId === undefined) throw usage("TOPIC is missing.");
     const payload = await payloadOf(word, "PAYLOAD");
-    const emitted = await rest(to).messages.emit({ ...inputOf(MessageEmit, values), topic: topic!, payload });
-    if (out.json) await out.value(emitted);
-    else await out.line(`${emitted.deliveries} listen to ${topic}.`);
+    const message = { ...input, ...(topic !== undefined && { topic }), payload };
+    const { messages } = rest(to);
+    if (now) {
+      const { topic: _, workerId: __, payload: ___, priority: ____, ...kept } = message;
+      if (Object.keys(kept).length > 0) throw usage("--now goes with --priority alone.");
+      const emitted = await messages.emit(message);
+      await (out.json ? out.value(emitted) : out.line(`${emitted.deliveries} listen.`));
+      return undefined;
+    }
+    const { messageId, subscriptions, duplicate } = await messages.publish(message);
+    const kept = duplicate ? "was published before" : `is kept by ${subscriptions} subscriptions`;
+    await (out.json ? out.value({ messageId, subscriptions, duplicate }) : out.line(`${messageId} ${kept}.`));
     return undefined;
   },
 });
@@ -94,11 +122,12 @@ const tail = command({
 });
 
 const connectMs = 10_000;
+const usage = (what: string) => new Exit("usage", what, "See `cortexd messages publish --help`.");
 
 const lineOf = ({ topic, payload, publisher, requestId }: Message): string =>
   `${topic}  ${JSON.stringify(payload)}  by ${publisher}${requestId === null ? "" : "  asks for a reply"}`;
 
 export const messages: Group = {
-  summary: "Messages: published to topics.",
-  commands: { emit, request, tail },
+  summary: "Messages: published to topics and to workers.",
+  commands: { publish, request, tail },
 };

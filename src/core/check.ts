@@ -3,14 +3,24 @@
  * all there is: for the simulator, tests and `verify`, never for a running daemon. Returns what is wrong, in
  * words; an empty list is a sound state.
  */
+import { Topics } from "../lib/topics.ts";
 import { limits } from "../wire/limits.ts";
-import { type OnFail, taskStates } from "../wire/tasks.ts";
+import { type OnFail, priorities, taskStates } from "../wire/tasks.ts";
 import { encodeEntry } from "./codec.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { endsAt } from "./expiry.ts";
 import { sizeOfFailures } from "./failures.ts";
 import type { Gate } from "./gates.ts";
 import { isOpen } from "./graphs.ts";
+import {
+  deliveryKey,
+  type Entry,
+  type MessageRecord,
+  messageIdOf,
+  messageOrder,
+  rowOf,
+  toAll,
+} from "./inboxes.ts";
 import type { Lane, Stream } from "./lanes.ts";
 import { type LockRecord, standingOrder } from "./locks.ts";
 import { logSize } from "./logs.ts";
@@ -208,6 +218,7 @@ export function check(core: Coordinator): string[] {
 
   checkKeys(core, expect);
   checkLocks(core, expect);
+  checkMessages(core, expect);
 
   for (const slot of core.dispatch.slots())
     expect(core.workers.has(slot.id), `slot ${slot.id} has no worker`);
@@ -406,6 +417,105 @@ const collide = (one: LockRecord, other: LockRecord) =>
         (covers(a.name, b.name) || covers(b.name, a.name)),
     ),
   );
+
+/** What each subscription has still to get, and which messages are needed, by what the tables say. */
+function checkMessages(core: Coordinator, expect: Expect): void {
+  const { inboxes } = core;
+  const messages = [...core.messages.values()].sort(messageOrder);
+  const waiting = new Map<MessageRecord, number>();
+  let rows = 0;
+  let retries = 0;
+  for (const [name, record] of core.subscriptions.entries()) {
+    const { spec, floors } = record;
+    const inbox = inboxes.get(name);
+    const of = `subscription ${name}`;
+    expect(spec.name === name, `${of} is kept under another name (${spec.name})`);
+    expect(record.revision <= core.store.revision, `${of} is newer than the store`);
+    expect(
+      floors.every((floor) => floor <= core.store.revision),
+      `${of} has a floor above the store`,
+    );
+    expect(inbox !== undefined && inbox.record === record, `${of} has no inbox, or an old one`);
+    if (inbox === undefined) continue;
+    const isOwn = name.startsWith("$worker.");
+    const patterns = new Topics<true>();
+    patterns.add(spec.topic, true);
+    if (isOwn) patterns.add(toAll, true);
+    const found = { pending: 0, waiting: 0, dead: 0, entries: 0, flying: 0 };
+    const ready = priorities.map((): string[] => []);
+    const blocking = priorities.map((): string[] => []);
+    for (const message of messages) {
+      if (patterns.match(message.topic).length === 0) continue;
+      const messageId = messageIdOf(message);
+      const row = core.deliveries.get(deliveryKey(name, messageId)) ?? null;
+      if (row !== null) rows += 1;
+      const entry = inbox.entries.get(rowOf(message));
+      const isSettled = row === null && message.revision <= (floors[message.priority] as number);
+      const stands = entry?.standing ?? "settled";
+      const may = isSettled
+        ? ["settled"]
+        : row === null
+          ? ["ready", "flying"]
+          : row.state === "waiting"
+            ? ["waiting", "ready", "flying"]
+            : [row.state];
+      expect(may.includes(stands), `message ${messageId} is ${stands} for ${name}, not ${may.join(" or ")}`);
+      if (entry === undefined) continue;
+      expect(entry.row === row, `message ${messageId} has another row for ${name}`);
+      expect(entry.kept === inboxes.kept(rowOf(message)), `message ${messageId} is another for ${name}`);
+      found.entries += 1;
+      if (stands === "waiting") retries += 1;
+      if (stands === "ready") ready[message.priority]?.push(messageId);
+      if (row === null) blocking[message.priority]?.push(messageId);
+      if (stands === "dead") found.dead += 1;
+      else if (stands !== "acknowledged") found.pending += 1;
+      if (stands === "waiting") found.waiting += 1;
+      if (stands === "flying") found.flying += 1;
+      if (stands !== "acknowledged") waiting.set(message, (waiting.get(message) ?? 0) + 1);
+    }
+    expect(inbox.entries.size === found.entries, `${of} has ${inbox.entries.size} entries`);
+    expect(inbox.pendingCount === found.pending, `${of} counts ${inbox.pendingCount} pending`);
+    expect(inbox.waitingCount === found.waiting, `${of} counts ${inbox.waitingCount} waiting`);
+    expect(inbox.deadCount === found.dead, `${of} counts ${inbox.deadCount} dead`);
+    expect(inbox.flights.size === found.flying, `${of} has ${inbox.flights.size} flights`);
+    inbox.lanes.forEach((lane, priority) => {
+      const ids = (entries: Iterable<Entry>) => [...entries].map(({ message }) => messageIdOf(message));
+      expect(same(ids(lane.ready.toArray()), ready[priority]!), `${of} has a wrong order of what is ready`);
+      expect(same(ids(lane.blocking), blocking[priority]!), `${of} has a wrong idea of what is open`);
+    });
+    let flying = 0;
+    for (const consumer of inbox.consumers) flying += consumer.flying;
+    expect(flying <= found.flying, `${of} has consumers with ${flying} flights`);
+    expect(
+      found.flying === 0 || inbox.lookAt < Number.POSITIVE_INFINITY,
+      `${of} is not looked at when its flights are over`,
+    );
+  }
+  expect(
+    core.deliveries.size === rows,
+    `${core.deliveries.size} deliveries have rows, ${rows} of which stand for something`,
+  );
+  expect(
+    inboxes.retries.size === retries,
+    `${inboxes.retries.size} messages are to come again, not ${retries}`,
+  );
+  expect(inboxes.subscriptionCount === core.subscriptions.size, `${inboxes.subscriptionCount} inboxes`);
+  expect(inboxes.keptCount === messages.length, `${inboxes.keptCount} messages are known`);
+  const inOrder = [...inboxes.after(-1)].map(({ message }) => messageIdOf(message));
+  expect(same(inOrder, messages.map(messageIdOf)), "the order of the messages is wrong");
+  for (const message of messages) {
+    const kept = inboxes.kept(rowOf(message));
+    const count = waiting.get(message) ?? 0;
+    const id = messageIdOf(message);
+    expect(kept?.waiting === count, `message ${id} is needed by ${kept?.waiting}, not ${count}`);
+    const isLoose = count === 0 && kept?.keepers === 0;
+    expect(kept !== undefined && inboxes.loose.has(kept) === isLoose, `message ${id} is wrongly kept`);
+    expect(
+      kept !== undefined && inboxes.expiring.has(kept) === message.expiresAt > 0,
+      `message ${id} has a wrong idea of its end`,
+    );
+  }
+}
 
 /** What runs behind each gate, by what the tasks say; and that whoever sleeps may be woken. */
 function checkFlow(core: Coordinator, expect: Expect): void {

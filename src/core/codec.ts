@@ -13,9 +13,17 @@ import type { AnswerRecord } from "./answers.ts";
 import { type ArchivedTask, tagsOf } from "./archive.ts";
 import type { Failures } from "./failures.ts";
 import type { LimitRecord, PauseRecord, QueueRecord } from "./flow.ts";
+import type {
+  DeliveryRecord,
+  MessageRecord,
+  PublishedRecord,
+  SubscriptionRecord,
+  SubscriptionSpec,
+} from "./inboxes.ts";
 import { type KeyRecord, keysOf } from "./kv.ts";
 import { type LockRecord, locksOf } from "./locks.ts";
 import type { LogPiece } from "./logs.ts";
+import { messagesOf } from "./messages.ts";
 import {
   defaultBackoff,
   extrasOf,
@@ -29,7 +37,7 @@ import {
   type TaskOptions,
 } from "./options.ts";
 import { newSchedule, type ScheduleRecord, type ScheduleSpec } from "./schedules.ts";
-import type { Change, Store, Table } from "./store.ts";
+import { type Change, chosenKeys, type Store, type Table } from "./store.ts";
 import {
   errorsOf,
   type Lease,
@@ -105,6 +113,22 @@ function encodeChange(change: Change): string {
       return after === undefined ? `-key\t${key}\n` : `+key\t${key}\t${encodeKey(after as KeyRecord)}\n`;
     case "locks":
       return after === undefined ? `-lock\t${key}\n` : `+lock\t${key}\t${JSON.stringify(after)}\n`;
+    case "messages":
+      return after === undefined
+        ? `-message\t${key}\n`
+        : `+message\t${key}\t${encodeMessage(after as MessageRecord)}\n`;
+    case "subscriptions": {
+      if (after === undefined) return `-subscription\t${key}\n-subscription.run\t${key}\n`;
+      const { spec, ...run } = after as SubscriptionRecord;
+      const isNew = (before as SubscriptionRecord | undefined)?.spec !== spec;
+      return `${isNew ? `+subscription\t${key}\t${JSON.stringify(spec)}\n` : ""}+subscription.run\t${key}\t${JSON.stringify(run)}\n`;
+    }
+    case "deliveries":
+      return after === undefined
+        ? `-delivery\t${key}\n`
+        : `+delivery\t${key}\t${encodeDelivery(after as DeliveryRecord)}\n`;
+    case "published":
+      return after === undefined ? `-published\t${key}\n` : `+published\t${key}\t${JSON.stringify(after)}\n`;
     case "uniques":
     case "queues":
     case "limits":
@@ -448,6 +472,73 @@ function decodeLock(text: string): LockRecord {
   };
 }
 
+/** Its id is the row's name. */
+function encodeMessage(message: MessageRecord): string {
+  const { topic, priority, publisher, publishedAt, expiresAt, publishId, payload } = message;
+  let text = `{"topic":"${topic}","publisher":"${publisher}","at":${publishedAt}`;
+  if (priority !== unnamed.priority) text += `,"priority":${priority}`;
+  if (expiresAt !== 0) text += `,"expiresAt":${expiresAt}`;
+  if (publishId !== null) text += `,"publishId":"${publishId}"`;
+  return `${text}}\t${payload}`;
+}
+
+function decodeMessage(id: string, text: string): MessageRecord {
+  const tab = text.indexOf("\t");
+  const from = JSON.parse(text.slice(0, tab));
+  const dash = id.indexOf("-");
+  return {
+    revision: Number(id.slice(0, dash)),
+    number: Number(id.slice(dash + 1)),
+    topic: from.topic,
+    priority: from.priority ?? unnamed.priority,
+    payload: text.slice(tab + 1),
+    publisher: from.publisher,
+    publishedAt: from.at,
+    expiresAt: from.expiresAt ?? 0,
+    publishId: from.publishId ?? null,
+  };
+}
+
+function decodeSubscription(text: string): SubscriptionSpec {
+  const from = JSON.parse(text);
+  return {
+    name: from.name,
+    topic: from.topic,
+    workerId: from.workerId,
+    ackWaitMs: from.ackWaitMs,
+    deliveriesMax: from.deliveriesMax,
+    backoff: from.backoff,
+    pendingMax: from.pendingMax,
+    whenFull: from.whenFull,
+    idleMs: from.idleMs,
+    createdAt: from.createdAt,
+  };
+}
+
+function decodeSubscriptionRun(spec: SubscriptionSpec, text: string): SubscriptionRecord {
+  const from = JSON.parse(text);
+  return { spec, floors: from.floors, droppedCount: from.droppedCount, revision: from.revision };
+}
+
+/** Its subscription and its message are the row's name. */
+function encodeDelivery({ state, failedCount, at, reason }: DeliveryRecord): string {
+  if (state === "acknowledged") return "{}";
+  return JSON.stringify({ state, failedCount, at, reason });
+}
+
+function decodeDelivery(key: string, text: string): DeliveryRecord {
+  const from = JSON.parse(text);
+  const space = key.lastIndexOf(" ");
+  return {
+    subscription: key.slice(0, space),
+    messageId: key.slice(space + 1),
+    state: from.state ?? "acknowledged",
+    failedCount: from.failedCount ?? 0,
+    at: from.at ?? 0,
+    reason: from.reason ?? null,
+  };
+}
+
 /** Its session and place are the row's name. */
 function encodeAnswer(answer: AnswerRecord): string {
   let text = `{"seq":${answer.seq}${answerMiddle(answer.operation, answer.at)}${answer.revision}`;
@@ -549,6 +640,10 @@ export class Loader {
   readonly #queues: Table<QueueRecord>;
   readonly #limits: Table<LimitRecord>;
   readonly #pauses: Table<PauseRecord>;
+  readonly #messages: Table<MessageRecord>;
+  readonly #subscriptions: Table<SubscriptionRecord>;
+  readonly #deliveries: Table<DeliveryRecord>;
+  readonly #published: Table<PublishedRecord>;
   readonly #answers: Table<AnswerRecord>;
   /** Standings in an image that has let go of what stands so already; the entries after it delete them too. */
   readonly #orphans = new Set<string>();
@@ -565,6 +660,10 @@ export class Loader {
     this.#queues = store.table("queues");
     this.#limits = store.table("limits");
     this.#pauses = store.table("pauses");
+    this.#messages = messagesOf(store);
+    this.#subscriptions = store.table("subscriptions", chosenKeys);
+    this.#deliveries = store.table("deliveries", chosenKeys);
+    this.#published = store.table("published", chosenKeys);
     this.#answers = store.table("answers");
   }
 
@@ -612,6 +711,33 @@ export class Loader {
       case "archive":
         // It is no part of the state.
         return;
+      case "message":
+        this.#messages.restore(key, decodeMessage(key, text));
+        return;
+      case "subscription": {
+        const spec = decodeSubscription(text);
+        const known = this.#subscriptions.get(key);
+        this.#subscriptions.restore(
+          key,
+          known === undefined
+            ? { spec, floors: [0, 0, 0, 0], droppedCount: 0, revision: 0 }
+            : { ...known, spec },
+        );
+        this.#found("subscription", key);
+        return;
+      }
+      case "subscription.run": {
+        const known = this.#subscriptions.get(key);
+        if (known === undefined) this.#orphans.add(`subscription ${key}`);
+        else this.#subscriptions.restore(key, decodeSubscriptionRun(known.spec, text));
+        return;
+      }
+      case "delivery":
+        this.#deliveries.restore(key, decodeDelivery(key, text));
+        return;
+      case "published":
+        this.#published.restore(key, JSON.parse(text));
+        return;
       case "key":
         this.#keys.restore(key, decodeKey(key, text));
         return;
@@ -642,7 +768,13 @@ export class Loader {
     } else if (part === "schedule" || part === "schedule.run") {
       this.#schedules.restore(key, undefined);
       this.#found("schedule", key);
-    } else if (part === "task.errors") this.#errors.restore(key, undefined);
+    } else if (part === "subscription" || part === "subscription.run") {
+      this.#subscriptions.restore(key, undefined);
+      this.#found("subscription", key);
+    } else if (part === "message") this.#messages.restore(key, undefined);
+    else if (part === "delivery") this.#deliveries.restore(key, undefined);
+    else if (part === "published") this.#published.restore(key, undefined);
+    else if (part === "task.errors") this.#errors.restore(key, undefined);
     else if (part === "task.log") this.#logs.restore(key, undefined);
     else if (part === "unique") this.#uniques.restore(key, undefined);
     else if (part === "worker") this.#workers.restore(key, undefined);

@@ -25,6 +25,15 @@ import { Flow } from "./flow.ts";
 import { Gates } from "./gates.ts";
 import * as graphs from "./graphs.ts";
 import { Graphs } from "./graphs.ts";
+import {
+  type DeliveryRecord,
+  type Inbox,
+  Inboxes,
+  type MessageRecord,
+  messageOrder,
+  type PublishedRecord,
+  type SubscriptionRecord,
+} from "./inboxes.ts";
 import type { KeyRecord } from "./kv.ts";
 import * as kv from "./kv.ts";
 import { urgentBy } from "./lanes.ts";
@@ -40,7 +49,8 @@ import * as schedules from "./schedules.ts";
 import * as settings from "./settings.ts";
 import type { Slot } from "./slots.ts";
 import * as state from "./state.ts";
-import type { Store, Table } from "./store.ts";
+import { chosenKeys, type Store, type Table } from "./store.ts";
+import * as subscriptions from "./subscriptions.ts";
 import type { TaskRecord, TaskSpec } from "./tasks.ts";
 import * as tasks from "./tasks.ts";
 import { run as runTransaction } from "./transactions.ts";
@@ -91,6 +101,11 @@ export type CoreMetrics = Record<
   | "pushesRevoked"
   | "quarantines"
   | "scheduleRuns"
+  | "messagesPublished"
+  | "messagesAcknowledged"
+  | "messagesRedelivered"
+  | "messagesDead"
+  | "messagesDropped"
   | "operationsRepeated",
   number
 >;
@@ -159,6 +174,10 @@ export class Coordinator {
   readonly schedules: Table<ScheduleRecord>;
   readonly keys: Table<KeyRecord>;
   readonly locks: Table<LockRecord>;
+  readonly subscriptions: Table<SubscriptionRecord>;
+  readonly messages: Table<MessageRecord>;
+  readonly deliveries: Table<DeliveryRecord>;
+  readonly published: Table<PublishedRecord>;
   readonly answers: Answers;
   readonly flow: Flow;
   readonly dispatch: Dispatch;
@@ -168,6 +187,7 @@ export class Coordinator {
   readonly agenda: schedules.Agenda;
   readonly sortedKeys: kv.Keys;
   readonly bids: locks.Locks;
+  readonly inboxes: Inboxes;
   readonly expiry = new Expiry();
   /** Messages that are in no log. */
   readonly bus = new messages.Bus(this);
@@ -225,6 +245,10 @@ export class Coordinator {
     this.schedules = store.table("schedules");
     this.keys = kv.keysOf(store);
     this.locks = locks.locksOf(store);
+    this.subscriptions = store.table("subscriptions", chosenKeys);
+    this.messages = messages.messagesOf(store);
+    this.deliveries = store.table("deliveries", chosenKeys);
+    this.published = store.table("published", chosenKeys);
     const urgent = urgentBy(options.config.ageingMs);
     this.#gates = new Gates(
       () => this.clock,
@@ -277,6 +301,16 @@ export class Coordinator {
     this.keys.index([this.sortedKeys], (a, b) => (a.key < b.key ? -1 : 1));
     this.bids = new locks.Locks(this);
     this.locks.index([this.bids], locks.recordOrder);
+    this.inboxes = new Inboxes(this);
+    const { inboxes } = this;
+    this.subscriptions.index(
+      [{ change: (before, after) => inboxes.subscriptionChanged(before, after) }],
+      (a, b) => (a.spec.name < b.spec.name ? -1 : 1),
+    );
+    // Before the messages, which look up how they stand.
+    this.deliveries.index([{ change: (before, after) => inboxes.deliveryChanged(before, after) }]);
+    this.messages.index([{ change: (before, after) => inboxes.messageChanged(before, after) }], messageOrder);
+    this.published.index([{ change: (before, after) => inboxes.publishedChanged(before, after) }]);
     this.answers = new Answers(store, (session, at) =>
       this.#oldAnswers.push(at + limits.answerAgeMsMax, session),
     );
@@ -497,6 +531,26 @@ export class Coordinator {
         return kv.remove(this, input as Input<"kv.delete">);
       case "kv.increment":
         return kv.increment(this, input as Input<"kv.increment">);
+      case "message.publish":
+        return messages.publish(this, input as Input<"message.publish">);
+      case "message.ack":
+        return subscriptions.ack(this, input as Input<"message.ack">);
+      case "message.ackMany":
+        return subscriptions.ackMany(this, input as Input<"message.ackMany">);
+      case "message.nack":
+        return subscriptions.nack(this, input as Input<"message.nack">);
+      case "message.extend":
+        return subscriptions.extend(this, input as Input<"message.extend">);
+      case "message.retry":
+        return subscriptions.retry(this, input as Input<"message.retry">);
+      case "subscription.put":
+        return subscriptions.put(this, input as Input<"subscription.put">);
+      case "subscription.get":
+        return subscriptions.get(this, input as Input<"subscription.get">);
+      case "subscription.list":
+        return subscriptions.list(this, input as Input<"subscription.list">);
+      case "subscription.delete":
+        return subscriptions.removeNamed(this, input as Input<"subscription.delete">);
       case "message.emit":
         return messages.emit(this, input as Input<"message.emit">);
       case "message.request":
@@ -567,6 +621,7 @@ export class Coordinator {
         while (sortedKeys.nextAt <= this.now && this.store.changeCount < changesPerTick)
           sortedKeys.expireFirst();
       });
+    this.#tickMessages();
     this.#runSchedules();
     this.#due(this.#resume, this.now, "queue.resume", (key) => {
       const { pauses } = this.flow;
@@ -619,6 +674,35 @@ export class Coordinator {
       });
   }
 
+  #tickMessages(): void {
+    const { inboxes } = this;
+    inboxes.retryDue();
+    const isFull = () => this.store.changeCount >= changesPerTick;
+    while (inboxes.expiresAt <= this.now)
+      this.#transaction("message.expire", "cortexd", () => {
+        while (inboxes.expiresAt <= this.now && !isFull()) subscriptions.drop(this, inboxes.firstToExpire);
+      });
+    const { looks, idle } = inboxes;
+    while (looks.nextAt <= this.clock)
+      this.#transaction("message.redeliver", "cortexd", () => {
+        while (looks.nextAt <= this.clock && !isFull()) {
+          const at = looks.nextAt;
+          const inbox = looks.pop() as Inbox;
+          if (inbox.lookAt !== at || inboxes.get(inbox.name) !== inbox) continue;
+          inbox.lookAt = Number.POSITIVE_INFINITY;
+          subscriptions.lookAtFlights(this, inbox);
+        }
+      });
+    this.#due(idle, this.clock, "subscription.expire", (inbox) => subscriptions.endIdle(this, inbox));
+    this.#due(inboxes.publishedEnds, this.now, "message.forget", (id) => {
+      const known = this.published.get(id);
+      if (known !== undefined && known.until <= this.now) this.published.delete(id);
+    });
+    // The rest comes with the next tick, which is due at once.
+    if (inboxes.loose.size > 0)
+      this.#transaction("message.sweep", "cortexd", () => subscriptions.sweep(this, changesPerTick));
+  }
+
   /** The rest of many that are due at once comes with the next tick, which is due at once too. */
   #runSchedules(): void {
     const { agenda } = this;
@@ -640,7 +724,7 @@ export class Coordinator {
 
   /** In how many ms `tick` has something to do; Infinity: nothing is planned. */
   nextDueMs(): number {
-    if (this.graphs.isDue || this.bids.isDue) return 0;
+    if (this.graphs.isDue || this.bids.isDue || this.inboxes.loose.size > 0) return 0;
     const wall = Math.min(
       this.#ready.nextAt,
       this.#resume.nextAt,
@@ -650,6 +734,9 @@ export class Coordinator {
       this.agenda.nextAt,
       this.expiry.nextAt,
       this.sortedKeys.nextAt,
+      this.inboxes.expiresAt,
+      this.inboxes.retryAt,
+      this.inboxes.publishedEnds.nextAt,
     );
     const { watches, looks, sticky } = this.dispatch;
     const clock = Math.min(
@@ -659,6 +746,8 @@ export class Coordinator {
       this.#gates.looks.nextAt,
       sticky.nextAt,
       this.bids.nextAt,
+      this.inboxes.looks.nextAt,
+      this.inboxes.idle.nextAt,
     );
     return Math.max(0, Math.min(wall - this.now, clock - this.clock));
   }

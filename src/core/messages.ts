@@ -1,12 +1,18 @@
 /**
- * Messages that are in no log: emitted to those who listen at the moment, and requests that wait for their reply. Who
- * listens is not known here: what is to be delivered is handed to whoever asks for it (the engine), with its text
- * written once. Nothing of this is state.
+ * Messages: published, and kept until every subscription that they are for has them (inboxes.ts); or in no log at all,
+ * emitted to those who listen at the moment, and requests that wait for their reply. Who listens is not known here: what
+ * is to be delivered is handed to whoever asks for it (the engine), with its text written once.
  */
 import type { Input } from "../wire/operations.ts";
 import { priorities } from "../wire/tasks.ts";
 import type { Coordinator } from "./coordinator.ts";
+import { type Inbox, type Kept, type MessageRecord, messageIdOf, rowOf, toAll } from "./inboxes.ts";
 import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
+import type { Store, Table } from "./store.ts";
+import { drop, open, shrink } from "./subscriptions.ts";
+import { idNaming } from "./tasks.ts";
+
+export const messagesOf = (store: Store): Table<MessageRecord> => store.table("messages", idNaming);
 
 /** A message on its way to those who listen now. */
 export type Emission = {
@@ -17,10 +23,8 @@ export type Emission = {
   readonly body: string;
 };
 
-export const normal = 2;
-
 /** A worker's own topics: no wildcard fits them. */
-export const topicOf = (workerId: string): string => `$worker.${workerId}`;
+const topicOf = (workerId: string): string => (workerId === "*" ? toAll : `$worker.${workerId}`);
 
 type Addressed = { topic?: string; workerId?: string };
 
@@ -34,10 +38,69 @@ export function addressOf({ topic, workerId }: Addressed): { topic: string } | R
 
 const own = "$worker.";
 /** `"topic":…,"workerId":…` as everyone sees it. Neither needs escaping. */
-export const addressText = (topic: string): string =>
-  topic.startsWith(own)
-    ? `"topic":null,"workerId":"${topic.slice(own.length)}"`
-    : `"topic":"${topic}","workerId":null`;
+export const addressText = (topic: string): string => {
+  if (topic.startsWith(own)) return `"topic":null,"workerId":"${topic.slice(own.length)}"`;
+  return topic === toAll ? '"topic":null,"workerId":"*"' : `"topic":"${topic}","workerId":null`;
+};
+
+/** How long a publisher's own id is known by default. */
+const dedupeMs = 600_000;
+
+const fullRefusal = ({ name, pendingCount }: Inbox) =>
+  refuse("subscription-full", `${pendingCount} messages wait for subscription ${name}`, {
+    retryAfterMs: 1000,
+  });
+
+export function publish(core: Coordinator, input: Input<"message.publish">): Result {
+  const { publishId = null } = input;
+  const address = addressOf(input);
+  if ("error" in address) return address;
+  const payload = textOf(input.payload, "payload");
+  if ("error" in payload) return payload;
+  if (input.guarantee === "exactly-once" && publishId === null)
+    return invalid("/publishId", "is missing: without it nobody can tell the message from another");
+  if (publishId === null && input.dedupeMs !== undefined) return invalid("/dedupeMs", "goes with publishId");
+  const known = publishId === null ? undefined : core.published.get(publishId);
+  if (known !== undefined && known.until > core.now)
+    return { ok: `{"messageId":"${known.messageId}","subscriptions":0,"duplicate":true}` };
+  const { topic } = address;
+  for (const inbox of core.inboxes.match(topic)) {
+    const { whenFull, pendingMax } = inbox.record.spec;
+    if (whenFull === "refuse" && inbox.pendingCount >= pendingMax) return fullRefusal(inbox);
+  }
+  const refused = core.limits.refuseMemory();
+  if (refused !== null) return refused;
+  // A worker has an inbox from the first message to it on.
+  if (topic.startsWith(own)) open(core, topic);
+  const message: MessageRecord = {
+    revision: core.store.nextRevision,
+    number: core.takeNumbers(1),
+    topic,
+    priority: priorities.indexOf(input.priority ?? "normal"),
+    payload: payload.text,
+    publisher: core.who,
+    publishedAt: core.now,
+    expiresAt: input.ttlMs === undefined ? 0 : core.now + input.ttlMs,
+    publishId,
+  };
+  const messageId = messageIdOf(message);
+  core.messages.put(rowOf(message), message);
+  const inboxes = core.inboxes.match(topic);
+  for (const inbox of inboxes) shrink(core, inbox);
+  const kept = core.inboxes.kept(rowOf(message));
+  // It was published, and so it is in the log; but there is nobody to keep it for.
+  if (kept !== undefined && isLoose(kept)) drop(core, kept);
+  if (publishId !== null)
+    core.published.put(publishId, {
+      id: publishId,
+      messageId,
+      until: core.now + (input.dedupeMs ?? dedupeMs),
+    });
+  core.metrics.messagesPublished++;
+  return { ok: `{"messageId":"${messageId}","subscriptions":${inboxes.length},"duplicate":false}` };
+}
+
+const isLoose = ({ waiting, keepers }: Kept) => waiting === 0 && keepers === 0;
 
 /** Requests without their reply, and what is emitted in this turn. */
 export class Bus {

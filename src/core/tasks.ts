@@ -92,8 +92,8 @@ export class TaskSpec {
   }
 }
 
-/** A task that came alone, as most do, is kept under its revision; the others of an entry under their id. */
-const naming: Naming = {
+/** A task or message that came alone, as most do, is kept under its revision; the others of an entry under their id. */
+export const idNaming: Naming = {
   row(id) {
     const dash = id.length - 2;
     // Only a number that is written in one way alone: others are ids of nothing.
@@ -109,11 +109,11 @@ const naming: Naming = {
   key: (row) => (typeof row === "number" ? `${row}-0` : row),
 };
 
-export const tasksOf = (store: Store): Table<TaskRecord> => store.table("tasks", naming);
+export const tasksOf = (store: Store): Table<TaskRecord> => store.table("tasks", idNaming);
 /** By task too. */
-export const errorsOf = (store: Store): Table<Failures> => store.table("errors", naming);
+export const errorsOf = (store: Store): Table<Failures> => store.table("errors", idNaming);
 
-export const archiveOf = (store: Store): Table<ArchivedTask> => store.table("archive", naming);
+export const archiveOf = (store: Store): Table<ArchivedTask> => store.table("archive", idNaming);
 
 /** The newest lease of a task, kept when it has ended. */
 export type Lease = {

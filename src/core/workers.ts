@@ -17,6 +17,7 @@ import * as locks from "./locks.ts";
 import { noCapabilities, noLabels } from "./options.ts";
 import { type Result, refuse } from "./result.ts";
 import type { Slot } from "./slots.ts";
+import { release as releaseSubscriptions } from "./subscriptions.ts";
 import { assignmentText, giveBack, interrupt, leaseEnd, timeOut, timeoutEnd, tokenOf } from "./tasks.ts";
 
 export type WorkerRecord = {
@@ -43,6 +44,7 @@ const allQueues: readonly string[] = Object.freeze(["*"]);
 function release(core: Coordinator, workerId: string): void {
   kv.release(core, workerId);
   locks.release(core, workerId);
+  releaseSubscriptions(core, workerId);
 }
 
 /** Lives as far as we know: heard within the silence it is allowed. */

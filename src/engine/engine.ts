@@ -33,6 +33,7 @@ import { countedNames } from "../wire/stats.ts";
 import { Batches } from "./batches.ts";
 import { type Clock, LeaseClock } from "./clock.ts";
 import type { EngineConfig } from "./config.ts";
+import { type Attached, Deliveries } from "./deliveries.ts";
 import type { SessionHolder } from "./frames.ts";
 import { Later } from "./later.ts";
 import type { Namespaces } from "./namespaces.ts";
@@ -103,6 +104,7 @@ export class Engine {
   /** Sinks that only watch. */
   readonly #watchers = new Set<Sink>();
   readonly #topics = new LiveTopics();
+  readonly #deliveries: Deliveries;
   readonly #waits: Waits;
   readonly #news: News;
   readonly #readers: Readers;
@@ -154,8 +156,13 @@ export class Engine {
       },
       (watch) => this.#watches.add(watch),
     );
+    this.#deliveries = new Deliveries(this, this.#outbox, this.#topics);
+    this.#outbox.deliveries = this.#deliveries;
     this.#waits = new Waits(this, options.clock, (waiter) => this.#answerWaiter(waiter));
-    this.#news = new News(this, this.#outbox, this.#seats, this.#waits, this.#watches);
+    this.#news = new News(this, this.#outbox, this.#seats, this.#waits, this.#watches, {
+      topics: this.#topics,
+      deliveries: this.#deliveries,
+    });
     this.#readers = new Readers(this, options.clock, () => this.#whenDurable());
     this.#later = new Later(this);
     this.#stored = new StoredReads(this, options.log, () => this.#whenDurable());
@@ -343,20 +350,28 @@ export class Engine {
 
   /** Messages are handed out each turn, or once an interval. */
   #handOut(): void {
-    if (!this.#topics.isWaiting || this.#handsOutLater) return;
+    if (this.#handsOutLater || !(this.#topics.isWaiting || this.#deliveries.isDue)) return;
     const { messageIntervalMs } = this.config;
-    const waitMs =
-      messageIntervalMs === 0 ? 0 : this.#handedOutAt + messageIntervalMs - this.#clock.monotonic();
+    const now = messageIntervalMs === 0 ? 0 : this.#clock.monotonic();
+    const waitMs = messageIntervalMs === 0 ? 0 : this.#handedOutAt + messageIntervalMs - now;
     if (waitMs <= 0) {
-      if (messageIntervalMs > 0) this.#handedOutAt = this.#clock.monotonic();
+      this.#handedOutAt = now;
       this.#topics.handOut();
-      return;
+      // The rest of many comes in the next turn, after the sockets were heard.
+      if (!this.#deliveries.handOut()) return;
     }
     this.#handsOutLater = true;
-    this.#clock.after(waitMs, () => {
+    this.#clock.after(Math.max(0, waitMs), () => {
       this.#handsOutLater = false;
       this.#openTurn();
     });
+  }
+
+  /** The messages of a subscription go to the sink from now on; null: there is none of the name. */
+  attachTo(sink: Sink, session: string, input: Input<"subscription.attach">): Attached | null {
+    const attached = this.#deliveries.attach(sink, session, input);
+    this.#openTurn();
+    return attached;
   }
 
   /** From now on what is published to topics that fit goes to the listener; what it gives back ends it. */
@@ -491,7 +506,6 @@ export class Engine {
 
   #closeTurn(): void {
     this.#turnOpen = false;
-    this.#handOut();
     if (this.#state === "failed" || this.#state === "starting" || this.#state === "dropped") return;
     if (this.#state === "running" && this.#hasRevisions) {
       this.#waits.serve();
@@ -502,6 +516,7 @@ export class Engine {
       this.#news.tellHealth();
     }
     if (this.#behind.serve()) this.#clock.after(0, () => this.#openTurn());
+    this.#handOut();
     this.#pump();
     if (this.#state === "stopping" || this.isGoing) return;
     // Something may have become due sooner than the timer was set for.
@@ -581,7 +596,7 @@ export class Engine {
     this.#probeAt = this.#clock.monotonic() + probeMs;
     this.#waits.undo();
     this.#recent.undo(durable);
-    if (this.#outbox.undo(durable, diskFull)) this.#openTurn();
+    if (this.#outbox.undo(durable, diskFull) || this.#deliveries.isDue) this.#openTurn();
   }
 
   #probe(): void {
@@ -643,6 +658,7 @@ export class Engine {
   drained(sink: Sink): void {
     const congested = sink.backlog() > limits.pushBufferBytesMax;
     for (const workerId of this.#seats.workersAt(sink)) this.core.dispatch.drained(workerId, congested);
+    this.#deliveries.drained(sink, congested);
     this.#openTurn();
   }
 
@@ -764,6 +780,8 @@ export class Engine {
       keys: this.core.keys.size,
       locksHeld: this.core.bids.heldCount,
       locksWaiting: this.core.locks.size - this.core.bids.heldCount,
+      messages: this.core.messages.size,
+      subscriptions: this.core.subscriptions.size,
       workersIdle: workers.idle,
       workersBusy: workers.busy,
       workersDraining: workers.draining,

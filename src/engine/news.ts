@@ -3,15 +3,19 @@
  * transaction's changes: one feed, one mechanism. What leaves goes to the outbox with the transaction's revision.
  */
 import type { Step } from "../core/coordinator.ts";
+import type { MessageRecord } from "../core/inboxes.ts";
 import { type LockRecord, lostReason } from "../core/locks.ts";
 import type { LogPiece } from "../core/logs.ts";
 import type { Change, Transaction } from "../core/store.ts";
+import { messageBody } from "../core/subscriptions.ts";
 import { leaseOf, pushedUnits, pushText, type TaskRecord } from "../core/tasks.ts";
 import type { WorkerRecord } from "../core/workers.ts";
 import type { AbortReason } from "../wire/frames.ts";
+import type { Deliveries } from "./deliveries.ts";
 import type { Engine } from "./engine.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Seats } from "./seats.ts";
+import { type LiveTopics, messageText } from "./topics.ts";
 import type { Waits } from "./waits.ts";
 import { type Cause, changeText, type Watches } from "./watch.ts";
 
@@ -22,6 +26,7 @@ export class News {
     private readonly seats: Seats,
     private readonly waits: Waits,
     private readonly watches: Watches,
+    private readonly bus: { topics: LiveTopics; deliveries: Deliveries },
   ) {}
 
   tell(transaction: Transaction): void {
@@ -60,8 +65,21 @@ export class News {
           change.after as WorkerRecord | undefined,
           operation,
         );
-      }
+      } else if (change.table.name === "messages") {
+        if (change.after !== undefined) this.#message(revision, change.after as MessageRecord);
+      } else if (change.table.name === "subscriptions" && change.after === undefined)
+        this.bus.deliveries.ended(change.key, revision);
       if (this.watches.size > 0) this.#change(change, { revision, at: now, operation, who });
+    }
+  }
+
+  /** Whoever listens to its topic gets it too, as it is published. */
+  #message(revision: number, message: MessageRecord): void {
+    let body = "";
+    for (const { sink, subscriptionId } of this.bus.topics.listeners(message.topic)) {
+      body ||= messageBody(message);
+      const text = messageText(subscriptionId, body);
+      this.outbox.hold({ kind: "message", revision, sink, subscriptionId, text });
     }
   }
 

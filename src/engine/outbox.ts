@@ -4,10 +4,12 @@
  * before it. Sinks are flushed once after a run of deliveries; then dispatch hears what was pushed to whom, so
  * that no worker gets more than its socket takes.
  */
+import type { Consumer, Entry } from "../core/inboxes.ts";
 import type { Durations } from "../lib/durations.ts";
 import type { Histogram } from "../lib/histogram.ts";
 import { limits } from "../wire/limits.ts";
 import type { Clock } from "./clock.ts";
+import type { Deliveries } from "./deliveries.ts";
 import type { Engine } from "./engine.ts";
 import type { Seats } from "./seats.ts";
 import type { Answer, Sink } from "./types.ts";
@@ -27,9 +29,14 @@ type Held =
   | { kind: "push"; revision: number; sink: Sink; text: string; workerId: string; bytes: number }
   | { kind: "tell"; revision: number; sink: Sink; text: string }
   | { kind: "change"; revision: number; sink: Sink; watchId: string; text: string }
+  | { kind: "message"; revision: number; sink: Sink; subscriptionId: string; text: string }
+  | { kind: "delivery"; revision: number; sink: Sink; text: string; entry: Entry; to: Consumer }
+  | { kind: "ended"; revision: number; sink: Sink; subscriptionId: string; name: string }
   | { kind: "silent"; revision: number; sink: Sink; workerId: string };
 
 export class Outbox {
+  /** Given once, before anything is held. */
+  deliveries!: Pick<Deliveries, "unsent" | "flushed">;
   #held: Held[] = [];
   readonly #touched = new Set<Sink>();
   /** What was pushed since the last flush, by worker: bytes of payloads, and the newest token that left. */
@@ -66,6 +73,11 @@ export class Outbox {
         // Of a push that carries a task the revision is its lease's token.
         this.#countPush(one.workerId, one.bytes, one.bytes > 0 ? one.revision : 0);
       } else if (one.kind === "tell") one.sink.push(one.text);
+      else if (one.kind === "delivery") {
+        // By now it may be settled, or somebody else's.
+        if (one.entry.consumer === one.to) one.sink.push(one.text);
+      } else if (one.kind === "message") one.sink.message(one.subscriptionId, one.text);
+      else if (one.kind === "ended") one.sink.ended(one.subscriptionId, one.name);
       else if (one.kind === "silent") this.#tellSilent(one.workerId, one.sink);
       else one.sink.change(one.watchId, one.revision, one.text);
     }
@@ -88,6 +100,7 @@ export class Outbox {
         one.sink.change(one.watchId, one.revision, one.text);
         this.#touched.add(one.sink);
       } else if (one.kind === "push") this.#countPush(one.workerId, one.bytes, 0);
+      else if (one.kind === "delivery") this.deliveries.unsent(one.entry);
     return this.#flush();
   }
 
@@ -114,7 +127,8 @@ export class Outbox {
   #flush(): boolean {
     for (const sink of this.#touched) sink.flush();
     this.#touched.clear();
-    if (this.#pushed.size === 0) return false;
+    const mayDeliver = this.deliveries.flushed();
+    if (this.#pushed.size === 0) return mayDeliver;
     const { dispatch } = this.engine.core;
     for (const [workerId, { bytes, token }] of this.#pushed) {
       const backlog = this.seats.sinkOf(workerId)?.backlog() ?? 0;
@@ -122,6 +136,6 @@ export class Outbox {
     }
     this.#pushed.clear();
     // A worker that had enough on its way may have room now.
-    return dispatch.canMatch;
+    return dispatch.canMatch || mayDeliver;
   }
 }

@@ -3,11 +3,13 @@
  * durable, and change nothing. A stream's views cost memory for what changes meanwhile, so a reader that stands
  * still loses them.
  */
+import type { MessageRecord } from "../core/inboxes.ts";
 import { type KeyRecord, keyText } from "../core/kv.ts";
 import { type LockRecord, lockRecordText } from "../core/locks.ts";
 import { type ScheduleRecord, scheduleText } from "../core/schedules.ts";
 import { Slot } from "../core/slots.ts";
 import type { View } from "../core/store.ts";
+import { messageBody } from "../core/subscriptions.ts";
 import { type TaskRecord, taskText } from "../core/tasks.ts";
 import { type WorkerRecord, workerText } from "../core/workers.ts";
 import type { Clock } from "./clock.ts";
@@ -97,6 +99,7 @@ export class Readers {
     }
     if (table === "keys") return keyText(record as KeyRecord);
     if (table === "locks") return lockRecordText(record as LockRecord);
+    if (table === "messages") return `{${messageBody(record as MessageRecord)}}`;
     if (table === "schedules") return scheduleText(record as ScheduleRecord);
     if (table !== "workers") return JSON.stringify(record);
     const worker = record as WorkerRecord;

@@ -20,6 +20,8 @@ export class Audience {
     readonly pattern: string,
     /** null: it is one listener alone. */
     readonly group: string | null,
+    /** They listen on a subscription that lasts: what is kept they get from there. */
+    readonly isInbox: boolean,
   ) {}
 
   /** Whose turn it is. */
@@ -47,11 +49,11 @@ export class LiveTopics {
   readonly #touched = new Set<Sink>();
 
   /** From now on; what it gives back ends it. */
-  subscribe(pattern: string, group: string | null, listener: Listener): () => void {
-    const key = group === null ? null : `${pattern} ${group}`;
+  subscribe(pattern: string, group: string | null, listener: Listener, isInbox = false): () => void {
+    const key = group === null ? null : `${isInbox ? "inbox" : "group"} ${pattern} ${group}`;
     let audience = key === null ? undefined : this.#groups.get(key);
     if (audience === undefined) {
-      audience = new Audience(pattern, group);
+      audience = new Audience(pattern, group, isInbox);
       if (key !== null) this.#groups.set(key, audience);
       this.#topics.add(pattern, audience);
     }
@@ -65,13 +67,10 @@ export class LiveTopics {
     };
   }
 
-  get size(): number {
-    return this.#topics.size;
-  }
-
-  /** Who gets what is published to a topic now. */
-  audiences(topic: string): readonly Audience[] {
-    return this.#topics.match(topic);
+  /** Who gets a message that is kept, beside the subscriptions that keep it. */
+  *listeners(topic: string): Iterable<Listener> {
+    for (const audience of this.#topics.match(topic))
+      if (!audience.isInbox && audience.listeners.length > 0) yield audience.next();
   }
 
   /** Takes a message on; answers how many will get it. */

@@ -35,6 +35,8 @@ export type Sink = {
   change(watchId: string, revision: number, text: string): void;
   /** A message of a live subscription, which a slow reader may lose; it is told how many it lost. */
   message(subscriptionId: string, text: string): void;
+  /** A subscription that it was attached to is gone. */
+  ended(subscriptionId: string, name: string): void;
   /** The worker was silent for so long that it is offline: its connection is of no use. */
   silent(workerId: string): void;
   flush(): void;
@@ -50,6 +52,7 @@ export const answerOnly = (answer: (answer: Answer) => void): Sink => ({
   push() {},
   change() {},
   message() {},
+  ended() {},
   silent() {},
   flush() {},
   backlog: () => 0,

@@ -2,6 +2,7 @@
  * Watches: who gets an event for which change. Each watch stands under the most selective thing it names (a
  * task, a worker, a queue, a key, a lock or a prefix, or all), so that a change looks only at the watches it may concern.
  */
+import type { SubscriptionRecord } from "../core/inboxes.ts";
 import type { KeyRecord } from "../core/kv.ts";
 import type { LockRecord } from "../core/locks.ts";
 import type { ScheduleRecord } from "../core/schedules.ts";
@@ -90,8 +91,35 @@ export class Watches {
         cause,
         each,
       );
+    else if (name === "subscriptions")
+      this.#subscription(
+        change.before as SubscriptionRecord | undefined,
+        change.after as SubscriptionRecord | undefined,
+        cause,
+        each,
+      );
     else if (name === "keys")
       this.#key(change.before as KeyRecord | undefined, change.after as KeyRecord | undefined, cause, each);
+  }
+
+  /** That it is there, is gone, or has other settings; how far it is would be told with every message. */
+  #subscription(
+    before: SubscriptionRecord | undefined,
+    after: SubscriptionRecord | undefined,
+    cause: Cause,
+    each: (watch: Watch, text: string) => void,
+  ): void {
+    if (before?.spec === after?.spec) return;
+    const { name } = ((after ?? before) as SubscriptionRecord).spec;
+    const state = (record: unknown) => (record === undefined ? "null" : '"present"');
+    // A watch of a task, a queue, a key or a worker stands under another key.
+    this.#under(everything, (watch) => {
+      if (watch.filter.tables?.includes("subscriptions") === false) return;
+      each(
+        watch,
+        `"table":"subscriptions","id":"${name}",${causeText(cause)},"state":${state(after)},"before":${state(before)}`,
+      );
+    });
   }
 
   #key(

@@ -27,6 +27,7 @@ import { queues } from "./queues.ts";
 import { namespaceOf } from "./route.ts";
 import { schedules } from "./schedules.ts";
 import { state } from "./state.ts";
+import { subscriptions } from "./subscriptions.ts";
 import { swaggerUi } from "./swagger.ts";
 import { tasks } from "./tasks.ts";
 import { transactions } from "./transactions.ts";
@@ -57,6 +58,7 @@ export const routes = (port: Port) =>
     .use(messages(port))
     .use(transactions(port))
     .use(locks(port))
+    .use(subscriptions(port))
     .use(namedLimits(port))
     .use(namespaces(port))
     .use(frames(port));

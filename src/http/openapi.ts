@@ -37,6 +37,8 @@ const tags = [
     name: "locks",
     description: "Names that one or a few hold at a time: take, wait, extend, release, steal.",
   },
+  { name: "messages", description: "Publish to topics and to workers, acknowledge, ask and reply." },
+  { name: "subscriptions", description: "What keeps messages until they are acknowledged." },
   { name: "state", description: "The whole at one moment." },
   {
     name: "namespaces",

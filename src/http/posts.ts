@@ -198,6 +198,7 @@ class Post implements Sink, Receiver {
   push(): void {}
   change(): void {}
   message(): void {}
+  ended(): void {}
   silent(): void {}
   flush(): void {}
   backlog(): number {

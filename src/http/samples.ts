@@ -3,11 +3,33 @@
  * every sample against the schema of its answer.
  */
 import type { Output } from "../wire/operations.ts";
+import type { SubscriptionView } from "../wire/subscriptions.ts";
 import type { Task, TaskShown } from "../wire/tasks.ts";
 
 const at = 1_767_225_600_000;
 
 const lease = { workerId: "worker-001", token: 1043, deadlineAt: at + 30_000 };
+
+const subscription: SubscriptionView = {
+  name: "billing",
+  topic: "orders.*",
+  workerId: null,
+  ownerId: null,
+  ackWaitMs: 60_000,
+  deliveriesMax: 10,
+  backoff: { strategy: "exponential", delayMs: 1000, maxMs: 3_600_000, jitter: 0.5 },
+  pendingMax: 100_000,
+  whenFull: "refuse",
+  idleMs: null,
+  pending: 12,
+  inFlight: 4,
+  waiting: 1,
+  dead: 0,
+  dropped: 0,
+  listeners: 2,
+  createdAt: at,
+  revision: 1042,
+};
 
 const queued: Task = {
   id: "1042-0",
@@ -315,6 +337,16 @@ export const responseSamples: Record<string, Sample> = {
       ...{ key: "visits/2026-11-25", version: 13, expiresAt: at + 86_400_000, value: 13 },
     },
   },
+  messagePublish: { ok: { messageId: "1042-0", subscriptions: 2, duplicate: false } },
+  messageAck: { ok: { messageId: "1042-0" } },
+  messageAckMany: { ok: { acknowledged: 2, lost: [] } },
+  messageNack: { ok: { messageId: "1042-0", state: "waiting" } },
+  messageExtend: { ok: { messageId: "1042-0", deadlineAt: at + 60_000 } },
+  messageRetry: { ok: { retried: 3 } },
+  subscriptionPut: { ok: subscription },
+  subscriptionGet: { ok: subscription },
+  subscriptionList: { ok: { subscriptions: [subscription], cursor: null } },
+  subscriptionDelete: { ok: { name: "billing", droppedCount: 0 } },
   messageEmit: { ok: { deliveries: 2 } },
   messageRequest: { ok: { payload: { wheat: 211.5 }, by: "c0ffee42" } },
   messageReply: { ok: { requestId: "1042-7" } },

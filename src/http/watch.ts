@@ -200,5 +200,6 @@ class EventStream implements Sink {
   answer(): void {}
   push(): void {}
   message(): void {}
+  ended(): void {}
   silent(): void {}
 }

@@ -130,6 +130,24 @@ export const errorTable = {
     retryable: false,
     hint: "Put a whole number first, or count under another key.",
   },
+  "unknown-subscription": {
+    status: 404,
+    title: "There is no subscription of this name",
+    retryable: false,
+    hint: "Put it first; list the subscriptions to see which there are. One that was full or idle may have gone, as it was told to.",
+  },
+  "unknown-message": {
+    status: 404,
+    title: "The message does not wait for this subscription",
+    retryable: false,
+    hint: "It was acknowledged already, its time is over, or it was dropped: whatever was done for it a second time, take back.",
+  },
+  "subscription-full": {
+    status: 429,
+    title: "A subscription that the message is for is full",
+    retryable: true,
+    hint: "Let its listeners catch up, delete it if nobody needs it, or put it with a larger pendingMax or another whenFull.",
+  },
   "no-subscribers": {
     status: 404,
     title: "Nobody listens to this topic",

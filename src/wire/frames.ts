@@ -45,7 +45,9 @@ export type EventMessage =
   | ({ event: "stats" } & Stats)
   | ({ event: "message"; subscriptionId: string } & MessageView)
   /** So many messages that are delivered at most once were not: the connection was not read fast enough. */
-  | { event: "messages.lost"; subscriptionId: string; count: number };
+  | { event: "messages.lost"; subscriptionId: string; count: number }
+  /** The subscription is gone: it was deleted, was full or idle, or its worker is gone. */
+  | { event: "subscription.ended"; subscriptionId: string; name: string };
 
 /** Why a running attempt must stop: its lease is void. */
 export type AbortReason = "cancelled" | "timeout" | "lease-expired" | "revoked";

@@ -23,6 +23,7 @@ import {
   waitPattern,
 } from "./schema.ts";
 import { tableNames, WatchStart } from "./state.ts";
+import { SubscriptionName, SubscriptionPut } from "./subscriptions.ts";
 import {
   TaskCancel,
   TaskExtend,
@@ -62,6 +63,7 @@ export const QueuePath = Closed({ name: Name("The queue's name, percent-encoded 
 export const LimitPath = Closed({ name: Name("The limit's name, percent-encoded where it holds a slash.") });
 export const KeyPath = Closed({ key: KeyName("The key, percent-encoded.") });
 export const LockPath = Closed({ id: LockId });
+export const SubscriptionPath = Closed({ name: SubscriptionName });
 export const NamespacePath = Closed({ name: NamespaceName("The namespace's name.") });
 
 export const WaitQuery = Closed({ wait: Type.Optional(Wait) });
@@ -84,6 +86,7 @@ export const SchedulePutBody = Type.Omit(SchedulePut, ["name"]);
 export const KvPutBody = Type.Omit(KvPut, ["key"]);
 export const KvIncrementBody = Type.Optional(Type.Omit(KvIncrement, ["key"]));
 export const KvDeleteQuery = Type.Omit(KvDelete, ["key"]);
+export const SubscriptionPutBody = Type.Omit(SubscriptionPut, ["name"]);
 export const ScheduleGetQuery = Type.Omit(ScheduleGet, ["name"]);
 export const ScheduleDeleteQuery = Type.Omit(ScheduleDelete, ["name"]);
 export const QueueConfigureBody = QueueSettings;

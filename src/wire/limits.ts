@@ -143,6 +143,14 @@ export const limits = {
   keysPerWorkerMax: 10_000,
   /** A topic, or a pattern of topics. */
   topicLengthMax: 256,
+  /** Subscriptions that last. */
+  subscriptionsMax: 100_000,
+  /** Messages that one of them may be told to keep. */
+  pendingMessagesMax: 10_000_000,
+  /** Dead messages that one of them keeps; the oldest go. */
+  deadMessagesMax: 1000,
+  /** Messages that may be on their way to one connection of a subscription. */
+  windowMax: 10_000,
   /** Live subscriptions of one connection. */
   subscriptionsPerConnectionMax: 10_000,
   /** Bytes that may wait for one slow socket before messages that are delivered at most once are lost, and told as lost. */

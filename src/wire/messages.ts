@@ -2,30 +2,30 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { limits } from "./limits.ts";
 import {
+  addresseePattern,
   Closed,
+  DurationMs,
   Integer,
   Json,
+  keyPattern,
   Moment,
+  messageIdPattern,
   Name,
   Nullable,
-  topicPattern,
-  topicPatternPattern,
 } from "./schema.ts";
+import { SubscriptionName, TopicName, TopicPattern } from "./subscriptions.ts";
 
 const priority = Type.Union(
   [Type.Literal("critical"), Type.Literal("high"), Type.Literal("normal"), Type.Literal("low")],
   { description: "Of the messages that wait for a subscriber those of a higher priority come first." },
 );
 
-export const TopicName = (description: string) =>
-  Type.String({ pattern: topicPattern, maxLength: limits.topicLengthMax, description });
-export const TopicPattern = (description: string) =>
-  Type.String({ pattern: topicPatternPattern, maxLength: limits.topicLengthMax, description });
-
 const addressed = {
   topic: Type.Optional(TopicName("Where to: tokens with dots between them, `orders.eu.new`. Or `workerId`.")),
   workerId: Type.Optional(
-    Type.Union([Type.Literal("*"), Name("A worker.")], {
+    Type.String({
+      pattern: addresseePattern,
+      maxLength: limits.nameLengthMax,
       description: "To this worker, whether or not it is there; `*`: to every worker that has an inbox.",
     }),
   ),
@@ -40,6 +40,86 @@ export const MessageEmit = Closed({
 export const MessageEmitted = Closed({
   deliveries: Type.Integer({ description: "Subscriptions that listen now: it is on its way to so many." }),
 });
+
+export const MessagePublish = Closed({
+  ...addressed,
+  payload: Type.Optional(payload),
+  priority: Type.Optional(priority),
+  ttlMs: Type.Optional(
+    DurationMs("It is gone after this long, for whoever has not got it. Default: it waits for all.", 1),
+  ),
+  guarantee: Type.Optional(
+    Type.Union([Type.Literal("at-least-once"), Type.Literal("exactly-once")], {
+      description: "exactly-once needs a publishId. Default at-least-once.",
+    }),
+  ),
+  publishId: Type.Optional(
+    Type.String({
+      pattern: keyPattern,
+      minLength: 1,
+      maxLength: limits.idempotencyKeyLengthMax,
+      description:
+        "Your own, of printed ASCII: published again under it within dedupeMs, the first one stands, and is answered.",
+    }),
+  ),
+  dedupeMs: Type.Optional(DurationMs("How long the publishId is known. Default 600,000: ten minutes.", 1)),
+});
+export const MessagePublished = Closed({
+  messageId: Type.String({ description: "Its entry in the log, and its number there." }),
+  subscriptions: Type.Integer({
+    description: "Subscriptions that keep it until they have it; 0: it is not kept.",
+  }),
+  duplicate: Type.Boolean({ description: "It was published before under this publishId." }),
+});
+
+const messageId = Type.String({
+  pattern: messageIdPattern,
+  description: "The message, as it was delivered.",
+});
+const messageIds = Type.Array(messageId, {
+  minItems: 1,
+  maxItems: limits.pageMax,
+  uniqueItems: true,
+  description: "The messages, as they were delivered.",
+});
+const reason = Type.Optional(
+  Type.String({ maxLength: limits.errorMessageLengthMax, description: "Why, for people." }),
+);
+
+export const MessageAck = Closed({ subscription: SubscriptionName, messageId });
+export const MessageAcked = Closed({ messageId: Type.String() });
+export const MessageAckMany = Closed({ subscription: SubscriptionName, messageIds });
+export const MessagesAcked = Closed({
+  acknowledged: Type.Integer(),
+  lost: Type.Array(Type.String(), {
+    description:
+      "Those that did not wait there any more: acknowledged already, over, dropped, or never there.",
+  }),
+});
+
+export const MessageNack = Closed({
+  subscription: SubscriptionName,
+  messageId,
+  delayMs: Type.Optional(DurationMs("It comes again after this long. Default: the subscription's backoff.")),
+  dead: Type.Optional(Type.Boolean({ description: "It does not come again: it is kept as dead." })),
+  reason,
+});
+export const MessageNacked = Closed({
+  messageId: Type.String(),
+  state: Type.Union([Type.Literal("waiting"), Type.Literal("dead")]),
+});
+
+export const MessageExtend = Closed({ subscription: SubscriptionName, messageId });
+export const MessageExtended = Closed({
+  messageId: Type.String(),
+  deadlineAt: Moment("It must be acknowledged by then."),
+});
+
+export const MessageRetry = Closed({
+  subscription: SubscriptionName,
+  messageIds: Type.Optional(messageIds),
+});
+export const MessagesRetried = Closed({ retried: Type.Integer() });
 
 export const MessageRequest = Closed({
   ...addressed,
@@ -93,6 +173,12 @@ export const MessageView = Closed({
   publisher: Type.String({ description: "Who published it: a session or a worker." }),
   publishedAt: Moment("When it was published."),
   payload: Json("What was published."),
+  expiresAt: Type.Optional(Nullable(Moment("Nobody gets it from then on; null: it stays."))),
+  publishId: Type.Optional(Nullable(Type.String({ description: "The publisher's own id for it." }))),
+  subscription: Type.Optional(
+    Type.String({ description: "It waits there until it is acknowledged; name this in message.ack." }),
+  ),
+  delivery: Type.Optional(Type.Integer({ description: "Which delivery of it this is: 1 is the first." })),
   requestId: Type.Optional(Type.String({ description: "It asks for a reply: name this in message.reply." })),
 });
 export type MessageView = Static<typeof MessageView>;

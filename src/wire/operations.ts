@@ -23,6 +23,7 @@ import * as queues from "./queues.ts";
 import * as schedules from "./schedules.ts";
 import * as state from "./state.ts";
 import * as stats from "./stats.ts";
+import * as subscriptions from "./subscriptions.ts";
 import * as tasks from "./tasks.ts";
 import * as transactions from "./transactions.ts";
 import * as why from "./why.ts";
@@ -460,6 +461,98 @@ export const operations = {
     summary: "Add to a whole number; a key that is not there counts from 0.",
     example: { key: "visits/2026-11-25", by: 1, ttlMs: 86_400_000 },
   },
+  "message.publish": {
+    kind: "mutation",
+    scope: "write",
+    input: messages.MessagePublish,
+    output: messages.MessagePublished,
+    errors: ["subscription-full", "payload-too-large", "payload-too-deep"],
+    summary: "Publish: kept in the log until every subscription that it is for has acknowledged it.",
+    example: { topic: "orders.eu", payload: { id: 17, total: 99 }, priority: "high" },
+  },
+  "message.ack": {
+    kind: "mutation",
+    scope: "work",
+    input: messages.MessageAck,
+    output: messages.MessageAcked,
+    errors: ["unknown-subscription", "unknown-message"],
+    summary:
+      "Acknowledge a message; refused if it does not wait there any more, so that nothing is done twice.",
+    example: { subscription: "billing", messageId: "1042-0" },
+  },
+  "message.ackMany": {
+    kind: "mutation",
+    scope: "work",
+    input: messages.MessageAckMany,
+    output: messages.MessagesAcked,
+    errors: ["unknown-subscription"],
+    summary: "Acknowledge many messages at once; answers which of them did not wait any more.",
+    example: { subscription: "billing", messageIds: ["1042-0", "1043-0"] },
+  },
+  "message.nack": {
+    kind: "mutation",
+    scope: "work",
+    input: messages.MessageNack,
+    output: messages.MessageNacked,
+    errors: ["unknown-subscription", "unknown-message"],
+    summary: "Say that a message was not taken: it comes again after a while, or is dead.",
+    example: { subscription: "billing", messageId: "1042-0", reason: "no connection to the bank" },
+  },
+  "message.extend": {
+    kind: "volatile",
+    scope: "work",
+    input: messages.MessageExtend,
+    output: messages.MessageExtended,
+    errors: ["unknown-subscription", "unknown-message"],
+    summary: "Say that a message is still worked on: its time to be acknowledged begins anew.",
+    example: { subscription: "billing", messageId: "1042-0" },
+  },
+  "message.retry": {
+    kind: "mutation",
+    scope: "write",
+    input: messages.MessageRetry,
+    output: messages.MessagesRetried,
+    errors: ["unknown-subscription"],
+    summary: "Deliver dead messages again, all of a subscription or some.",
+    example: { subscription: "billing" },
+  },
+  "subscription.put": {
+    kind: "mutation",
+    scope: "write",
+    input: subscriptions.SubscriptionPut,
+    output: subscriptions.SubscriptionView,
+    errors: ["worker-offline"],
+    summary:
+      "Make a subscription that lasts, which keeps what is published from now on; or change settings: what is left out stays.",
+    example: { name: "billing", topic: "orders.*", ackWaitMs: 60_000 },
+  },
+  "subscription.get": {
+    kind: "read",
+    scope: "read",
+    input: subscriptions.SubscriptionRef,
+    output: subscriptions.SubscriptionView,
+    errors: ["unknown-subscription"],
+    summary: "Read one subscription: its settings, and how many messages wait there.",
+    example: { name: "billing" },
+  },
+  "subscription.list": {
+    kind: "read",
+    scope: "read",
+    input: subscriptions.SubscriptionList,
+    output: subscriptions.SubscriptionPage,
+    errors: [],
+    summary: "List subscriptions by name.",
+    example: { limit: 50 },
+  },
+  "subscription.delete": {
+    kind: "mutation",
+    scope: "write",
+    input: subscriptions.SubscriptionRef,
+    output: subscriptions.SubscriptionDeleted,
+    errors: ["unknown-subscription"],
+    summary: "Delete a subscription, and with it what waits there.",
+    example: { name: "billing" },
+  },
   "message.emit": {
     kind: "volatile",
     scope: "write",
@@ -806,6 +899,25 @@ export const operations = {
     summary: "Say that every push of the worker on this connection up to a token has arrived.",
     example: { workerId: "worker-001", token: 1043 },
   },
+  "subscription.attach": {
+    kind: "session",
+    scope: "work",
+    input: subscriptions.SubscriptionAttach,
+    output: subscriptions.SubscriptionAttached,
+    errors: ["connection-needed", "unknown-subscription"],
+    summary:
+      "Get the messages of a subscription on this connection, so many at once, until they are acknowledged.",
+    example: { subscriptionId: "s1", name: "billing", window: 100 },
+  },
+  "subscription.detach": {
+    kind: "session",
+    scope: "work",
+    input: subscriptions.SubscriptionDetach,
+    output: subscriptions.SubscriptionDetached,
+    errors: ["connection-needed"],
+    summary: "Get no more; what is on its way goes to another at once, nothing charged.",
+    example: { subscriptionId: "s1" },
+  },
   "topic.subscribe": {
     kind: "session",
     scope: "read",
@@ -884,6 +996,7 @@ export const objects: Record<string, TSchema> = {
   Message: messages.MessageView,
   Lock: locks.Lock,
   LockResource: locks.LockResource,
+  Subscription: subscriptions.SubscriptionView,
   Schedule: schedules.Schedule,
   ScheduleTask: schedules.ScheduleTask,
   Queue: queues.Queue,

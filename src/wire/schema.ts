@@ -28,6 +28,13 @@ export const topicPattern = `^${topicToken}(\\.${topicToken}){0,15}$`;
 /** Which topics a subscription is for: \`*\` for one token, \`>\` at the end for one or more. */
 export const topicPatternPattern = `^(>|(\\*|${topicToken})(\\.(\\*|${topicToken})){0,15}(\\.>)?)$`;
 
+/** A worker, or all of them. */
+export const addresseePattern = `^(\\*$|${namePattern.slice(1)})`;
+/** A message's id: the revision of the entry that made it, and its number in that entry. */
+export const messageIdPattern = "^[0-9]{1,16}-[0-9]{1,6}$";
+/** A subscription that lasts: a name, or a worker's own inbox. */
+export const subscriptionPattern = namePattern.replace(")$)", ")$)(\\$worker\\.)?");
+
 /** How a time is written in a URL: 500ms, 30s, 2m. */
 export const waitPattern = "^[0-9]{1,9}(ms|s|m)$";
 

@@ -44,6 +44,10 @@ export const tableNames = [
   "queues",
   "limits",
   "pauses",
+  "subscriptions",
+  "messages",
+  "deliveries",
+  "published",
   "answers",
 ] as const;
 
@@ -107,6 +111,7 @@ const WatchedTable = Type.Union([
   Type.Literal("pauses"),
   Type.Literal("keys"),
   Type.Literal("locks"),
+  Type.Literal("subscriptions"),
 ]);
 export const WatchStart = Closed({
   watchId: Name("Chosen by the client; names the watch in its events. One connection may have many."),

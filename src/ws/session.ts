@@ -68,8 +68,8 @@ export class Session implements Sink, Receiver, SessionHolder {
   readonly #watches = new Map<string, Watch>();
   /** Watches that missed events, and the revisions they missed. */
   readonly #gaps = new Map<string, { from: number; to: number }>();
-  /** Live subscriptions: what ends each. */
-  readonly #subscriptions = new Map<string, () => void>();
+  /** What it listens on: what ends each. `gives`: what is on its way there goes to another at once. */
+  readonly #subscriptions = new Map<string, (gives: boolean) => void>();
   /** Subscriptions that lost messages, and how many. */
   readonly #lost = new Map<string, number>();
   /** What the socket had not taken when it was last asked. */
@@ -249,7 +249,16 @@ export class Session implements Sink, Receiver, SessionHolder {
         return;
       case "topic.unsubscribe": {
         const { subscriptionId } = input as Input<"topic.unsubscribe">;
-        this.#endSubscription(subscriptionId);
+        this.#endSubscription(subscriptionId, true);
+        this.#accept(seq, { subscriptionId });
+        return;
+      }
+      case "subscription.attach":
+        this.#attach(seq, input as Input<"subscription.attach">);
+        return;
+      case "subscription.detach": {
+        const { subscriptionId } = input as Input<"subscription.detach">;
+        this.#endSubscription(subscriptionId, true);
         this.#accept(seq, { subscriptionId });
         return;
       }
@@ -369,6 +378,12 @@ export class Session implements Sink, Receiver, SessionHolder {
     this.#write(text);
   }
 
+  ended(subscriptionId: string, name: string): void {
+    if (!this.#open || !this.#subscriptions.has(subscriptionId)) return;
+    this.#endSubscription(subscriptionId, true);
+    this.#write(`{"event":"subscription.ended","subscriptionId":"${subscriptionId}","name":"${name}"}`);
+  }
+
   #tellLost(): void {
     for (const [subscriptionId, count] of this.#lost)
       this.#write(`{"event":"messages.lost","subscriptionId":"${subscriptionId}","count":${count}}`);
@@ -433,7 +448,8 @@ export class Session implements Sink, Receiver, SessionHolder {
     if (sessions.get(this.#id) === this) sessions.delete(this.#id);
     this.#engine.leave(this);
     for (const watch of this.#watches.values()) this.#engine.unwatch(watch);
-    for (const subscriptionId of [...this.#subscriptions.keys()]) this.#endSubscription(subscriptionId);
+    for (const subscriptionId of [...this.#subscriptions.keys()])
+      this.#endSubscription(subscriptionId, false);
     this.#waits?.abort();
   }
 
@@ -450,23 +466,39 @@ export class Session implements Sink, Receiver, SessionHolder {
   }
 
   #subscribe(seq: number, { subscriptionId, topic, group }: Input<"topic.subscribe">): void {
-    this.#endSubscription(subscriptionId);
-    if (this.#subscriptions.size >= limits.subscriptionsPerConnectionMax) {
-      this.refuse(seq, "busy", `the connection has ${this.#subscriptions.size} subscriptions`);
-      return;
-    }
-    this.#subscriptions.set(
-      subscriptionId,
-      this.#engine.listen(topic, group ?? null, { sink: this, subscriptionId }),
-    );
-    this.#engine.counters.subscriptionsOpen++;
+    if (!this.#mayListen(seq, subscriptionId)) return;
+    this.#listens(subscriptionId, this.#engine.listen(topic, group ?? null, { sink: this, subscriptionId }));
     this.#accept(seq, { subscriptionId });
   }
 
-  #endSubscription(subscriptionId: string): void {
+  #attach(seq: number, input: Input<"subscription.attach">): void {
+    const { subscriptionId, name } = input;
+    if (!this.#mayListen(seq, subscriptionId)) return;
+    const attached = this.#engine.attachTo(this, this.#id, input);
+    if (attached === null) {
+      this.refuse(seq, "unknown-subscription", `there is no subscription ${name}`);
+      return;
+    }
+    this.#listens(subscriptionId, attached.end);
+    this.#accept(seq, { subscriptionId, lost: attached.lost });
+  }
+
+  #mayListen(seq: number, subscriptionId: string): boolean {
+    this.#endSubscription(subscriptionId, true);
+    if (this.#subscriptions.size < limits.subscriptionsPerConnectionMax) return true;
+    this.refuse(seq, "busy", `the connection has ${this.#subscriptions.size} subscriptions`);
+    return false;
+  }
+
+  #listens(subscriptionId: string, end: (gives: boolean) => void): void {
+    this.#subscriptions.set(subscriptionId, end);
+    this.#engine.counters.subscriptionsOpen++;
+  }
+
+  #endSubscription(subscriptionId: string, gives: boolean): void {
     const end = this.#subscriptions.get(subscriptionId);
     if (end === undefined) return;
-    end();
+    end(gives);
     this.#subscriptions.delete(subscriptionId);
     this.#lost.delete(subscriptionId);
     this.#engine.counters.subscriptionsOpen--;

@@ -446,7 +446,7 @@ describe("commands - messages", () => {
     });
     while (!ended) await client.messages.emit({ topic: "news.eu", payload: { n: 1 } });
     expect((await tailing).output).toBe(`news.eu  {"n":1}  by http\n`.repeat(2));
-    expect((await ends("ok", ["messages", "emit", "news.eu", "1"])).output).toBe("0 listen to news.eu.\n");
+    expect((await ends("ok", ["messages", "publish", "news.eu", "1", "--now"])).output).toBe("0 listen.\n");
     await ends("not-found", ["messages", "request", "nobody", "1"]);
     const other = new CoordinationClient({ url: daemon.wsUrl, token });
     other.topics.handle<number>("double", ({ payload }) => 2 * payload);
@@ -454,6 +454,25 @@ describe("commands - messages", () => {
     await other.getState();
     expect((await ends("ok", ["messages", "request", "double", "21"])).output).toBe("42\n");
     other.close();
+  });
+
+  test("commands - what is published waits in its subscriptions, which can be made, shown and deleted", async () => {
+    await ends("ok", ["subscriptions", "put", "billing", "orders.*", "--ack-wait", "1m"]);
+    const published = await json(["messages", "publish", "orders.eu", '{"id":17}', "--publish", "17"]);
+    expect(published).toMatchObject({ subscriptions: 1, duplicate: false });
+    const again = await ends("ok", ["messages", "publish", "orders.eu", "0", "--publish", "17"]);
+    expect(again.output).toBe(`${published.messageId} was published before.\n`);
+    await ends("ok", ["messages", "publish", "--worker", "w.1", '"reload"']);
+    const { output } = await ends("ok", ["subscriptions", "list"]);
+    expect(output).toMatch(/^billing +orders\.\* +1 +0 +0 +0 +0 /m);
+    expect(output).toMatch(/^\$worker\.w\.1 +- +1 /m);
+    expect(await json(["subscriptions", "show", "billing"])).toMatchObject({ pending: 1, ackWaitMs: 60_000 });
+    await client.messages.nack({ subscription: "billing", messageId: published.messageId, dead: true });
+    expect((await ends("ok", ["subscriptions", "retry", "billing"])).output).toBe("1 messages come again.\n");
+    expect(await json(["subscriptions", "delete", "billing"])).toEqual({ name: "billing", droppedCount: 1 });
+    await ends("not-found", ["subscriptions", "show", "billing"]);
+    await ends("usage", ["messages", "publish"]);
+    await ends("usage", ["messages", "publish", "a", "1", "--now", "--ttl", "5s"]);
   });
 });
 

@@ -531,15 +531,15 @@ test("daemon - what a handler does through its client happens only while its lea
     async (task, { client }) => {
       await client.kv.put("fenced/a", 1);
       codes.push((await client.kv.get("fenced/a"))?.value);
-      const child = await client.submit({ queue: "nowhere", type: "child" });
+      const child = await client.submit({ queue: "unfenced", type: "child" });
       codes.push((await client.task(child.id).get()).state);
       await producer.task(task.id).cancel();
       for (const change of [
         () => client.kv.put("fenced/a", 2),
         () => client.kv.increment("fenced/n"),
         () => client.kv.delete("fenced/a"),
-        () => client.submit({ queue: "nowhere", type: "late" }),
-        () => client.submit([{ queue: "nowhere", type: "late" }]),
+        () => client.submit({ queue: "unfenced", type: "late" }),
+        () => client.submit([{ queue: "unfenced", type: "late" }]),
         () => client.task(child.id).cancel(),
         () => client.schedules.delete("none"),
       ])
@@ -557,7 +557,7 @@ test("daemon - what a handler does through its client happens only while its lea
   await producer.submit({ queue: "fenced", type: "t" });
   await seen.promise;
   expect(codes).toEqual([1, "queued", ...Array(7).fill("fence-lost"), 1]);
-  expect((await producer.tasks({ queue: "nowhere" })).tasks.map(({ type }) => type)).toEqual(["child"]);
+  expect((await producer.tasks({ queue: "unfenced" })).tasks.map(({ type }) => type)).toEqual(["child"]);
   await running.stop();
 });
 
@@ -634,4 +634,107 @@ test("daemon - a message whose answer was lost is not sent again", async () => {
   await failed;
   await publisher.getState();
   expect(engine.counters.messagesEmitted).toBe(before + 1);
+});
+
+test("daemon - a subscription that lasts brings what came before, between and after its connections, each once done", async () => {
+  const wire = new Wire();
+  const listener = open({ transport: wire });
+  const publisher = open();
+  await publisher.subscriptions.put({ name: "orders", topic: "orders.>" });
+  for (let n = 0; n < 5; n++) await publisher.topics.publish("orders.eu", n, { id: `order-${n}` });
+  expect((await publisher.topics.publish("orders.eu", 0, { id: "order-0" })).duplicate).toBe(true);
+  const got: number[] = [];
+  for await (const message of listener.topics.subscribe<number>("orders.>", { name: "orders", window: 3 })) {
+    got.push(message.payload);
+    if (message.payload === 2) {
+      wire.cut();
+      await publisher.topics.publish("orders.us", 5);
+    }
+    if (message.payload === 5) {
+      await message.ack();
+      break;
+    }
+  }
+  expect(got).toEqual([0, 1, 2, 3, 4, 5]);
+  const left = await publisher.subscriptions.get("orders");
+  expect(left).toMatchObject({ pending: 0, topic: "orders.>" });
+  await until(() => engine.core.messages.size === 0);
+});
+
+test("daemon - a handler's messages are done when it returns and come again when it throws, one of those who share", async () => {
+  const [one, other, publisher] = [open(), open(), open()];
+  const got: string[] = [];
+  const put = {
+    name: "jobs",
+    backoff: { strategy: "fixed", delayMs: 1, jitter: 0 },
+    deliveriesMax: 3,
+  } as const;
+  for (const [name, client] of [
+    ["one", one],
+    ["other", other],
+  ] as const)
+    client.topics.handle<number>(
+      "jobs",
+      ({ payload, delivery }) => {
+        got.push(`${payload}/${delivery}`);
+        if (payload === 7 || (payload === 3 && delivery === 1)) throw new Error(`not ${name}`);
+      },
+      put,
+    );
+  await until(() => (engine.core.inboxes.get("jobs")?.consumers.size ?? 0) === 2);
+  await Promise.all(Array.from({ length: 8 }, (_, n) => publisher.topics.publish("jobs", n)));
+  await until(() => engine.core.inboxes.get("jobs")?.deadCount === 1 && engine.core.messages.size === 1);
+  expect(got.sort()).toEqual(["0/1", "1/1", "2/1", "3/1", "3/2", "4/1", "5/1", "6/1", "7/1", "7/2", "7/3"]);
+  expect([...engine.core.deliveries.values()].at(-1)?.reason).toStartWith("not o");
+  one.close();
+  other.close();
+  expect(await publisher.subscriptions.delete("jobs")).toEqual({ name: "jobs", droppedCount: 0 });
+  await until(() => engine.core.messages.size === 0);
+});
+
+test("daemon - what takes longer than its time is said to be worked on, and nobody else gets it", async () => {
+  const [slow, publisher] = [open(), open()];
+  let begun = 0;
+  let finish = () => {};
+  slow.topics.handle(
+    "slow",
+    () => {
+      begun++;
+      return new Promise<void>((resolve) => {
+        finish = resolve;
+      });
+    },
+    { name: "slow", ackWaitMs: 500 },
+  );
+  await until(() => (engine.core.inboxes.get("slow")?.consumers.size ?? 0) === 1);
+  await publisher.topics.publish("slow", 1);
+  const from = performance.now();
+  await until(() => performance.now() - from > 1200);
+  expect([begun, engine.core.inboxes.get("slow")?.flights.size]).toEqual([1, 1]);
+  finish();
+  await until(() => engine.core.messages.size === 0);
+  slow.close();
+  // Whoever closes gives back what it has, at once.
+  await until(() => engine.core.inboxes.get("slow")?.consumers.size === 0);
+  await publisher.subscriptions.delete("slow");
+});
+
+test("daemon - a worker's inbox keeps what is sent while it is away, and a subscription that ends says so", async () => {
+  const publisher = open();
+  await publisher.messages.send("w-inbox", "kept");
+  const owner = open({ workerId: "w-inbox" });
+  const got: unknown[] = [];
+  const reading = (async () => {
+    for await (const { payload, delivery } of owner.messages.receive()) got.push([payload, delivery]);
+  })();
+  await until(() => got.length === 1);
+  await publisher.messages.broadcast("all");
+  await until(() => got.length === 2);
+  expect(got).toEqual([
+    ["kept", 1],
+    ["all", 1],
+  ]);
+  await publisher.subscriptions.delete("$worker.w-inbox");
+  await expect(reading).rejects.toMatchObject({ code: "unknown-subscription" });
+  expect(() => publisher.messages.receive()).toThrow("no worker");
 });

@@ -150,6 +150,9 @@ export class TestSink implements Sink {
     this.order.push(`message ${subscriptionId}`);
     this.messages.push({ subscriptionId, event: JSON.parse(text) });
   }
+  ended(subscriptionId: string, name: string): void {
+    this.order.push(`ended ${subscriptionId} ${name}`);
+  }
   silent(workerId: string): void {
     this.order.push(`silent ${workerId}`);
     this.silences.push(workerId);

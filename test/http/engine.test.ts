@@ -183,6 +183,13 @@ describe("http engine", () => {
       await w.send("PUT", `/api/kv/${encodeURIComponent(key)}`, { value: { key } });
     for (const name of ["one", "two/"])
       expect((await w.send("POST", "/api/locks", { resources: [{ name }] })).status).toBe(200);
+    for (const name of ["one", "rack/2"])
+      await w.send("PUT", `/api/subscriptions/${encodeURIComponent(name)}`, { topic: "paged.>" });
+    for (const publishId of ["p/1", "p?2"]) {
+      const message = { topic: "paged.x", payload: "\t", publishId };
+      const { messageId } = await said("message.publish", await w.send("POST", "/api/messages", message));
+      await w.send("POST", "/api/messages/nack", { subscription: "one", messageId, delayMs: 3_600_000 });
+    }
     for (const key of ["one", "two"])
       await w.send("POST", "/api/tasks", { queue: "paged", type: "a", unique: { key, forMs: 60_000 } });
     await register("pager", { queues: ["broken"] });

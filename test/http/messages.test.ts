@@ -8,7 +8,27 @@ beforeEach(() => {
   w.calls.length = 0;
 });
 
+const ref = { subscription: "a", messageId: "7-0" };
 const rows: [method: string, path: string, body: unknown, operation: string, input: unknown][] = [
+  ["POST", "/api/messages", { topic: "a", ttlMs: 5 }, "message.publish", { topic: "a", ttlMs: 5 }],
+  ["POST", "/api/messages/ack", ref, "message.ack", ref],
+  ["POST", "/api/messages/nack", { ...ref, dead: true }, "message.nack", { ...ref, dead: true }],
+  ["POST", "/api/messages/extend", ref, "message.extend", ref],
+  [
+    ...["POST", "/api/messages/ack-many", { subscription: "a", messageIds: ["7-0"] }],
+    ...["message.ackMany", { subscription: "a", messageIds: ["7-0"] }],
+  ] as never,
+  ["POST", "/api/messages/retry", { subscription: "a" }, "message.retry", { subscription: "a" }],
+  [
+    "GET",
+    "/api/subscriptions?limit=5&topic=a.%3E",
+    undefined,
+    "subscription.list",
+    { limit: 5, topic: "a.>" },
+  ],
+  ["GET", "/api/subscriptions/%24worker.w%2F1", undefined, "subscription.get", { name: "$worker.w/1" }],
+  ["PUT", "/api/subscriptions/b", { topic: "a.*" }, "subscription.put", { name: "b", topic: "a.*" }],
+  ["DELETE", "/api/subscriptions/b", undefined, "subscription.delete", { name: "b" }],
   ["POST", "/api/messages/emit", { topic: "a.b", payload: 1 }, "message.emit", { topic: "a.b", payload: 1 }],
   ["POST", "/api/messages/request", { topic: "a", waitMs: 5 }, "message.request", { topic: "a", waitMs: 5 }],
   ["POST", "/api/messages/reply", { requestId: "1-1" }, "message.reply", { requestId: "1-1" }],

@@ -41,6 +41,11 @@ export const noMetrics = () => ({
   pushesRevoked: 0,
   quarantines: 0,
   scheduleRuns: 0,
+  messagesPublished: 0,
+  messagesAcknowledged: 0,
+  messagesRedelivered: 0,
+  messagesDead: 0,
+  messagesDropped: 0,
   operationsRepeated: 0,
 });
 

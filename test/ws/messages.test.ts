@@ -232,3 +232,184 @@ describe("messages - request and reply", () => {
     expect(asker.reply(seq).error.code).toBe("no-reply");
   });
 });
+
+describe("messages - that are kept", () => {
+  const start = async (more: object = {}, options: Parameters<typeof SessionWorld.start>[0] = {}) => {
+    const it = await SessionWorld.start(options);
+    const [line, publisher] = [await it.greet("a"), await it.greet("pub")];
+    await line.ok("subscription.put", { name: "sub", topic: "t.>", ...more });
+    const publish = async (payload: unknown, more: object = {}) =>
+      (await publisher.ok("message.publish", { topic: "t.x", payload, ...more })).messageId as string;
+    const ack = (messageId: string, from = line) =>
+      from.ok("message.ack", { subscription: "sub", messageId });
+    return { it, line, publisher, publish, ack };
+  };
+
+  test("messages - who attaches gets what waits and what comes, as far as the window goes, and acknowledges", async () => {
+    const { it, line, publish, ack } = await start();
+    const first = await publish({ n: 1 });
+    expect(await line.ok("subscription.attach", { subscriptionId: "s", name: "sub", window: 2 })).toEqual({
+      subscriptionId: "s",
+      lost: [],
+    });
+    expect(line.events("message")).toEqual([
+      {
+        ...{ event: "message", subscriptionId: "s", subscription: "sub", delivery: 1, messageId: first },
+        ...{ topic: "t.x", workerId: null, priority: "normal", publisher: "pub" },
+        ...{ publishedAt: it.world.clock.wall(), expiresAt: null, publishId: null, payload: { n: 1 } },
+      },
+    ]);
+    await publish(2);
+    await publish(3);
+    expect(payloads(line)).toEqual([{ n: 1 }, 2]);
+    await ack(first);
+    expect(payloads(line)).toEqual([{ n: 1 }, 2, 3]);
+    expect(it.world.engine.counters.messagesDelivered).toBe(3);
+  });
+
+  test("messages - nothing is delivered before the log has it", async () => {
+    const { it, line, publisher } = await start({}, { held: true });
+    await line.ok("subscription.attach", { subscriptionId: "s", name: "sub" });
+    await line.ok("topic.subscribe", { subscriptionId: "live", topic: "t.*" });
+    it.world.log.auto = false;
+    await publisher.frame({
+      op: "message.publish",
+      seq: publisher.nextSeq,
+      input: { topic: "t.x", payload: 1 },
+    });
+    expect(payloads(line)).toEqual([]);
+    it.world.log.complete();
+    await it.world.advance(0);
+    expect([payloads(line, "s"), payloads(line, "live")]).toEqual([[1], [1]]);
+  });
+
+  test("messages - what a full disk takes back is delivered to nobody; what was delivered before stays so", async () => {
+    const { it, line, publisher, publish, ack } = await start({}, { held: true });
+    const kept = await publish("kept");
+    await line.ok("subscription.attach", { subscriptionId: "s", name: "sub" });
+    expect(payloads(line, "s")).toEqual(["kept"]);
+    it.world.log.auto = false;
+    const seq = publisher.nextSeq;
+    await publisher.frame(
+      { op: "message.publish", seq, input: { topic: "t.x", payload: "lost" } },
+      { op: "subscription.delete", seq: publisher.nextSeq, input: { name: "sub" } },
+      { op: "subscription.put", seq: publisher.nextSeq, input: { name: "sub", topic: "t.>" } },
+    );
+    it.world.log.full();
+    await it.world.advance(0);
+    expect(publisher.reply(seq).error.code).toBe("disk-full");
+    // What was on its way may have been lost with what was undone: it comes again.
+    expect(payloads(line, "s")).toEqual(["kept", "kept"]);
+    expect(line.events("subscription.ended")).toEqual([]);
+    it.world.log.auto = true;
+    await it.world.advance(2000);
+    await ack(kept);
+    expect(await publish("new")).not.toBe(kept);
+    expect(payloads(line, "s")).toEqual(["kept", "kept", "new"]);
+  });
+
+  test("messages - who listens to the topic gets it too, and who is attached gets it once", async () => {
+    const { it, line, publish } = await start();
+    const other = await it.greet("other");
+    await line.ok("subscription.attach", { subscriptionId: "s", name: "sub" });
+    await other.ok("topic.subscribe", { subscriptionId: "live", topic: "t.*" });
+    await publish(1);
+    expect([payloads(line), payloads(other)]).toEqual([[1], [1]]);
+    expect(other.events("message")[0].subscription).toBeUndefined();
+    expect(await other.ok("message.emit", { topic: "t.x", payload: "now" })).toEqual({ deliveries: 2 });
+    expect([payloads(line), payloads(other)]).toEqual([
+      [1, "now"],
+      [1, "now"],
+    ]);
+    expect(line.events("message")[1]).toMatchObject({ messageId: null, subscriptionId: "s" });
+  });
+
+  test("messages - a connection that was lost goes on with what it holds, and is delivered the rest again", async () => {
+    const { it, line, publish, ack } = await start();
+    await line.ok("subscription.attach", { subscriptionId: "s", name: "sub" });
+    const [first, second] = [await publish(1), await publish(2)];
+    await line.cut();
+    const again = await it.greet("a");
+    const { lost } = await again.ok("subscription.attach", {
+      ...{ subscriptionId: "s2", name: "sub", holding: [first, "9-0"] },
+    });
+    expect(lost).toEqual(["9-0"]);
+    expect(again.events("message").map(({ messageId }) => messageId)).toEqual([second]);
+    await ack(first, again);
+  });
+
+  test("messages - who detaches gives back at once; who is cut, after the time to acknowledge", async () => {
+    const { it, line, publish } = await start({
+      ackWaitMs: 1000,
+      backoff: { strategy: "fixed", delayMs: 0 },
+    });
+    const other = await it.greet("other");
+    await line.ok("subscription.attach", { subscriptionId: "s", name: "sub" });
+    await publish(1);
+    await line.ok("subscription.detach", { subscriptionId: "s" });
+    await other.ok("subscription.attach", { subscriptionId: "s", name: "sub" });
+    expect(other.events("message").map(({ delivery }) => delivery)).toEqual([1]);
+    await other.cut();
+    await line.ok("subscription.attach", { subscriptionId: "s", name: "sub" });
+    await it.world.advance(900);
+    expect(line.events("message")).toHaveLength(1);
+    await it.world.advance(500);
+    expect(line.events("message").map(({ delivery }) => delivery)).toEqual([1, 2]);
+  });
+
+  test("messages - a socket that takes nothing gets no more than its budget, and the others go on", async () => {
+    const { it, line, publish } = await start();
+    const other = await it.greet("other");
+    for (const one of [line, other])
+      await one.ok("subscription.attach", { subscriptionId: "s", name: "sub", window: 1000 });
+    line.stuck = true;
+    const large = "x".repeat(limits.pushBufferBytesMax / 4);
+    for (let i = 0; i < 30; i++) await publish(`${i} ${large}`);
+    expect(line.closed).toBeNull();
+    const [slow, quick] = [payloads(line).length, payloads(other).length];
+    expect(slow + quick).toBe(30);
+    expect(slow).toBeLessThan(8);
+    line.stuck = false;
+    await line.drain();
+    for (let i = 0; i < 4; i++) await publish(i);
+    expect(payloads(line).length).toBe(slow + 2);
+  });
+
+  test("messages - whoever listens on a subscription that is deleted is told, and hears no more", async () => {
+    const { it, line, publisher, publish } = await start();
+    await line.ok("watch.start", { watchId: "w", tables: ["subscriptions"] });
+    await line.ok("subscription.attach", { subscriptionId: "s", name: "sub" });
+    await publisher.ok("subscription.delete", { name: "sub" });
+    expect(line.events("subscription.ended")).toEqual([
+      { event: "subscription.ended", subscriptionId: "s", name: "sub" },
+    ]);
+    expect(line.events("change").map(({ id, before, state }) => [id, before, state])).toEqual([
+      ["sub", "present", null],
+    ]);
+    await publish(1);
+    expect(payloads(line)).toEqual([]);
+    expect(it.world.engine.counters.subscriptionsOpen).toBe(0);
+    expect((await line.ask("subscription.attach", { subscriptionId: "s", name: "sub" })).error.code).toBe(
+      "unknown-subscription",
+    );
+  });
+
+  test("messages - a worker's inbox keeps what comes while it is away, and hears what is emitted while it listens", async () => {
+    const it = await SessionWorld.start();
+    const [line, publisher] = [await it.greet("a"), await it.greet("pub")];
+    await publisher.ok("message.publish", { workerId: "w.1", payload: "kept" });
+    await line.ok("subscription.put", { name: "$worker.w.1" });
+    await line.ok("subscription.attach", { subscriptionId: "s", name: "$worker.w.1" });
+    await publisher.ok("message.publish", { workerId: "*", payload: "all" });
+    expect(await publisher.ok("message.emit", { workerId: "w.1", payload: "now" })).toEqual({
+      deliveries: 1,
+    });
+    expect(await publisher.ok("message.emit", { workerId: "*", payload: "all now" })).toEqual({
+      deliveries: 1,
+    });
+    expect(payloads(line)).toEqual(["kept", "all", "now", "all now"]);
+    expect(line.events("message").map(({ topic, workerId }) => [topic, workerId])).toEqual(
+      ["w.1", "*", "w.1", "*"].map((workerId) => [null, workerId]),
+    );
+  });
+});

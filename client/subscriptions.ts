@@ -1,0 +1,270 @@
+/**
+ * The subscriptions of a client, over all its connections. A live one hears what is published while it is connected: what
+ * came between is lost to it, and told as lost. One that lasts is kept by the daemon: each new connection attaches to it
+ * again and names what is still worked on, so that it goes on as if nothing had been. What is worked on is said to be so
+ * while it takes long, and what was done is acknowledged together with all else of one turn.
+ */
+import { problem } from "../src/wire/errors.ts";
+import type { EventMessage } from "../src/wire/frames.ts";
+import { limits } from "../src/wire/limits.ts";
+import type { MessageView } from "../src/wire/messages.ts";
+import type { Input, Output } from "../src/wire/operations.ts";
+import type { SubscriptionView } from "../src/wire/subscriptions.ts";
+import type { CallOptions, Session } from "./connection.ts";
+import { ClientError, CortexError } from "./errors.ts";
+import type { Caller } from "./tasks.ts";
+import type { Timer } from "./transport.ts";
+
+/** `count` messages were lost to a live subscription; null: it is not known how many, the connection was away. */
+export type Lost = { count: number | null };
+
+/** Which messages, and how. */
+export type Wanted =
+  | { kind: "live"; topic: string; group: string | undefined }
+  | { kind: "lasting"; put: Input<"subscription.put">; window: number | undefined };
+
+export type Told = {
+  message(view: MessageView): void;
+  lost(lost: Lost): void;
+  failed(error: Error): void;
+};
+
+/** What a subscription lets its user do. */
+export class Subscribed {
+  /** Delivered, and neither acknowledged nor refused here. */
+  readonly held = new Set<string>();
+  readonly #acks: string[] = [];
+  readonly #caller: Caller & { tell(error: unknown): void };
+  readonly #name: string;
+
+  constructor(caller: Caller & { tell(error: unknown): void }, name: string) {
+    this.#caller = caller;
+    this.#name = name;
+  }
+
+  /** It was done. Those of one turn go together; one that did not wait any more needs nothing. */
+  done(messageId: string): void {
+    if (!this.held.delete(messageId)) return;
+    this.#acks.push(messageId);
+    if (this.#acks.length === 1) queueMicrotask(() => queueMicrotask(() => this.#flush()));
+  }
+
+  /** It is settled in another way. */
+  forget(messageId: string): void {
+    this.held.delete(messageId);
+  }
+
+  #flush(): void {
+    const subscription = this.#name;
+    for (let from = 0; from < this.#acks.length; from += limits.pageMax) {
+      const messageIds = this.#acks.slice(from, from + limits.pageMax);
+      this.#caller.call("message.ackMany", { subscription, messageIds }).catch((error) => {
+        // Where there is no subscription there is nothing to acknowledge.
+        const isOver = error instanceof CortexError && error.code === "unknown-subscription";
+        if (!isOver && !isClosed(error)) this.#caller.tell(error);
+      });
+    }
+    this.#acks.length = 0;
+  }
+}
+
+type Started = {
+  readonly id: string;
+  readonly wanted: Wanted;
+  readonly told: Told;
+  readonly subscribed: Subscribed | null;
+  started: boolean;
+  /** What the daemon has of one that lasts; null: it was not asked yet. */
+  view: SubscriptionView | null;
+  timer: Timer;
+};
+
+/** Words said within the time that a message may take: two may be late. */
+const extendsPerWait = 3;
+const retryMs = 1000;
+
+export class Subscriptions {
+  readonly #session: Session;
+  readonly #caller: Caller & { tell(error: unknown): void };
+  readonly #all = new Map<string, Started>();
+  #count = 0;
+
+  constructor(session: Session, caller: Caller & { tell(error: unknown): void }) {
+    this.#session = session;
+    this.#caller = caller;
+  }
+
+  /** `end` ends it; `subscribed` is null for a live one. */
+  start(wanted: Wanted, told: Told): { end: () => void; subscribed: Subscribed | null } {
+    const id = `s${++this.#count}`;
+    const name = wanted.kind === "lasting" ? wanted.put.name : "";
+    const subscribed = wanted.kind === "lasting" ? new Subscribed(this.#caller, name) : null;
+    const one: Started = { id, wanted, told, subscribed, started: false, view: null, timer: null };
+    this.#all.set(id, one);
+    if (!this.#session.mayPush) {
+      const detail = "messages are pushed, and this client has no WebSocket";
+      // Not before the caller has what it asked for.
+      queueMicrotask(() => this.#fail(one, new CortexError(problem("connection-needed", detail))));
+    } else {
+      this.#session.start();
+      if (wanted.kind === "lasting") void this.#put(one, wanted.put);
+      else if (this.#session.state === "connected") this.#begin(one);
+    }
+    return { end: () => this.#end(one), subscribed };
+  }
+
+  welcomed(): void {
+    for (const one of this.#all.values()) this.#begin(one);
+  }
+
+  /** Before the client closes: what is on its way goes to another at once. */
+  leave(): void {
+    if (!this.#session.pushes) return;
+    const lasting = [...this.#all.values()].filter(({ wanted }) => wanted.kind === "lasting");
+    for (const { id } of lasting)
+      this.#session.onConnection("subscription.detach", { subscriptionId: id }, ignore, ignore);
+    if (lasting.length > 0) this.#session.flush();
+  }
+
+  closed(error: Error): void {
+    const all = [...this.#all.values()];
+    this.#all.clear();
+    for (const one of all) {
+      this.#clear(one);
+      one.told.failed(error);
+    }
+  }
+
+  event(event: Extract<EventMessage, { subscriptionId: string }>): void {
+    const one = this.#all.get(event.subscriptionId);
+    if (one === undefined) return;
+    if (event.event === "messages.lost") one.told.lost({ count: event.count });
+    else if (event.event === "subscription.ended")
+      this.#fail(
+        one,
+        new CortexError(problem("unknown-subscription", `the subscription ${event.name} is gone`)),
+      );
+    else {
+      // One that is still worked on came again because this side was slow: whoever works on it goes on.
+      if (event.delivery !== undefined && event.messageId !== null) {
+        if (one.subscribed?.held.has(event.messageId)) return;
+        one.subscribed?.held.add(event.messageId);
+      }
+      one.told.message(event);
+    }
+  }
+
+  #end(one: Started): void {
+    if (!this.#all.delete(one.id)) return;
+    this.#clear(one);
+    if (!this.#session.pushes) return;
+    // Nothing depends on the answer: messages of a subscription that is not in the map are not told.
+    const op = one.wanted.kind === "live" ? "topic.unsubscribe" : "subscription.detach";
+    this.#session.onConnection(op, { subscriptionId: one.id }, ignore, ignore);
+  }
+
+  #fail(one: Started, error: Error): void {
+    if (!this.#all.delete(one.id)) return;
+    this.#clear(one);
+    one.told.failed(error);
+  }
+
+  #clear(one: Started): void {
+    if (one.timer !== null) this.#caller.environment.clearTimer(one.timer);
+    one.timer = null;
+  }
+
+  async #put(one: Started, input: Input<"subscription.put">): Promise<void> {
+    try {
+      one.view = await this.#caller.call("subscription.put", input);
+    } catch (error) {
+      this.#fail(one, error as Error);
+      return;
+    }
+    if (this.#session.state === "connected" && this.#all.has(one.id)) this.#begin(one);
+  }
+
+  /** Over HTTP nothing is pushed: it pauses until the WebSocket is back. */
+  #begin(one: Started): void {
+    const { wanted } = one;
+    if (wanted.kind === "lasting" && one.view === null) return;
+    if (one.started && wanted.kind === "live") one.told.lost({ count: null });
+    one.started = true;
+    if (!this.#session.pushes) return;
+    const refused = (error: Error) => this.#refused(one, error);
+    if (wanted.kind === "live") {
+      const input: Input<"topic.subscribe"> = { subscriptionId: one.id, topic: wanted.topic };
+      if (wanted.group !== undefined) input.group = wanted.group;
+      this.#session.onConnection("topic.subscribe", input, ignore, refused);
+      return;
+    }
+    const holding = [...(one.subscribed as Subscribed).held];
+    const input: Input<"subscription.attach"> = { subscriptionId: one.id, name: wanted.put.name, holding };
+    if (wanted.window !== undefined) input.window = wanted.window;
+    this.#session.onConnection("subscription.attach", input, ignore, refused);
+    this.#extendLater(one);
+  }
+
+  #refused(one: Started, error: Error): void {
+    if (error instanceof ClientError && error.code === "disconnected") return;
+    if (!(error instanceof CortexError && error.retryable)) {
+      this.#fail(one, error);
+      return;
+    }
+    this.#clear(one);
+    one.timer = this.#caller.environment.setTimer(error.retryAfterMs ?? retryMs, () => {
+      one.timer = null;
+      if (this.#session.state === "connected") this.#begin(one);
+    });
+  }
+
+  /** What takes long is said to be worked on, so that nobody else begins it. */
+  #extendLater(one: Started): void {
+    const { view, subscribed } = one;
+    this.#clear(one);
+    if (view === null || subscribed === null) return;
+    let known = new Set(subscribed.held);
+    const everyMs = view.ackWaitMs / extendsPerWait;
+    const look = () => {
+      one.timer = this.#caller.environment.setTimer(everyMs, look);
+      // What came since is young enough.
+      if (this.#session.pushes)
+        for (const messageId of subscribed.held)
+          if (known.has(messageId))
+            this.#caller.call("message.extend", { subscription: view.name, messageId }).catch(ignore);
+      known = new Set(subscribed.held);
+    };
+    one.timer = this.#caller.environment.setTimer(everyMs, look);
+  }
+}
+
+/** Looking after subscriptions that last. */
+export class LastingSubscriptions {
+  readonly #caller: Caller;
+  constructor(caller: Caller) {
+    this.#caller = caller;
+  }
+
+  /** Makes it, or changes what is given; what is left out stays. */
+  put(input: Input<"subscription.put">, options?: CallOptions): Promise<SubscriptionView> {
+    return this.#caller.call("subscription.put", input, options);
+  }
+  get(name: string, options?: CallOptions): Promise<SubscriptionView> {
+    return this.#caller.call("subscription.get", { name }, options);
+  }
+  list(page: Input<"subscription.list"> = {}, options?: CallOptions): Promise<Output<"subscription.list">> {
+    return this.#caller.call("subscription.list", page, options);
+  }
+  /** What waits there goes with it. */
+  delete(name: string, options?: CallOptions): Promise<Output<"subscription.delete">> {
+    return this.#caller.call("subscription.delete", { name }, options);
+  }
+  /** Delivers dead messages again, all or these; answers how many. */
+  async retry(subscription: string, messageIds?: string[], options?: CallOptions): Promise<number> {
+    const input = messageIds === undefined ? { subscription } : { subscription, messageIds };
+    return (await this.#caller.call("message.retry", input, options)).retried;
+  }
+}
+
+const ignore = () => {};
+export const isClosed = (error: unknown): boolean => error instanceof ClientError && error.code === "closed";

@@ -1,0 +1,705 @@
+/**
+ * Inboxes: what each subscription has still to get. A message is stored once; which subscriptions it is for follows from
+ * its topic, and how far each of them is from its record: per priority a floor, up to which everything is settled, and a
+ * row of its own for each message that stands otherwise (acknowledged above the floor, failed, or dead). What no row and
+ * no floor speaks of is to be delivered. All of that is derived here, from the tables alone, so that recovery and an
+ * undo find it again. Who is delivered to, and what is on its way, is no state: it is forgotten with the process.
+ *
+ *   ready -> flying -> settled                     row: none, the floor or the message's end says it
+ *     ^        | not acknowledged, or refused
+ *     +-- waiting (a row, until its time) or, after too often, dead (a row)
+ */
+import { Chain, Link } from "../lib/chain.ts";
+import { DeadlineHeap, IndexedHeap } from "../lib/heap.ts";
+import { Line } from "../lib/line.ts";
+import { Topics } from "../lib/topics.ts";
+import type { Backoff } from "../wire/tasks.ts";
+import { priorities } from "../wire/tasks.ts";
+import type { Coordinator } from "./coordinator.ts";
+import type { RowName } from "./store.ts";
+
+export type MessageRecord = {
+  /** The entry that made it, and its number there: its place in the order of all. */
+  readonly revision: number;
+  readonly number: number;
+  readonly topic: string;
+  /** Index into `priorities`: 0 is critical. */
+  readonly priority: number;
+  /** JSON text. */
+  readonly payload: string;
+  readonly publisher: string;
+  readonly publishedAt: number;
+  /** On the wall clock; 0: it stays until it is settled everywhere. */
+  readonly expiresAt: number;
+  /** The publisher's own, under which it is known for a time; null: it has none. */
+  readonly publishId: string | null;
+};
+
+/** What was asked for; another put replaces it. */
+export type SubscriptionSpec = {
+  readonly name: string;
+  /** Which topics. */
+  readonly topic: string;
+  /** It goes in the entry in which this worker does; null: it is nobody's. */
+  readonly workerId: string | null;
+  readonly ackWaitMs: number;
+  readonly deliveriesMax: number;
+  readonly backoff: Backoff;
+  readonly pendingMax: number;
+  readonly whenFull: "refuse" | "drop-oldest" | "delete";
+  /** It goes when nobody has listened on it for this long; 0: it stays. */
+  readonly idleMs: number;
+  readonly createdAt: number;
+};
+
+export type SubscriptionRecord = {
+  readonly spec: SubscriptionSpec;
+  /** By priority: messages up to this revision are settled, unless a row says otherwise. */
+  readonly floors: readonly number[];
+  /** Messages it never got because it was full. */
+  readonly droppedCount: number;
+  readonly revision: number;
+};
+
+/** How a message stands for a subscription, where the floor does not say it. */
+export type DeliveryRecord = {
+  readonly subscription: string;
+  readonly messageId: string;
+  readonly state: "acknowledged" | "waiting" | "dead";
+  /** Deliveries that were not acknowledged. */
+  readonly failedCount: number;
+  /** On the wall clock: waiting, until when; dead, since when. */
+  readonly at: number;
+  /** Why the last of them failed. */
+  readonly reason: string | null;
+};
+
+/** A publisher's id, known until its time. */
+export type PublishedRecord = { readonly id: string; readonly messageId: string; readonly until: number };
+
+export const messageIdOf = ({ revision, number }: MessageRecord): string => `${revision}-${number}`;
+export const rowOf = (message: MessageRecord): RowName =>
+  message.number === 0 ? message.revision : messageIdOf(message);
+export const deliveryKey = (subscription: string, messageId: string): string =>
+  `${subscription} ${messageId}`;
+
+/** What they cost beside their texts (measured). */
+const messageBytes = 400;
+const entryBytes = 450;
+const subscriptionBytes = 3000;
+const rowBytes = 300;
+const publishedBytes = 300;
+
+/** A message that is kept. */
+export class Kept {
+  /** Subscriptions for which it is not settled. */
+  waiting = 0;
+  /** Topics that keep it for later subscriptions. */
+  keepers = 0;
+  isGone = false;
+
+  constructor(readonly message: MessageRecord) {}
+}
+
+/** One message for one subscription. */
+export class Entry {
+  standing: "ready" | "flying" | "waiting" | "dead" | "acknowledged" = "ready";
+  /** Among those that hold the floor back. */
+  readonly place = new Link<Entry>(this);
+  /** Among those that are on their way, in the order in which they must be acknowledged. */
+  flight: Link<Entry> | null = null;
+  landsAt = 0;
+  consumer: Consumer | null = null;
+
+  constructor(
+    readonly inbox: Inbox,
+    readonly kept: Kept,
+    public row: DeliveryRecord | null,
+  ) {}
+
+  get message(): MessageRecord {
+    return this.kept.message;
+  }
+  /** Which delivery is on its way, or would be next. */
+  get delivery(): number {
+    return (this.row?.failedCount ?? 0) + 1;
+  }
+}
+
+export const messageOrder = (a: MessageRecord, b: MessageRecord) =>
+  a.revision - b.revision || a.number - b.number;
+const order = (a: Entry, b: Entry) => messageOrder(a.message, b.message);
+const sooner = (a: Entry, b: Entry) =>
+  a.row!.at !== b.row!.at
+    ? a.row!.at < b.row!.at
+    : order(a, b) < 0 || (order(a, b) === 0 && a.inbox.name < b.inbox.name);
+const expiresSooner = (a: Kept, b: Kept) =>
+  a.message.expiresAt !== b.message.expiresAt
+    ? a.message.expiresAt < b.message.expiresAt
+    : messageOrder(a.message, b.message) < 0;
+
+/** Messages of one priority. */
+export class Lane {
+  readonly ready = new Line<Entry>(order);
+  /** Neither settled nor with a row: the floor stays below the first of them. */
+  readonly blocking = new Chain<Entry>();
+  readonly acknowledged = new Line<Entry>(order);
+}
+
+/** Who is delivered to: a connection that has attached itself, or a request that takes some. */
+export class Consumer {
+  flying = 0;
+  /** Its socket takes no more for now. */
+  isCongested = false;
+  isOpen = true;
+  /** Stands among those that have room. */
+  isQueued = false;
+
+  constructor(
+    readonly inbox: Inbox,
+    readonly session: string,
+    public window: number,
+  ) {}
+
+  get hasRoom(): boolean {
+    return this.isOpen && !this.isCongested && this.flying < this.window;
+  }
+}
+
+export class Inbox {
+  readonly entries = new Map<RowName, Entry>();
+  readonly lanes: readonly Lane[] = priorities.map(() => new Lane());
+  readonly flights = new Chain<Entry>();
+  readonly dead = new Line<Entry>(order);
+  readonly consumers = new Set<Consumer>();
+  /** Those with room, in turns. */
+  #roomy: Consumer[] = [];
+  /** Not settled and not dead. */
+  pendingCount = 0;
+  waitingCount = 0;
+  deadCount = 0;
+  /** When its flights are looked at, on the lease clock. */
+  lookAt = Number.POSITIVE_INFINITY;
+  /** Since when nobody has listened, on the lease clock. */
+  idleSince: number;
+
+  constructor(
+    readonly name: string,
+    public record: SubscriptionRecord,
+    clock: number,
+  ) {
+    this.idleSince = clock;
+  }
+
+  /** What comes next, the most urgent and of those the oldest. */
+  next(): Entry | undefined {
+    for (let i = 0; i < this.lanes.length; i++) {
+      const entry = (this.lanes[i] as Lane).ready.first();
+      if (entry !== undefined) return entry;
+    }
+    return undefined;
+  }
+
+  room(consumer: Consumer): void {
+    if (consumer.isQueued || !consumer.hasRoom) return;
+    consumer.isQueued = true;
+    this.#roomy.push(consumer);
+  }
+
+  /** Whose turn it is. */
+  takeRoomy(): Consumer | undefined {
+    while (this.#roomy.length > 0) {
+      const consumer = this.#roomy.shift() as Consumer;
+      consumer.isQueued = false;
+      if (consumer.hasRoom) return consumer;
+    }
+    return undefined;
+  }
+}
+
+/** Deliveries of one inbox before it is the turn of the next. */
+const deliveriesPerTurn = 200;
+
+export class Inboxes {
+  readonly #byName = new Map<string, Inbox>();
+  readonly #topics = new Topics<Inbox>();
+  readonly #kept = new Map<RowName, Kept>();
+  /** In the order of their ids; those that are gone are collected later. */
+  #order: Kept[] = [];
+  #goneCount = 0;
+  /** Rows there are, by subscription. */
+  readonly #rowCounts = new Map<string, number>();
+  /** Those whose record is deleted, which an undo brings back as it was. */
+  readonly #closed = new WeakMap<SubscriptionRecord, Inbox>();
+  readonly #owned = new Map<string, Set<string>>();
+  readonly retries = new IndexedHeap<Entry>(sooner);
+  readonly expiring = new IndexedHeap<Kept>(expiresSooner);
+  readonly looks = new DeadlineHeap<Inbox>();
+  readonly idle = new DeadlineHeap<Inbox>();
+  readonly publishedEnds = new DeadlineHeap<string>();
+  /** Those that may have something for someone with room. */
+  readonly #due = new Set<Inbox>();
+  /** Kept by nobody any more, and not deleted in the entry that made it so. */
+  readonly loose = new Set<Kept>();
+
+  constructor(private readonly core: Coordinator) {}
+
+  // --- what is asked ------------------------------------------------------------------------------------------
+
+  get(name: string): Inbox | undefined {
+    return this.#byName.get(name);
+  }
+
+  kept(row: RowName): Kept | undefined {
+    return this.#kept.get(row);
+  }
+
+  /** The subscriptions that a topic's messages are for. */
+  match(topic: string): readonly Inbox[] {
+    return this.#topics.match(topic);
+  }
+
+  /** Under which topics its messages come. */
+  topicsOf({ record }: Inbox): string[] {
+    return topicsOf(record.spec.topic);
+  }
+
+  all(): Iterable<Inbox> {
+    return this.#byName.values();
+  }
+
+  /** In order. */
+  ownedBy(workerId: string): string[] {
+    return [...(this.#owned.get(workerId) ?? [])].sort();
+  }
+
+  /** Kept messages above a revision, in order. */
+  *after(revision: number): Iterable<Kept> {
+    let low = 0;
+    let high = this.#order.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#order[middle] as Kept).message.revision <= revision) low = middle + 1;
+      else high = middle;
+    }
+    for (; low < this.#order.length; low++) {
+      const kept = this.#order[low] as Kept;
+      if (!kept.isGone) yield kept;
+    }
+  }
+
+  // --- what the tables say ------------------------------------------------------------------------------------
+
+  subscriptionChanged(before: SubscriptionRecord | undefined, after: SubscriptionRecord | undefined): void {
+    const { spec } = (after ?? before) as SubscriptionRecord;
+    const { name } = spec;
+    if (before === undefined || after === undefined)
+      this.core.limits.grow(after === undefined ? -subscriptionBytes : subscriptionBytes);
+    if (before?.spec.workerId !== after?.spec.workerId) this.#ownerChanged(name, before, after);
+    if (after === undefined) {
+      this.#close(this.#byName.get(name) as Inbox);
+      return;
+    }
+    let inbox = this.#byName.get(name);
+    if (inbox === undefined) {
+      // What was deleted and is back, is back with those who listen there.
+      inbox = this.#closed.get(after) ?? new Inbox(name, after, this.core.clock);
+      for (const consumer of inbox.consumers) {
+        consumer.isOpen = true;
+        inbox.room(consumer);
+      }
+      this.#byName.set(name, inbox);
+      for (const topic of topicsOf(spec.topic)) this.#topics.add(topic, inbox);
+      if (spec.idleMs > 0) this.idle.push(this.core.clock + spec.idleMs, inbox);
+      const lowest = Math.min(...after.floors);
+      for (const kept of this.after(lowest)) if (this.#isFor(inbox, kept)) this.#refresh(inbox, kept);
+      return;
+    }
+    const { floors } = inbox.record;
+    if (spec.idleMs > 0 && spec.idleMs !== inbox.record.spec.idleMs)
+      this.idle.push(this.core.clock + spec.idleMs, inbox);
+    inbox.record = after;
+    for (let priority = 0; priority < floors.length; priority++) {
+      const from = floors[priority] as number;
+      const to = after.floors[priority] as number;
+      if (to > from) this.#raised(inbox, priority, to);
+      else if (to < from) this.#lowered(inbox, priority, from, to);
+    }
+  }
+
+  /** Everything below the floor that has no row is settled. */
+  #raised(inbox: Inbox, priority: number, to: number): void {
+    const { blocking } = inbox.lanes[priority] as Lane;
+    for (let entry = blocking.first; entry !== null && entry.message.revision <= to; entry = blocking.first)
+      this.#refresh(inbox, entry.kept);
+  }
+
+  /** An undo: what was settled by it is not. */
+  #lowered(inbox: Inbox, priority: number, from: number, to: number): void {
+    for (const kept of this.after(to)) {
+      if (kept.message.revision > from) return;
+      if (kept.message.priority === priority && this.#isFor(inbox, kept)) this.#refresh(inbox, kept);
+    }
+  }
+
+  #isFor(inbox: Inbox, kept: Kept): boolean {
+    return this.#topics.match(kept.message.topic).includes(inbox);
+  }
+
+  deliveryChanged(before: DeliveryRecord | undefined, after: DeliveryRecord | undefined): void {
+    const { subscription, messageId } = (after ?? before) as DeliveryRecord;
+    const by = (after === undefined ? 0 : 1) - (before === undefined ? 0 : 1);
+    this.core.limits.grow(by * rowBytes);
+    const count = (this.#rowCounts.get(subscription) ?? 0) + by;
+    if (count === 0) this.#rowCounts.delete(subscription);
+    else this.#rowCounts.set(subscription, count);
+    const inbox = this.#byName.get(subscription);
+    const kept = this.#kept.get(this.core.messages.naming.row(messageId));
+    if (inbox !== undefined && kept !== undefined) this.#refresh(inbox, kept, after ?? null);
+  }
+
+  messageChanged(before: MessageRecord | undefined, after: MessageRecord | undefined): void {
+    const message = (after ?? before) as MessageRecord;
+    const size = messageBytes + message.payload.length + message.topic.length;
+    if (after === undefined) {
+      this.core.limits.grow(-size);
+      const kept = this.#kept.get(rowOf(message)) as Kept;
+      kept.isGone = true;
+      this.#kept.delete(rowOf(message));
+      this.loose.delete(kept);
+      this.expiring.delete(kept);
+      for (const inbox of this.#topics.match(message.topic)) this.#refresh(inbox, kept);
+      if (this.#order[this.#order.length - 1] === kept) this.#order.pop();
+      else this.#collect();
+      return;
+    }
+    if (before !== undefined) return;
+    this.core.limits.grow(size);
+    const kept = new Kept(message);
+    this.#kept.set(rowOf(message), kept);
+    this.#insert(kept);
+    if (message.expiresAt > 0) this.expiring.update(kept);
+    for (const inbox of this.#topics.match(message.topic)) this.#refresh(inbox, kept);
+    if (kept.waiting === 0) this.loose.add(kept);
+  }
+
+  #insert(kept: Kept): void {
+    let at = this.#order.length;
+    while (at > 0 && messageOrder((this.#order[at - 1] as Kept).message, kept.message) > 0) at -= 1;
+    if (at === this.#order.length) this.#order.push(kept);
+    else this.#order.splice(at, 0, kept);
+  }
+
+  #collect(): void {
+    this.#goneCount += 1;
+    if (this.#goneCount < 64 || this.#goneCount * 2 < this.#order.length) return;
+    this.#order = this.#order.filter(({ isGone }) => !isGone);
+    this.#goneCount = 0;
+  }
+
+  publishedChanged(before: PublishedRecord | undefined, after: PublishedRecord | undefined): void {
+    const size = ({ id }: PublishedRecord) => publishedBytes + id.length;
+    this.core.limits.grow(
+      (after === undefined ? 0 : size(after)) - (before === undefined ? 0 : size(before)),
+    );
+    if (after !== undefined) this.publishedEnds.push(after.until, after.id);
+  }
+
+  #ownerChanged(
+    name: string,
+    before: SubscriptionRecord | undefined,
+    after: SubscriptionRecord | undefined,
+  ): void {
+    const had = before?.spec.workerId ?? null;
+    const has = after?.spec.workerId ?? null;
+    if (had === has) return;
+    if (had !== null) {
+      const names = this.#owned.get(had) as Set<string>;
+      names.delete(name);
+      if (names.size === 0) this.#owned.delete(had);
+    }
+    if (has === null) return;
+    const names = this.#owned.get(has);
+    if (names === undefined) this.#owned.set(has, new Set([name]));
+    else names.add(name);
+  }
+
+  #close(inbox: Inbox): void {
+    for (const topic of topicsOf(inbox.record.spec.topic)) this.#topics.delete(topic, inbox);
+    this.#byName.delete(inbox.name);
+    this.#due.delete(inbox);
+    this.#closed.set(inbox.record, inbox);
+    for (const consumer of inbox.consumers) consumer.isOpen = false;
+    for (const entry of inbox.entries.values()) this.#forget(entry);
+    inbox.entries.clear();
+  }
+
+  // --- how each entry stands ----------------------------------------------------------------------------------
+
+  /** Brings one message of one subscription to where the tables have it. */
+  #refresh(inbox: Inbox, kept: Kept, known?: DeliveryRecord | null): void {
+    const { message } = kept;
+    const name = rowOf(message);
+    let row = known;
+    if (row === undefined)
+      row = this.#rowCounts.has(inbox.name)
+        ? (this.core.deliveries.get(deliveryKey(inbox.name, messageIdOf(message))) ?? null)
+        : null;
+    let entry = inbox.entries.get(name);
+    const floor = inbox.record.floors[message.priority] as number;
+    if (kept.isGone || (row === null && message.revision <= floor)) {
+      if (entry === undefined) return;
+      this.#forget(entry);
+      inbox.entries.delete(name);
+      return;
+    }
+    if (entry === undefined) {
+      entry = new Entry(inbox, kept, row);
+      inbox.entries.set(name, entry);
+      this.core.limits.grow(entryBytes);
+    } else if (entry.row === row) return;
+    else {
+      this.#leave(entry);
+      entry.row = row;
+    }
+    this.#enter(entry);
+  }
+
+  #forget(entry: Entry): void {
+    this.#leave(entry);
+    this.core.limits.grow(-entryBytes);
+  }
+
+  #enter(entry: Entry): void {
+    const { inbox, kept, row } = entry;
+    const lane = inbox.lanes[entry.message.priority] as Lane;
+    if (row === null) lane.blocking.insert(entry.place, order);
+    if (row?.state === "acknowledged") {
+      entry.standing = "acknowledged";
+      lane.acknowledged.add(entry);
+      return;
+    }
+    kept.waiting += 1;
+    this.loose.delete(kept);
+    if (row?.state === "dead") {
+      entry.standing = "dead";
+      inbox.dead.add(entry);
+      inbox.deadCount += 1;
+      return;
+    }
+    inbox.pendingCount += 1;
+    if (row !== null && row.at > this.core.now) {
+      entry.standing = "waiting";
+      inbox.waitingCount += 1;
+      this.retries.update(entry);
+    } else this.#ready(entry);
+  }
+
+  #ready(entry: Entry): void {
+    entry.standing = "ready";
+    (entry.inbox.lanes[entry.message.priority] as Lane).ready.add(entry);
+    this.#due.add(entry.inbox);
+  }
+
+  #leave(entry: Entry): void {
+    const { inbox, kept, standing } = entry;
+    const lane = inbox.lanes[entry.message.priority] as Lane;
+    lane.blocking.delete(entry.place);
+    switch (standing) {
+      case "acknowledged":
+        lane.acknowledged.remove(entry);
+        return;
+      case "dead":
+        inbox.dead.remove(entry);
+        inbox.deadCount -= 1;
+        break;
+      case "ready":
+        lane.ready.remove(entry);
+        inbox.pendingCount -= 1;
+        break;
+      case "flying":
+        this.#land(entry);
+        inbox.pendingCount -= 1;
+        break;
+      case "waiting":
+        this.retries.delete(entry);
+        inbox.waitingCount -= 1;
+        inbox.pendingCount -= 1;
+        break;
+    }
+    kept.waiting -= 1;
+    if (kept.waiting === 0 && kept.keepers === 0 && !kept.isGone) this.loose.add(kept);
+  }
+
+  /** The times of those that failed are over: they are ready again. */
+  retryDue(): void {
+    for (let entry = this.retries.top; entry !== undefined; entry = this.retries.top) {
+      if (entry.row!.at > this.core.now) return;
+      this.retries.delete(entry);
+      entry.inbox.waitingCount -= 1;
+      this.#ready(entry);
+    }
+  }
+
+  /** When the first of them is to come again, and when the first of all is over; Infinity: none is. */
+  get retryAt(): number {
+    return this.retries.top?.row?.at ?? Number.POSITIVE_INFINITY;
+  }
+  get expiresAt(): number {
+    return this.expiring.top?.message.expiresAt ?? Number.POSITIVE_INFINITY;
+  }
+  get firstToExpire(): Kept {
+    return this.expiring.top as Kept;
+  }
+
+  // --- deliveries: volatile -----------------------------------------------------------------------------------
+
+  /** Whether there may be something to deliver. */
+  get isDue(): boolean {
+    return this.#due.size > 0;
+  }
+
+  /** Gives what is ready to those with room; answers how many. What is left over `max` stays due. */
+  deliver(max: number, hand: (entry: Entry, consumer: Consumer) => void): number {
+    let count = 0;
+    for (const inbox of this.#due) {
+      if (count >= max) break;
+      this.#due.delete(inbox);
+      let left = Math.min(deliveriesPerTurn, max - count);
+      for (; left > 0; left--) {
+        const entry = inbox.next();
+        if (entry === undefined) break;
+        const consumer = inbox.takeRoomy();
+        if (consumer === undefined) break;
+        this.fly(entry, consumer);
+        hand(entry, consumer);
+        inbox.room(consumer);
+        count += 1;
+      }
+      if (left === 0) this.#due.add(inbox);
+    }
+    return count;
+  }
+
+  /** It is on its way to the consumer, and must be acknowledged in time. */
+  fly(entry: Entry, consumer: Consumer): void {
+    const { inbox } = entry;
+    (inbox.lanes[entry.message.priority] as Lane).ready.remove(entry);
+    entry.standing = "flying";
+    consumer.flying += 1;
+    entry.consumer = consumer;
+    entry.flight ??= new Link<Entry>(entry);
+    this.#watch(entry);
+  }
+
+  #watch(entry: Entry): void {
+    const { inbox } = entry;
+    entry.landsAt = this.core.clock + inbox.record.spec.ackWaitMs;
+    inbox.flights.push(entry.flight as Link<Entry>);
+    if (inbox.lookAt === Number.POSITIVE_INFINITY) {
+      inbox.lookAt = entry.landsAt;
+      this.looks.push(entry.landsAt, inbox);
+    }
+  }
+
+  /** Its time begins anew. */
+  extend(entry: Entry): void {
+    entry.inbox.flights.delete(entry.flight as Link<Entry>);
+    this.#watch(entry);
+  }
+
+  #land(entry: Entry): void {
+    const { inbox, consumer } = entry;
+    inbox.flights.delete(entry.flight as Link<Entry>);
+    entry.consumer = null;
+    if (consumer === null) return;
+    consumer.flying -= 1;
+    this.room(consumer);
+  }
+
+  /** What takes it off its way may be taken back: then it is on its way again. */
+  resumes(entry: Entry): void {
+    if (entry.standing !== "flying") return;
+    const { inbox, consumer, landsAt } = entry;
+    const row = rowOf(entry.message);
+    this.core.onUndo(() => {
+      const again = inbox.entries.get(row);
+      if (again?.standing !== "ready" || consumer === null) return;
+      this.fly(again, consumer);
+      again.landsAt = landsAt;
+    });
+  }
+
+  /** It did not get there, or nobody works on it: it is ready again, nothing charged. */
+  giveBack(entry: Entry): void {
+    if (entry.standing !== "flying") return;
+    this.#land(entry);
+    this.#ready(entry);
+  }
+
+  /** The consumer may take more. */
+  room(consumer: Consumer): void {
+    if (!consumer.hasRoom) return;
+    consumer.inbox.room(consumer);
+    this.#due.add(consumer.inbox);
+  }
+
+  /**
+   * From now on the consumer is delivered to. What its session had on its way before stays so where it is named, and
+   * is ready again where it is not; answers which of those named are not its own.
+   */
+  attach(consumer: Consumer, holding: readonly string[]): string[] {
+    const { inbox } = consumer;
+    const named = new Set(holding);
+    inbox.consumers.add(consumer);
+    for (const entry of inbox.flights) {
+      const had = entry.consumer;
+      if (had === null || had.isOpen || had.session !== consumer.session) continue;
+      if (!named.delete(messageIdOf(entry.message))) {
+        this.giveBack(entry);
+        continue;
+      }
+      had.flying -= 1;
+      consumer.flying += 1;
+      entry.consumer = consumer;
+      this.extend(entry);
+    }
+    const lost: string[] = [];
+    for (const messageId of named) {
+      const entry = inbox.entries.get(this.core.messages.naming.row(messageId));
+      if (entry?.standing === "ready") this.fly(entry, consumer);
+      else lost.push(messageId);
+    }
+    this.room(consumer);
+    return lost;
+  }
+
+  /** Nobody listens there any more. `gives`: what is on its way comes back at once; else its time must be over. */
+  detach(consumer: Consumer, gives: boolean): void {
+    const { inbox } = consumer;
+    consumer.isOpen = false;
+    if (!inbox.consumers.delete(consumer)) return;
+    if (gives && consumer.flying > 0)
+      for (const entry of inbox.flights) if (entry.consumer === consumer) this.giveBack(entry);
+    if (inbox.consumers.size > 0) return;
+    inbox.idleSince = this.core.clock;
+    const { idleMs } = inbox.record.spec;
+    if (idleMs > 0) this.idle.push(this.core.clock + idleMs, inbox);
+  }
+
+  // --- for checks ---------------------------------------------------------------------------------------------
+
+  get keptCount(): number {
+    return this.#kept.size;
+  }
+  get ownerCount(): number {
+    return this.#owned.size;
+  }
+  get subscriptionCount(): number {
+    return this.#byName.size;
+  }
+}
+
+/** Every worker's inbox gets what is sent to all of them, too. */
+export const toAll = "$workers";
+const topicsOf = (topic: string): string[] => (topic.startsWith("$worker.") ? [topic, toAll] : [topic]);

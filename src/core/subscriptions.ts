@@ -1,0 +1,414 @@
+/**
+ * Subscriptions that last: put, look at, delete; and what becomes of a message there: acknowledged, put off, dead. A
+ * message that nobody needs any more goes in the entry that made it so. Its standing for one subscription is written
+ * only where it must be: the last to acknowledge deletes it, the others move their floor or, out of order, leave a row.
+ */
+import { limits } from "../wire/limits.ts";
+import type { Input } from "../wire/operations.ts";
+import { priorities } from "../wire/tasks.ts";
+import { backoffMs, backoffText, refuseBackoff } from "./backoff.ts";
+import type { Coordinator } from "./coordinator.ts";
+import {
+  deliveryKey,
+  type Entry,
+  type Inbox,
+  type Kept,
+  type MessageRecord,
+  messageIdOf,
+  rowOf,
+  type SubscriptionRecord,
+  type SubscriptionSpec,
+} from "./inboxes.ts";
+import { addressText } from "./messages.ts";
+import { defaultBackoff } from "./options.ts";
+import { invalid, type Result, refuse } from "./result.ts";
+
+type Settings = Omit<SubscriptionSpec, "name" | "topic" | "createdAt">;
+const defaults: Settings = {
+  workerId: null,
+  ackWaitMs: 30_000,
+  deliveriesMax: 10,
+  backoff: defaultBackoff,
+  pendingMax: 100_000,
+  whenFull: "refuse",
+  idleMs: 0,
+};
+/** A worker's own: what nobody fetches for a day goes, and the oldest go first. */
+const own = { pendingMax: 10_000, whenFull: "drop-oldest", idleMs: 86_400_000 } satisfies Partial<Settings>;
+
+const unknownSubscription = (name: string) =>
+  refuse("unknown-subscription", `there is no subscription ${name}`);
+const unknownMessage = (messageId: string, name: string) =>
+  refuse("unknown-message", `message ${messageId} does not wait for subscription ${name}`);
+
+// --- subscriptions --------------------------------------------------------------------------------------------
+
+export function put(core: Coordinator, input: Input<"subscription.put">): Result {
+  const { name, fromRevision } = input;
+  const isOwn = name.startsWith("$");
+  const topic = isOwn ? name : input.topic;
+  if (topic === undefined) return invalid("/topic", "is missing: which topics is it for?");
+  if (isOwn && input.topic !== undefined)
+    return invalid("/topic", "goes not with a worker's own inbox, which has one");
+  const known = core.subscriptions.get(name);
+  if (known !== undefined && known.spec.topic !== topic)
+    return invalid("/topic", `is ${known.spec.topic} since the subscription was made; delete it first`);
+  const before = known?.spec ?? { ...defaults, ...(isOwn ? own : {}) };
+  const workerId = input.workerId ?? before.workerId;
+  const refused =
+    (input.backoff === undefined ? null : refuseBackoff(input.backoff, "/backoff")) ??
+    (known === undefined && core.subscriptions.size >= limits.subscriptionsMax
+      ? refuse("busy", `${limits.subscriptionsMax} subscriptions are kept`, { retryAfterMs: 60_000 })
+      : null) ??
+    refuseOwner(core, workerId, known) ??
+    (known === undefined ? core.limits.refuseMemory() : null);
+  if (refused !== null) return refused;
+  const spec: SubscriptionSpec = {
+    name,
+    topic,
+    workerId,
+    ackWaitMs: input.ackWaitMs ?? before.ackWaitMs,
+    deliveriesMax: input.deliveriesMax ?? before.deliveriesMax,
+    backoff: input.backoff ?? before.backoff,
+    pendingMax: input.pendingMax ?? before.pendingMax,
+    whenFull: input.whenFull ?? before.whenFull,
+    idleMs: input.idleMs ?? before.idleMs,
+    createdAt: known?.spec.createdAt ?? core.now,
+  };
+  // Whoever listens puts it first: mostly it is there already.
+  if (known === undefined || JSON.stringify(known.spec) !== JSON.stringify(spec))
+    keep(core, spec, known, fromRevision);
+  return { ok: subscriptionText(core.inboxes.get(name) as Inbox) };
+}
+
+function refuseOwner(core: Coordinator, workerId: string | null, known: SubscriptionRecord | undefined) {
+  if (workerId === null || known?.spec.workerId === workerId) return null;
+  const slot = core.dispatch.slot(workerId);
+  if (slot === undefined || slot.record.state === "offline")
+    return refuse("worker-offline", `worker ${workerId} is not registered, or offline: it can own nothing`);
+  return null;
+}
+
+/** Inside a transaction. */
+function keep(
+  core: Coordinator,
+  spec: SubscriptionSpec,
+  known: SubscriptionRecord | undefined,
+  fromRevision: number | undefined,
+): void {
+  const floor = fromRevision === undefined ? core.store.revision : fromRevision - 1;
+  core.subscriptions.put(spec.name, {
+    spec,
+    floors: known?.floors ?? [floor, floor, floor, floor],
+    droppedCount: known?.droppedCount ?? 0,
+    revision: core.store.nextRevision,
+  });
+}
+
+/** Inside a transaction: the worker's own inbox is there, from now on if it was not. */
+export function open(core: Coordinator, topic: string): void {
+  if (core.subscriptions.has(topic)) return;
+  const { workerId, ackWaitMs, deliveriesMax, backoff } = defaults;
+  const { pendingMax, whenFull, idleMs } = own;
+  const spec: SubscriptionSpec = {
+    ...{ name: topic, topic, workerId, ackWaitMs, deliveriesMax, backoff },
+    ...{ pendingMax, whenFull, idleMs, createdAt: core.now },
+  };
+  keep(core, spec, undefined, undefined);
+}
+
+/** Inside a transaction: it is gone, and with it how its messages stand for it. */
+export function remove(core: Coordinator, inbox: Inbox): void {
+  for (const { row } of [...inbox.entries.values()])
+    if (row !== null) core.deliveries.delete(deliveryKey(row.subscription, row.messageId));
+  core.subscriptions.delete(inbox.name);
+}
+
+export function removeNamed(core: Coordinator, { name }: Input<"subscription.delete">): Result {
+  const inbox = core.inboxes.get(name);
+  if (inbox === undefined) return unknownSubscription(name);
+  const { pendingCount } = inbox;
+  remove(core, inbox);
+  return { ok: `{"name":"${name}","droppedCount":${pendingCount}}` };
+}
+
+/** Inside a transaction: it goes, if nobody has listened for as long as it may be idle. */
+export function endIdle(core: Coordinator, inbox: Inbox): void {
+  const { idleMs } = inbox.record.spec;
+  if (core.inboxes.get(inbox.name) !== inbox || idleMs === 0 || inbox.consumers.size > 0) return;
+  if (inbox.idleSince + idleMs <= core.clock) remove(core, inbox);
+}
+
+/** Inside a transaction: the worker is gone, and its subscriptions are with it. */
+export function release(core: Coordinator, workerId: string): void {
+  for (const name of core.inboxes.ownedBy(workerId)) remove(core, core.inboxes.get(name) as Inbox);
+}
+
+export function get(core: Coordinator, { name }: Input<"subscription.get">): Result {
+  const inbox = core.inboxes.get(name);
+  return inbox === undefined ? unknownSubscription(name) : { ok: subscriptionText(inbox) };
+}
+
+export function list(core: Coordinator, input: Input<"subscription.list">): Result {
+  const { cursor, limit = 100, topic } = input;
+  const found: Inbox[] = [];
+  for (const inbox of core.inboxes.all())
+    if (cursor === undefined || inbox.name > cursor)
+      if (topic === undefined || inbox.record.spec.topic === topic) found.push(inbox);
+  found.sort((a, b) => (a.name < b.name ? -1 : 1));
+  const page = found.slice(0, limit);
+  const next = found.length > limit ? `"${page[page.length - 1]?.name}"` : "null";
+  return { ok: `{"subscriptions":[${page.map(subscriptionText).join(",")}],"cursor":${next}}` };
+}
+
+export function subscriptionText(inbox: Inbox): string {
+  const { spec, droppedCount, revision } = inbox.record;
+  return (
+    `{"name":"${spec.name}",${addressText(spec.topic)},"ownerId":${spec.workerId === null ? "null" : `"${spec.workerId}"`},` +
+    `"ackWaitMs":${spec.ackWaitMs},"deliveriesMax":${spec.deliveriesMax},"backoff":${backoffText(spec.backoff)},` +
+    `"pendingMax":${spec.pendingMax},"whenFull":"${spec.whenFull}","idleMs":${spec.idleMs || null},` +
+    `"pending":${inbox.pendingCount},"inFlight":${inbox.flights.size},"waiting":${inbox.waitingCount},` +
+    `"dead":${inbox.deadCount},"dropped":${droppedCount},"listeners":${inbox.consumers.size},` +
+    `"createdAt":${spec.createdAt},"revision":${revision}}`
+  );
+}
+
+// --- what becomes of messages ---------------------------------------------------------------------------------
+
+/** Inside a transaction: the message is gone, and with it how it stood for whom. */
+export function drop(core: Coordinator, { message }: Kept): void {
+  const keys: string[] = [];
+  for (const { entries } of core.inboxes.match(message.topic)) {
+    const row = entries.get(rowOf(message))?.row;
+    if (row) keys.push(deliveryKey(row.subscription, row.messageId));
+  }
+  core.messages.delete(rowOf(message));
+  for (const key of keys) core.deliveries.delete(key);
+}
+
+/** Inside a transaction: what nobody needs any more goes, up to so many. */
+export function sweep(core: Coordinator, max: number): void {
+  let left = max;
+  for (const kept of core.inboxes.loose) {
+    if (left-- === 0) return;
+    drop(core, kept);
+  }
+}
+
+/** Inside a transaction: the subscription has no more to do with these. */
+export function settle(core: Coordinator, inbox: Inbox, entries: readonly Entry[]): void {
+  const left: Entry[] = [];
+  for (const entry of entries) {
+    const { kept, standing } = entry;
+    if (kept.waiting === 1 && kept.keepers === 0 && standing !== "acknowledged") drop(core, kept);
+    else left.push(entry);
+  }
+  if (left.length === 0) return;
+  raiseFloors(core, inbox, new Set(left));
+  for (const entry of left) {
+    const { message, row } = entry;
+    if (inbox.entries.get(rowOf(message)) !== entry) continue;
+    const messageId = messageIdOf(message);
+    const key = deliveryKey(inbox.name, messageId);
+    if (row !== null && message.revision <= (inbox.record.floors[message.priority] as number))
+      core.deliveries.delete(key);
+    else
+      core.deliveries.put(key, {
+        subscription: inbox.name,
+        messageId,
+        state: "acknowledged",
+        failedCount: 0,
+        at: 0,
+        reason: null,
+      });
+  }
+}
+
+/** The floors go up to below the first message that is neither settled nor among these. */
+function raiseFloors(core: Coordinator, inbox: Inbox, settled: ReadonlySet<Entry>): void {
+  const { record } = inbox;
+  const floors = [...record.floors];
+  let raised = false;
+  inbox.lanes.forEach(({ blocking }, priority) => {
+    let passed = false;
+    // Nothing of this lane is open below what the store has now.
+    let floor = core.store.revision;
+    for (const entry of blocking) {
+      if (!settled.has(entry)) {
+        floor = entry.message.revision - 1;
+        break;
+      }
+      passed = true;
+    }
+    if (!passed || floor <= (floors[priority] as number)) return;
+    floors[priority] = floor;
+    raised = true;
+  });
+  if (!raised) return;
+  core.subscriptions.put(inbox.name, { ...record, floors, revision: core.store.nextRevision });
+  inbox.lanes.forEach(({ acknowledged }, priority) => {
+    for (let entry = acknowledged.first(); entry !== undefined; entry = acknowledged.first()) {
+      if (entry.message.revision > (floors[priority] as number)) return;
+      core.deliveries.delete(deliveryKey(inbox.name, messageIdOf(entry.message)));
+    }
+  });
+}
+
+/** Inside a transaction: a delivery was not acknowledged. It comes again, or is dead. */
+export function fail(
+  core: Coordinator,
+  entry: Entry,
+  reason: string,
+  how: { delayMs?: number | undefined; dead?: boolean | undefined } = {},
+): void {
+  const { inbox, message, row } = entry;
+  const { deliveriesMax, backoff } = inbox.record.spec;
+  const failedCount = (row?.failedCount ?? 0) + 1;
+  const isDead = how.dead === true || failedCount >= deliveriesMax;
+  const messageId = messageIdOf(message);
+  const delayMs = how.delayMs ?? backoffMs(backoff, failedCount, core.random());
+  core.deliveries.put(deliveryKey(inbox.name, messageId), {
+    subscription: inbox.name,
+    messageId,
+    state: isDead ? "dead" : "waiting",
+    failedCount,
+    at: isDead ? core.now : core.now + delayMs,
+    reason,
+  });
+  if (!isDead) {
+    core.metrics.messagesRedelivered++;
+    return;
+  }
+  core.metrics.messagesDead++;
+  if (inbox.deadCount > limits.deadMessagesMax) settle(core, inbox, [inbox.dead.first() as Entry]);
+}
+
+/** Inside a transaction: too many wait. false: the subscription is gone. */
+export function shrink(core: Coordinator, inbox: Inbox): boolean {
+  const { spec } = inbox.record;
+  if (inbox.pendingCount <= spec.pendingMax) return true;
+  if (spec.whenFull === "delete") {
+    remove(core, inbox);
+    return false;
+  }
+  // Of the least urgent the oldest, of what is on its way nothing.
+  for (let priority = inbox.lanes.length - 1; priority >= 0; priority--) {
+    const oldest = inbox.lanes[priority]?.ready.first();
+    if (oldest === undefined) continue;
+    settle(core, inbox, [oldest]);
+    const { record } = inbox;
+    core.subscriptions.put(inbox.name, {
+      ...record,
+      droppedCount: record.droppedCount + 1,
+      revision: core.store.nextRevision,
+    });
+    core.metrics.messagesDropped++;
+    return true;
+  }
+  return true;
+}
+
+/** The message, while it is not settled for the subscription. */
+function find(core: Coordinator, inbox: Inbox, messageId: string): Entry | undefined {
+  const entry = inbox.entries.get(core.messages.naming.row(messageId));
+  return entry === undefined || entry.standing === "acknowledged" ? undefined : entry;
+}
+
+export function ack(core: Coordinator, input: Input<"message.ack">): Result {
+  const { subscription, messageId } = input;
+  const inbox = core.inboxes.get(subscription);
+  if (inbox === undefined) return unknownSubscription(subscription);
+  const entry = find(core, inbox, messageId);
+  if (entry === undefined) return unknownMessage(messageId, subscription);
+  core.inboxes.resumes(entry);
+  settle(core, inbox, [entry]);
+  core.metrics.messagesAcknowledged++;
+  return { ok: `{"messageId":"${messageId}"}` };
+}
+
+export function ackMany(core: Coordinator, input: Input<"message.ackMany">): Result {
+  const { subscription, messageIds } = input;
+  const inbox = core.inboxes.get(subscription);
+  if (inbox === undefined) return unknownSubscription(subscription);
+  const entries: Entry[] = [];
+  const lost: string[] = [];
+  for (const messageId of messageIds) {
+    const entry = find(core, inbox, messageId);
+    if (entry === undefined) lost.push(messageId);
+    else entries.push(entry);
+  }
+  for (const entry of entries) core.inboxes.resumes(entry);
+  settle(core, inbox, entries);
+  core.metrics.messagesAcknowledged += entries.length;
+  return { ok: `{"acknowledged":${entries.length},"lost":${JSON.stringify(lost)}}` };
+}
+
+export function nack(core: Coordinator, input: Input<"message.nack">): Result {
+  const { subscription, messageId, delayMs, dead, reason = "it was not taken" } = input;
+  if (dead === true && delayMs !== undefined) return invalid("/delayMs", "goes not with dead");
+  const inbox = core.inboxes.get(subscription);
+  if (inbox === undefined) return unknownSubscription(subscription);
+  const entry = find(core, inbox, messageId);
+  if (entry === undefined || entry.standing === "dead") return unknownMessage(messageId, subscription);
+  core.inboxes.resumes(entry);
+  fail(core, entry, reason, { delayMs, dead });
+  const isDead = inbox.entries.get(rowOf(entry.message))?.row?.state === "dead";
+  return { ok: `{"messageId":"${messageId}","state":"${isDead ? "dead" : "waiting"}"}` };
+}
+
+/** Volatile: how long it may still take is in no log. */
+export function extend(core: Coordinator, input: Input<"message.extend">): Result {
+  const { subscription, messageId } = input;
+  const inbox = core.inboxes.get(subscription);
+  if (inbox === undefined) return unknownSubscription(subscription);
+  const entry = find(core, inbox, messageId);
+  if (entry?.standing !== "flying") return unknownMessage(messageId, subscription);
+  core.inboxes.extend(entry);
+  const deadlineAt = Math.round(core.now + entry.landsAt - core.clock);
+  return { ok: `{"messageId":"${messageId}","deadlineAt":${deadlineAt}}` };
+}
+
+/** Dead ones are delivered again, as if for the first time. */
+export function retry(core: Coordinator, input: Input<"message.retry">): Result {
+  const { subscription, messageIds } = input;
+  const inbox = core.inboxes.get(subscription);
+  if (inbox === undefined) return unknownSubscription(subscription);
+  const dead: Entry[] = [];
+  const chosen =
+    messageIds === undefined
+      ? inbox.dead.toArray()
+      : messageIds.map((messageId) => inbox.entries.get(core.messages.naming.row(messageId)));
+  for (const entry of chosen) if (entry?.standing === "dead") dead.push(entry);
+  for (const { row, message } of dead)
+    core.deliveries.put(deliveryKey(inbox.name, messageIdOf(message)), {
+      ...row!,
+      state: "waiting",
+      failedCount: 0,
+      at: core.now,
+    });
+  return { ok: `{"retried":${dead.length}}` };
+}
+
+/** Inside a transaction: what was not acknowledged in time. */
+export function lookAtFlights(core: Coordinator, inbox: Inbox): void {
+  for (let entry = inbox.flights.first; entry !== null; entry = inbox.flights.first) {
+    if (entry.landsAt > core.clock) {
+      inbox.lookAt = entry.landsAt;
+      core.inboxes.looks.push(entry.landsAt, inbox);
+      return;
+    }
+    fail(core, entry, `it was not acknowledged in ${inbox.record.spec.ackWaitMs} ms`);
+  }
+}
+
+// --- as everyone sees it --------------------------------------------------------------------------------------
+
+/** The fields of a message, without braces. */
+export function messageBody(message: MessageRecord): string {
+  const { topic, priority, publisher, publishedAt, expiresAt, publishId, payload } = message;
+  return (
+    `"messageId":"${messageIdOf(message)}",${addressText(topic)},"priority":"${priorities[priority]}",` +
+    `"publisher":"${publisher}","publishedAt":${publishedAt},"expiresAt":${expiresAt || null},` +
+    `"publishId":${publishId === null ? "null" : `"${publishId}"`},"payload":${payload}`
+  );
+}

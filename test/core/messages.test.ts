@@ -1,0 +1,726 @@
+/** Messages that are kept: what each operation promises, and all of them against a plain model. */
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { check, stateText } from "../../src/core/check.ts";
+import { Consumer, type Inbox, messageIdOf } from "../../src/core/inboxes.ts";
+import { fits } from "../../src/lib/topics.ts";
+import { limits } from "../../src/wire/limits.ts";
+import type { Input } from "../../src/wire/operations.ts";
+import { priorities } from "../../src/wire/tasks.ts";
+import { World } from "../support/world.ts";
+
+const publish = (world: World, topic: string, payload: unknown = null, more: object = {}) =>
+  world.ok("message.publish", { topic, payload, ...more });
+
+const attach = (world: World, name: string, window = 100, session = "s", holding: string[] = []) => {
+  const consumer = new Consumer(world.core.inboxes.get(name) as Inbox, session, window);
+  const lost = world.core.inboxes.attach(consumer, holding);
+  return Object.assign(consumer, { lost });
+};
+/** What is delivered now: payloads, or whatever is asked of each. */
+const delivered = <T = unknown>(
+  world: World,
+  of: (one: { id: string; payload: unknown; delivery: number; consumer: Consumer }) => T = ({ payload }) =>
+    payload as T,
+): T[] => {
+  const found: T[] = [];
+  world.core.inboxes.deliver(10_000, ({ message, delivery }, consumer) =>
+    found.push(of({ id: messageIdOf(message), payload: JSON.parse(message.payload), delivery, consumer })),
+  );
+  world.sound();
+  return found;
+};
+const ids = (world: World) => delivered(world, ({ id }) => id);
+const ack = (world: World, subscription: string, messageId: string) =>
+  world.ok("message.ack", { subscription, messageId });
+const standing = (world: World, name: string) => {
+  const { pending, inFlight, waiting, dead, dropped } = world.ok("subscription.get", { name });
+  return { pending, inFlight, waiting, dead, dropped };
+};
+
+describe("messages - publish and acknowledge", () => {
+  test("messages - what is published waits for each subscription that fits, and goes with the last acknowledgement", () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "a", topic: "orders.*" });
+    world.ok("subscription.put", { name: "b", topic: "orders.>" });
+    const { messageId, ...more } = publish(world, "orders.eu", { n: 1 });
+    expect(more).toEqual({ subscriptions: 2, duplicate: false });
+    expect(messageId).toBe(`${world.store.revision}-0`);
+    expect(world.core.messages.size).toBe(1);
+    attach(world, "a");
+    expect(delivered(world)).toEqual([{ n: 1 }]);
+    ack(world, "a", messageId);
+    expect(world.core.messages.size).toBe(1);
+    world.refused("message.ack", { subscription: "a", messageId }, "unknown-message");
+    attach(world, "b");
+    expect(delivered(world)).toEqual([{ n: 1 }]);
+    ack(world, "b", messageId);
+    expect([world.core.messages.size, world.core.deliveries.size]).toEqual([0, 0]);
+  });
+
+  test("messages - one that nobody keeps is in the log, and nothing is left of it", () => {
+    const world = new World();
+    const { messageId, subscriptions } = publish(world, "nobody", 1);
+    expect([messageId, subscriptions]).toEqual([`${world.store.revision}-0`, 0]);
+    expect(
+      world.transactions.at(-1)?.changes.map(({ table, after }) => [table.name, after === undefined]),
+    ).toEqual([
+      ["messages", false],
+      ["messages", true],
+    ]);
+    expect(world.core.limits.bytes).toBe(0);
+  });
+
+  test("messages - a subscription gets what is published after it was made, and nothing twice", () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "a", topic: "t" });
+    publish(world, "t", 1);
+    world.ok("subscription.put", { name: "b", topic: "t" });
+    publish(world, "t", 2);
+    attach(world, "b");
+    expect(delivered(world)).toEqual([2]);
+    expect(delivered(world)).toEqual([]);
+    const c = world.ok("subscription.put", { name: "c", topic: "t", fromRevision: 1 });
+    expect(c.pending).toBe(2);
+  });
+
+  test("messages - the more urgent come first, and those of one priority in their order", () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "a", topic: ">" });
+    for (const priority of ["low", "normal", "critical", "high", "critical", "low"] as const)
+      publish(world, "t", priority, { priority });
+    attach(world, "a");
+    expect(delivered(world)).toEqual(["critical", "critical", "high", "normal", "low", "low"]);
+  });
+
+  test("messages - of those who share a subscription each message goes to one, no more than its window", () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "a", topic: "t" });
+    const one = attach(world, "a", 2, "one");
+    const other = attach(world, "a", 1, "other");
+    for (let i = 0; i < 5; i++) publish(world, "t", i);
+    expect(delivered(world, ({ payload, consumer }) => [payload, consumer.session])).toEqual([
+      [0, "one"],
+      [1, "other"],
+      [2, "one"],
+    ]);
+    expect([one.flying, other.flying]).toEqual([2, 1]);
+    const first = world.core.inboxes.get("a")!.flights.first!;
+    ack(world, "a", messageIdOf(first.message));
+    expect(delivered(world, ({ payload, consumer }) => [payload, consumer.session])).toEqual([[3, "one"]]);
+  });
+
+  test("messages - many are acknowledged in one entry, whichever of them still wait", () => {
+    const world = new World();
+    for (const name of ["a", "b"]) world.ok("subscription.put", { name, topic: "t" });
+    const all = Array.from({ length: 5 }, (_, i) => publish(world, "t", i).messageId);
+    ack(world, "a", all[2]!);
+    const before = world.transactions.length;
+    expect(world.ok("message.ackMany", { subscription: "a", messageIds: [...all, "1-0"] })).toEqual({
+      acknowledged: 4,
+      lost: [all[2]!, "1-0"],
+    });
+    expect(world.transactions.length).toBe(before + 1);
+    // The floor says all of it: one change for five messages, and one for the row that it passed.
+    expect(world.transactions.at(-1)?.changes.map(({ table }) => table.name)).toEqual([
+      "subscriptions",
+      "deliveries",
+    ]);
+    expect(standing(world, "a").pending).toBe(0);
+    expect(world.ok("message.ackMany", { subscription: "b", messageIds: all }).acknowledged).toBe(5);
+    expect(world.core.messages.size).toBe(0);
+  });
+
+  test("messages - what does not exist is refused, and changes nothing", () => {
+    const world = new World();
+    for (const operation of ["message.ack", "message.nack", "message.extend"] as const)
+      world.refused(operation, { subscription: "x", messageId: "1-0" }, "unknown-subscription");
+    world.refused("message.ackMany", { subscription: "x", messageIds: ["1-0"] }, "unknown-subscription");
+    world.refused("message.retry", { subscription: "x" }, "unknown-subscription");
+    for (const operation of ["subscription.get", "subscription.delete"] as const)
+      world.refused(operation, { name: "x" }, "unknown-subscription");
+    world.ok("subscription.put", { name: "x", topic: "t" });
+    for (const operation of ["message.ack", "message.nack", "message.extend"] as const)
+      world.refused(operation, { subscription: "x", messageId: "1-0" }, "unknown-message");
+    world.refused("message.publish", {}, "invalid-input");
+    world.refused("message.publish", { topic: "t", workerId: "w" }, "invalid-input");
+    world.refused("message.publish", { topic: "t", guarantee: "exactly-once" }, "invalid-input");
+    world.refused("message.publish", { topic: "t", dedupeMs: 5 }, "invalid-input");
+    world.refused("subscription.put", { name: "x", topic: "other" }, "invalid-input");
+    world.refused("subscription.put", { name: "y", topic: "t", workerId: "nobody" }, "worker-offline");
+  });
+});
+
+describe("messages - redelivery", () => {
+  const start = (more: Partial<Input<"subscription.put">> = {}) => {
+    const world = new World();
+    world.ok("subscription.put", { name: "a", topic: "t", ackWaitMs: 1000, ...more });
+    const consumer = attach(world, "a");
+    const { messageId } = publish(world, "t", 1);
+    return { world, consumer, messageId };
+  };
+  const fixed = { strategy: "fixed", delayMs: 500, jitter: 0 } as const;
+
+  test("messages - what is not acknowledged in time comes again after its backoff, and is dead after too often", () => {
+    const { world, messageId } = start({ deliveriesMax: 3, backoff: fixed });
+    for (const delivery of [1, 2, 3]) {
+      expect(delivered(world, (one) => [one.id, one.delivery])).toEqual([[messageId, delivery]]);
+      world.advance(999);
+      expect(standing(world, "a")).toMatchObject({ inFlight: 1, waiting: 0 });
+      world.advance(1);
+      expect(standing(world, "a").inFlight).toBe(0);
+      expect(delivered(world)).toEqual([]);
+      world.advance(500);
+    }
+    expect(standing(world, "a")).toEqual({ pending: 0, inFlight: 0, waiting: 0, dead: 1, dropped: 0 });
+    expect(delivered(world)).toEqual([]);
+    expect(world.core.messages.size).toBe(1);
+    expect(world.ok("message.retry", { subscription: "a" })).toEqual({ retried: 1 });
+    expect(delivered(world, ({ delivery }) => delivery)).toEqual([1]);
+    ack(world, "a", messageId);
+    expect([world.core.messages.size, world.core.deliveries.size]).toEqual([0, 0]);
+  });
+
+  test("messages - a refused one waits as long as it is told, or its backoff, or is dead at once", () => {
+    const { world, messageId } = start({ backoff: fixed });
+    delivered(world);
+    const nack = (more: object) => world.ok("message.nack", { subscription: "a", messageId, ...more });
+    expect(nack({ delayMs: 50 })).toEqual({ messageId, state: "waiting" });
+    world.advance(49);
+    expect(delivered(world)).toEqual([]);
+    world.advance(1);
+    expect(delivered(world)).toEqual([1]);
+    nack({});
+    world.advance(499);
+    expect(delivered(world)).toEqual([]);
+    world.advance(1);
+    expect(delivered(world)).toEqual([1]);
+    nack({ delayMs: 0 });
+    expect(delivered(world)).toEqual([1]);
+    expect(nack({ dead: true, reason: "no way" })).toEqual({ messageId, state: "dead" });
+    world.refused("message.nack", { subscription: "a", messageId }, "unknown-message");
+    world.refused("message.nack", { subscription: "a", messageId, dead: true, delayMs: 1 }, "invalid-input");
+    ack(world, "a", messageId);
+    expect(world.core.messages.size).toBe(0);
+  });
+
+  test("messages - who says that it still works on it has its time again", () => {
+    const { world, messageId } = start();
+    delivered(world);
+    world.advance(900);
+    expect(world.ok("message.extend", { subscription: "a", messageId })).toEqual({
+      messageId,
+      deadlineAt: world.now + 1000,
+    });
+    world.advance(900);
+    expect(standing(world, "a").inFlight).toBe(1);
+    world.advance(100);
+    expect(standing(world, "a")).toMatchObject({ inFlight: 0, waiting: 1 });
+    world.refused("message.extend", { subscription: "a", messageId }, "unknown-message");
+  });
+
+  test("messages - one that is acknowledged late is acknowledged, if nobody did before", () => {
+    const { world, messageId } = start();
+    delivered(world);
+    world.advance(1000);
+    ack(world, "a", messageId);
+    world.advance(100_000);
+    expect(delivered(world)).toEqual([]);
+    expect(world.core.messages.size).toBe(0);
+  });
+
+  test("messages - a connection that goes gives back at once, or keeps what it still works on for its session", () => {
+    const { world, consumer, messageId } = start();
+    const second = publish(world, "t", 2).messageId;
+    expect(delivered(world)).toEqual([1, 2]);
+    world.core.inboxes.detach(consumer, false);
+    expect(standing(world, "a").inFlight).toBe(2);
+    const again = attach(world, "a", 100, "s", [messageId, "7-0"]);
+    expect([again.lost, again.flying]).toEqual([["7-0"], 1]);
+    expect(delivered(world)).toEqual([2]);
+    world.core.inboxes.detach(again, true);
+    expect(standing(world, "a")).toMatchObject({ inFlight: 0, pending: 2 });
+    attach(world, "a", 100, "other");
+    expect(delivered(world, (one) => [one.id, one.delivery])).toEqual([
+      [messageId, 1],
+      [second, 1],
+    ]);
+  });
+
+  test("messages - after a restart what was on its way is delivered again, but not what its session names", () => {
+    const { world, messageId } = start();
+    const second = publish(world, "t", 2).messageId;
+    delivered(world);
+    const restarted = world.restarted();
+    const again = attach(restarted, "a", 100, "s", [messageId]);
+    expect([again.lost, again.flying]).toEqual([[], 1]);
+    expect(ids(restarted)).toEqual([second]);
+    ack(restarted, "a", messageId);
+  });
+
+  test("messages - of the dead no more than the newest are kept", () => {
+    const { world } = start({ deliveriesMax: 1 });
+    for (let i = 0; i < limits.deadMessagesMax; i++) world.run("message.publish", { topic: "t", payload: i });
+    const consumer = [...world.core.inboxes.get("a")!.consumers][0]!;
+    consumer.window = 10_000;
+    world.core.inboxes.room(consumer);
+    delivered(world);
+    world.advance(1000);
+    expect(standing(world, "a").dead).toBe(limits.deadMessagesMax);
+    expect(world.core.messages.size).toBe(limits.deadMessagesMax);
+  });
+});
+
+describe("messages - once", () => {
+  test("messages - under one publishId one is published within its time, and another after it", () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "a", topic: "t" });
+    const once = { guarantee: "exactly-once", publishId: "order-17", dedupeMs: 1000 };
+    const first = publish(world, "t", 1, once);
+    world.advance(999);
+    expect(publish(world, "t", 2, once)).toEqual({ ...first, subscriptions: 0, duplicate: true });
+    const restarted = world.restarted();
+    expect(publish(restarted, "t", 2, once)).toEqual({ ...first, subscriptions: 0, duplicate: true });
+    ack(restarted, "a", first.messageId);
+    expect(publish(restarted, "t", 2, once).duplicate).toBe(true);
+    restarted.advance(1);
+    const second = publish(restarted, "t", 3, once);
+    expect(second).toMatchObject({ duplicate: false, subscriptions: 1 });
+    restarted.advance(1000);
+    expect(restarted.core.published.size).toBe(0);
+  });
+
+  test("messages - of two who work on the same message one acknowledges it, and the other is refused", () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "a", topic: "t", ackWaitMs: 1000 });
+    attach(world, "a", 1, "one");
+    const { messageId } = publish(world, "t", 1);
+    delivered(world);
+    world.advance(1000);
+    world.advance(10_000);
+    attach(world, "a", 1, "other");
+    expect(ids(world)).toEqual([messageId]);
+    ack(world, "a", messageId);
+    world.refused("message.ack", { subscription: "a", messageId }, "unknown-message");
+  });
+});
+
+describe("messages - in transactions", () => {
+  const start = () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "a", topic: "t", ackWaitMs: 1000 });
+    const consumer = attach(world, "a");
+    const { messageId } = publish(world, "t", 1);
+    delivered(world);
+    const acked = { operation: "message.ack", input: { subscription: "a", messageId } };
+    return { world, consumer, messageId, acked };
+  };
+
+  test("messages - what was done and its acknowledgement are one entry, and never two", () => {
+    const { world, acked } = start();
+    const paid = { operation: "kv.increment", input: { key: "paid" } };
+    const said = { operation: "message.publish", input: { topic: "t", payload: "paid" } };
+    const before = world.transactions.length;
+    world.ok("transaction.run", { then: [paid, acked, said, said] });
+    expect(world.transactions.length).toBe(before + 1);
+    const refused = world.refused("transaction.run", { then: [paid, acked] }, "unknown-message");
+    expect(refused.detail).toContain("/then/1");
+    expect(world.ok("kv.get", { key: "paid" }).value).toBe(1);
+    const sent = ids(world);
+    expect(new Set(sent).size).toBe(2);
+    expect(new Set(sent.map((id) => id.split("-")[0])).size).toBe(1);
+    world.restarted();
+  });
+
+  test("messages - a transaction that comes to nothing leaves the message where it was: on its way to who has it", () => {
+    const { world, consumer, acked, messageId } = start();
+    world.ok("kv.put", { key: "k", value: 1 });
+    const lost = { operation: "kv.put", input: { key: "k", value: 2, ifRevision: 0 } };
+    for (const then of [
+      [acked, lost],
+      [{ ...acked, operation: "message.nack" }, lost],
+      [{ operation: "message.ackMany", input: { subscription: "a", messageIds: [messageId] } }, lost],
+      [{ operation: "subscription.delete", input: { name: "a" } }, lost],
+    ]) {
+      world.refused("transaction.run", { then }, "revision-mismatch");
+      world.sound();
+    }
+    expect(standing(world, "a").pending).toBe(1);
+    expect(world.core.metrics.messagesAcknowledged).toBe(0);
+    // What was deleted for a moment is delivered again, to those who listen there still.
+    expect(ids(world)).toEqual([messageId]);
+    expect([...(world.core.inboxes.get("a")?.consumers ?? [])]).toEqual([consumer]);
+    world.core.inboxes.detach(consumer, false);
+    const again = attach(world, "a", 100, "s", [messageId]);
+    expect(again.flying).toBe(1);
+    world.refused("transaction.run", { then: [acked, lost] }, "revision-mismatch");
+    expect([again.flying, delivered(world)]).toEqual([1, []]);
+    world.advance(1000);
+    expect(standing(world, "a")).toMatchObject({ inFlight: 0, waiting: 1 });
+  });
+});
+
+describe("messages - limits and ends", () => {
+  test("messages - over its time a message is gone for everyone, wherever it stands", () => {
+    const world = new World();
+    for (const name of ["a", "b", "c"])
+      world.ok("subscription.put", { name, topic: "t", ackWaitMs: 100, deliveriesMax: name === "b" ? 1 : 9 });
+    const { messageId } = publish(world, "t", 1, { ttlMs: 1000 });
+    attach(world, "a");
+    attach(world, "b");
+    delivered(world);
+    world.advance(100);
+    world.ok("message.ack", { subscription: "c", messageId });
+    expect([standing(world, "a").waiting, standing(world, "b").dead]).toEqual([1, 1]);
+    world.advance(899);
+    expect(world.core.messages.size).toBe(1);
+    world.advance(1);
+    expect([world.core.messages.size, world.core.deliveries.size]).toEqual([0, 0]);
+    world.refused("message.ack", { subscription: "a", messageId }, "unknown-message");
+  });
+
+  test("messages - a full subscription refuses the publisher, drops its oldest, or goes: as it was told to", () => {
+    const world = new World();
+    const pendingMax = 2;
+    world.ok("subscription.put", { name: "drop", topic: "t", pendingMax, whenFull: "drop-oldest" });
+    world.ok("subscription.put", { name: "gone", topic: "t", pendingMax, whenFull: "delete" });
+    publish(world, "t", "low", { priority: "low" });
+    publish(world, "t", 1);
+    publish(world, "t", 2);
+    expect(world.core.subscriptions.has("gone")).toBe(false);
+    expect(standing(world, "drop")).toMatchObject({ pending: 2, dropped: 1 });
+    attach(world, "drop");
+    expect(delivered(world)).toEqual([1, 2]);
+    world.ok("subscription.put", { name: "no", topic: "t", pendingMax: 1 });
+    publish(world, "t", 3);
+    const { detail } = world.refused("message.publish", { topic: "t" }, "subscription-full");
+    expect(detail).toContain("no");
+    world.ok("subscription.delete", { name: "no" });
+    publish(world, "t", 4);
+  });
+
+  test("messages - over the memory limit nothing is published, and what is there can be had and acknowledged", () => {
+    const world = new World({ memoryBytesMax: 20_000 });
+    world.ok("subscription.put", { name: "a", topic: "t" });
+    const { messageId } = publish(world, "t", "x".repeat(20_000));
+    world.refused("message.publish", { topic: "t" }, "busy");
+    attach(world, "a");
+    expect(ids(world)).toEqual([messageId]);
+    ack(world, "a", messageId);
+    world.ok("subscription.delete", { name: "a" });
+    expect(world.core.limits.bytes).toBe(0);
+  });
+
+  test("messages - a subscription that nobody listens on goes after its time, one that somebody does stays", () => {
+    const world = new World();
+    for (const name of ["idle", "busy"]) world.ok("subscription.put", { name, topic: "t", idleMs: 1000 });
+    const consumer = attach(world, "busy");
+    publish(world, "t", 1);
+    world.advance(1000);
+    expect(world.ok("subscription.list", {}).subscriptions.map(({ name }) => name)).toEqual(["busy"]);
+    world.advance(1000);
+    world.core.inboxes.detach(consumer, true);
+    world.advance(999);
+    expect(world.core.subscriptions.has("busy")).toBe(true);
+    world.advance(1);
+    world.settle();
+    expect([world.core.subscriptions.size, world.core.messages.size]).toEqual([0, 0]);
+  });
+
+  test("messages - deleting a subscription lets go of what only it waited for, a thousand a step", () => {
+    const world = new World();
+    for (const name of ["a", "b"]) world.ok("subscription.put", { name, topic: `${name}.*` });
+    for (let i = 0; i < 2500; i++) world.run("message.publish", { topic: "a.x", payload: i });
+    publish(world, "b.x", 1);
+    expect(world.ok("subscription.delete", { name: "a" })).toEqual({ name: "a", droppedCount: 2500 });
+    for (let i = 0; i < 3; i++) world.settle();
+    expect(world.core.messages.size).toBe(1);
+    expect(world.core.nextDueMs()).toBeGreaterThan(0);
+  });
+
+  test("messages - a worker's subscriptions go in the entry in which it does", () => {
+    const world = new World();
+    world.worker("w");
+    world.ok("subscription.put", { name: "a", topic: "t", workerId: "w" });
+    expect(world.ok("subscription.get", { name: "a" }).ownerId).toBe("w");
+    world.ok("worker.unregister", { workerId: "w" });
+    expect(
+      world.transactions
+        .at(-1)
+        ?.changes.map(({ table }) => table.name)
+        .sort(),
+    ).toEqual(["subscriptions", "workers"]);
+  });
+});
+
+describe("messages - to workers", () => {
+  test("messages - a worker that is not there has an inbox from its first message on, and no wildcard sees it", () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "all", topic: ">" });
+    const sent = world.ok("message.publish", { workerId: "w.1", payload: 1 });
+    expect(sent.subscriptions).toBe(1);
+    publish(world, "$x".slice(1), 2);
+    world.ok("message.publish", { workerId: "*", payload: 3 });
+    expect(world.ok("message.publish", { workerId: "*" }).subscriptions).toBe(1);
+    attach(world, "$worker.w.1");
+    expect(delivered(world)).toEqual([1, 3, null]);
+    attach(world, "all");
+    expect(delivered(world)).toEqual([2]);
+    expect(world.ok("subscription.get", { name: "$worker.w.1" })).toMatchObject({
+      topic: null,
+      workerId: "w.1",
+      whenFull: "drop-oldest",
+      idleMs: 86_400_000,
+    });
+  });
+});
+
+describe("messages - all of it against a plain model", () => {
+  const topics = ["a", "a.x", "a.y", "b.x"];
+  const patterns = ["a", "a.*", ">", "b.>"];
+  const names = ["s0", "s1", "s2", "s3"];
+  type Step =
+    | { kind: "publish"; topic: string; priority: number; once: number; ttl: number }
+    | { kind: "put" | "delete"; at: number }
+    | { kind: "deliver"; at: number; window: number }
+    | { kind: "ack" | "nack" | "dead" | "retry"; at: number; pick: number; count: number }
+    | { kind: "pass"; ms: number }
+    | { kind: "restart" | "undo" };
+  const at = fc.nat({ max: 3 });
+  const step: fc.Arbitrary<Step> = fc.oneof(
+    {
+      weight: 6,
+      arbitrary: fc.record({
+        kind: fc.constant("publish" as const),
+        topic: fc.constantFrom(...topics),
+        priority: fc.nat({ max: 3 }),
+        once: fc.nat({ max: 6 }),
+        ttl: fc.constantFrom(0, 0, 0, 700),
+      }),
+    },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant("put" as const), at }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant("delete" as const), at }) },
+    {
+      weight: 4,
+      arbitrary: fc.record({
+        kind: fc.constant("deliver" as const),
+        at,
+        window: fc.integer({ min: 1, max: 4 }),
+      }),
+    },
+    {
+      weight: 6,
+      arbitrary: fc.record({
+        kind: fc.constantFrom(
+          "ack" as const,
+          "ack" as const,
+          "nack" as const,
+          "dead" as const,
+          "retry" as const,
+        ),
+        at,
+        pick: fc.nat({ max: 20 }),
+        count: fc.integer({ min: 1, max: 3 }),
+      }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({ kind: fc.constant("pass" as const), ms: fc.constantFrom(1, 300, 1000) }),
+    },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom("restart" as const, "undo" as const) }) },
+  );
+  const ackWaitMs = 1000;
+  const deliveriesMax = 3;
+
+  type Open = { failed: number; dead: boolean };
+  type Model = Map<string, { pattern: string; open: Map<string, Open> }>;
+
+  test("messages - every one is delivered until it is acknowledged, in order, and nothing that was comes again", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 70, size: "max" }), (steps) => {
+        let world = new World();
+        const model: Model = new Map();
+        const known = new Map<string, { messageId: string; until: number }>();
+        const of = new Map<string, { topic: string; priority: number; expiresAt: number }>();
+        const acked = new Set<string>();
+        const flying = new Set<string>();
+        let sessions = 0;
+        const forget = () => {
+          for (const [id, { expiresAt }] of of)
+            if (expiresAt > 0 && expiresAt <= world.now)
+              for (const { open } of model.values()) open.delete(id);
+        };
+        /** What the tables say must be what the model says, at every step. */
+        const compare = () => {
+          forget();
+          for (const [name, { open }] of model) {
+            const inbox = world.core.inboxes.get(name)!;
+            const found = [...inbox.entries.values()]
+              .filter(({ standing }) => standing !== "acknowledged")
+              .map(({ message, row }) => [
+                messageIdOf(message),
+                row?.failedCount ?? 0,
+                row?.state === "dead",
+              ]);
+            expect(found.sort()).toEqual(
+              [...open].map(([id, { failed, dead }]) => [id, failed, dead]).sort(),
+            );
+          }
+          const needed = new Set([...model.values()].flatMap(({ open }) => [...open.keys()]));
+          expect([...world.core.messages.values()].map(messageIdOf).sort()).toEqual([...needed].sort());
+        };
+        const fail = (name: string, id: string, dead = false) => {
+          const one = model.get(name)?.open.get(id);
+          flying.delete(`${name} ${id}`);
+          if (one === undefined) return;
+          one.failed += 1;
+          one.dead = dead || one.failed >= deliveriesMax;
+        };
+        for (const one of steps) {
+          switch (one.kind) {
+            case "publish": {
+              const publishId = one.once < 3 ? `p${one.once}` : undefined;
+              const before = publishId === undefined ? undefined : known.get(publishId);
+              const input: Input<"message.publish"> = {
+                topic: one.topic,
+                priority: priorities[one.priority]!,
+              };
+              if (publishId !== undefined) Object.assign(input, { publishId, dedupeMs: 500 });
+              if (one.ttl > 0) input.ttlMs = one.ttl;
+              const { messageId, duplicate } = world.ok("message.publish", input);
+              expect(duplicate).toBe(before !== undefined && before.until > world.now);
+              if (duplicate) {
+                expect(messageId).toBe(before!.messageId);
+                break;
+              }
+              if (publishId !== undefined) known.set(publishId, { messageId, until: world.now + 500 });
+              of.set(messageId, {
+                topic: one.topic,
+                priority: one.priority,
+                expiresAt: one.ttl > 0 ? world.now + one.ttl : 0,
+              });
+              for (const { pattern, open } of model.values())
+                if (fits(pattern, one.topic)) open.set(messageId, { failed: 0, dead: false });
+              break;
+            }
+            case "put": {
+              const name = names[one.at]!;
+              world.ok("subscription.put", { name, topic: patterns[one.at]!, ackWaitMs, deliveriesMax });
+              if (!model.has(name)) model.set(name, { pattern: patterns[one.at]!, open: new Map() });
+              break;
+            }
+            case "delete": {
+              const name = names[one.at]!;
+              if (!model.delete(name)) break;
+              world.ok("subscription.delete", { name });
+              world.settle();
+              for (const key of [...acked, ...flying])
+                if (key.startsWith(`${name} `)) {
+                  acked.delete(key);
+                  flying.delete(key);
+                }
+              break;
+            }
+            case "deliver": {
+              const name = names[one.at]!;
+              if (!model.has(name)) break;
+              const consumer = attach(world, name, one.window, `s${++sessions}`);
+              const got = ids(world);
+              world.core.inboxes.detach(consumer, false);
+              const { open } = model.get(name)!;
+              let last: [priority: number, id: string] = [-1, ""];
+              for (const id of got) {
+                expect(open.get(id)?.dead).toBe(false);
+                expect(acked.has(`${name} ${id}`)).toBe(false);
+                expect(flying.has(`${name} ${id}`)).toBe(false);
+                flying.add(`${name} ${id}`);
+                const { priority } = of.get(id)!;
+                expect(priority >= last[0]).toBe(true);
+                if (priority === last[0])
+                  expect(Number(id.split("-")[0]) > Number(last[1].split("-")[0])).toBe(true);
+                last = [priority, id];
+              }
+              break;
+            }
+            case "ack":
+            case "nack":
+            case "dead": {
+              const name = names[one.at]!;
+              const open = model.get(name)?.open;
+              if (open === undefined || open.size === 0) break;
+              const all = [...open.keys()];
+              const chosen = [
+                ...new Set(Array.from({ length: one.count }, (_, i) => all[(one.pick + i) % all.length]!)),
+              ];
+              if (one.kind === "ack") {
+                const { acknowledged } = world.ok("message.ackMany", {
+                  subscription: name,
+                  messageIds: chosen,
+                });
+                expect(acknowledged).toBe(chosen.length);
+                for (const id of chosen) {
+                  open.delete(id);
+                  acked.add(`${name} ${id}`);
+                  flying.delete(`${name} ${id}`);
+                }
+              } else {
+                const id = chosen[0]!;
+                if (open.get(id)!.dead) break;
+                const how = one.kind === "dead" ? { dead: true } : { delayMs: one.pick * 20 };
+                world.ok("message.nack", { subscription: name, messageId: id, ...how });
+                fail(name, id, one.kind === "dead");
+              }
+              break;
+            }
+            case "retry": {
+              const name = names[one.at]!;
+              const open = model.get(name)?.open;
+              if (open === undefined) break;
+              world.ok("message.retry", { subscription: name });
+              for (const standing of open.values())
+                if (standing.dead) Object.assign(standing, { failed: 0, dead: false });
+              break;
+            }
+            case "pass": {
+              const landed = new Set<string>();
+              for (const inbox of world.core.inboxes.all())
+                for (const { message, landsAt } of inbox.flights)
+                  if (landsAt <= world.clock + one.ms) landed.add(`${inbox.name} ${messageIdOf(message)}`);
+              world.advance(one.ms);
+              forget();
+              for (const key of landed) fail(key.split(" ")[0]!, key.split(" ")[1]!);
+              break;
+            }
+            case "restart":
+              world = world.restarted();
+              flying.clear();
+              break;
+            case "undo": {
+              // A full disk takes the newest entries back: all is as it was before them, and goes on from there.
+              const text = stateText(world.core);
+              const from = world.transactions.length;
+              for (const name of model.keys()) {
+                const all = [...model.get(name)!.open.keys()];
+                if (all.length > 0)
+                  world.ok("message.ackMany", { subscription: name, messageIds: all.slice(0, 3) });
+                world.ok("message.publish", { topic: "a.x" });
+                world.ok("subscription.put", { name: "other", topic: ">" });
+                world.ok("subscription.delete", { name });
+              }
+              for (const transaction of world.transactions.splice(from).reverse())
+                world.store.undo(transaction);
+              expect(stateText(world.core)).toBe(text);
+              expect(check(world.core)).toEqual([]);
+              flying.clear();
+              for (const inbox of world.core.inboxes.all())
+                for (const { message } of inbox.flights) flying.add(`${inbox.name} ${messageIdOf(message)}`);
+              break;
+            }
+          }
+          compare();
+        }
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
