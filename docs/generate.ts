@@ -1,11 +1,15 @@
 /**
- * Writes the parts of PROTOCOL.md, IMPORT.md and client.md that stand in the source already: operations, objects, errors,
- * limits and close codes; the fields of imported tasks; the client's declarations. Each stands between two markers; the prose around them is written by
- * hand. `bun docs/generate.ts` brings the files up to date; tests compare.
+ * Writes the parts of the documents that stand in the source already: operations, objects, errors, limits and close codes
+ * (PROTOCOL.md); the fields of imported tasks (IMPORT.md); the client from its types (client.md); the commands
+ * (guides/cli.md). Each stands between two markers; the prose around them is written by hand. `bun docs/generate.ts` brings
+ * the files up to date; tests compare.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { OptionalKind, type TSchema } from "@sinclair/typebox";
+import { commands } from "../src/cli/commands.ts";
+import { exitTable } from "../src/cli/exit.ts";
+import { commandHelp, serveHelp } from "../src/cli/help.ts";
 import { mapping } from "../src/cli/mapping.ts";
 import { errorTable } from "../src/wire/errors.ts";
 import { closeCodes } from "../src/wire/frames.ts";
@@ -20,6 +24,7 @@ const root = join(import.meta.dir, "..");
 export const protocolFile = join(root, "docs/PROTOCOL.md");
 export const importFile = join(root, "docs/IMPORT.md");
 export const clientFile = join(root, "docs/client.md");
+export const cliFile = join(root, "docs/guides/cli.md");
 
 /** Beside what operations use, what only events carry. */
 const described: Record<string, TSchema> = { ...objects, Change: state.ChangeView };
@@ -182,6 +187,30 @@ const protocolParts: Parts = {
 export const importParts: Parts = { fields: fieldsText };
 export const clientParts: Parts = { declarations: clientText };
 
+/** What `cortexd help COMMAND` says, a heading a command. */
+function commandsText(): string {
+  const block = (name: string, help: string) => `### ${name}\n\n\`\`\`\n${help.trimEnd()}\n\`\`\``;
+  return Object.entries(commands)
+    .flatMap(([name, entry]) => {
+      if ("raw" in entry) return [`## ${name}`, block(`cortexd ${name}`, serveHelp())];
+      if (!("commands" in entry))
+        return [`## ${name}`, block(`cortexd ${name}`, commandHelp(name, entry, false))];
+      const own = Object.entries(entry.commands).map(([word, one]) =>
+        block(`cortexd ${name} ${word}`, commandHelp(`${name} ${word}`, one, false)),
+      );
+      return [`## ${name}\n\n${entry.summary}`, ...own];
+    })
+    .join("\n\n");
+}
+
+const exitsText = () =>
+  [
+    "| code | name | what it says |",
+    "|---|---|---|",
+    ...Object.entries(exitTable).map(([name, { code, help }]) => `| ${code} | \`${name}\` | ${cell(help)} |`),
+  ].join("\n");
+export const cliParts: Parts = { "exit codes": exitsText, commands: commandsText };
+
 /** The document with every generated part as the source has it now. */
 export function render(document: string, parts: Parts = protocolParts): string {
   let text = document;
@@ -200,4 +229,5 @@ if (import.meta.main) {
   writeFileSync(protocolFile, render(readFileSync(protocolFile, "utf8")));
   writeFileSync(importFile, render(readFileSync(importFile, "utf8"), importParts));
   writeFileSync(clientFile, render(readFileSync(clientFile, "utf8"), clientParts));
+  writeFileSync(cliFile, render(readFileSync(cliFile, "utf8"), cliParts));
 }

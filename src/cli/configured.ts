@@ -20,7 +20,7 @@ export function configured(argv: readonly string[]): Config {
     throw new Exit(
       "usage",
       `${many} in the configuration:\n${result.problems.map((one) => `  ${one}`).join("\n")}`,
-      "`cortexd help` lists the options.",
+      "`cortexd help serve` lists the options.",
     );
   }
   const { values, from } = result.config;

@@ -5,8 +5,10 @@
 import { ClientError, CortexError } from "../../client/errors.ts";
 import { RestClient } from "../../client/rest.ts";
 import type { ErrorCode } from "../wire/errors.ts";
-import type { Address } from "./command.ts";
+import type { Address, Command } from "./command.ts";
 import { Exit, type ExitName } from "./exit.ts";
+import { nameOf } from "./options.ts";
+import { flagOf } from "./parse.ts";
 
 export const rest = (to: Address) => new RestClient(to);
 
@@ -25,12 +27,11 @@ const missing: ReadonlySet<ErrorCode> = new Set([
   "not-found",
 ]);
 
-/** How the command ends by an error of the client; null: it is none. */
-export function exitOfClient(error: unknown, to: Address): Exit | null {
+/** How the command ends by an error of the client; null: it is none. `command`: whose words the fields came from. */
+export function exitOfClient(error: unknown, to: Address, command?: Command): Exit | null {
   if (error instanceof CortexError) {
     const as: ExitName = missing.has(error.code) ? "not-found" : "refused";
-    const fields = (error.errors ?? []).map(({ pointer, detail }) => `\n  ${pointer || "/"}: ${detail}`);
-    return new Exit(as, `${error.message}${fields.join("")}`, adviceFor(error));
+    return new Exit(as, messageOf(error, command), adviceFor(error));
   }
   if (!(error instanceof ClientError)) return null;
   if (error.code === "timeout")
@@ -48,9 +49,28 @@ export function exitOfClient(error: unknown, to: Address): Exit | null {
   );
 }
 
+/** The fields that are wrong, in the words that they were given by; else what the daemon said. */
+function messageOf({ message, errors = [] }: CortexError, command: Command | undefined): string {
+  if (errors.length === 0) return message;
+  const lines = errors.map(({ pointer, detail }) => `${wordFor(pointer, command)} ${detail}`);
+  return lines.length === 1 ? lines[0]! : lines.map((line) => `\n  ${line}`).join("");
+}
+
+/** "--queue" for /queue, "KEY" for /key, and where in a value it is. */
+function wordFor(pointer: string, command: Command | undefined): string {
+  const [, field = "", rest = ""] = /^\/([^/]+)(.*)$/.exec(pointer) ?? [];
+  const option = nameOf(field);
+  const argument = command?.arguments.find(({ name }) => name === field.toUpperCase());
+  const word =
+    argument?.name ?? (command !== undefined && option in command.options ? flagOf(option) : undefined);
+  if (word === undefined) return `${pointer || "the input"}:`;
+  return rest === "" ? word : `${word} (at ${rest}):`;
+}
+
 const addressAdvice = "Start one with `cortexd serve`, or say where it is with --url or CORTEX_URL.";
 
 function adviceFor({ code, hint }: CortexError): string {
+  if (code === "invalid-input") return "Mend that; nothing was changed. (`cortexd why invalid-input`)";
   const advice =
     code === "unauthorized" ? "Give --token-file FILE, or set CORTEX_TOKEN_FILE or CORTEX_TOKEN." : hint;
   return `${advice} (\`cortexd why ${code}\`)`;

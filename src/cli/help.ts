@@ -11,30 +11,48 @@ import { addressOptions, allowed, everyOption, flagOf, watchOption } from "./par
 export const version: string = pkg.version;
 
 export function helpText(commands: Readonly<Record<string, Entry>>): string {
-  const list = Object.entries(commands).flatMap(([name, entry]): [string, string][] =>
-    "commands" in entry ? listed(entry, name) : [[name, entry.summary]],
-  );
-  const presetList = Object.entries(presets).map(([name, { help }]): [string, string] => [name, help]);
+  const list = Object.entries(commands).map(([name, entry]): [string, string] => [
+    name,
+    "commands" in entry ? `${entry.summary} (${Object.keys(entry.commands).join(", ")})` : entry.summary,
+  ]);
   return `cortexd ${version}: tasks, workers and state in one process and one log.
 
-  cortexd [serve] [options]
+  cortexd [serve] [options]              \`cortexd help serve\` lists its options.
   cortexd COMMAND [words] [options]      \`cortexd help COMMAND\` tells about one, with examples.
 
 Commands:
 ${aligned(list)}
 
+Exit codes:
+${exitHelp()}
+`;
+}
+
+export function serveHelp(): string {
+  const presetList = Object.entries(presets).map(([name, { help }]): [string, string] => [name, help]);
+  return `cortexd [serve] [options]
+
+Run the daemon, until it is told to stop (Ctrl-C, SIGTERM).
+
 Presets:
 ${aligned(presetList)}
 
-Options of serve. An option beats the environment, that beats the file, that the preset, that the default.
+An option beats the environment, that beats the file, that the preset, that the default.
 
   --config FILE
       Options as one JSON object, named as the flags are, in camelCase: {"port": 9500, "syncIntervalMs": "1s"}.
       (CORTEX_CONFIG)
 ${optionsHelp()}
 
-Exit codes:
-${exitHelp()}
+Examples:
+  cortexd serve
+      On 127.0.0.1:9500, the data in ./cortex-data, each change synced before its answer.
+  cortexd serve --preset development
+      Nothing on disk.
+  cortexd serve --host 0.0.0.0 --token-file /etc/cortexd/token --data /var/lib/cortexd
+      For other machines.
+
+\`cortexd config print\` says what it would run with, \`cortexd doctor\` what is wrong with it, \`cortexd help\` lists the exit codes.
 `;
 }
 
@@ -46,7 +64,8 @@ ${aligned(listed(group, name))}
 \`cortexd help ${name} ${Object.keys(group.commands)[0]}\` tells about one, with examples.
 `;
 
-export function commandHelp(name: string, command: Command): string {
+/** `alone`: with what all commands have in common. */
+export function commandHelp(name: string, command: Command, alone = true): string {
   const { summary, arguments: taken, options, client, serve, watch, examples, json, tables = [] } = command;
   const words = taken.map(({ name, optional, many }) => {
     const word = many ? `${name}...` : name;
@@ -55,8 +74,11 @@ export function commandHelp(name: string, command: Command): string {
   const sections = [
     `cortexd ${[name, ...words].join(" ")} [options]\n\n${summary}`,
     section("Arguments", aligned(taken.map(({ name, help }) => [name, help]))),
-    section("Options", optionList({ ...options, ...(watch ? watchOption : {}), ...everyOption })),
-    client ? section("Which daemon", optionList(addressOptions)) : "",
+    section(
+      "Options",
+      optionList({ ...options, ...(watch ? watchOption : {}), ...(alone ? everyOption : {}) }),
+    ),
+    client && alone ? section("Which daemon", optionList(addressOptions)) : "",
     serve ? section("Which data", serveText) : "",
     ...tables.map(({ title, rows }) => section(title, explained(rows))),
     `With --json: ${json}`,
@@ -64,13 +86,13 @@ export function commandHelp(name: string, command: Command): string {
       "Examples",
       examples.map(({ words, meaning }) => `  cortexd ${words}\n      ${meaning}`).join("\n"),
     ),
-    "`cortexd help` lists the exit codes.",
+    alone ? "`cortexd help` lists the exit codes." : "",
   ];
   return `${sections.filter((one) => one !== "").join("\n\n")}\n`;
 }
 
 const serveText = `  Give the options, the environment and the file that the daemon is started with: --data FOLDER, --preset NAME,
-  --config FILE. \`cortexd help\` lists all.`;
+  --config FILE. \`cortexd help serve\` lists all.`;
 
 const section = (title: string, text: string) => (text === "" ? "" : `${title}:\n${text}`);
 

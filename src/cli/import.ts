@@ -143,16 +143,16 @@ function sourceOf(file: string): Source {
     const bytes = stat.isFile() ? stat.size : null;
     return { name: file, bytes, chunks: createReadStream(file, { highWaterMark: chunkBytes }) };
   } catch (error) {
-    throw error instanceof Exit ? error : unreadable(file, error);
+    throw error instanceof Exit ? error : unreadable(file, error, "Nothing was imported.");
   }
 }
 
-const unreadable = (name: string, error: unknown) =>
-  new Exit(
-    "input-broken",
-    `${name} cannot be read (${(error as { code?: string }).code ?? error}).`,
-    "What was read before is imported; mend it and run the import again.",
-  );
+const unreadable = (
+  name: string,
+  error: unknown,
+  advice = "What was read before is imported; mend it and run the import again.",
+) =>
+  new Exit("input-broken", `${name} cannot be read (${(error as { code?: string }).code ?? error}).`, advice);
 
 /** What looks like no JSON from its first bytes on, and what to do about it. */
 function strange(chunk: Uint8Array): string | null {

@@ -27,7 +27,7 @@ type Shortened<N extends string> = N extends "stickyMs"
                 : N;
 type Derived<N extends string> = { [F in N as Shortened<F>]: Option };
 
-const nameOf = (field: string) => plurals[field] ?? field.replace(/(Ms|Id)$/, "");
+export const nameOf = (field: string) => plurals[field] ?? field.replace(/(Ms|Id)$/, "");
 /** What is given once for each is named as one. */
 const plurals: Record<string, string> = {
   capabilities: "capability",

@@ -9,7 +9,7 @@ import { commands } from "./commands.ts";
 import { configured } from "./configured.ts";
 import { exitOfClient } from "./daemon.ts";
 import { Exit, type ExitName, exitOf, exitTable } from "./exit.ts";
-import { commandHelp, groupHelp, helpText, version } from "./help.ts";
+import { commandHelp, groupHelp, helpText, serveHelp, version } from "./help.ts";
 import { Output, ReaderGone, terminalOf } from "./output.ts";
 import { asks, parse, serveWords } from "./parse.ts";
 import { print } from "./terminal.ts";
@@ -61,7 +61,7 @@ async function help(argv: string[]): Promise<void> {
   const [first, second] = words;
   if (first === undefined || (asked && argv[0]!.startsWith("-"))) return print(helpText(all));
   const entry = known(first, all, "a command", "cortexd help");
-  if ("raw" in entry) return print(helpText(all));
+  if ("raw" in entry) return print(first === "serve" ? serveHelp() : helpText(all));
   if (!("commands" in entry)) return print(commandHelp(first, entry));
   if (second === undefined) return print(groupHelp(first, entry));
   return print(commandHelp(`${first} ${second}`, subcommand(first, entry, second)));
@@ -90,7 +90,7 @@ async function execute(
     return void (await watched(parsed.to, out, carryOut));
   } catch (error) {
     if (error instanceof ReaderGone) return;
-    throw exitOfClient(error, parsed.to) ?? error;
+    throw exitOfClient(error, parsed.to, command) ?? error;
   }
 }
 

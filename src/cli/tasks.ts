@@ -319,10 +319,15 @@ function explainedFields({ id, state, reasons, workers, asks, ahead }: TaskExpla
   const until = (at: number | null) => (at === null ? "" : ` (until ${moment(at, now)})`);
   const by = ({ code, by }: Reason) =>
     by.length > 0 && (code === "concurrency" || code === "busy") ? `: ${by.join(", ")}` : "";
-  return [
+  const of: Field[] = [
     ["Task", id, "bold"],
     ["State", state, stateColour(state)],
     ...reasons.map((one): Field => ["Because", `${one.detail}${until(one.untilAt)}${by(one)}`]),
+  ];
+  // What runs or has ended asks for no worker any more.
+  if (reasons.some(({ code }) => code === "ended" || code === "running")) return of;
+  return [
+    ...of,
     ["Ahead", ahead === null ? null : `about ${ahead}`],
     ["Workers", `${registered} registered, ${fitting} of them fit, ${free} of those have room`],
     ...(fitting === 0

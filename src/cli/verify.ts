@@ -3,6 +3,7 @@
  * from what is whole. Reading is log/verify.ts.
  */
 import { resolve } from "node:path";
+import { isBackup, verifyBackup } from "../log/backup.ts";
 import { type Finding, verifyFolder } from "../log/verify.ts";
 import { defaultNamespace } from "../wire/namespaces.ts";
 import { command } from "./command.ts";
@@ -12,7 +13,7 @@ import type { Output } from "./output.ts";
 const number = (value: number) => value.toLocaleString("en-US");
 
 export const verify = command({
-  summary: "Read all of the data folder, change nothing, say what is whole.",
+  summary: "Read all of the data folder, or of a backup, change nothing, say what is whole.",
   arguments: [],
   options: {},
   client: false,
@@ -26,7 +27,7 @@ export const verify = command({
     },
     {
       words: "verify --data /backups/old --json | jq .sound",
-      meaning: "The exit code tells the same: 0, or 7.",
+      meaning: "Of a backup as well; the exit code tells the same: 0, or 7.",
     },
   ],
   async run({ config, out }) {
@@ -36,6 +37,7 @@ export const verify = command({
 });
 
 async function verified(data: string, out: Output): Promise<void> {
+  if (isBackup(data)) return verifiedBackup(data, out);
   const { inUse, findings } = await verifyFolder(data);
   if (findings.length === 0) {
     throw new Exit(
@@ -58,6 +60,20 @@ async function verified(data: string, out: Output): Promise<void> {
     `${data} is damaged (${names}); nothing was changed in it`,
     "Copy the folder first; then do what is said above, or restore a backup: `cortexd restore FROM`.",
   );
+}
+
+async function verifiedBackup(folder: string, out: Output): Promise<void> {
+  const { manifest, problems } = await verifyBackup(folder);
+  if (out.json) await out.value({ backup: folder, sound: problems.length === 0, problems, manifest });
+  else {
+    await out.line(`A backup of ${new Date(manifest.at).toISOString()}, made by cortexd ${manifest.version}`);
+    for (const { name, revision, bytes } of manifest.namespaces)
+      await out.line(`  ${name}: up to revision ${revision}, ${number(bytes)} bytes`);
+    for (const problem of problems) await out.line(`  damaged: ${problem}`);
+    if (problems.length === 0) await out.line("  all of it is whole, and fits its manifest");
+  }
+  if (problems.length > 0)
+    throw new Exit("data-folder-damaged", `the backup ${folder} is damaged`, "Use another backup.");
 }
 
 /** The exact command that goes on from what is whole; null: nothing is damaged, or nothing can be put together. */

@@ -7,7 +7,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { MarkFile, notWritable, shareFolder, stage, syncFile, syncFolder } from "./folder.ts";
+import { MarkFile, shareFolder, stage, syncFile, syncFolder } from "./folder.ts";
 import { encodeMark, newestMark } from "./format.ts";
 import { LogError } from "./log.ts";
 import { readFloor } from "./namespaces.ts";
@@ -47,7 +47,13 @@ export type Manifest = {
 export type BackupOptions = { data: string; to: string; namespace?: string; version: string; now: number };
 
 export async function backup({ data, to, namespace, version, now }: BackupOptions): Promise<Manifest> {
-  if (existsSync(to)) throw notWritable(to, "it exists already, and a backup replaces nothing");
+  if (existsSync(to)) {
+    throw new LogError(
+      "data-folder-not-writable",
+      `${to} is there already, and a backup replaces nothing`,
+      "Name a folder that is not there yet, such as one with the date.",
+    );
+  }
   const places = placesOf(data).filter(({ name }) => namespace === undefined || name === namespace);
   if (places.length === 0) throw nothingThere(data, namespace);
   const partial = `${to}.partial`;
@@ -93,9 +99,11 @@ export async function backup({ data, to, namespace, version, now }: BackupOption
   }
 }
 
-/** Reads a whole backup against its manifest. */
-export async function verifyBackup(from: string): Promise<{ manifest: Manifest; problems: string[] }> {
-  const path = join(from, "manifest.json");
+const manifestOf = (folder: string) => join(folder, "manifest.json");
+export const isBackup = (folder: string): boolean => existsSync(manifestOf(folder));
+
+export function readManifest(from: string): Manifest {
+  const path = manifestOf(from);
   if (!existsSync(path)) {
     throw new LogError(
       "data-folder-damaged",
@@ -111,6 +119,12 @@ export async function verifyBackup(from: string): Promise<{ manifest: Manifest; 
       "Use another backup, or the version of cortexd that made this one.",
     );
   }
+  return manifest;
+}
+
+/** Reads a whole backup against its manifest. */
+export async function verifyBackup(from: string): Promise<{ manifest: Manifest; problems: string[] }> {
+  const manifest = readManifest(from);
   const problems: string[] = [];
   for (const one of manifest.namespaces) {
     const file = join(from, one.file);

@@ -11,7 +11,7 @@ import { check } from "../core/check.ts";
 import { Loader } from "../core/codec.ts";
 import { Coordinator, type CoreOptions } from "../core/coordinator.ts";
 import { createStore } from "../core/store.ts";
-import { type BackedUp, highestOf, type Manifest, markOf, verifyBackup } from "./backup.ts";
+import { type BackedUp, highestOf, type Manifest, markOf, readManifest, verifyBackup } from "./backup.ts";
 import {
   beforeName,
   finishRestore,
@@ -58,6 +58,8 @@ export async function restore(
   proof: Proof,
   step: (name: string) => void = () => {},
 ): Promise<Restored> {
+  // What is no backup is told first, whoever has the folder.
+  readManifest(from);
   finishRestore(to);
   const isThere = existsSync(to);
   const data = isThere ? realpathSync(to) : to;

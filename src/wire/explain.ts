@@ -12,11 +12,15 @@ import { limits } from "./limits.ts";
 import {
   cronPattern,
   dependencyCursorPattern,
+  keyPattern,
+  labelFilterPattern,
   labelPattern,
   namePattern,
   namespacePattern,
   pageCursorPattern,
   taskIdPattern,
+  topicPattern,
+  topicPatternPattern,
   uniquePartPattern,
   waitPattern,
 } from "./schema.ts";
@@ -36,6 +40,12 @@ const patterns: Record<string, string> = {
   [namespacePattern]: "must be of a to z, 0 to 9, - and _, and begin with a letter or digit",
   [uniquePartPattern]:
     "must be queue, type, group, payload, or a JSON pointer into the payload such as /order/id",
+  [keyPattern]: 'must be of printable ASCII characters, without spaces, quotes (") and backslashes',
+  [topicPattern]:
+    "must be tokens with dots between them, at most 16, each of letters, digits and _ : @ / + = ~ -",
+  [topicPatternPattern]:
+    "must be a topic in which * stands for one token, and > at the end for one or more, such as jobs.*.done or jobs.>",
+  [labelFilterPattern]: "must be a label's name, or NAME=VALUE",
   [waitPattern]: "must be a time such as 500ms, 30s or 2m",
   [dependencyCursorPattern]: "must be the cursor of the page before, as it was answered",
   [pageCursorPattern]: "must be the cursor of the page before, as it was answered",

@@ -6,6 +6,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  statSync,
   truncateSync,
   unlinkSync,
   writeFileSync,
@@ -216,13 +217,36 @@ describe("backup", () => {
     for (const id of before) expect(await has(again, id)).toBe(true);
   });
 
+  test("backup - verify reads a backup as well, and says what is damaged in it", async () => {
+    const { data } = await folderOf(1);
+    const to = join(temporaryFolder(), "backup");
+    expect((await runCortexd(["backup", to, "--data", data])).code).toBe(0);
+    const sound = await runCortexd(["verify", "--data", to]);
+    expect([sound.code, sound.errors]).toEqual([0, ""]);
+    expect(sound.output).toContain("all of it is whole");
+    const file = join(to, "default", "cortex.db");
+    truncateSync(file, statSync(file).size - 1);
+    const damaged = await runCortexd(["verify", "--data", to, "--json"]);
+    expect(damaged.code).toBe(7);
+    expect(JSON.parse(damaged.output)).toMatchObject({ backup: to, sound: false });
+  });
+
+  test("restore - a backup that is not there is told first, whoever has the folder", async () => {
+    const daemon = await start();
+    const { code, errors } = await runCortexd(["restore", "/no/backup", "--data", daemon.data]);
+    expect([code, errors.includes("/no/backup is no backup")]).toEqual([7, true]);
+    await daemon.kill();
+  });
+
   test("backup - it replaces nothing, and leaves nothing behind when there is nothing to back up", async () => {
     const { data } = await folderOf(1);
     const parent = temporaryFolder();
     const to = join(parent, "backup");
     expect((await runCortexd(["backup", to, "--data", data])).code).toBe(0);
     const again = await runCortexd(["backup", to, "--data", data]);
-    expect([again.code, again.errors.includes("exists already")]).toEqual([5, true]);
+    expect([again.code, again.errors.includes("is there already")]).toEqual([5, true]);
+    // What is wrong is where it goes, and not the data folder.
+    expect(again.errors).not.toContain("--data");
     const none = await runCortexd(["backup", `${to}2`, "--data", join(parent, "none")]);
     expect([none.code, none.errors.includes("nothing to back up")]).toEqual([5, true]);
     const memory = await runCortexd(["backup", `${to}2`, "--preset", "development"]);
