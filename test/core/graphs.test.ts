@@ -184,11 +184,12 @@ describe("graphs - what happens when a task that is waited for fails", () => {
 
     const again = working();
     const unique = { by: ["payload" as const], while: "unfinished" as const };
-    const below = again.submit({ type: "t" });
-    const above = again.submit({ type: "t", after: [below], payload: 1, unique });
+    const above = again.submit({ type: "t", payload: 1, unique });
     again.settle();
+    const parent = again.held(above);
+    const below = again.submit({ type: "t", parent });
+    again.ok("task.wait", parent);
     end(again, below, "fail");
-    again.settle();
     expect(again.task(above).state).toBe("failed");
     const newer = again.submit({ type: "t", payload: 1, unique });
     again.ok("task.retry", { taskId: below, cascade: true });
