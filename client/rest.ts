@@ -169,6 +169,10 @@ export class RestClient {
   archived(filter: Input<"archive.list"> = {}, options?: RequestOptions): Promise<Output<"archive.list">> {
     return answer(this.#api.api.archive.get({ query: filter, ...request(options) }));
   }
+  /** A page of the log as history, oldest first. */
+  history(filter: Input<"log.read"> = {}, options?: RequestOptions): Promise<Output<"log.read">> {
+    return answer(this.#api.api.log.get({ query: filter, ...request(options) }));
+  }
   /** For up to a hundred thousand tasks that wait for each other; answers their ids alone. */
   submitGraph(tasks: TaskSubmit[], options?: RequestOptions): Promise<Output<"graph.submit">> {
     return answer(this.#api.api.graphs.post({ tasks }, request(options)));

@@ -8,6 +8,7 @@ import { kv } from "./kv.ts";
 import { limits } from "./limits.ts";
 import { lock } from "./lock.ts";
 import { locks } from "./locks.ts";
+import { diff, log } from "./log.ts";
 import { messages } from "./messages.ts";
 import { monitor } from "./monitor.ts";
 import { namespaces } from "./namespaces.ts";
@@ -38,6 +39,8 @@ export const commands: Readonly<Record<string, Entry>> = {
   messages,
   transaction,
   subscriptions,
+  log,
+  diff,
   limits,
   namespaces,
   verify,

@@ -145,6 +145,24 @@ function encodeChange(change: Change): string {
   }
 }
 
+/** What stands behind the first tab of a line, by its part. */
+const tails: Record<string, readonly string[]> = {
+  task: ["payload"],
+  "task.run": ["result", "progress"],
+  key: ["value"],
+  schedule: ["payload"],
+};
+
+/** A line of the log as one JSON object. */
+export function lineJson(part: string, text: string): string {
+  const [head, ...tail] = text.split("\t") as [string, ...string[]];
+  const names = tails[part] ?? [];
+  let json = head.slice(0, -1);
+  for (const [i, value] of tail.entries())
+    if (value !== none) json += `${json === "{" ? "" : ","}"${names[i]}":${value}`;
+  return `${json}}`;
+}
+
 /** A new task is as newRecord made it unless it was leased, dropped or made ready in the same entry. */
 const isAsSubmitted = (record: TaskRecord) =>
   record.lease === null &&

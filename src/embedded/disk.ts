@@ -4,6 +4,7 @@
  */
 import { type ArchiveRow, readArchiveLine, searchRows } from "../log/archive.ts";
 import { readHeader, splitEntries } from "../log/format.ts";
+import { searchEntries } from "../log/history.ts";
 import type { Appended, Batch, Log, LogStatus, Recovered, RecoverySink } from "../log/log.ts";
 import type { Ask, QuestionName, Questions } from "../log/questions.ts";
 
@@ -76,6 +77,11 @@ export class KeptLog implements Log {
     entries: async ({ after }) => {
       const texts = this.disk.batches.flatMap(({ text }) => splitEntries(text));
       return { texts: texts.filter((text) => readHeader(text).revision > after) };
+    },
+    history: async (search) => {
+      const { batches } = this.disk;
+      const texts = batches.flatMap(({ text }) => splitEntries(text));
+      return { ...searchEntries(texts, search, true), oldest: batches[0]?.first ?? null };
     },
     archived: async ({ id }) => ({ text: this.disk.archive.get(id)?.text ?? null }),
     archive: async (search) => searchRows(this.disk.archive.values(), search),

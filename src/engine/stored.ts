@@ -3,10 +3,11 @@
  * (log/questions.ts) and are answered later. What an answer tells is durable.
  */
 import { archivedText, tagsOfFilter } from "../core/archive.ts";
-import { decodeArchived } from "../core/codec.ts";
+import { decodeArchived, lineJson } from "../core/codec.ts";
 import { refuse } from "../core/result.ts";
 import { unreachable } from "../lib/assert.ts";
 import type { ArchivePlace } from "../log/archive.ts";
+import type { HistoryEntry } from "../log/history.ts";
 import type { Log } from "../log/log.ts";
 import { limits } from "../wire/limits.ts";
 import type { Input, StoredOperationName } from "../wire/operations.ts";
@@ -26,6 +27,8 @@ export class StoredReads {
     switch (operation) {
       case "archive.list":
         return this.#list(input as Input<"archive.list">);
+      case "log.read":
+        return this.#history(input as Input<"log.read">);
       default:
         return unreachable(operation);
     }
@@ -49,6 +52,32 @@ export class StoredReads {
     return { ok: `{"tasks":[${tasks}],"cursor":${next === null ? null : `"${next.at}/${next.id}"`}}` };
   }
 
+  async #history(input: Input<"log.read">): Promise<Answer> {
+    while (!(await this.whenDurable()));
+    const { taskId, key, lock, workerId } = input;
+    const ids: string[] = [];
+    const says: string[] = [];
+    if (taskId !== undefined)
+      ids.push(...["task", "task.run", "task.errors", "task.log"].map((part) => `${part}\t${taskId}`));
+    if (key !== undefined) ids.push(`key\t${key}`);
+    if (lock !== undefined) says.push(`"name":${JSON.stringify(lock)}`);
+    if (workerId !== undefined) {
+      ids.push(`worker\t${workerId}`);
+      says.push(`"workerId":"${workerId}"`);
+    }
+    const { entries, next, oldest } = await this.log.ask("history", {
+      after: input.after ?? 0,
+      upTo: input.upTo ?? Number.MAX_SAFE_INTEGER,
+      who: input.who ?? null,
+      operation: input.operation ?? null,
+      ...{ ids, says },
+      countMax: input.limit ?? 100,
+      bytesMax: historyBytesMax,
+      unitsMax: limits.answerUnitsMax,
+    });
+    return { ok: `{"entries":[${entries.map(entryText).join(",")}],"next":${next},"oldest":${oldest}}` };
+  }
+
   /** A task that the state does not know, from the archive; `unknown`: what is answered where it is not there either. */
   async task(taskId: string, unknown: Answer, again: () => Answer): Promise<Answer> {
     // An undo may have brought it back.
@@ -63,6 +92,20 @@ export class StoredReads {
   #shown(id: string, text: string): string {
     return archivedText(this.engine.core, decodeArchived(id, text));
   }
+}
+
+/** Of log, that one request looks at. */
+const historyBytesMax = 8 * 1024 * 1024;
+
+function entryText({ revision, at, operation, who, changes, isShort }: HistoryEntry): string {
+  const texts = changes.map(
+    ({ part, id, text }) =>
+      `{"part":"${part}","id":${JSON.stringify(id)},"value":${text === null ? null : lineJson(part, text)}}`,
+  );
+  return (
+    `{"revision":${revision},"at":${at},"operation":"${operation}","who":${JSON.stringify(who)},` +
+    `"changes":[${texts.join(",")}],"short":${isShort}}`
+  );
 }
 
 function placeOf(cursor: string): ArchivePlace {

@@ -19,6 +19,7 @@ import { health } from "./health.ts";
 import { kv } from "./kv.ts";
 import { limits as namedLimits } from "./limits.ts";
 import { locks } from "./locks.ts";
+import { log } from "./log.ts";
 import { messages } from "./messages.ts";
 import { namespaces } from "./namespaces.ts";
 import type { Port } from "./port.ts";
@@ -52,6 +53,7 @@ export const routes = (port: Port) =>
     .use(graphs(port))
     .use(bulk(port))
     .use(archive(port))
+    .use(log(port))
     .use(queues(port))
     .use(schedules(port))
     .use(kv(port))

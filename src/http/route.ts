@@ -57,7 +57,8 @@ export const doc = (operation: RoutedOperationName, more: { description?: string
     `${operation.split(".")[0]}s`
       .replace("states", "state")
       .replace("kvs", "keys")
-      .replace("archives", "tasks"),
+      .replace("archives", "tasks")
+      .replace("logs", "state"),
   ],
   "x-operation": operation,
   ...more,

@@ -237,6 +237,19 @@ export const responseSamples: Record<string, Sample> = {
     ok: { ...queued, errors: [], archived: false },
     words: { 200: "The idempotencyKey was known: the earlier task.", 201: "The task, or an array of them." },
   },
+  logRead: {
+    ok: {
+      entries: [
+        {
+          ...{ revision: 1042, at, operation: "kv.put", who: "http", short: false },
+          changes: [
+            { part: "key", id: "config/region", value: { revision: 1042, value: { primary: "eu-central" } } },
+          ],
+        },
+      ],
+      ...{ next: null, oldest: 1001 },
+    },
+  },
   taskGet: { ok: { ...completed, errors, archived: false } },
   archiveList: { ok: { tasks: [{ ...completed, errors, archived: true }], cursor: `${at + 250}/1042-0` } },
   taskList: { ok: { tasks: [queued], cursor: null } },

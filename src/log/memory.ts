@@ -15,6 +15,7 @@ import type { QuestionName, Questions } from "./questions.ts";
 
 const nothing: { [N in QuestionName]: Questions[N]["answered"] } = {
   entries: { texts: [] },
+  history: { entries: [], next: null, oldest: null },
   archived: { text: null },
   archive: { rows: [], next: null },
 };

@@ -5,11 +5,14 @@
  */
 import type { ArchivePage, ArchiveSearch } from "./archive.ts";
 import { readHeader, splitEntries } from "./format.ts";
+import { type HistoryPage, type HistorySearch, searchHistory } from "./history.ts";
 import type { Storage } from "./storage.ts";
 
 export type Questions = {
   /** The entries after a revision, oldest first, about so many bytes of them; a log that keeps none has none. */
   entries: { asked: { after: number; bytesMax: number }; answered: { texts: string[] } };
+  /** A page of the entries that fit. */
+  history: { asked: HistorySearch; answered: HistoryPage };
   /** One row of the archive, by its id; null: it holds none. */
   archived: { asked: { id: string }; answered: { text: string | null } };
   /** A page of the archive. */
@@ -27,12 +30,13 @@ const answers: {
   [N in QuestionName]: (storage: Storage, asked: Questions[N]["asked"]) => Promise<Questions[N]["answered"]>;
 } = {
   entries,
+  history: searchHistory,
   archived: async (storage, { id }) => ({ text: await storage.readArchived(id) }),
   archive: (storage, search) => storage.searchArchive(search),
 };
 
 /** Those about rows that may not be written yet. */
-export const isAboutArchive = (name: QuestionName): boolean => name !== "entries";
+export const isAboutArchive = (name: QuestionName): boolean => name === "archived" || name === "archive";
 
 export const answerTo = <N extends QuestionName>(
   storage: Storage,

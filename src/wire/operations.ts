@@ -17,6 +17,7 @@ import * as graphs from "./graphs.ts";
 import * as kv from "./kv.ts";
 import { limits } from "./limits.ts";
 import * as locks from "./locks.ts";
+import * as log from "./log.ts";
 import * as messages from "./messages.ts";
 import * as namespaces from "./namespaces.ts";
 import * as queues from "./queues.ts";
@@ -123,6 +124,15 @@ export const operations = {
     errors: [],
     summary: "List tasks, newest first, by queue, type, state, group, label, worker or age.",
     example: { queue: "mail", state: "queued", limit: 50 },
+  },
+  "log.read": {
+    kind: "stored",
+    scope: "read",
+    input: log.LogRead,
+    output: log.LogPage,
+    errors: [],
+    summary: "Read the log: who did what, when, and what it changed, for as long as history is kept.",
+    example: { key: "config/region", limit: 50 },
   },
   "archive.list": {
     kind: "stored",
@@ -1007,6 +1017,8 @@ export const objects: Record<string, TSchema> = {
   KeyCondition: transactions.KeyCondition,
   TaskCondition: transactions.TaskCondition,
   Step: transactions.Step,
+  LogEntry: log.LogEntry,
+  LogChange: log.LogChange,
   State: state.State,
   Stats: stats.Stats,
   Namespace: namespaces.Namespace,

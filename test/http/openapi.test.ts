@@ -140,6 +140,7 @@ describe("openapi", () => {
         "GET /api/locks/{id}",
         "DELETE /api/locks/{id}",
         "GET /api/archive",
+        "GET /api/log",
         "GET /api/kv",
         "POST /api/kv/many",
         "GET /api/kv/{key}",

@@ -1,0 +1,146 @@
+/**
+ * `cortexd log` and `cortexd diff`: what the log says, for people. The log holds what things became, so a difference is
+ * told by what was made, changed and taken away between two revisions.
+ */
+import type { RestClient } from "../../client/rest.ts";
+import { type LogEntry, type LogPage, LogRead } from "../wire/log.ts";
+import { command } from "./command.ts";
+import { rest } from "./daemon.ts";
+import { Exit } from "./exit.ts";
+import { inputOf, optionsOf } from "./options.ts";
+import { plural } from "./words.ts";
+
+/** The entries that fit, page by page; most pages of a search are empty. */
+async function* entriesOf(client: RestClient, filter: LogRead): AsyncGenerator<LogEntry> {
+  let after = filter.after ?? 0;
+  for (;;) {
+    const page: LogPage = await client.history({ ...filter, after });
+    if (page.oldest !== null && filter.after !== undefined && filter.after + 1 < page.oldest)
+      tooOld(page.oldest);
+    yield* page.entries;
+    if (page.next === null) return;
+    after = page.next;
+  }
+}
+
+function tooOld(oldest: number): never {
+  throw new Exit(
+    "not-found",
+    `The log goes back to revision ${oldest}; what was before is kept no more.`,
+    "Name a later revision, or keep more: --history-ms and --history-bytes-max of the daemon.",
+  );
+}
+
+const shownMax = 100;
+const shown = (value: unknown) => {
+  const text = JSON.stringify(value);
+  return text.length > shownMax ? `${text.slice(0, shownMax)}…` : text;
+};
+
+const headOf = ({ revision, at, operation, who }: LogEntry) =>
+  `${revision}  ${new Date(at).toISOString()}  ${operation}  by ${who}`;
+
+export const log = command({
+  summary: "Print the log: who did what, when, and what it changed.",
+  arguments: [],
+  options: {
+    ...optionsOf(LogRead, ["limit"]),
+    limit: { type: "integer", min: 1, default: 1000, help: "At most so many entries. (default 1000)" },
+  },
+  client: true,
+  json: "a line an entry, as GET /api/log shows it.",
+  examples: [
+    { words: "log --key config/region", meaning: "Everything that happened to a key, oldest first." },
+    { words: "log --task 1042-0", meaning: "A task's whole life." },
+    { words: "log --who deploy-7 --after 1000", meaning: "What a session did after a revision." },
+  ],
+  async run({ values: { limit, ...values }, to, out }) {
+    let left = limit;
+    for await (const entry of entriesOf(rest(to), inputOf(LogRead, values))) {
+      if (out.json) await out.value(entry);
+      else {
+        const lines = entry.changes.map(({ part, id, value }) =>
+          value === null ? `    - ${part} ${id}` : `    + ${part} ${id} ${shown(value)}`,
+        );
+        if (entry.short) lines.push("    …");
+        await out.line([headOf(entry), ...lines].join("\n"));
+      }
+      if (--left === 0) break;
+    }
+    return undefined;
+  },
+});
+
+/** What became of one thing between two revisions. */
+type Difference = { id: string; isNew: boolean; isGone: boolean; parts: Record<string, unknown> };
+
+/** The parts of a thing go by its name; what a key, a task or a lock is called says whether it is new. */
+function note(found: Map<string, Difference>, { revision, changes }: LogEntry, from: number): void {
+  for (const { part, id, value } of changes) {
+    const thing = `${part.split(".")[0]} ${id}`;
+    const known = found.get(thing) ?? { id: thing, isNew: false, isGone: false, parts: {} };
+    found.set(thing, known);
+    if (value === null) {
+      known.isGone = true;
+      continue;
+    }
+    const { createdRevision = revision } = value as { createdRevision?: number };
+    if (part === "key") known.isNew ||= createdRevision > from;
+    else if (/^[0-9]+-[0-9]+$/.test(id)) known.isNew ||= Number(id.split("-")[0]) > from;
+    known.isGone = false;
+    known.parts[part] = value;
+  }
+}
+
+export const diff = command({
+  summary: "Say what changed between two revisions.",
+  arguments: [
+    { name: "FROM", help: "A revision: what it left is where the difference begins." },
+    { name: "TO", help: "A later one. Default: the newest.", optional: true },
+  ],
+  options: {},
+  client: true,
+  json: 'one object, {"from", "to", "made", "changed", "gone"}: lists of {"id"}, and of what is there {"parts"} as the log holds them.',
+  examples: [
+    { words: "diff 1042 1100", meaning: "What was made, changed and taken away." },
+    { words: "diff 1042 --json", meaning: "Since then, for programs." },
+  ],
+  async run({ words: [first, second], to, out }) {
+    const client = rest(to);
+    const from = revisionOf(first!, "FROM");
+    const upTo = second === undefined ? (await client.state()).revision : revisionOf(second, "TO");
+    if (upTo < from)
+      throw new Exit("usage", `TO is ${upTo}, before FROM, ${from}.`, "Name the earlier one first.");
+    const found = new Map<string, Difference>();
+    for await (const entry of entriesOf(client, { after: from, upTo, limit: 1000 })) note(found, entry, from);
+    // What came and went in between is no difference.
+    const all = [...found.values()].filter(({ isNew, isGone }) => !(isNew && isGone));
+    const made = all.filter(({ isNew }) => isNew);
+    const gone = all.filter(({ isGone }) => isGone);
+    const changed = all.filter(({ isNew, isGone }) => !isNew && !isGone);
+    if (out.json) {
+      const told = ({ id, parts }: Difference) => ({ id, parts });
+      await out.value({
+        ...{ from, to: upTo, made: made.map(told), changed: changed.map(told) },
+        gone: gone.map(({ id }) => ({ id })),
+      });
+      return undefined;
+    }
+    for (const [sign, list] of [
+      ["+", made],
+      ["~", changed],
+    ] as const)
+      for (const { id, parts } of list)
+        await out.line(`${sign} ${id} ${Object.values(parts).map(shown).join(" ")}`);
+    for (const { id } of gone) await out.line(`- ${id}`);
+    await out.line(
+      `${plural(all.length, "difference")} from revision ${from} to ${upTo}: ${made.length} made, ${changed.length} changed, ${gone.length} gone.`,
+    );
+    return undefined;
+  },
+});
+
+function revisionOf(word: string, name: string): number {
+  if (/^[0-9]{1,16}$/.test(word)) return Number(word);
+  throw new Exit("usage", `${name} is ${JSON.stringify(word)}; allowed is a revision.`, "Such as 1042.");
+}

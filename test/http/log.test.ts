@@ -1,0 +1,87 @@
+/** The log over HTTP, of a daemon that keeps one: who did what to what, in order. */
+import { afterAll, describe, expect, test } from "bun:test";
+import { explain } from "../../src/wire/explain.ts";
+import { operations } from "../../src/wire/operations.ts";
+import { spawnDaemon } from "../support/daemon.ts";
+
+const daemon = await spawnDaemon();
+afterAll(() => daemon.kill());
+
+const send = async (method: string, path: string, body: unknown) => {
+  const headers = { "content-type": "application/json" };
+  const response = await fetch(daemon.url + path, { method, headers, body: JSON.stringify(body) });
+  return (await response.json()) as { id: string; revision: number };
+};
+const read = async (query = "") => {
+  const page = await (await fetch(`${daemon.url}/api/log?${query}`)).json();
+  expect(explain(operations["log.read"].output, page)).toEqual([]);
+  return page as {
+    entries: {
+      revision: number;
+      operation: string;
+      who: string;
+      changes: { part: string; id: string; value: unknown }[];
+    }[];
+    next: number | null;
+    oldest: number | null;
+  };
+};
+
+describe("http log", () => {
+  test("http log - it tells of one thing what was done to it, and of a page where the next begins", async () => {
+    const { revision: first } = await send("PUT", "/api/kv/a%2Fb", { value: { n: 1 } });
+    const { id } = await send("POST", "/api/tasks", { type: "t", payload: "p" });
+    await send("POST", "/api/transaction", {
+      then: [
+        { operation: "kv.put", input: { key: "a/b", value: null } },
+        { operation: "task.cancel", input: { taskId: id, reason: "enough" } },
+      ],
+    });
+    await fetch(`${daemon.url}/api/kv/a%2Fb`, { method: "DELETE" });
+
+    const key = await read("key=a%2Fb");
+    expect(key.entries.map(({ operation, who, changes }) => [operation, who, changes])).toEqual([
+      ["kv.put", "http", [{ part: "key", id: "a/b", value: { revision: first, value: { n: 1 } } }]],
+      [
+        "transaction.run",
+        "http",
+        [{ part: "key", id: "a/b", value: expect.objectContaining({ value: null }) }],
+      ],
+      ["kv.delete", "http", [{ part: "key", id: "a/b", value: null }]],
+    ]);
+    const task = await read(`taskId=${id}`);
+    expect(task.entries.map(({ operation }) => operation)).toEqual(["task.submit", "transaction.run"]);
+    expect(task.entries[0]!.changes[0]!.value).toMatchObject({ queue: "default", payload: "p" });
+    expect(task.entries[1]!.changes[0]!.value).toMatchObject({ state: "cancelled", reason: "enough" });
+    expect((await read("operation=kv.delete&who=http")).entries.length).toBe(1);
+
+    const everything: number[] = [];
+    let after = 0;
+    for (let page = await read("limit=1"); ; page = await read(`limit=1&after=${after}`)) {
+      everything.push(...page.entries.map(({ revision }) => revision));
+      if (page.next === null) break;
+      after = page.next;
+    }
+    const whole = await read();
+    expect(everything).toEqual(whole.entries.map(({ revision }) => revision));
+    expect(whole.oldest).toBeLessThanOrEqual(first);
+    expect((await read(`after=${first}&upTo=${first}`)).entries).toEqual([]);
+  });
+
+  test("http log - a daemon that keeps no entries has none to tell", async () => {
+    await using memory = {
+      daemon: await spawnDaemon({ preset: "development" }),
+      [Symbol.asyncDispose]: async () => memory.daemon.kill(),
+    };
+    await fetch(`${memory.daemon.url}/api/kv/a`, {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: '{"value":1}',
+    });
+    expect(await (await fetch(`${memory.daemon.url}/api/log`)).json()).toEqual({
+      entries: [],
+      next: null,
+      oldest: null,
+    });
+  });
+});
