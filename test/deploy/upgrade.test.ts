@@ -3,7 +3,7 @@
  * one task completed, one dead, one running, two waiting, a worker, a schedule.
  */
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { exitTable } from "../../src/cli/exit.ts";
 import { openLog } from "../../src/log/open.ts";
@@ -67,18 +67,30 @@ async function writeNewer(data: string): Promise<void> {
   await log.stop();
 }
 const free = ["--port", "0", "--ws-port", "0"];
-const contents = (data: string) =>
-  ["cortex.db", "mark"].map((name) => Bun.hash(readFileSync(join(data, name))).toString());
+/** All that the log of a folder holds. */
+async function contents(data: string): Promise<string> {
+  const log = openLog({ strategy: "wal", folder: data, sync: "always" });
+  let held = "";
+  await log.open({
+    lines(text) {
+      held += text;
+    },
+    progress() {},
+  });
+  await log.stop();
+  return held;
+}
 
 test("rollback - a folder in which a later version put what this one does not know is refused, and left alone", async () => {
   const data = await folderOf(2);
   await writeNewer(data);
-  const before = contents(data);
+  const before = await contents(data);
+  expect(before).toContain("+hologram");
   const { code, errors } = await runCortexd(["serve", ...free, "--data", data]);
   expect(errors).toContain('"hologram", which this version does not know');
   expect(errors).toContain("Run the version of cortexd that wrote it");
   expect(code).toBe(exitTable["data-folder-newer-format"].code);
-  expect(contents(data)).toEqual(before);
+  expect(await contents(data)).toBe(before);
 });
 
 test("rollback - nor is such a backup restored", async () => {

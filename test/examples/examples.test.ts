@@ -56,7 +56,7 @@ function start(...words: [string, ...string[]]) {
       if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}: ${output}${errors}`);
       return output.includes(text);
     });
-  return { printed, stop: () => child.kill("SIGTERM"), ended };
+  return { printed, stop: () => child.kill("SIGTERM"), kill: () => child.kill("SIGKILL"), ended };
 }
 const run = (...words: [string, ...string[]]) => start(...words).ended;
 const good = (output: string) => ({ code: 0, output, errors: "" });
@@ -146,6 +146,36 @@ test("examples - a holder that was paused is refused, and what the next one wrot
     `first is refused: lock report is not held under ${first}`,
     "the report is by second",
   ]);
+});
+
+test("examples - a fleet of agents loses no change, and no agent looks at its own", async () => {
+  const { code, output, errors } = await run("bun", "examples/agent-fleet.ts");
+  expect({ code, errors }).toEqual({ code: 0, errors: "" });
+  const lines = output.trimEnd().split("\n");
+  const seen = lines.flatMap((line) => {
+    const [, what, by, seenBy] = /^(.+ in \w+\/): (\w+), seen by (\w+)$/.exec(line) ?? [];
+    return what === undefined ? [] : [{ what, by, seenBy }];
+  });
+  expect(new Set(seen.map(({ what }) => what)).size).toBe(9);
+  expect(seen.filter(({ by, seenBy }) => by === seenBy)).toEqual([]);
+  expect(lines.filter((line) => /^code\/\w+: 3 changes$/.test(line)).length).toBe(3);
+});
+
+test("examples - when the leader is killed another one leads, and goes on where it was", async () => {
+  const first = start("bun", "examples/leader-election.ts", "first");
+  await first.printed("first leads: tick 2");
+  const second = start("bun", "examples/leader-election.ts", "second");
+  await second.printed("second is a candidate; first leads");
+  first.kill();
+  const { output } = await first.ended;
+  const ticks = (text: string) => [...text.matchAll(/leads: tick (\d+)/g)].map(([, tick]) => Number(tick));
+  await second.printed("second leads: tick");
+  second.stop();
+  const { code, output: more } = await second.ended;
+  expect(code).toBe(0);
+  // What the first did last may have been done and not yet printed.
+  const next = ticks(more)[0]! - ticks(output).at(-1)!;
+  expect(next === 1 || next === 2).toBe(true);
 });
 
 test("examples - by REST alone a task is submitted, done and read", async () => {
