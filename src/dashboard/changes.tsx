@@ -1,11 +1,14 @@
 /**
- * The live log of changes: what happens, as it happens, narrowed by the daemon before it is sent. Where more happens than
- * anybody can read it stops by itself and says so: a page must not slow down what it looks at.
+ * The live log of changes: the last ones that the daemon keeps, then what happens, as it happens, narrowed by the daemon
+ * before it is sent. Where more happens than anybody can read it stops by itself and says so: a page must not slow down
+ * what it looks at.
  */
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import type { CoordinationClient } from "../../client/client.ts";
 import type { WatchEvent, WatchFilter } from "../../client/state.ts";
 import type { ChangeView } from "../wire/state.ts";
+import { newest, now } from "./figures.ts";
 import { count, preview, timeOfDay } from "./format.ts";
 import { client, epoch } from "./link.ts";
 import { Badge } from "./parts/badge.tsx";
@@ -27,6 +30,8 @@ const pages: Partial<Record<Table, string>> = {
 };
 
 const shownMax = 300;
+/** So many entries are looked back. */
+const backMax = 200;
 /** More than that in a second is not for people. */
 const perSecondMax = 500;
 
@@ -57,7 +62,14 @@ function search(text: string): string | null {
   return null;
 }
 
+/** Of one task from its beginning on, as far as the daemon keeps them; else the last ones. */
+const startOf = ({ taskId }: WatchFilter, revision: number): number =>
+  Math.max(0, taskId === undefined ? revision - backMax : Number(taskId.split("-")[0]) - 1);
+
 type Entry = WatchEvent & { number: number };
+
+const revisionOf = async (of: CoordinationClient): Promise<number> =>
+  newest.peek()?.revision ?? (await of.getState()).revision;
 
 export function Changes() {
   const { query } = route.value;
@@ -69,19 +81,28 @@ export function Changes() {
   const connection = epoch.value;
 
   useEffect(() => {
+    entries.value = [];
+  }, [JSON.stringify(filter)]);
+
+  useEffect(() => {
     if (of === null || stopped.value !== "") return;
     const end = new AbortController();
-    let number = entries.peek()[0]?.number ?? 0;
+    const seen = entries.peek()[0];
+    let number = seen?.number ?? 0;
+    const from = now.peek();
     let second = 0;
     let inSecond = 0;
     const follow = async () => {
-      for await (const event of of.watch(filter, { signal: end.signal })) {
-        const now = Math.floor(performance.now() / 1000);
-        if (now !== second) {
-          second = now;
+      // Whoever goes on wants what is new, and whoever begins what led to it.
+      const start = seen === undefined ? { after: startOf(filter, await revisionOf(of)) } : {};
+      for await (const event of of.watch({ ...filter, ...start }, { signal: end.signal })) {
+        if (event.event === "gap" && number === 0) continue;
+        const at = Math.floor(performance.now() / 1000);
+        if (at !== second) {
+          second = at;
           inSecond = 0;
         }
-        if (++inSecond > perSecondMax) {
+        if (event.event === "change" && event.at > from && ++inSecond > perSecondMax) {
           stopped.value = "too fast";
           return;
         }
@@ -91,10 +112,6 @@ export function Changes() {
     follow().catch(() => {});
     return () => end.abort();
   }, [of, connection === 0, JSON.stringify(filter), stopped.value]);
-
-  useEffect(() => {
-    entries.value = [];
-  }, [JSON.stringify(filter)]);
 
   const words = Object.keys(fields)
     .filter((word) => query.has(word))
@@ -144,7 +161,7 @@ export function Changes() {
       )}
       {entries.value.length === 0 ? (
         <Empty title={stopped.value === "" ? "Waiting for changes" : "Stopped"}>
-          What happens from now on is shown here, the newest on top.
+          What happens is shown here, the newest on top.
         </Empty>
       ) : (
         <ol class="changes" aria-label="Changes, newest first">

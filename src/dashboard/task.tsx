@@ -70,9 +70,15 @@ function Actions({ task, again }: { task: TaskShown; again: () => void }) {
   if (of === null) return null;
   const taskId = task.id;
   const off = link.value.kind !== "live";
+  const changes = (
+    <a class="button" href={href("changes", null, { task: taskId })}>
+      Its changes
+    </a>
+  );
   if (task.archived) return <Badge tone="calm">in the archive: it does not change any more</Badge>;
   return (
     <div class="actions">
+      {changes}
       {(task.state === "failed" || task.state === "dead" || task.state === "cancelled") && (
         <button
           type="button"

@@ -141,15 +141,16 @@ test.skipIf(missingBrowser !== "")(
     await page.keyboard.press("/");
     await page.keyboard.type("prefix:config/");
     await page.keyboard.press("Enter");
-    await page.getByText("Waiting for changes").waitFor();
-    // The watch begins some time after the page shows that it waits.
+    // What was before comes first; the watch of what comes begins some time after the page shows it.
+    await until(async () => (await lines.count()) === 1);
+    await lines.filter({ hasText: '"eu"' }).waitFor();
     const puts = async (value: string, until_: () => Promise<boolean>) =>
       until(async () => {
         await client.submit({ queue: "mail", type: "send" });
         await client.kv.put("config/region", value);
         return until_();
       });
-    await puts("us", async () => (await lines.count()) > 0);
+    await puts("us", async () => (await lines.filter({ hasText: '"us"' }).count()) > 0);
     await page.getByRole("button", { name: "Stop" }).click();
     await page.getByRole("button", { name: "Go on" }).waitFor();
     await client.kv.put("config/region", "unseen");
@@ -157,9 +158,15 @@ test.skipIf(missingBrowser !== "")(
     await puts("sa", async () => (await lines.filter({ hasText: '"sa"' }).count()) > 0);
     const shown = await lines.allTextContents();
     expect(shown.filter((text) => !text.includes("config/region") || text.includes("unseen"))).toEqual([]);
-    await page.getByRole("searchbox").fill("");
-    await page.getByRole("searchbox").press("Enter");
-    await page.getByText("Waiting for changes").waitFor();
+    // Of one task: all that happened to it.
+    await desk.go(`tasks/${id}`);
+    await page.getByRole("link", { name: "Its changes" }).click();
+    await until(async () => (await lines.count()) === 3);
+    const happened = (await lines.allTextContents()).map((text) => /task\.\w+/.exec(text)?.[0]);
+    expect(happened).toEqual(["task.complete", "task.dispatch", "task.submit"]);
+    await desk.look("task-changes");
+    await desk.go("changes");
+    await lines.first().waitFor();
     const stopped = page.getByText("Stopped: more than 500 changes a second.");
     await until(async () => {
       await client.submit(Array.from({ length: 1000 }, () => ({ queue: "many", type: "t" })));
