@@ -18,7 +18,17 @@ import { href, refine, route } from "./route.ts";
 
 type Table = ChangeView["table"];
 const tables: readonly Table[] = [
-  ...(["tasks", "workers", "schedules", "queues", "limits", "pauses", "keys", "locks"] as const),
+  ...([
+    "tasks",
+    "workers",
+    "schedules",
+    "queues",
+    "limits",
+    "pauses",
+    "keys",
+    "locks",
+    "subscriptions",
+  ] as const),
 ];
 const pages: Partial<Record<Table, string>> = {
   tasks: "tasks",
@@ -27,6 +37,7 @@ const pages: Partial<Record<Table, string>> = {
   queues: "queues",
   keys: "keys",
   locks: "locks",
+  subscriptions: "messages",
 };
 
 const shownMax = 300;

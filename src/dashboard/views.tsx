@@ -4,6 +4,7 @@ import { Archive } from "./archive.tsx";
 import { Changes } from "./changes.tsx";
 import { KeyPage, Keys } from "./kv.tsx";
 import { LockPage, Locks } from "./locks.tsx";
+import { Messages, SubscriptionPage } from "./messages.tsx";
 import { Overview } from "./overview.tsx";
 import { QueuePage, Queues } from "./queues.tsx";
 import { SchedulePage, Schedules } from "./schedules.tsx";
@@ -40,6 +41,13 @@ export const views: readonly View[] = [
     one: (id) => <SchedulePage name={id} />,
   },
   { page: "keys", title: "Keys", key: "k", list: () => <Keys />, one: (id) => <KeyPage name={id} /> },
+  {
+    page: "messages",
+    title: "Messages",
+    key: "m",
+    list: () => <Messages />,
+    one: (id) => <SubscriptionPage name={id} />,
+  },
   { page: "locks", title: "Locks", key: "l", list: () => <Locks />, one: (id) => <LockPage id={id} /> },
   { page: "archive", title: "Archive", key: "a", list: () => <Archive /> },
   { page: "changes", title: "Changes", key: "c", list: () => <Changes /> },
