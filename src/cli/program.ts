@@ -26,6 +26,7 @@ const variables = [
   ["CORTEX_ATTEMPT, CORTEX_ATTEMPTS", "Which attempt this is, and how many there may be."],
   ["CORTEX_PAYLOAD", "The payload, as on standard input; not set where it has more than 64 KiB."],
   ["CORTEX_LEASE_TOKEN, CORTEX_WORKER", "The lease: what REST calls made for this task name."],
+  ["TRACEPARENT, TRACESTATE", "The trace that the task was submitted in, if it was in one."],
   [
     "CORTEX_URL, CORTEX_NAMESPACE, CORTEX_TOKEN",
     "The daemon, so that `cortexd` in the program finds the same one.",
@@ -322,7 +323,7 @@ class Runs {
     });
   }
 
-  #environment({ id, type, queue, attempt, attempts }: Task, { lease }: Context, payload: string) {
+  #environment({ id, type, queue, attempt, attempts, trace }: Task, { lease }: Context, payload: string) {
     const { url, token, namespace } = this.settings.to;
     return {
       ...process.env,
@@ -334,6 +335,8 @@ class Runs {
       CORTEX_PAYLOAD: payload.length > variableLengthMax || payload.includes("\0") ? undefined : payload,
       CORTEX_LEASE_TOKEN: String(lease.token),
       CORTEX_WORKER: lease.workerId,
+      TRACEPARENT: trace?.traceparent,
+      TRACESTATE: trace?.tracestate,
       CORTEX_URL: url,
       CORTEX_NAMESPACE: namespace,
       CORTEX_TOKEN: token,

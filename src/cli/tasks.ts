@@ -9,6 +9,7 @@ import type { RestClient } from "../../client/rest.ts";
 import { ArchiveList } from "../wire/archive.ts";
 import { limits } from "../wire/limits.ts";
 import { type Task, TaskList, type TaskPage, type TaskShown, TaskSubmit } from "../wire/tasks.ts";
+import { traceOf } from "../wire/trace.ts";
 import type { Reason, TaskExplained } from "../wire/why.ts";
 import { cancel, close, move, remove, retry } from "./bulk.ts";
 import { command, type Group } from "./command.ts";
@@ -33,7 +34,7 @@ const submit = command({
       optional: true,
     },
   ],
-  options: optionsOf(TaskSubmit, ["type", "payload"]),
+  options: optionsOf(TaskSubmit, ["type", "payload", "trace"]),
   client: true,
   json: "one object, the task, as POST /api/tasks answers.",
   examples: [
@@ -53,6 +54,9 @@ const submit = command({
   async run({ words: [type, payload], values, to, out }) {
     const input = { ...inputOf(TaskSubmit, values), type: type! };
     if (payload !== undefined) input.payload = await payloadOf(payload);
+    const { TRACEPARENT: traceparent, TRACESTATE: tracestate } = process.env;
+    const trace = traceOf(traceparent, tracestate);
+    if (trace !== null) input.trace = trace;
     const task = await rest(to).submit(input);
     if (out.json) await out.value(task);
     else {
@@ -257,6 +261,7 @@ const fieldsOf = (task: TaskShown, now: number): Field[] => [
   ["Worker", task.workerId && `${task.workerId} alone`],
   ["Sticky", task.sticky && `${task.sticky}, for ${span(task.stickyMs ?? 0)}`],
   ["Labels", labelsText(task.labels)],
+  ["Trace", task.trace?.traceparent ?? null],
   ["Key", task.idempotencyKey],
   ["Revision", String(task.revision)],
   ["Archived", task.archived ? "it has left memory, and nothing changes it any more" : null],

@@ -196,7 +196,8 @@ const encodeSpec = (spec: TaskSpec): string => `${specHead(spec)}\t${spec.payloa
 
 function encodeHead(spec: TaskSpec): string {
   const { options } = spec;
-  const { idempotencyKey, unique, group, deadlineAt, after, parent, open, workerId, sticky } = spec.extras;
+  const { idempotencyKey, unique, group, deadlineAt, after, parent, open, workerId, sticky, trace } =
+    spec.extras;
   let text = `{"queue":"${options.queue}","type":"${options.type}","createdAt":${spec.createdAt}`;
   if (options.priority !== unnamed.priority) text += `,"priority":${options.priority}`;
   if (options.attempts !== unnamed.attempts) text += `,"attempts":${options.attempts}`;
@@ -223,6 +224,7 @@ function encodeHead(spec: TaskSpec): string {
   if (after.length > 0) text += `,"after":[${after.map(encodeLink).join(",")}]`;
   if (parent !== null) text += `,"parent":${encodeLink(parent)}`;
   if (open) text += `,"open":true`;
+  if (trace !== null) text += `,"trace":${JSON.stringify(trace)}`;
   if (options.delayMs !== 0) text += `,"readyAt":${readyAt(spec)}`;
   return `${text}}`;
 }
@@ -279,6 +281,7 @@ function decodeHead(head: string) {
       open: from.open ?? false,
       workerId: from.workerId ?? null,
       sticky: from.sticky ?? null,
+      trace: from.trace ?? null,
     }),
     createdAt: from.createdAt,
   };

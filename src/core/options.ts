@@ -3,7 +3,7 @@
  * it. A new option of a task is a field here when tasks that come alike have it alike; what is each task's own (a
  * key, a parent) belongs to `TaskExtras`. Neither costs a waiting task anything that leaves it at its default.
  */
-import { type Backoff, type OnFail, pushedDefaults } from "../wire/tasks.ts";
+import { type Backoff, type OnFail, pushedDefaults, type Trace } from "../wire/tasks.ts";
 import type { UniqueKept } from "./unique.ts";
 
 /** Never changed, and shared: tell two of them apart by what they say, not by reference. */
@@ -66,6 +66,7 @@ export type TaskExtras = {
   /** The only worker that may run it. */
   readonly workerId: string | null;
   readonly sticky: string | null;
+  readonly trace: Trace | null;
 };
 
 export const noLinks: readonly Link[] = Object.freeze([]);
@@ -91,6 +92,7 @@ export const noExtras: TaskExtras = {
   open: false,
   workerId: null,
   sticky: null,
+  trace: null,
 };
 
 /** Whether it names other tasks, or will be named by them. */
@@ -103,9 +105,9 @@ const ofGroups = new Map<string, TaskExtras>();
 
 /** Extras as a record; a shared one for none, and for a group alone. */
 export function extrasOf(wanted: TaskExtras): TaskExtras {
-  const { idempotencyKey, unique, group, deadlineAt, workerId, sticky } = wanted;
+  const { idempotencyKey, unique, group, deadlineAt, workerId, sticky, trace } = wanted;
   if (idempotencyKey !== null || unique !== null || deadlineAt !== 0) return wanted;
-  if (workerId !== null || sticky !== null || isLinked(wanted)) return wanted;
+  if (workerId !== null || sticky !== null || trace !== null || isLinked(wanted)) return wanted;
   if (group === null) return noExtras;
   let extras = ofGroups.get(group);
   if (extras === undefined) {

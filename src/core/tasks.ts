@@ -288,6 +288,7 @@ function specOf(core: Coordinator, from: Draft, number: number, links: Links = u
       open: links.open,
       workerId: submit.workerId ?? null,
       sticky: submit.sticky ?? null,
+      trace: submit.trace ?? null,
     }),
     core.now,
   );
@@ -1080,7 +1081,7 @@ export function taskText(
     `"stickyMs":${spec.extras.sticky === null ? null : options.stickyMs},` +
     `"labels":${options.labels === noLabels ? "{}" : JSON.stringify(options.labels)},` +
     `"group":${jsonOrNull(spec.extras.group)},"limits":${namesText(options.limits)},` +
-    `"graph":${graph},` +
+    `"trace":${jsonOrNull(spec.extras.trace)},"graph":${graph},` +
     `"createdAt":${spec.createdAt},"runAt":${record.runAt || null},"startedAt":${lease?.startedAt ?? null},` +
     `"finishedAt":${outcome.finishedAt || null},"lease":${running ? leaseText(core, record) : null},` +
     `"progress":${core.progressOf(record)},"result":${outcome.result},"error":${jsonOrNull(outcome.error)},` +
@@ -1101,7 +1102,7 @@ export const assignmentText = (core: Coordinator, record: TaskRecord): string =>
 export function pushText(core: Coordinator, record: TaskRecord): string {
   const { spec } = record;
   const { options } = spec;
-  const { idempotencyKey, unique, group, workerId, sticky } = spec.extras;
+  const { idempotencyKey, unique, group, workerId, sticky, trace } = spec.extras;
   let text =
     `{"event":"task.assigned","task":{"id":"${spec.id}","queue":"${options.queue}","type":"${options.type}","payload":${spec.payload},` +
     `"attempt":${record.attempt},"createdAt":${spec.createdAt},"startedAt":${leaseOf(record).startedAt},"revision":${record.revision}`;
@@ -1126,6 +1127,7 @@ export function pushText(core: Coordinator, record: TaskRecord): string {
   if (sticky !== null) text += `,"sticky":"${sticky}","stickyMs":${options.stickyMs}`;
   if (options.labels !== noLabels) text += `,"labels":${JSON.stringify(options.labels)}`;
   if (group !== null) text += `,"group":"${group}"`;
+  if (trace !== null) text += `,"trace":${JSON.stringify(trace)}`;
   if (options.limits.length > 0) text += `,"limits":${JSON.stringify(options.limits)}`;
   const progress = core.progressOf(record);
   if (progress !== null) text += `,"progress":${progress}`;

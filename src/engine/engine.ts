@@ -30,6 +30,7 @@ import {
 } from "../wire/operations.ts";
 import { type HealthView, tableNames, type WatchStart } from "../wire/state.ts";
 import { countedNames } from "../wire/stats.ts";
+import { withoutTraces } from "../wire/trace.ts";
 import { Batches } from "./batches.ts";
 import { type Clock, LeaseClock } from "./clock.ts";
 import type { EngineConfig } from "./config.ts";
@@ -394,7 +395,7 @@ export class Engine {
       seq: caller.seq,
       ackedThrough: caller.ackedThrough,
       // Within a session a seq is never reused for another input; a key from outside may be.
-      fingerprint: session?.startsWith("idempotency:") ? fingerprint(input) : 0,
+      fingerprint: session?.startsWith("idempotency:") ? fingerprint(operation, input) : 0,
       fence: caller.fence,
     });
   }
@@ -892,5 +893,8 @@ const nowhere = -1;
 const nothing: Answer = { ok: '{"assignments":[]}' };
 
 /** Writing a value of great depth holds the loop for seconds, then throws; the core refuses it anyway. */
-const fingerprint = (input: unknown) =>
-  withinDepth(input, 2 * limits.depthMax) ? Bun.hash.crc32(JSON.stringify(input) ?? "") : 0;
+const fingerprint = (operation: CoreOperationName, input: unknown) => {
+  if (!withinDepth(input, 2 * limits.depthMax)) return 0;
+  const isSubmit = operation === "task.submit" || operation === "graph.submit";
+  return Bun.hash.crc32(JSON.stringify(isSubmit ? withoutTraces(input) : input) ?? "");
+};

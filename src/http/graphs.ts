@@ -2,13 +2,13 @@
 import { Elysia } from "elysia";
 import { GraphSubmit } from "../wire/graphs.ts";
 import type { Port } from "./port.ts";
-import { answers, doc, runs, told } from "./route.ts";
+import { answers, doc, runs, told, traced } from "./route.ts";
 
 export const graphs = (port: Port) => {
   const run = runs(port);
   return new Elysia({ prefix: "/api/graphs", normalize: false }).post(
     "/",
-    ({ body, request }) => run("graph.submit", body, { request }),
+    ({ body, request }) => run("graph.submit", traced(body, request) as typeof body, { request }),
     {
       body: told(GraphSubmit),
       response: answers("graph.submit"),

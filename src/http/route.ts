@@ -24,6 +24,7 @@ import {
   type RoutedOperationName,
   type StateOperationName,
 } from "../wire/operations.ts";
+import { inTrace, traceOf } from "../wire/trace.ts";
 import type { Port } from "./port.ts";
 import { invalid, problemResponse, Refusal } from "./problems.ts";
 
@@ -206,6 +207,10 @@ export function checks<T>(schema: TSchema): (query: T) => T {
     throw new Refusal("invalid-input", explainInWords(errors), { errors });
   };
 }
+
+/** A submit in the trace of its request. */
+export const traced = (body: unknown, { headers }: Request): unknown =>
+  inTrace(body, traceOf(headers.get("traceparent"), headers.get("tracestate")));
 
 /** `?wait=30s` as `waitMs`; nothing where it is not said. */
 export function waiting(wait: string | undefined): { waitMs?: number } {

@@ -62,6 +62,7 @@ const queued: Task = {
   labels: {},
   group: null,
   limits: [],
+  trace: null,
   graph: null,
   createdAt: at,
   runAt: null,

@@ -32,6 +32,7 @@ import {
   portOf,
   runs,
   told,
+  traced,
   waiting,
   within,
 } from "./route.ts";
@@ -228,8 +229,9 @@ export const tasks = (port: Port) => {
  * A submit answers over HTTP with the task itself. It is read in the same turn: of the state that the submit made, and
  * behind the same sync, where a read that waited for the submit's answer would wait for the next one as well.
  */
-async function submit(port: Port, body: unknown, request: Request): Promise<Submission> {
-  const caller = callerOf(request, body);
+async function submit(port: Port, given: unknown, request: Request): Promise<Submission> {
+  const caller = callerOf(request, given);
+  const body = traced(given, request);
   const there = await portOf(port, request, () => makes("task.submit", body));
   return new Promise((resolve) => {
     let rows: TaskSubmitted[] = [];

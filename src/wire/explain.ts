@@ -21,6 +21,8 @@ import {
   taskIdPattern,
   topicPattern,
   topicPatternPattern,
+  traceparentPattern,
+  tracestatePattern,
   uniquePartPattern,
   waitPattern,
 } from "./schema.ts";
@@ -46,6 +48,9 @@ const patterns: Record<string, string> = {
   [topicPatternPattern]:
     "must be a topic in which * stands for one token, and > at the end for one or more, such as jobs.*.done or jobs.>",
   [labelFilterPattern]: "must be a label's name, or NAME=VALUE",
+  [traceparentPattern]:
+    "must be a traceparent, such as 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+  [tracestatePattern]: "must be of printable ASCII characters",
   [waitPattern]: "must be a time such as 500ms, 30s or 2m",
   [dependencyCursorPattern]: "must be the cursor of the page before, as it was answered",
   [pageCursorPattern]: "must be the cursor of the page before, as it was answered",

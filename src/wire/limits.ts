@@ -51,6 +51,8 @@ export const limits = {
   pointerLengthMax: 256,
   /** Labels or capabilities on one task or worker. */
   labelsMax: 32,
+  /** A task's tracestate. */
+  tracestateLengthMax: 512,
   /** Requirements, and preferences, of one task. */
   requirementsMax: 8,
   /** The text of one. */

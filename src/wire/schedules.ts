@@ -57,7 +57,7 @@ const timing = {
 /** What a run submits. When, and the key that makes a submit unique, are the schedule's to say. */
 export const ScheduleTask = Type.Omit(
   TaskSubmit,
-  ["idempotencyKey", "unique", "runAt", "deadlineAt", "ref", "after", "parent", "open"],
+  ["idempotencyKey", "unique", "runAt", "deadlineAt", "ref", "after", "parent", "open", "trace"],
   {
     description: "The task each run submits; its idempotencyKey is `schedule/NAME/MOMENT`.",
   },

@@ -34,6 +34,10 @@ export const addresseePattern = `^(\\*$|${namePattern.slice(1)})`;
 export const messageIdPattern = "^[0-9]{1,16}-[0-9]{1,6}$";
 /** A subscription that lasts: a name, or a worker's own inbox. */
 export const subscriptionPattern = namePattern.replace(")$)", ")$)(\\$worker\\.)?");
+/** W3C Trace Context: version, trace, span, flags; neither id may be nothing. */
+export const traceparentPattern =
+  "^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$";
+export const tracestatePattern = "^[ -~]*$";
 
 /** How a time is written in a URL: 500ms, 30s, 2m. */
 export const waitPattern = "^[0-9]{1,9}(ms|s|m)$";

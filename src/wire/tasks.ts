@@ -15,6 +15,8 @@ import {
   Nullable,
   Revision,
   taskIdPattern,
+  traceparentPattern,
+  tracestatePattern,
   uniquePartPattern,
 } from "./schema.ts";
 
@@ -199,6 +201,24 @@ const Requirements = (description: string) =>
     description,
   });
 
+export const Trace = Closed(
+  {
+    traceparent: Type.String({
+      pattern: traceparentPattern,
+      description: "The trace, and the span in it that submitted the task.",
+    }),
+    tracestate: Type.Optional(
+      Type.String({
+        pattern: tracestatePattern,
+        maxLength: limits.tracestateLengthMax,
+        description: "What tracing systems add to that.",
+      }),
+    ),
+  },
+  { description: "The W3C Trace Context it was submitted in; whoever runs it gets it as it is." },
+);
+export type Trace = Static<typeof Trace>;
+
 export const TaskSubmit = Closed({
   queue: Type.Optional(Name("The queue. Default `default`.")),
   type: Name("What is to be done; a worker chooses its handler by it."),
@@ -304,6 +324,7 @@ export const TaskSubmit = Closed({
     }),
   ),
   parent: Type.Optional(Parent),
+  trace: Type.Optional(Trace),
   open: Type.Optional(
     Type.Boolean({
       description:
@@ -405,6 +426,7 @@ export const Task = Closed({
   labels: Type.Record(Type.String(), Type.String()),
   group: Nullable(Type.String()),
   limits: Type.Array(Type.String()),
+  trace: Nullable(Trace),
   graph: Nullable(GraphView),
   createdAt: Moment("When it was submitted."),
   runAt: Nullable(Moment("When it becomes ready; null once it is.")),
@@ -659,6 +681,7 @@ export const pushedDefaults = {
   labels: {} as Record<string, string>,
   group: null,
   limits: [] as string[],
+  trace: null,
   graph: null,
   runAt: null,
   finishedAt: null,

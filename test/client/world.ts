@@ -257,6 +257,7 @@ export const aTask = (id: string, more: Partial<Task> = {}): Task => ({
   labels: {},
   group: null,
   limits: [],
+  trace: null,
   createdAt: 0,
   runAt: null,
   startedAt: null,
