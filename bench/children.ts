@@ -150,6 +150,8 @@ export type DaemonMetrics = {
     tasksCompleted: number;
     tasksQueued: number;
     keys: number;
+    locksHeld: number;
+    locksWaiting: number;
     memoryBytes: number;
   };
   store: {

@@ -23,6 +23,7 @@ export type Load =
       groups?: number;
     }
   /** Bare frames of one operation on keys, `inFlight` of them without an answer, each on a key of its own. */
+  | { kind: "locks"; url: string; length: Length; inFlight: number; echo: boolean }
   | {
       kind: "keys";
       url: string;
@@ -261,6 +262,52 @@ async function keys({
   };
 }
 
+const lockText = (seq: number, name: string) =>
+  `{"op":"lock.acquire","seq":${seq},"input":{"resources":[{"name":"${name}"}]}`;
+
+/** Takes a lock and releases it: both count as one. An echo answers what would take it. */
+async function locks({ url, inFlight, length, echo }: Extract<Load, { kind: "locks" }>): Promise<Run> {
+  const socket = await open(url, echo, `bench-${process.pid}`);
+  return async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const meter = new Meter(length, resolve);
+    const names = new Map<number, string>();
+    let begun = 0;
+    let done = 0;
+    let seq = 1;
+    let acked = 1;
+    const acquire = (name: string) => {
+      if (meter.left(begun) <= 0) return;
+      begun++;
+      names.set(++seq, name);
+      socket.send(`[${lockText(seq, name)},"ackedThrough":${acked}}]`);
+    };
+    socket.onmessage = ({ data }) => {
+      const messages = JSON.parse(data) as { seq: number; ok?: { lockId: string; token?: number } }[];
+      check(messages);
+      for (const { seq: answered, ok } of messages) {
+        acked = answered;
+        const name = names.get(answered) as string;
+        names.delete(answered);
+        if (ok?.token !== undefined) {
+          names.set(++seq, name);
+          socket.send(
+            `[{"op":"lock.release","seq":${seq},"input":{"lockId":"${ok.lockId}"},"ackedThrough":${acked}}]`,
+          );
+          continue;
+        }
+        done++;
+        meter.add(1);
+        acquire(name);
+      }
+    };
+    for (let i = 0; i < inFlight; i++) acquire(keyName(i));
+    await promise;
+    while (done < begun) await Bun.sleep(1);
+    return { ...meter.outcome(), total: done };
+  };
+}
+
 async function callers(load: Extract<Load, { kind: "callers" }>): Promise<Run> {
   const client = new CoordinationClient({ url: load.url });
   await client.connect();
@@ -468,6 +515,8 @@ function prepare(load: Load): Promise<Run> {
   switch (load.kind) {
     case "frames":
       return frames(load);
+    case "locks":
+      return locks(load);
     case "keys":
       return keys(load);
     case "callers":

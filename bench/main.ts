@@ -13,13 +13,24 @@ import { graphs } from "./graphs.ts";
 import { beyond, bounds } from "./guard.ts";
 import { idle } from "./idle.ts";
 import { kv } from "./kv.ts";
+import { locks } from "./locks.ts";
 import { memory } from "./memory.ts";
 import { recovery } from "./recovery.ts";
 import { machine, report } from "./report.ts";
 import { schedules } from "./schedules.ts";
 import { tasks } from "./tasks.ts";
 
-const benchmarks: Benchmark[] = [...tasks, ...kv, backlog, ...idle, memory, recovery, schedules, graphs];
+const benchmarks: Benchmark[] = [
+  ...tasks,
+  ...kv,
+  locks,
+  backlog,
+  ...idle,
+  memory,
+  recovery,
+  schedules,
+  graphs,
+];
 
 const { values } = parseArgs({
   args: Bun.argv.slice(2),

@@ -1,0 +1,41 @@
+/**
+ * The benchmark of locks: each is taken and released, an operation a frame and 64 in flight. The daemon proves by its own
+ * counters that all of them were released and that what it answered was synced.
+ */
+import type { Benchmark, Scale } from "./benchmark.ts";
+import { countingSyncs, metricsOf, withBaseline, withDaemon } from "./children.ts";
+import type { Load } from "./load.ts";
+import { answering, echoedCount, lengthOf, smokeCount } from "./tasks.ts";
+
+const inFlight = 64;
+const loadOf = (url: string, scale: Scale, echo: boolean): Load => ({
+  ...{ kind: "locks", url, inFlight, echo },
+  length: lengthOf(scale, echo ? echoedCount : smokeCount),
+});
+
+export const locks: Benchmark = {
+  name: "lock-release",
+  says: "One connection takes locks and releases them in frames of one operation, 64 in flight; a lock and its release count as one.",
+  against: "the frames that take them through a bare WebSocket echo.",
+  figures: {
+    rate: { unit: "locks/s", better: "more" },
+    cpu: { unit: "µs a lock", better: "less" },
+  },
+  sides: {
+    baseline: (scale) =>
+      withBaseline("echo", async ({ url, pid }) => (await answering(pid, loadOf(url, scale, true))).figures),
+    cortexd: (scale) =>
+      withDaemon(scale, async (daemon) => {
+        let found = { total: 0, figures: {} };
+        const syncs = await countingSyncs(daemon, async () => {
+          found = await answering(daemon.pid, loadOf(daemon.wsUrl, scale, false));
+        });
+        const { locksHeld, locksWaiting } = (await metricsOf(daemon)).daemon;
+        if (locksHeld !== 0 || locksWaiting !== 0)
+          throw new Error(`the daemon holds ${locksHeld} locks, and ${locksWaiting} wait`);
+        // No more than what is in flight can share a sync.
+        if (syncs < found.total / inFlight) throw new Error(`${found.total} locks took ${syncs} syncs`);
+        return found.figures;
+      }),
+  },
+};
