@@ -272,7 +272,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements LockCal
     return after(() => type.checkPayload(payload ?? null), asked).then(type.checkResult);
   }
 
-  /** Several operations, all or nothing, where what is asked of keys and tasks holds. */
+  /** Several operations, all or nothing, where what is asked of keys, tasks and locks holds. */
   readonly transaction: Transacting = transacting(this);
 
   /** Tasks that wait for each other, to be submitted together. */

@@ -50,7 +50,7 @@ export class Fenced implements LockCaller {
     return new TaskHandle(this, id);
   }
 
-  /** Several operations, all or nothing, where what is asked of keys and tasks holds. */
+  /** Several operations, all or nothing, where what is asked of keys, tasks and locks holds. */
   readonly transaction: Transacting = transacting(this);
 
   get holdings(): Holdings {

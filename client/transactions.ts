@@ -6,7 +6,13 @@
  */
 import { type Input, notAStep, type Output, type StateOperationName } from "../src/wire/operations.ts";
 import type { LeaseView, TaskStanding, TaskState, TaskSubmit, TaskSubmitted } from "../src/wire/tasks.ts";
-import type { Condition, KeyCondition, Step, TaskCondition } from "../src/wire/transactions.ts";
+import type {
+  Condition,
+  KeyCondition,
+  LockCondition,
+  Step,
+  TaskCondition,
+} from "../src/wire/transactions.ts";
 import type { CallOptions } from "./connection.ts";
 import { type KeyOf, Kv } from "./kv.ts";
 import { Schedules } from "./schedules.ts";
@@ -74,6 +80,20 @@ export class Conditions {
       at: (revision: number) => note({ revision }),
       exists: () => note({ exists: true }),
       absent: () => note({ exists: false }),
+    };
+  }
+
+  lock(lock: string) {
+    const note = (must: Omit<LockCondition, "lock">) => this.note({ lock, ...must });
+    return {
+      /** Somebody holds it. */
+      held: () => note({ exists: true }),
+      /** Nobody does. */
+      free: () => note({ exists: false }),
+      /** It is held under this token. */
+      under: (token: number) => note({ token }),
+      /** This worker holds it. */
+      by: (workerId: string) => note({ workerId }),
     };
   }
 }

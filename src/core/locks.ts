@@ -16,6 +16,7 @@ import { Sorted } from "../lib/sorted.ts";
 import { limits } from "../wire/limits.ts";
 import type { LockLostReason } from "../wire/locks.ts";
 import type { Input } from "../wire/operations.ts";
+import type { LockCondition } from "../wire/transactions.ts";
 import { Bid, Contention, partsOf, type Wish } from "./contention.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
@@ -436,6 +437,25 @@ const placeOf = (id: string) => {
   const [revision, number] = id.split("-").map(Number);
   return new Bid(revision || 0, number || 0);
 };
+
+/** Whether what a transaction asks of a lock is so. */
+export function holds(core: Coordinator, { lock, exists, token, workerId }: LockCondition): boolean {
+  if (token !== undefined) {
+    const holder = core.bids.holder(lock, token);
+    return (
+      exists !== false &&
+      holder !== undefined &&
+      (workerId ?? holder.record.workerId) === holder.record.workerId
+    );
+  }
+  let isHeld = false;
+  for (const { record } of core.bids.at(lock))
+    if (record.state === "held" && (workerId === undefined || workerId === record.workerId)) {
+      isHeld = true;
+      break;
+    }
+  return isHeld === (exists ?? true);
+}
 
 /** Why a lock is gone, by the operation that made it so. */
 export function lostReason(operation: string): LockLostReason {

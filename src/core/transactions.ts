@@ -8,6 +8,7 @@ import type { CoreOperationName, Input } from "../wire/operations.ts";
 import type { Condition } from "../wire/transactions.ts";
 import type { Coordinator } from "./coordinator.ts";
 import * as kv from "./kv.ts";
+import * as locks from "./locks.ts";
 import { invalid, type Refusal, type Result, refuse } from "./result.ts";
 import * as tasks from "./tasks.ts";
 
@@ -46,7 +47,8 @@ export function run(core: Coordinator, input: Input<"transaction.run">): Result 
 
 /** What a condition is about is told by what it names. */
 function holds(core: Coordinator, condition: Condition): boolean {
-  return "key" in condition ? kv.holds(core, condition) : tasks.holds(core, condition);
+  if ("key" in condition) return kv.holds(core, condition);
+  return "lock" in condition ? locks.holds(core, condition) : tasks.holds(core, condition);
 }
 
 /** The refusal of one operation as the refusal of all of them: its pointers lead into the transaction. */

@@ -597,7 +597,7 @@ export const operations = {
     output: transactions.TransactionDone,
     errors: stepErrors,
     summary:
-      "Carry out several operations, all or nothing, as one entry, where what is asked of keys and tasks holds.",
+      "Carry out several operations, all or nothing, as one entry, where what is asked of keys, tasks and locks holds.",
     example: {
       if: [{ key: "orders/17", revision: 1041 }],
       then: [

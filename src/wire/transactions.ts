@@ -5,7 +5,8 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { KeyName } from "./kv.ts";
 import { limits } from "./limits.ts";
-import { Closed, Json, Revision } from "./schema.ts";
+import { LockName } from "./locks.ts";
+import { Closed, Json, Name, Revision } from "./schema.ts";
 import { TaskId, TaskStateSchema } from "./tasks.ts";
 
 const exists = Type.Optional(Type.Boolean({ description: "Whether it is there." }));
@@ -33,7 +34,15 @@ export const TaskCondition = Closed({
 });
 export type TaskCondition = Static<typeof TaskCondition>;
 
-export const Condition = Type.Union([KeyCondition, TaskCondition]);
+export const LockCondition = Closed({
+  lock: LockName("The name of a lock that is looked at."),
+  exists: Type.Optional(Type.Boolean({ description: "Whether somebody holds it." })),
+  token: Type.Optional(Revision("It is held under this token.")),
+  workerId: Type.Optional(Name("It is held by this worker.")),
+});
+export type LockCondition = Static<typeof LockCondition>;
+
+export const Condition = Type.Union([KeyCondition, TaskCondition, LockCondition]);
 export type Condition = Static<typeof Condition>;
 
 const operationsMax = limits.operationsPerTransactionMax;

@@ -398,6 +398,60 @@ describe("locks - fences", () => {
   });
 });
 
+describe("locks - in transactions", () => {
+  const met = (world: World, ...conditions: NonNullable<Input<"transaction.run">["if"]>) =>
+    world.ok("transaction.run", { if: conditions, then: [] }).branch === "then";
+
+  test("locks - a transaction asks whether a name is held, under which token and by which worker", () => {
+    const world = new World();
+    world.worker("w");
+    expect([met(world, { lock: "a", exists: false }), met(world, { lock: "a", exists: true })]).toEqual([
+      true,
+      false,
+    ]);
+    const lock = ask(world, [shared("a"), "b"], { workerId: "w" });
+    ask(world, [shared("a")]);
+    ask(world, ["a"]);
+    for (const [condition, holds] of [
+      [{ exists: true }, true],
+      [{ exists: false }, false],
+      [{ token: lock.token }, true],
+      [{ token: lock.token + 5 }, false],
+      [{ workerId: "w" }, true],
+      [{ workerId: "v" }, false],
+      [{ workerId: "w", exists: false }, false],
+      [{ token: lock.token, workerId: "w" }, true],
+      [{ token: lock.token, workerId: "v" }, false],
+      [{ token: lock.token, exists: false }, false],
+    ] as const)
+      expect([condition, met(world, { lock: "a", ...condition })]).toEqual([condition, holds]);
+    expect(met(world, { lock: "c", workerId: "w" })).toBe(false);
+  });
+
+  test("locks - a lock is taken and released with all else, or not at all", () => {
+    const world = new World();
+    const lock = ask(world, ["a"]);
+    const next = ask(world, ["a"]);
+    const release = { operation: "lock.release", input: { lockId: lock.lockId } };
+    const acquire = (name: string) => ({ operation: "lock.acquire", input: { resources: [{ name }] } });
+    const before = stateText(world.core);
+    // What follows sees the grant that the release was.
+    world.refused("transaction.run", { then: [release, acquire("b"), acquire("a")] }, "lock-held");
+    expect(stateText(world.core)).toBe(before);
+    world.sound();
+    const { results, revision } = world.ok("transaction.run", {
+      then: [release, acquire("b"), acquire("c")],
+    });
+    expect(results).toMatchObject([
+      { lockId: lock.lockId },
+      { lockId: `${revision}-0`, token: revision, state: "held" },
+      { lockId: `${revision}-1`, token: revision, state: "held" },
+    ]);
+    expect(stateOf(world, next)).toBe("held");
+    world.restarted();
+  });
+});
+
 describe("locks - list", () => {
   test("locks - a page is by name, then in the order of the line, and leads to the next", () => {
     const world = new World();
