@@ -14,6 +14,7 @@ import { monitor } from "./monitor.ts";
 import { namespaces } from "./namespaces.ts";
 import { program } from "./program.ts";
 import { queues } from "./queues.ts";
+import { replay } from "./replay.ts";
 import { schedules } from "./schedules.ts";
 import { serve } from "./serve.ts";
 import { status } from "./status.ts";
@@ -41,6 +42,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   subscriptions,
   log,
   diff,
+  replay,
   limits,
   namespaces,
   verify,

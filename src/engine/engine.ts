@@ -58,6 +58,8 @@ export type EngineOptions = {
   telemetry: { metrics: Metrics; lines: Lines };
   /** Draws from [0, 1), for jitter. */
   random: () => number;
+  /** The state is one that was: time stands still in it, and nothing changes. */
+  isReplay?: boolean;
   /** Called at most once, when the log is beyond use: the process must end. */
   onFailure: (error: Error) => void;
 } & Pick<CoreOptions, "namespace" | "memory">;
@@ -89,6 +91,7 @@ export class Engine {
   readonly #random: () => number;
   readonly #onFailure: (error: Error) => void;
   readonly #place: Pick<CoreOptions, "namespace" | "memory">;
+  readonly #isReplay: boolean;
   #leases!: LeaseClock;
   #startedAt = 0;
   #state: "starting" | "running" | "read-only" | "stopping" | "failed" | "dropping" | "dropped" = "starting";
@@ -131,6 +134,7 @@ export class Engine {
     this.#clock = options.clock;
     this.#random = options.random;
     this.#onFailure = options.onFailure;
+    this.#isReplay = options.isReplay === true;
     const { namespace, memory } = options;
     this.namespace = namespace ?? defaultNamespace;
     this.#place = { ...(namespace && { namespace }), ...(memory && { memory }) };
@@ -200,14 +204,14 @@ export class Engine {
       config: this.config,
       metrics: this.counters,
       random: this.#random,
-      now: Math.max(this.#clock.wall(), recovered.at),
+      now: this.#isReplay ? recovered.at : Math.max(this.#clock.wall(), recovered.at),
       clock,
-      graceUntil: recovered.revision === 0 ? 0 : clock + this.config.graceMs,
+      graceUntil: recovered.revision === 0 || this.#isReplay ? 0 : clock + this.config.graceMs,
     });
     this.store.onCommit((transaction) => this.#committed(transaction));
     this.#log.onFailure((error) => this.#fail(error));
     this.#startedAt = this.#clock.monotonic();
-    this.#state = "running";
+    this.#state = this.#isReplay ? "read-only" : "running";
     this.#turn();
     return recovered;
   }
@@ -417,7 +421,7 @@ export class Engine {
   #refusal(operation: StateOperationName, input: unknown, repeated: boolean): Answer | null {
     if (this.#state !== "running") {
       if (this.#state !== "read-only") return stopping;
-      if (operations[operation].kind === "mutation" && !repeated) return diskFull;
+      if (operations[operation].kind === "mutation" && !repeated) return this.#isReplay ? replayed : diskFull;
     }
     const invalid = validate(operation, input);
     if (invalid !== null) return { error: invalid };
@@ -501,7 +505,7 @@ export class Engine {
     if (this.#turnOpen) return;
     this.#turnOpen = true;
     this.#turnAt = this.#clock.monotonic();
-    this.core?.setTime(this.#clock.wall(), this.#leases.read());
+    if (!this.#isReplay) this.core?.setTime(this.#clock.wall(), this.#leases.read());
     queueMicrotask(() => this.#closeTurn());
   }
 
@@ -756,7 +760,7 @@ export class Engine {
     if (this.#state === "running") return { ready: true, reason: "" };
     const reasons = {
       starting: "the log is being read",
-      "read-only": "the disk is full",
+      "read-only": this.#isReplay ? "it is a state that was, and takes no changes" : "the disk is full",
       stopping: "the daemon is stopping",
       failed: "the log is beyond use",
       dropping: "the namespace is being dropped",
@@ -882,6 +886,7 @@ const isUnlogged = (operation: CoreOperationName): operation is Unlogged =>
 const nobodyListens = refuse("no-subscribers", "nobody listens, and nothing was sent");
 const noReply = refuse("no-reply", "the time is up, or the daemon stops");
 
+const replayed = refuse("read-only", "this is the state as it was, out of the log; nothing was changed");
 const diskFull = refuse("disk-full", "the data folder's disk is full; nothing was changed", {
   retryAfterMs: probeMs,
 });

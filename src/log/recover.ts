@@ -171,6 +171,47 @@ async function readAll(
   };
 }
 
+/** Where a state that was read stands; or, where it cannot be had, from which revision to which there are states. */
+export type ReadAt = { last: number; at: number; clock: number } | { oldest: number; newest: number };
+
+/** Reads the state as it was at `revision` (null: the newest), and changes nothing. What it reads it believes as little as a start does. */
+export async function readAt(storage: Storage, revision: number | null, sink: PageSink): Promise<ReadAt> {
+  try {
+    return await readStateAt(storage, revision ?? Number.POSITIVE_INFINITY, sink);
+  } catch (error) {
+    if (error instanceof Damage) throw damaged(storage, error.message, null);
+    throw error;
+  }
+}
+
+async function readStateAt(storage: Storage, revision: number, sink: PageSink): Promise<ReadAt> {
+  if (decodeMeta((await storage.readMeta()) ?? "") === null)
+    throw new Damage("the meta row is missing, of another format, or has a wrong checksum");
+  const images = await readImages(storage);
+  const base = images.findLast(({ upto }) => upto <= revision);
+  const chain = new Chain([base ?? (images[0] as Image)], null);
+  // Nothing is given to the sink before it is known that the state can be had.
+  const entries: string[] = [];
+  let { last, at, clock } = chain;
+  for await (const page of logPages(storage, chain.last))
+    for (const row of page) {
+      const problem = chain.problem(row);
+      if (problem !== null) throw new Damage(problem);
+      if (row.first > revision) continue;
+      for (const entry of splitEntries(row.text)) {
+        const header = readHeader(entry);
+        if (header.revision > revision) break;
+        ({ revision: last, at, clock } = header);
+        entries.push(entry);
+      }
+    }
+  if (base === undefined || (revision > chain.last && revision < Number.POSITIVE_INFINITY))
+    return { oldest: (images[0] as Image).upto, newest: chain.last };
+  for (const piece of base.pieces) await sink.lines(textOf(await readPiece(storage, piece, base.upto)));
+  for (const entry of entries) await sink.lines(entry);
+  return { last, at, clock };
+}
+
 /** A piece as text; what its lines' parts and keys are made of. */
 const textOf = (bytes: Uint8Array) =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");

@@ -316,6 +316,12 @@ export const errorTable = {
     retryable: true,
     hint: "Make room on the disk of the data folder; reads are served, and writes again once a probe succeeds.",
   },
+  "read-only": {
+    status: 403,
+    title: "Nothing can be changed here: it is a state that was",
+    retryable: false,
+    hint: "Send changes to the daemon that runs; what answered was started by `cortexd replay`.",
+  },
   internal: {
     status: 500,
     title: "A bug in the daemon",

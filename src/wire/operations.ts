@@ -54,6 +54,7 @@ export const commonErrors = [
 export const mutationErrors = [
   "fence-lost",
   "disk-full",
+  "read-only",
   "idempotency-key-reused",
   "already-acknowledged",
 ] as const satisfies ErrorCode[];

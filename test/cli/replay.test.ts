@@ -1,0 +1,84 @@
+/** `cortexd replay`: the state as it was, beside the daemon that runs and without one, and not a byte changed. */
+import { afterAll, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { RestClient } from "../../client/rest.ts";
+import { exitTable } from "../../src/cli/exit.ts";
+import { runCortexd, spawnDaemon, until } from "../support/daemon.ts";
+
+const daemon = await spawnDaemon();
+afterAll(() => daemon.kill());
+const now = new RestClient({ url: daemon.url });
+
+const replayed = (to: number, more: string[] = []) =>
+  spawnDaemon({ data: daemon.data, command: ["replay", "--to", String(to), "--data", daemon.data, ...more] });
+
+/** All that lies in the folder but what SQLite shares between those that have it open. */
+const sumsOf = (folder: string) =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((file) => file.isFile() && !file.name.endsWith("-shm"))
+    .map((file) => join(file.parentPath, file.name))
+    .sort()
+    .map((path) => [path, createHash("sha256").update(readFileSync(path)).digest("hex")]);
+
+test("replay - the state of a revision is served as it was then, and takes no changes", async () => {
+  await now.kv.put({ key: "a", value: "then" });
+  const { id } = await now.submit({ queue: "q", type: "t" });
+  await now.kv.put({ key: "short", value: 1, ttlMs: 2000 });
+  const { revision } = await now.kv.put({ key: "gone", value: 1 });
+  await now.kv.put({ key: "a", value: "now" });
+  await now.kv.delete({ key: "gone" });
+  await now.cancel(id, "enough");
+  await until(async () => (await now.kv.list()).keys.every(({ key }) => key !== "short"));
+
+  const was = await replayed(revision);
+  const then = new RestClient({ url: was.url });
+  try {
+    expect(await then.state()).toMatchObject({ revision, namespace: "default" });
+    expect((await then.kv.list()).keys.map(({ key, value }) => [key, value])).toEqual([
+      ["a", "then"],
+      ["gone", 1],
+      // Its time is over by now, and was not then.
+      ["short", 1],
+    ]);
+    expect(await then.task(id)).toMatchObject({ state: "queued", revision: Number(id.split("-")[0]) });
+    expect((await then.history({ key: "a" })).entries.length).toBe(1);
+    for (const change of [
+      () => then.kv.put({ key: "a", value: 1 }),
+      () => then.submit({ type: "t" }),
+      () => then.transaction({ then: [{ operation: "kv.put", input: { key: "a", value: 1 } }] }),
+    ])
+      await expect(change()).rejects.toMatchObject({ code: "read-only", status: 403 });
+    expect(await then.ready()).toMatchObject({
+      ready: false,
+      reason: "it is a state that was, and takes no changes",
+    });
+    expect((await now.kv.get("a")).value).toBe("now");
+    // The daemon that runs is not held up by it.
+    await now.kv.put({ key: "a", value: "later" });
+    expect((await then.kv.get("a")).value).toBe("then");
+  } finally {
+    expect(await was.stop()).toBe(0);
+  }
+});
+
+test("replay - without a daemon it reads the folder and changes nothing in it", async () => {
+  const { revision } = await now.kv.put({ key: "last", value: 1 });
+  await daemon.stop();
+  const before = sumsOf(daemon.data);
+  const was = await replayed(revision);
+  expect((await new RestClient({ url: was.url }).kv.get("last")).value).toBe(1);
+  expect(await was.stop()).toBe(0);
+  expect(sumsOf(daemon.data)).toEqual(before);
+
+  const fails = async (words: string[]) => {
+    const { code, errors } = await runCortexd(["replay", "--data", daemon.data, ...words]);
+    expect(code).toBe(exitTable["not-found"].code);
+    return errors;
+  };
+  expect(await fails(["--to", String(revision + 1000)])).toContain(
+    `states are kept from revision 0 to ${revision}`,
+  );
+  expect(await fails(["--to", "1", "--namespace", "none"])).toContain("no log of the namespace none");
+});
