@@ -68,6 +68,7 @@ export function summary({ values }: Config, standing: Standing): string {
   return `
 cortexd ${standing.version} · preset ${values.preset}: ${logText(values)}
   A crash may lose  ${loss ?? "nothing that was acknowledged"}
+  Dashboard         http://${host}:${standing.port}/
   REST              http://${host}:${standing.port}
   Swagger           http://${host}:${standing.port}/swagger
   WebSocket         ws://${host}:${standing.wsPort}, ws://${host}:${standing.port}/ws

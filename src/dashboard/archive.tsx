@@ -7,7 +7,8 @@ import { Badge } from "./parts/badge.tsx";
 import { type Column, List, Pager, usePages } from "./parts/list.tsx";
 import { Search } from "./parts/search.tsx";
 import { Empty, Shown } from "./parts/states.tsx";
-import { go, href, refine, route } from "./route.ts";
+import { follow, typed } from "./parts/words.ts";
+import { href, refine, route } from "./route.ts";
 
 const pageSize = 50;
 const states = ["completed", "failed", "dead", "cancelled"] as const;
@@ -22,23 +23,6 @@ function filterOf(query: URLSearchParams): ArchiveFilter {
     if (value !== null) filter[word] = value;
   }
   return filter;
-}
-
-function search(text: string): string | null {
-  const query: Record<string, string | null> = Object.fromEntries(words.map((word) => [word, null]));
-  for (const word of text.trim().split(/\s+/).filter(Boolean)) {
-    if (/^[0-9]{1,16}-[0-9]{1,6}$/.test(word)) {
-      go(href("tasks", word));
-      return null;
-    }
-    const colon = word.indexOf(":");
-    const name = colon < 0 ? "type" : word.slice(0, colon);
-    if (!(words as readonly string[]).includes(name))
-      return `There is no ${name}: to search by; there are ${words.join(", ")}.`;
-    query[name] = word.slice(colon + 1);
-  }
-  refine(query);
-  return null;
 }
 
 const columns: Column<TaskShown>[] = [
@@ -72,18 +56,14 @@ export function Archive() {
     [],
     [filter, cursor],
   );
-  const text = words
-    .filter((word) => query.has(word))
-    .map((word) => `${word}:${query.get(word)}`)
-    .join(" ");
   return (
     <>
       <div class="subject">
         <Search
           label="Find archived tasks"
           placeholder="1042-0, or queue:mail type:send label:tenant=acme key:order-1138"
-          value={text}
-          search={search}
+          value={typed(words, query)}
+          search={(text) => follow(words, text, "type")}
         />
         <button type="button" onClick={reading.again}>
           Look again

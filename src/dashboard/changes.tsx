@@ -14,6 +14,7 @@ import { client, epoch } from "./link.ts";
 import { Badge } from "./parts/badge.tsx";
 import { Search } from "./parts/search.tsx";
 import { Empty } from "./parts/states.tsx";
+import { follow, typed } from "./parts/words.ts";
 import { href, refine, route } from "./route.ts";
 
 type Table = ChangeView["table"];
@@ -48,6 +49,8 @@ const perSecondMax = 500;
 
 const fields = { queue: "queue", task: "taskId", worker: "workerId", key: "key", prefix: "prefix" } as const;
 
+const words = Object.keys(fields);
+
 export function watchFilterOf(query: URLSearchParams): WatchFilter {
   const filter: WatchFilter = {};
   const table = query.get("table");
@@ -57,20 +60,6 @@ export function watchFilterOf(query: URLSearchParams): WatchFilter {
     if (value !== null) filter[field] = value;
   }
   return filter;
-}
-
-function search(text: string): string | null {
-  const query: Record<string, string | null> = Object.fromEntries(
-    Object.keys(fields).map((word) => [word, null]),
-  );
-  for (const word of text.trim().split(/\s+/).filter(Boolean)) {
-    const colon = word.indexOf(":");
-    const name = word.slice(0, Math.max(0, colon));
-    if (!(name in fields)) return `Say what to look at: ${Object.keys(fields).join(":, ")}: and its name.`;
-    query[name] = word.slice(colon + 1);
-  }
-  refine(query);
-  return null;
 }
 
 /** Of one task from its beginning on, as far as the daemon keeps them; else the last ones. */
@@ -124,18 +113,14 @@ export function Changes() {
     return () => end.abort();
   }, [of, connection === 0, JSON.stringify(filter), stopped.value]);
 
-  const words = Object.keys(fields)
-    .filter((word) => query.has(word))
-    .map((word) => `${word}:${query.get(word)}`)
-    .join(" ");
   return (
     <>
       <div class="subject">
         <Search
           label="Narrow the changes"
           placeholder="queue:mail, worker:worker-001, prefix:config/"
-          value={words}
-          search={search}
+          value={typed(words, query)}
+          search={(text) => follow(words, text, null)}
         />
         <div class="actions">
           <button type="button" onClick={() => (entries.value = [])}>

@@ -11,12 +11,15 @@ import { type Column, List, Pager, usePages } from "./parts/list.tsx";
 import { Search } from "./parts/search.tsx";
 import { Empty, Shown } from "./parts/states.tsx";
 import { explained, say } from "./parts/toast.tsx";
-import { go, href, refine, route } from "./route.ts";
+import { follow, typed } from "./parts/words.ts";
+import { href, refine, route } from "./route.ts";
 
 const pageSize = 50;
 
 /** The words of the search and what they filter by; each is a field of the address too. */
 const fields = { queue: "queue", type: "type", group: "group", label: "label", worker: "workerId" } as const;
+
+const words = Object.keys(fields);
 
 export function filterOf(query: URLSearchParams): TaskFilter {
   const filter: TaskFilter = {};
@@ -27,33 +30,6 @@ export function filterOf(query: URLSearchParams): TaskFilter {
     if (value !== null) filter[field] = value;
   }
   return filter;
-}
-
-const wordsOf = (query: URLSearchParams): string =>
-  Object.keys(fields)
-    .filter((word) => query.has(word))
-    .map((word) => `${word}:${query.get(word)}`)
-    .join(" ");
-
-/** Goes where the words lead: to the task of an id, or to what fits; what is wrong with them, or null. */
-export function search(text: string): string | null {
-  const query: Record<string, string | null> = Object.fromEntries(
-    Object.keys(fields).map((word) => [word, null]),
-  );
-  for (const word of text.trim().split(/\s+/).filter(Boolean)) {
-    if (/^[0-9]{1,16}-[0-9]{1,6}$/.test(word)) {
-      go(href("tasks", word));
-      return null;
-    }
-    const colon = word.indexOf(":");
-    const name = colon < 0 ? "type" : word.slice(0, colon);
-    if (!(name in fields))
-      return `There is no ${name}: to search by; there are ${Object.keys(fields).join(", ")}.`;
-    if (colon === word.length - 1) return `${name}: wants a value behind it.`;
-    query[name] = word.slice(colon + 1);
-  }
-  refine(query);
-  return null;
 }
 
 /** How long it took, or takes so far; null: it has not begun. */
@@ -111,8 +87,8 @@ export function Tasks() {
       <Search
         label="Find tasks"
         placeholder="1042-0, or queue:mail type:send label:tenant=acme"
-        value={wordsOf(query)}
-        search={search}
+        value={typed(words, query)}
+        search={(text) => follow(words, text, "type")}
       />
       <States chosen={filter.state ?? null} />
       <Shown reading={reading}>

@@ -155,3 +155,26 @@ test.skipIf(missingBrowser !== "")(
   },
   90_000,
 );
+
+test.skipIf(missingBrowser !== "")(
+  `dashboard - over a state in which nothing happens, an open page asks for nothing${missingBrowser}`,
+  async () => {
+    await using desk = await Desk.open();
+    const { page, client } = desk;
+    await client.submit(Array.from({ length: 60 }, () => ({ queue: "mail", type: "send" })));
+    const views = ["overview", "tasks", "queues", "workers", "schedules", "keys", "messages", "locks"];
+    for (const view of views) {
+      await desk.go(view);
+      await page.locator(".standing.live").waitFor();
+      const asked: number[] = [];
+      // What it read when it was opened is counted in the first.
+      for await (const { counted } of client.stats()) {
+        asked.push(counted.operations);
+        if (asked.length === 5) break;
+      }
+      expect([view, asked.slice(2)]).toEqual([view, [0, 0, 0]]);
+    }
+    desk.sound();
+  },
+  120_000,
+);
