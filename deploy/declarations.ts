@@ -43,7 +43,7 @@ function compile(entries: readonly string[], outDir: string): void {
       typeRoots: [join(root, "node_modules/@types")],
     },
     include: [],
-    files: [...entries, "src/http/files.d.ts"].map((entry) => join(root, entry)),
+    files: [...entries, "src/http/files.d.ts", "src/dashboard/files.d.ts"].map((entry) => join(root, entry)),
   };
   writeFileSync(project, JSON.stringify(options));
   const tsc = Bun.spawnSync([process.execPath, join(root, "node_modules/.bin/tsc"), "-p", project]);
