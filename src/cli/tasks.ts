@@ -18,7 +18,7 @@ import { Exit } from "./exit.ts";
 import { graphInWords, treeOf, waitedFor } from "./graphs.ts";
 import { importTasks } from "./import.ts";
 import { inputOf, optionsOf } from "./options.ts";
-import type { Colour, Column, Output } from "./output.ts";
+import { type Colour, type Column, type Output, shown } from "./output.ts";
 import { pagesOf } from "./pages.ts";
 import { age, labelsText, moment, span, stateColour } from "./words.ts";
 
@@ -291,7 +291,7 @@ const logs = command({
     };
     for await (const line of readLog(read, hasEnded, options)) {
       if (out.json) await out.value(line);
-      else await out.line(`${out.paint(new Date(line.at).toISOString(), "dim")}  ${line.text}`);
+      else await out.line(`${out.paint(new Date(line.at).toISOString(), "dim")}  ${shown(line.text)}`);
     }
     return undefined;
   },

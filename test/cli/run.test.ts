@@ -112,6 +112,18 @@ describe("run - what a program gets and gives", () => {
     expect(await finished(id)).toMatchObject({ state: "completed", result: 500_002 });
   });
 
+  test("run - what a program prints does not command the terminal of who reads it", async () => {
+    const { id } = await submit("escapes", null);
+    const worker = serve("escapes", shell("printf 'a\\033[2Jb\\n'"));
+    await finished(id);
+    worker.signal("SIGTERM");
+    const logs = await runCortexd(["tasks", "logs", id], { environment: environment() });
+    for (const { output } of [logs, await worker.ended]) {
+      expect(output).toContain("a\\u001b[2Jb");
+      expect(output).not.toContain("\x1b");
+    }
+  });
+
   test("run - what is said with --json is an event a line", async () => {
     const { id } = await submit("events", null);
     const worker = serve("events", shell("echo hello; exit 4"), ["--json", "--exit", "4=complete"]);
