@@ -9,7 +9,7 @@ export type { DependencyRow, GraphSubmitted } from "../src/wire/graphs.ts";
 export type { Counter, Key, KeyListed, KeyPage, KeyStanding } from "../src/wire/kv.ts";
 export { limits } from "../src/wire/limits.ts";
 export type { Lock as LockView, LockPage, LockResource, LockRow } from "../src/wire/locks.ts";
-export type { MessageView } from "../src/wire/messages.ts";
+export type { MessagePage, MessageView } from "../src/wire/messages.ts";
 export type {
   CoreOperationName,
   Input,
@@ -59,6 +59,7 @@ export type {
   TaskSubmitted,
   Unique,
 } from "../src/wire/tasks.ts";
+export type { TopicView } from "../src/wire/topics.ts";
 export type { Condition, Step } from "../src/wire/transactions.ts";
 export type { Reason, ReasonCode, TaskExplained } from "../src/wire/why.ts";
 export type { Worker } from "../src/wire/workers.ts";

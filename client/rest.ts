@@ -11,6 +11,7 @@ import { type Fence, fenceHeader, fenceText } from "../src/wire/fences.ts";
 import type { MetricsView, ReadyView } from "../src/wire/http.ts";
 import type { Counter, Key, KeyPage, KeyStanding } from "../src/wire/kv.ts";
 import type { Lock, LockPage } from "../src/wire/locks.ts";
+import type { MessagePage } from "../src/wire/messages.ts";
 import type { Input, Output } from "../src/wire/operations.ts";
 import type {
   GroupPage,
@@ -32,6 +33,7 @@ import type {
   TaskSubmit,
   TaskSubmitted,
 } from "../src/wire/tasks.ts";
+import type { TopicView } from "../src/wire/topics.ts";
 import type { TaskExplained } from "../src/wire/why.ts";
 import type { Worker } from "../src/wire/workers.ts";
 import { ClientError, CortexError } from "./errors.ts";
@@ -364,6 +366,16 @@ export class RestClient {
       input: Input<"message.publish">,
       options?: RequestOptions,
     ): Promise<Output<"message.publish">> => answer(this.#api.api.messages.post(input, request(options))),
+    list: (page: Input<"message.list"> = {}, options?: RequestOptions): Promise<MessagePage> =>
+      answer(this.#api.api.messages.get({ query: page, ...request(options) })) as Promise<MessagePage>,
+    /** Waits for the first as long as `waitMs` says. */
+    receive: (
+      input: Input<"message.receive">,
+      options?: RequestOptions,
+    ): Promise<Output<"message.receive">> =>
+      answer(this.#api.api.messages.receive.post(input, request(options))) as Promise<
+        Output<"message.receive">
+      >,
     ack: (input: Input<"message.ack">, options?: RequestOptions): Promise<Output<"message.ack">> =>
       answer(this.#api.api.messages.ack.post(input, request(options))),
     ackMany: (
@@ -435,6 +447,18 @@ export class RestClient {
       answer(this.#subscription(name).delete(undefined, request(options))),
   };
 
+  readonly topics = {
+    put: ({ topic, ...put }: Input<"topic.put">, options?: RequestOptions): Promise<TopicView> =>
+      answer(this.#topic(topic).put(put, request(options))),
+    list: async (options?: RequestOptions): Promise<TopicView[]> =>
+      (await answer(this.#api.api.topics.get(request(options)))).topics,
+    delete: (topic: string, options?: RequestOptions): Promise<Output<"topic.delete">> =>
+      answer(this.#topic(topic).delete(undefined, request(options))),
+  };
+
+  #topic(topic: string) {
+    return this.#api.api.topics({ topic: encodeURIComponent(topic) });
+  }
   #subscription(name: string) {
     return this.#api.api.subscriptions({ name: encodeURIComponent(name) });
   }

@@ -7,7 +7,7 @@
 import { problem } from "../src/wire/errors.ts";
 import type { EventMessage } from "../src/wire/frames.ts";
 import { limits } from "../src/wire/limits.ts";
-import type { MessageView } from "../src/wire/messages.ts";
+import type { MessagePage, MessageView } from "../src/wire/messages.ts";
 import type { Input, Output } from "../src/wire/operations.ts";
 import type { SubscriptionView } from "../src/wire/subscriptions.ts";
 import type { CallOptions, Session } from "./connection.ts";
@@ -258,6 +258,14 @@ export class LastingSubscriptions {
   /** What waits there goes with it. */
   delete(name: string, options?: CallOptions): Promise<Output<"subscription.delete">> {
     return this.#caller.call("subscription.delete", { name }, options);
+  }
+  /** What waits there, or with `state: "dead"` what failed too often; a page. */
+  messages(
+    subscription: string,
+    page: Omit<Input<"message.list">, "subscription"> = {},
+    options?: CallOptions,
+  ): Promise<MessagePage> {
+    return this.#caller.call("message.list", { ...page, subscription }, options);
   }
   /** Delivers dead messages again, all or these; answers how many. */
   async retry(subscription: string, messageIds?: string[], options?: CallOptions): Promise<number> {

@@ -300,6 +300,23 @@ export class Topics {
     return ask(this.#caller, { topic }, payload, options);
   }
 
+  /** Keeps what is published to topics that fit, for subscriptions that come later. */
+  keep(
+    topic: string,
+    how: Omit<Input<"topic.put">, "topic">,
+    options?: CallOptions,
+  ): Promise<Output<"topic.put">> {
+    return this.#caller.call("topic.put", { ...how, topic }, options);
+  }
+  /** Keeps no more of them than subscriptions wait for. */
+  async forget(topic: string, options?: CallOptions): Promise<void> {
+    await this.#caller.call("topic.delete", { topic }, options);
+  }
+  /** Which topics keep messages. */
+  async kept(options?: CallOptions): Promise<Output<"topic.list">["topics"]> {
+    return (await this.#caller.call("topic.list", {}, options)).topics;
+  }
+
   /**
    * What is published to topics that fit, for as long as the loop runs. With a `name` the daemon keeps it until it is
    * done, which a message is when the loop asks for the next one.

@@ -20,6 +20,7 @@ import { serve } from "./serve.ts";
 import { status } from "./status.ts";
 import { subscriptions } from "./subscriptions.ts";
 import { tasks } from "./tasks.ts";
+import { topics } from "./topics.ts";
 import { transaction } from "./transaction.ts";
 import { verify } from "./verify.ts";
 import { why } from "./why.ts";
@@ -43,6 +44,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   log,
   diff,
   replay,
+  topics,
   limits,
   namespaces,
   verify,

@@ -22,6 +22,7 @@ const missing: ReadonlySet<ErrorCode> = new Set([
   "unknown-key",
   "unknown-lock",
   "unknown-subscription",
+  "unknown-topic",
   "no-subscribers",
   "unknown-namespace",
   "not-found",

@@ -1,11 +1,14 @@
 /** `cortexd messages …`: publish, ask, and see what is said. */
 import { CoordinationClient, type Message } from "../../client/index.ts";
-import { MessagePublish, MessageRequest } from "../wire/messages.ts";
+import { MessageList, type MessagePage, MessagePublish, MessageRequest } from "../wire/messages.ts";
 import { command, type Group } from "./command.ts";
 import { rest } from "./daemon.ts";
 import { Exit } from "./exit.ts";
 import { inputOf, optionsOf } from "./options.ts";
+import type { Column } from "./output.ts";
+import { pagesOf } from "./pages.ts";
 import { payloadOf } from "./tasks.ts";
+import { age } from "./words.ts";
 
 const TOPIC = { name: "TOPIC", help: "Where to: tokens with dots between them." } as const;
 const PAYLOAD = {
@@ -82,6 +85,45 @@ const request = command({
   },
 });
 
+const list = command({
+  summary: "List messages that are kept, oldest first.",
+  arguments: [],
+  options: {
+    ...optionsOf(MessageList, ["cursor", "limit"]),
+    limit: { type: "integer", min: 1, default: 100, help: "At most so many." },
+  },
+  client: true,
+  json: 'one object, {"messages": [...], "cursor": ...}, as GET /api/messages answers.',
+  examples: [
+    {
+      words: "messages list --subscription billing --state dead",
+      meaning: "What failed too often there, and why.",
+    },
+    { words: "messages list --topic 'orders.>'", meaning: "All that is kept of these topics." },
+  ],
+  async run({ values: { limit: most, ...values }, to, out }) {
+    const client = rest(to);
+    const filter = inputOf(MessageList, values);
+    const pages = pagesOf<Listed>(most, async (cursor, limit) => {
+      const page = await client.messages.list({ ...filter, limit, ...(cursor === null ? {} : { cursor }) });
+      return { rows: page.messages, cursor: page.cursor };
+    });
+    await out.pages("messages", pages, columns(out.now()), "No such messages are kept.");
+    return undefined;
+  },
+});
+
+type Listed = MessagePage["messages"][number];
+const columns = (now: number): Column<Listed>[] => [
+  { title: "ID", of: ({ messageId }) => messageId ?? "-", whole: true },
+  { title: "TOPIC", of: ({ topic, workerId }) => topic ?? `worker ${workerId}`, whole: true },
+  { title: "PRIORITY", of: ({ priority }) => priority, whole: true },
+  { title: "AGE", of: ({ publishedAt }) => age(publishedAt, now), whole: true },
+  { title: "STATE", of: ({ state }) => state ?? "-", whole: true },
+  { title: "PAYLOAD", of: ({ payload }) => JSON.stringify(payload) },
+  { title: "REASON", of: ({ reason }) => reason ?? "" },
+];
+
 const tail = command({
   summary: "Print what is published to topics that fit, as it happens, until it is stopped.",
   arguments: [
@@ -129,5 +171,5 @@ const lineOf = ({ topic, payload, publisher, requestId }: Message): string =>
 
 export const messages: Group = {
   summary: "Messages: published to topics and to workers.",
-  commands: { publish, request, tail },
+  commands: { publish, request, tail, list },
 };

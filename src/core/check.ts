@@ -3,7 +3,7 @@
  * all there is: for the simulator, tests and `verify`, never for a running daemon. Returns what is wrong, in
  * words; an empty list is a sound state.
  */
-import { Topics } from "../lib/topics.ts";
+import { fits as fitsTopic, Topics } from "../lib/topics.ts";
 import { limits } from "../wire/limits.ts";
 import { type OnFail, priorities, taskStates } from "../wire/tasks.ts";
 import { encodeEntry } from "./codec.ts";
@@ -15,6 +15,7 @@ import { isOpen } from "./graphs.ts";
 import {
   deliveryKey,
   type Entry,
+  type Kept,
   type MessageRecord,
   messageIdOf,
   messageOrder,
@@ -503,8 +504,28 @@ function checkMessages(core: Coordinator, expect: Expect): void {
   expect(inboxes.keptCount === messages.length, `${inboxes.keptCount} messages are known`);
   const inOrder = [...inboxes.after(-1)].map(({ message }) => messageIdOf(message));
   expect(same(inOrder, messages.map(messageIdOf)), "the order of the messages is wrong");
+  const keepers = new Map<Kept, number>();
+  for (const [topic, record] of core.topics.entries()) {
+    const keeper = inboxes.keeper(topic);
+    expect(keeper !== undefined && keeper.record === record, `topic ${topic} has no keeper, or an old one`);
+    if (keeper === undefined) continue;
+    const { keepCount } = record;
+    expect(keepCount === 0 || keeper.line.size <= keepCount, `topic ${topic} keeps ${keeper.line.size}`);
+    expect(keeper.links.size === keeper.line.size, `topic ${topic} has lost a message`);
+    for (const kept of keeper.line) {
+      expect(
+        !kept.isGone && fitsTopic(topic, kept.message.topic),
+        `topic ${topic} keeps what is not its own`,
+      );
+      keepers.set(kept, (keepers.get(kept) ?? 0) + 1);
+    }
+  }
   for (const message of messages) {
     const kept = inboxes.kept(rowOf(message));
+    expect(
+      kept !== undefined && kept.keepers === (keepers.get(kept) ?? 0),
+      `message ${messageIdOf(message)} is kept by ${kept?.keepers} topics`,
+    );
     const count = waiting.get(message) ?? 0;
     const id = messageIdOf(message);
     expect(kept?.waiting === count, `message ${id} is needed by ${kept?.waiting}, not ${count}`);

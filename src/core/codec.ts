@@ -19,6 +19,7 @@ import type {
   PublishedRecord,
   SubscriptionRecord,
   SubscriptionSpec,
+  TopicRecord,
 } from "./inboxes.ts";
 import { type KeyRecord, keysOf } from "./kv.ts";
 import { type LockRecord, locksOf } from "./locks.ts";
@@ -127,6 +128,8 @@ function encodeChange(change: Change): string {
       return after === undefined
         ? `-delivery\t${key}\n`
         : `+delivery\t${key}\t${encodeDelivery(after as DeliveryRecord)}\n`;
+    case "topics":
+      return after === undefined ? `-topic\t${key}\n` : `+topic\t${key}\t${JSON.stringify(after)}\n`;
     case "published":
       return after === undefined ? `-published\t${key}\n` : `+published\t${key}\t${JSON.stringify(after)}\n`;
     case "uniques":
@@ -665,6 +668,7 @@ export class Loader {
   readonly #subscriptions: Table<SubscriptionRecord>;
   readonly #deliveries: Table<DeliveryRecord>;
   readonly #published: Table<PublishedRecord>;
+  readonly #topics: Table<TopicRecord>;
   readonly #answers: Table<AnswerRecord>;
   /** Standings in an image that has let go of what stands so already; the entries after it delete them too. */
   readonly #orphans = new Set<string>();
@@ -685,6 +689,7 @@ export class Loader {
     this.#subscriptions = store.table("subscriptions", chosenKeys);
     this.#deliveries = store.table("deliveries", chosenKeys);
     this.#published = store.table("published", chosenKeys);
+    this.#topics = store.table("topics", chosenKeys);
     this.#answers = store.table("answers");
   }
 
@@ -756,6 +761,9 @@ export class Loader {
       case "delivery":
         this.#deliveries.restore(key, decodeDelivery(key, text));
         return;
+      case "topic":
+        this.#topics.restore(key, JSON.parse(text));
+        return;
       case "published":
         this.#published.restore(key, JSON.parse(text));
         return;
@@ -794,6 +802,7 @@ export class Loader {
       this.#found("subscription", key);
     } else if (part === "message") this.#messages.restore(key, undefined);
     else if (part === "delivery") this.#deliveries.restore(key, undefined);
+    else if (part === "topic") this.#topics.restore(key, undefined);
     else if (part === "published") this.#published.restore(key, undefined);
     else if (part === "task.errors") this.#errors.restore(key, undefined);
     else if (part === "task.log") this.#logs.restore(key, undefined);

@@ -33,6 +33,7 @@ import {
   messageOrder,
   type PublishedRecord,
   type SubscriptionRecord,
+  type TopicRecord,
 } from "./inboxes.ts";
 import type { KeyRecord } from "./kv.ts";
 import * as kv from "./kv.ts";
@@ -53,6 +54,7 @@ import { chosenKeys, type Store, type Table } from "./store.ts";
 import * as subscriptions from "./subscriptions.ts";
 import type { TaskRecord, TaskSpec } from "./tasks.ts";
 import * as tasks from "./tasks.ts";
+import * as topics from "./topics.ts";
 import { run as runTransaction } from "./transactions.ts";
 import { Holders, type UniqueRecord, uniqueBytes } from "./unique.ts";
 import * as why from "./why.ts";
@@ -178,6 +180,7 @@ export class Coordinator {
   readonly messages: Table<MessageRecord>;
   readonly deliveries: Table<DeliveryRecord>;
   readonly published: Table<PublishedRecord>;
+  readonly topics: Table<TopicRecord>;
   readonly answers: Answers;
   readonly flow: Flow;
   readonly dispatch: Dispatch;
@@ -249,6 +252,7 @@ export class Coordinator {
     this.messages = messages.messagesOf(store);
     this.deliveries = store.table("deliveries", chosenKeys);
     this.published = store.table("published", chosenKeys);
+    this.topics = store.table("topics", chosenKeys);
     const urgent = urgentBy(options.config.ageingMs);
     this.#gates = new Gates(
       () => this.clock,
@@ -307,6 +311,7 @@ export class Coordinator {
       [{ change: (before, after) => inboxes.subscriptionChanged(before, after) }],
       (a, b) => (a.spec.name < b.spec.name ? -1 : 1),
     );
+    this.topics.index([{ change: (before, after) => inboxes.topicChanged(before, after) }]);
     // Before the messages, which look up how they stand.
     this.deliveries.index([{ change: (before, after) => inboxes.deliveryChanged(before, after) }]);
     this.messages.index([{ change: (before, after) => inboxes.messageChanged(before, after) }], messageOrder);
@@ -543,6 +548,16 @@ export class Coordinator {
         return subscriptions.extend(this, input as Input<"message.extend">);
       case "message.retry":
         return subscriptions.retry(this, input as Input<"message.retry">);
+      case "message.receive":
+        return subscriptions.receive(this, input as Input<"message.receive">);
+      case "message.list":
+        return subscriptions.listMessages(this, input as Input<"message.list">);
+      case "topic.put":
+        return topics.put(this, input as Input<"topic.put">);
+      case "topic.list":
+        return topics.list(this);
+      case "topic.delete":
+        return topics.remove(this, input as Input<"topic.delete">);
       case "subscription.put":
         return subscriptions.put(this, input as Input<"subscription.put">);
       case "subscription.get":
@@ -677,6 +692,7 @@ export class Coordinator {
   #tickMessages(): void {
     const { inboxes } = this;
     inboxes.retryDue();
+    inboxes.releaseDue();
     const isFull = () => this.store.changeCount >= changesPerTick;
     while (inboxes.expiresAt <= this.now)
       this.#transaction("message.expire", "cortexd", () => {
@@ -736,6 +752,7 @@ export class Coordinator {
       this.sortedKeys.nextAt,
       this.inboxes.expiresAt,
       this.inboxes.retryAt,
+      this.inboxes.releaseAt,
       this.inboxes.publishedEnds.nextAt,
     );
     const { watches, looks, sticky } = this.dispatch;

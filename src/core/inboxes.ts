@@ -77,6 +77,17 @@ export type DeliveryRecord = {
 /** A publisher's id, known until its time. */
 export type PublishedRecord = { readonly id: string; readonly messageId: string; readonly until: number };
 
+/** What is published to such topics is kept for subscriptions that come later. */
+export type TopicRecord = {
+  /** A pattern. */
+  readonly topic: string;
+  /** 0: not by age, not by number. */
+  readonly keepMs: number;
+  readonly keepCount: number;
+  readonly createdAt: number;
+  readonly revision: number;
+};
+
 export const messageIdOf = ({ revision, number }: MessageRecord): string => `${revision}-${number}`;
 export const rowOf = (message: MessageRecord): RowName =>
   message.number === 0 ? message.revision : messageIdOf(message);
@@ -89,6 +100,7 @@ const entryBytes = 450;
 const subscriptionBytes = 3000;
 const rowBytes = 300;
 const publishedBytes = 300;
+const topicBytes = 1000;
 
 /** A message that is kept. */
 export class Kept {
@@ -100,6 +112,24 @@ export class Kept {
 
   constructor(readonly message: MessageRecord) {}
 }
+
+/** The messages that a topic's record keeps, oldest first. */
+export class Keeper {
+  readonly line = new Chain<Kept>();
+  readonly links = new Map<Kept, Link<Kept>>();
+
+  constructor(public record: TopicRecord) {}
+
+  /** When the oldest is old enough to go. */
+  get dueAt(): number {
+    const { first } = this.line;
+    const { keepMs } = this.record;
+    return first === null || keepMs === 0 ? Number.POSITIVE_INFINITY : first.message.publishedAt + keepMs;
+  }
+}
+const goesSooner = (a: Keeper, b: Keeper) =>
+  a.dueAt !== b.dueAt ? a.dueAt < b.dueAt : a.record.topic < b.record.topic;
+const keptOrder = (a: Kept, b: Kept) => messageOrder(a.message, b.message);
 
 /** One message for one subscription. */
 export class Entry {
@@ -232,6 +262,9 @@ export class Inboxes {
   /** Those whose record is deleted, which an undo brings back as it was. */
   readonly #closed = new WeakMap<SubscriptionRecord, Inbox>();
   readonly #owned = new Map<string, Set<string>>();
+  readonly #keepers = new Map<string, Keeper>();
+  readonly #keeping = new Topics<Keeper>();
+  readonly #keepersDue = new IndexedHeap<Keeper>(goesSooner);
   readonly retries = new IndexedHeap<Entry>(sooner);
   readonly expiring = new IndexedHeap<Kept>(expiresSooner);
   readonly looks = new DeadlineHeap<Inbox>();
@@ -369,6 +402,8 @@ export class Inboxes {
       this.loose.delete(kept);
       this.expiring.delete(kept);
       for (const inbox of this.#topics.match(message.topic)) this.#refresh(inbox, kept);
+      if (kept.keepers > 0)
+        for (const keeper of this.#keeping.match(message.topic)) this.#release(keeper, kept);
       if (this.#order[this.#order.length - 1] === kept) this.#order.pop();
       else this.#collect();
       return;
@@ -380,7 +415,79 @@ export class Inboxes {
     this.#insert(kept);
     if (message.expiresAt > 0) this.expiring.update(kept);
     for (const inbox of this.#topics.match(message.topic)) this.#refresh(inbox, kept);
-    if (kept.waiting === 0) this.loose.add(kept);
+    if (this.#keepers.size > 0)
+      for (const keeper of this.#keeping.match(message.topic)) this.#keep(keeper, kept);
+    if (kept.waiting === 0 && kept.keepers === 0) this.loose.add(kept);
+  }
+
+  topicChanged(before: TopicRecord | undefined, after: TopicRecord | undefined): void {
+    const { topic } = (after ?? before) as TopicRecord;
+    let keeper = this.#keepers.get(topic);
+    if (after === undefined) {
+      this.#keepers.delete(topic);
+      this.#keeping.delete(topic, keeper as Keeper);
+      this.#keepersDue.delete(keeper as Keeper);
+      for (const kept of [...(keeper as Keeper).line]) this.#release(keeper as Keeper, kept);
+      this.core.limits.grow(-topicBytes);
+      return;
+    }
+    if (keeper !== undefined) {
+      keeper.record = after;
+      this.#shorten(keeper);
+      return;
+    }
+    this.core.limits.grow(topicBytes);
+    keeper = new Keeper(after);
+    this.#keepers.set(topic, keeper);
+    this.#keeping.add(topic, keeper);
+    for (const kept of this.after(-1))
+      if (this.#keeping.match(kept.message.topic).includes(keeper)) this.#keep(keeper, kept);
+  }
+
+  #keep(keeper: Keeper, kept: Kept): void {
+    const link = new Link(kept);
+    keeper.links.set(kept, link);
+    keeper.line.insert(link, keptOrder);
+    kept.keepers += 1;
+    this.loose.delete(kept);
+    this.#shorten(keeper);
+  }
+
+  #release(keeper: Keeper, kept: Kept): void {
+    const link = keeper.links.get(kept);
+    if (link === undefined) return;
+    keeper.links.delete(kept);
+    keeper.line.delete(link);
+    kept.keepers -= 1;
+    if (kept.waiting === 0 && kept.keepers === 0 && !kept.isGone) this.loose.add(kept);
+  }
+
+  /** What is more than it keeps, or too old, goes. */
+  #shorten(keeper: Keeper): void {
+    const { line, record } = keeper;
+    while (
+      (record.keepCount > 0 && line.size > record.keepCount) ||
+      (line.size > 0 && keeper.dueAt <= this.core.now)
+    )
+      this.#release(keeper, line.first as Kept);
+    if (this.#keepers.get(record.topic) === keeper) this.#keepersDue.update(keeper);
+  }
+
+  /** The times of what topics keep are over. */
+  releaseDue(): void {
+    for (let keeper = this.#keepersDue.top; keeper !== undefined; keeper = this.#keepersDue.top) {
+      if (keeper.dueAt > this.core.now) return;
+      this.#shorten(keeper);
+    }
+  }
+  get releaseAt(): number {
+    return this.#keepersDue.top?.dueAt ?? Number.POSITIVE_INFINITY;
+  }
+  keeper(topic: string): Keeper | undefined {
+    return this.#keepers.get(topic);
+  }
+  keepers(): Iterable<Keeper> {
+    return this.#keepers.values();
   }
 
   #insert(kept: Kept): void {
@@ -550,6 +657,11 @@ export class Inboxes {
   }
   get firstToExpire(): Kept {
     return this.expiring.top as Kept;
+  }
+
+  /** Those that may have something for someone, before they are delivered from. */
+  get due(): ReadonlySet<Inbox> {
+    return this.#due;
   }
 
   // --- deliveries: volatile -----------------------------------------------------------------------------------

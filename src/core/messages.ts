@@ -9,7 +9,7 @@ import type { Coordinator } from "./coordinator.ts";
 import { type Inbox, type Kept, type MessageRecord, messageIdOf, rowOf, toAll } from "./inboxes.ts";
 import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
 import type { Store, Table } from "./store.ts";
-import { drop, open, shrink } from "./subscriptions.ts";
+import { drop, open, shrink, sweep } from "./subscriptions.ts";
 import { idNaming } from "./tasks.ts";
 
 export const messagesOf = (store: Store): Table<MessageRecord> => store.table("messages", idNaming);
@@ -90,6 +90,8 @@ export function publish(core: Coordinator, input: Input<"message.publish">): Res
   const kept = core.inboxes.kept(rowOf(message));
   // It was published, and so it is in the log; but there is nobody to keep it for.
   if (kept !== undefined && isLoose(kept)) drop(core, kept);
+  // What its topic kept before it, and keeps no more.
+  sweep(core, sweptAtOnce);
   if (publishId !== null)
     core.published.put(publishId, {
       id: publishId,
@@ -100,6 +102,7 @@ export function publish(core: Coordinator, input: Input<"message.publish">): Res
   return { ok: `{"messageId":"${messageId}","subscriptions":${inboxes.length},"duplicate":false}` };
 }
 
+const sweptAtOnce = 10;
 const isLoose = ({ waiting, keepers }: Kept) => waiting === 0 && keepers === 0;
 
 /** Requests without their reply, and what is emitted in this turn. */

@@ -3,12 +3,14 @@
  * message that nobody needs any more goes in the entry that made it so. Its standing for one subscription is written
  * only where it must be: the last to acknowledge deletes it, the others move their floor or, out of order, leave a row.
  */
+import { Topics } from "../lib/topics.ts";
 import { limits } from "../wire/limits.ts";
 import type { Input } from "../wire/operations.ts";
 import { priorities } from "../wire/tasks.ts";
 import { backoffMs, backoffText, refuseBackoff } from "./backoff.ts";
 import type { Coordinator } from "./coordinator.ts";
 import {
+  Consumer,
   deliveryKey,
   type Entry,
   type Inbox,
@@ -366,6 +368,62 @@ export function extend(core: Coordinator, input: Input<"message.extend">): Resul
   core.inboxes.extend(entry);
   const deadlineAt = Math.round(core.now + entry.landsAt - core.clock);
   return { ok: `{"messageId":"${messageId}","deadlineAt":${deadlineAt}}` };
+}
+
+/** Volatile, as every delivery: what is taken must be acknowledged in time, or comes again. */
+export function receive(core: Coordinator, input: Input<"message.receive">): Result {
+  const { subscription, count = 1 } = input;
+  const inbox = core.inboxes.get(subscription);
+  if (inbox === undefined) return unknownSubscription(subscription);
+  // It is gone with its answer; what it took stays its own until then.
+  const consumer = new Consumer(inbox, core.who, count);
+  consumer.isOpen = false;
+  let texts = "";
+  let units = 0;
+  for (let i = 0; i < count; i++) {
+    const entry = inbox.next();
+    if (entry === undefined) break;
+    units += entry.message.payload.length;
+    if (i > 0 && units > limits.answerUnitsMax) break;
+    core.inboxes.fly(entry, consumer);
+    texts += `${i === 0 ? "" : ","}{"subscription":"${subscription}","delivery":${entry.delivery},${messageBody(entry.message)}}`;
+  }
+  return { ok: `{"messages":[${texts}]}` };
+}
+
+/** Messages looked at for one page. */
+const looksMax = 10_000;
+
+export function listMessages(core: Coordinator, input: Input<"message.list">): Result {
+  const { subscription, state, topic, cursor = "0-0", limit = 100 } = input;
+  const inbox = subscription === undefined ? null : core.inboxes.get(subscription);
+  if (inbox === undefined) return unknownSubscription(subscription as string);
+  if (inbox === null && state !== undefined) return invalid("/state", "goes with a subscription");
+  const patterns = new Topics<true>();
+  if (topic !== undefined) patterns.add(topic, true);
+  const dash = cursor.indexOf("-");
+  const from = { revision: Number(cursor.slice(0, dash)), number: Number(cursor.slice(dash + 1)) };
+  const rows: string[] = [];
+  let units = 0;
+  let looks = 0;
+  let last = "";
+  for (const { message } of core.inboxes.after(from.revision - 1)) {
+    if (message.revision === from.revision && message.number <= from.number) continue;
+    if (rows.length === limit || looks++ === looksMax || (units > limits.answerUnitsMax && rows.length > 0))
+      return { ok: `{"messages":[${rows.join(",")}],"cursor":"${last}"}` };
+    last = messageIdOf(message);
+    if (topic !== undefined && patterns.match(message.topic).length === 0) continue;
+    let stands = "";
+    if (inbox !== null) {
+      const entry = find(core, inbox, last);
+      if (entry === undefined || (state !== undefined && entry.standing !== state)) continue;
+      const { row, standing } = entry;
+      stands = `,"state":"${standing}","failedCount":${row?.failedCount ?? 0},"reason":${JSON.stringify(row?.reason ?? null)}`;
+    }
+    units += message.payload.length;
+    rows.push(`{${messageBody(message)}${stands}}`);
+  }
+  return { ok: `{"messages":[${rows.join(",")}],"cursor":null}` };
 }
 
 /** Dead ones are delivered again, as if for the first time. */

@@ -473,9 +473,11 @@ export class Engine {
       ? namespaceDropped
       : operations[operation].kind === "read" || this.#state === "running"
         ? this.#run(operation, input, caller)
-        : this.#state === "read-only"
-          ? diskFull
-          : nothing;
+        : operation === "message.receive"
+          ? noMessages
+          : this.#state === "read-only"
+            ? diskFull
+            : nothing;
     // It may have ended and left in one entry.
     if (this.#mayBeArchived(operation, answer)) this.#getArchived(operation, input, caller, sink, answer);
     else this.#hold(sink, caller.seq, answer, kept?.revision, operation);
@@ -896,6 +898,7 @@ const whenGone = Number.MAX_SAFE_INTEGER;
 const nowhere = -1;
 /** What a claim gets when nobody may take anything any more. */
 const nothing: Answer = { ok: '{"assignments":[]}' };
+const noMessages: Answer = { ok: '{"messages":[]}' };
 
 /** Writing a value of great depth holds the loop for seconds, then throws; the core refuses it anyway. */
 const fingerprint = (operation: CoreOperationName, input: unknown) => {

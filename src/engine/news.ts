@@ -67,8 +67,10 @@ export class News {
         );
       } else if (change.table.name === "messages") {
         if (change.after !== undefined) this.#message(revision, change.after as MessageRecord);
-      } else if (change.table.name === "subscriptions" && change.after === undefined)
+      } else if (change.table.name === "subscriptions" && change.after === undefined) {
         this.bus.deliveries.ended(change.key, revision);
+        this.waits.subscriptionGone(change.key);
+      }
       if (this.watches.size > 0) this.#change(change, { revision, at: now, operation, who });
     }
   }

@@ -1,6 +1,6 @@
 /**
  * Requests that wait for something to happen: `task.get` for a task's end, `task.logs` for the next line of its log or its
- * end, `task.claim` for a task to take, `message.request` for a reply, `lock.get` for a lock to be held or gone. Each is
+ * end, `task.claim` for a task to take, `message.request` for a reply, `message.receive` for a message, `lock.get` for a lock to be held or gone. Each is
  * parked here and answered once, as things stand when its moment comes: what it waits for is there, its time is
  * up, or nothing will come any more. Whoever went away is owed nothing, and above all no lease.
  */
@@ -13,14 +13,15 @@ import type { Engine } from "./engine.ts";
 import type { Caller, Sink } from "./types.ts";
 import { ended } from "./watch.ts";
 
-type Parked = "task.get" | "task.logs" | "task.claim" | "lock.get";
+type Parked = "task.get" | "task.logs" | "task.claim" | "lock.get" | "message.receive";
 type Waiting = Parked | "message.request";
 /** Those that are carried out when their moment comes; a request is carried out first, and waits then. */
 export const isParked = (operation: OperationName): operation is Parked =>
   operation === "task.get" ||
   operation === "task.logs" ||
   operation === "task.claim" ||
-  operation === "lock.get";
+  operation === "lock.get" ||
+  operation === "message.receive";
 export const isWaiting = (operation: OperationName): operation is Waiting =>
   isParked(operation) || operation === "message.request";
 
@@ -29,7 +30,7 @@ export type Waiter = {
   input: Input<Waiting>;
   caller: Caller;
   sink: Sink;
-  /** The task, the worker or the lock it waits for. */
+  /** The task, the worker, the lock or the subscription it waits for. */
   key: string;
   done: boolean;
   /** Hears that the caller went away, or has waited enough. */
@@ -43,12 +44,14 @@ export class Waits {
   readonly #claims = new Map<string, Set<Waiter>>();
   readonly #requests = new Map<string, Set<Waiter>>();
   readonly #locks = new Map<string, Set<Waiter>>();
+  readonly #receives = new Map<string, Set<Waiter>>();
   readonly #ends = new DeadlineHeap<Waiter>();
   /** What happened since waiters were last served: tasks that ended or wrote a line, and workers that are no more. */
   readonly #endedTasks: string[] = [];
   readonly #loggedTasks: string[] = [];
   readonly #goneWorkers: string[] = [];
   readonly #changedLocks: string[] = [];
+  readonly #goneSubscriptions: string[] = [];
 
   constructor(
     private readonly engine: Pick<Engine, "core">,
@@ -62,9 +65,12 @@ export class Waits {
     const input = given as Input<Parked>;
     const { waitMs } = input;
     if (waitMs === undefined || waitMs === 0) return false;
-    const { tasks, dispatch, answers, logs, locks } = this.engine.core;
+    const { tasks, dispatch, answers, logs, locks, inboxes } = this.engine.core;
     const key = keyOf(input);
-    if ("lockId" in input) {
+    if ("subscription" in input) {
+      const inbox = inboxes.get(key);
+      if (inbox === undefined || inbox.next() !== undefined) return false;
+    } else if ("lockId" in input) {
       if (locks.get(key)?.state !== "waiting") return false;
     } else if ("taskId" in input) {
       const record = tasks.get(key);
@@ -127,6 +133,8 @@ export class Waits {
         return this.#requests;
       case "lock.get":
         return this.#locks;
+      case "message.receive":
+        return this.#receives;
     }
   }
 
@@ -177,6 +185,11 @@ export class Waits {
     if (this.#locks.has(lockId)) this.#changedLocks.push(lockId);
   }
 
+  /** Whoever waits there for a message will get none. */
+  subscriptionGone(name: string): void {
+    if (this.#receives.has(name)) this.#goneSubscriptions.push(name);
+  }
+
   workerGone(workerId: string): void {
     if (this.#claims.has(workerId)) this.#goneWorkers.push(workerId);
   }
@@ -193,12 +206,25 @@ export class Waits {
       for (const waiter of [...(this.#claims.get(workerId) ?? [])]) this.#end(waiter);
     for (const lockId of this.#changedLocks.splice(0))
       for (const waiter of [...(this.#locks.get(lockId) ?? [])]) this.#end(waiter);
+    for (const name of this.#goneSubscriptions.splice(0))
+      for (const waiter of [...(this.#receives.get(name) ?? [])]) this.#end(waiter);
+    if (this.#receives.size > 0) this.#receive();
     const { dispatch } = this.engine.core;
     for (let slot = dispatch.nextClaiming(); slot !== undefined; slot = dispatch.nextClaiming()) {
       const [waiter] = this.#claims.get(slot.id) ?? [];
       if (waiter === undefined) dispatch.endClaim(slot);
       else this.#end(waiter);
     }
+  }
+
+  /** Looks at the subscriptions alone that have something new. */
+  #receive(): void {
+    for (const inbox of this.engine.core.inboxes.due)
+      while (inbox.next() !== undefined) {
+        const [waiter] = this.#receives.get(inbox.name) ?? [];
+        if (waiter === undefined) break;
+        this.#end(waiter);
+      }
   }
 
   /** When the first of them has waited for as long as it said it would (monotonic ms). */
@@ -211,7 +237,7 @@ export class Waits {
   }
 
   endAll(): void {
-    for (const waiters of [this.#gets, this.#logs, this.#claims, this.#requests, this.#locks])
+    for (const waiters of [this.#gets, this.#logs, this.#claims, this.#requests, this.#locks, this.#receives])
       this.#endAllOf(waiters.values());
   }
 
@@ -221,6 +247,7 @@ export class Waits {
     this.#loggedTasks.length = 0;
     this.#goneWorkers.length = 0;
     this.#changedLocks.length = 0;
+    this.#goneSubscriptions.length = 0;
     this.#endAllOf(this.#claims.values());
   }
 
@@ -233,6 +260,7 @@ export class Waits {
 }
 
 function keyOf(input: Input<Parked>): string {
+  if ("subscription" in input) return input.subscription;
   if ("lockId" in input) return input.lockId;
   return "taskId" in input ? input.taskId : input.workerId;
 }

@@ -31,6 +31,7 @@ import { state } from "./state.ts";
 import { subscriptions } from "./subscriptions.ts";
 import { swaggerUi } from "./swagger.ts";
 import { tasks } from "./tasks.ts";
+import { topics } from "./topics.ts";
 import { transactions } from "./transactions.ts";
 import { watch } from "./watch.ts";
 import { workers } from "./workers.ts";
@@ -61,6 +62,7 @@ export const routes = (port: Port) =>
     .use(transactions(port))
     .use(locks(port))
     .use(subscriptions(port))
+    .use(topics(port))
     .use(namedLimits(port))
     .use(namespaces(port))
     .use(frames(port));

@@ -2,7 +2,7 @@
 import { Elysia } from "elysia";
 import * as wire from "../wire/messages.ts";
 import type { Port } from "./port.ts";
-import { answers, doc, runs, told } from "./route.ts";
+import { answers, doc, fromText, runs, told } from "./route.ts";
 
 export const messages = (port: Port) => {
   const run = runs(port);
@@ -11,6 +11,16 @@ export const messages = (port: Port) => {
       body: told(wire.MessagePublish),
       response: answers("message.publish"),
       detail: doc("message.publish"),
+    })
+    .get("/", ({ query, request }) => run("message.list", fromText(wire.MessageList, query), { request }), {
+      query: told(wire.MessageList),
+      response: answers("message.list"),
+      detail: doc("message.list"),
+    })
+    .post("/receive", ({ body, request, server }) => run("message.receive", body, { request, server }), {
+      body: told(wire.MessageReceive),
+      response: answers("message.receive"),
+      detail: doc("message.receive"),
     })
     .post("/ack", ({ body, request }) => run("message.ack", body, { request }), {
       body: told(wire.MessageAck),

@@ -38,6 +38,7 @@ const tags = [
     description: "Names that one or a few hold at a time: take, wait, extend, release, steal.",
   },
   { name: "messages", description: "Publish to topics and to workers, acknowledge, ask and reply." },
+  { name: "topics", description: "How long messages are kept for subscriptions that come later." },
   { name: "subscriptions", description: "What keeps messages until they are acknowledged." },
   { name: "state", description: "The whole at one moment." },
   {

@@ -2,9 +2,12 @@
  * What the routes answer, by example, for the document: one small story of one mail that is sent. A test holds
  * every sample against the schema of its answer.
  */
+
+import type { MessageView } from "../wire/messages.ts";
 import type { Output } from "../wire/operations.ts";
 import type { SubscriptionView } from "../wire/subscriptions.ts";
 import type { Task, TaskShown } from "../wire/tasks.ts";
+import type { TopicView } from "../wire/topics.ts";
 
 const at = 1_767_225_600_000;
 
@@ -29,6 +32,17 @@ const subscription: SubscriptionView = {
   listeners: 2,
   createdAt: at,
   revision: 1042,
+};
+
+const message: MessageView = {
+  ...{ messageId: "1042-0", topic: "orders.eu", workerId: null, priority: "high" },
+  ...{ publisher: "c0ffee42", publishedAt: at, expiresAt: null, publishId: null },
+  payload: { id: 17, total: 99 },
+};
+
+const topic: TopicView = {
+  ...{ topic: "orders.>", keepMs: 86_400_000, keepCount: null, kept: 240, fromRevision: 1042 },
+  ...{ createdAt: at, revision: 1041 },
 };
 
 const queued: Task = {
@@ -357,6 +371,16 @@ export const responseSamples: Record<string, Sample> = {
   messageNack: { ok: { messageId: "1042-0", state: "waiting" } },
   messageExtend: { ok: { messageId: "1042-0", deadlineAt: at + 60_000 } },
   messageRetry: { ok: { retried: 3 } },
+  messageReceive: { ok: { messages: [{ ...message, subscription: "billing", delivery: 1 }] } },
+  messageList: {
+    ok: {
+      messages: [{ ...message, state: "dead", failedCount: 10, reason: "no connection to the bank" }],
+      cursor: null,
+    },
+  },
+  topicPut: { ok: topic },
+  topicList: { ok: { topics: [topic] } },
+  topicDelete: { ok: { topic: "orders.>" } },
   subscriptionPut: { ok: subscription },
   subscriptionGet: { ok: subscription },
   subscriptionList: { ok: { subscriptions: [subscription], cursor: null } },

@@ -136,6 +136,12 @@ export const errorTable = {
     retryable: false,
     hint: "Put it first; list the subscriptions to see which there are. One that was full or idle may have gone, as it was told to.",
   },
+  "unknown-topic": {
+    status: 404,
+    title: "Nothing is kept for these topics",
+    retryable: false,
+    hint: "List the topics to see which keep messages; a topic needs not be made to be published to.",
+  },
   "unknown-message": {
     status: 404,
     title: "The message does not wait for this subscription",

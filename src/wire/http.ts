@@ -37,6 +37,7 @@ import {
   TaskSnooze,
   TaskWait,
 } from "./tasks.ts";
+import { TopicPut, TopicRef } from "./topics.ts";
 import { WorkerDrain } from "./workers.ts";
 
 export const Wait = Type.String({
@@ -86,6 +87,8 @@ export const SchedulePutBody = Type.Omit(SchedulePut, ["name"]);
 export const KvPutBody = Type.Omit(KvPut, ["key"]);
 export const KvIncrementBody = Type.Optional(Type.Omit(KvIncrement, ["key"]));
 export const KvDeleteQuery = Type.Omit(KvDelete, ["key"]);
+export const TopicPath = TopicRef;
+export const TopicPutBody = Type.Omit(TopicPut, ["topic"]);
 export const SubscriptionPutBody = Type.Omit(SubscriptionPut, ["name"]);
 export const ScheduleGetQuery = Type.Omit(ScheduleGet, ["name"]);
 export const ScheduleDeleteQuery = Type.Omit(ScheduleDelete, ["name"]);

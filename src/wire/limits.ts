@@ -151,6 +151,8 @@ export const limits = {
   pendingMessagesMax: 10_000_000,
   /** Dead messages that one of them keeps; the oldest go. */
   deadMessagesMax: 1000,
+  /** Topics that keep messages for later subscriptions. */
+  keepingTopicsMax: 1000,
   /** Messages that may be on their way to one connection of a subscription. */
   windowMax: 10_000,
   /** Live subscriptions of one connection. */

@@ -115,6 +115,27 @@ export const MessageExtended = Closed({
   deadlineAt: Moment("It must be acknowledged by then."),
 });
 
+export const MessageReceive = Closed({
+  subscription: SubscriptionName,
+  count: Type.Optional(Integer(1, limits.pageMax, "At most so many. Default 1.")),
+  waitMs: Type.Optional(Integer(0, limits.waitMsMax, "How long to wait for the first. Default 0.")),
+});
+
+const standing = Type.Union(
+  [Type.Literal("ready"), Type.Literal("flying"), Type.Literal("waiting"), Type.Literal("dead")],
+  {
+    description:
+      "ready: to be delivered; flying: on its way, not acknowledged; waiting: failed, comes again; dead: failed too often.",
+  },
+);
+export const MessageList = Closed({
+  subscription: Type.Optional(SubscriptionName),
+  state: Type.Optional(standing),
+  topic: Type.Optional(TopicPattern("Only of topics that fit.")),
+  cursor: Type.Optional(Type.String({ pattern: messageIdPattern, description: "From the page before." })),
+  limit: Type.Optional(Integer(1, limits.pageMax, "Messages on the page. Default 100.")),
+});
+
 export const MessageRetry = Closed({
   subscription: SubscriptionName,
   messageIds: Type.Optional(messageIds),
@@ -163,7 +184,7 @@ export const TopicUnsubscribe = Closed({ subscriptionId: Name("As subscribed.") 
 export const TopicSubscription = Closed({ subscriptionId: Type.String() });
 
 /** A message, as those see it who listen. */
-export const MessageView = Closed({
+const messageFields = {
   messageId: Nullable(
     Type.String({ description: "Its entry in the log and its number there; null: it is in no log." }),
   ),
@@ -180,5 +201,25 @@ export const MessageView = Closed({
   ),
   delivery: Type.Optional(Type.Integer({ description: "Which delivery of it this is: 1 is the first." })),
   requestId: Type.Optional(Type.String({ description: "It asks for a reply: name this in message.reply." })),
-});
+};
+export const MessageView = Closed(messageFields);
 export type MessageView = Static<typeof MessageView>;
+
+export const MessagesReceived = Closed({
+  messages: Type.Array(MessageView, { description: "Each must be acknowledged in time, or it comes again." }),
+});
+export const MessagePage = Closed({
+  messages: Type.Array(
+    Closed({
+      ...messageFields,
+      state: Type.Optional(standing),
+      failedCount: Type.Optional(Type.Integer({ description: "Deliveries that were not acknowledged." })),
+      reason: Type.Optional(Nullable(Type.String({ description: "Why the last of them failed." }))),
+    }),
+    { description: "By id. How they stand is told where a subscription was named." },
+  ),
+  cursor: Nullable(
+    Type.String({ description: "Send it to get the next page, which may be short; null: there is none." }),
+  ),
+});
+export type MessagePage = Static<typeof MessagePage>;

@@ -26,6 +26,7 @@ import * as state from "./state.ts";
 import * as stats from "./stats.ts";
 import * as subscriptions from "./subscriptions.ts";
 import * as tasks from "./tasks.ts";
+import * as topics from "./topics.ts";
 import * as transactions from "./transactions.ts";
 import * as why from "./why.ts";
 import * as workers from "./workers.ts";
@@ -527,6 +528,53 @@ export const operations = {
     summary: "Deliver dead messages again, all of a subscription or some.",
     example: { subscription: "billing" },
   },
+  "message.receive": {
+    kind: "volatile",
+    scope: "work",
+    input: messages.MessageReceive,
+    output: messages.MessagesReceived,
+    errors: ["unknown-subscription"],
+    summary:
+      "Take messages of a subscription without a connection to push to; with waitMs, wait for the first.",
+    example: { subscription: "billing", count: 10, waitMs: 25_000 },
+  },
+  "message.list": {
+    kind: "read",
+    scope: "read",
+    input: messages.MessageList,
+    output: messages.MessagePage,
+    errors: ["unknown-subscription"],
+    summary:
+      "List messages that are kept, oldest first: all, those of a topic, or those of a subscription and how they stand there.",
+    example: { subscription: "billing", state: "dead" },
+  },
+  "topic.put": {
+    kind: "mutation",
+    scope: "write",
+    input: topics.TopicPut,
+    output: topics.TopicView,
+    errors: [],
+    summary: "Keep what is published to topics, for a time or so many, for subscriptions that come later.",
+    example: { topic: "orders.>", keepMs: 86_400_000 },
+  },
+  "topic.list": {
+    kind: "read",
+    scope: "read",
+    input: topics.TopicList,
+    output: topics.TopicPage,
+    errors: [],
+    summary: "List the topics that keep messages for later subscriptions.",
+    example: {},
+  },
+  "topic.delete": {
+    kind: "mutation",
+    scope: "write",
+    input: topics.TopicRef,
+    output: topics.TopicDeleted,
+    errors: ["unknown-topic"],
+    summary: "Keep no more for later subscriptions; what a subscription waits for stays.",
+    example: { topic: "orders.>" },
+  },
   "subscription.put": {
     kind: "mutation",
     scope: "write",
@@ -1008,6 +1056,7 @@ export const objects: Record<string, TSchema> = {
   Lock: locks.Lock,
   LockResource: locks.LockResource,
   Subscription: subscriptions.SubscriptionView,
+  Topic: topics.TopicView,
   Schedule: schedules.Schedule,
   ScheduleTask: schedules.ScheduleTask,
   Queue: queues.Queue,

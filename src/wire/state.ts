@@ -48,6 +48,7 @@ export const tableNames = [
   "messages",
   "deliveries",
   "published",
+  "topics",
   "answers",
 ] as const;
 

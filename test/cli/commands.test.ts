@@ -468,6 +468,12 @@ describe("commands - messages", () => {
     expect(output).toMatch(/^\$worker\.w\.1 +- +1 /m);
     expect(await json(["subscriptions", "show", "billing"])).toMatchObject({ pending: 1, ackWaitMs: 60_000 });
     await client.messages.nack({ subscription: "billing", messageId: published.messageId, dead: true });
+    await ends("ok", ["topics", "put", "orders.>", "--keep", "1h"]);
+    expect((await json(["topics", "list"])).map((one: { topic: string }) => one.topic)).toEqual(["orders.>"]);
+    const dead = await ends("ok", ["messages", "list", "--subscription", "billing", "--state", "dead"]);
+    expect(dead.output).toMatch(new RegExp(`^${published.messageId} +orders.eu +normal .* dead `, "m"));
+    await ends("ok", ["topics", "delete", "orders.>"]);
+    await ends("not-found", ["topics", "delete", "orders.>"]);
     expect((await ends("ok", ["subscriptions", "retry", "billing"])).output).toBe("1 messages come again.\n");
     expect(await json(["subscriptions", "delete", "billing"])).toEqual({ name: "billing", droppedCount: 1 });
     await ends("not-found", ["subscriptions", "show", "billing"]);

@@ -453,6 +453,109 @@ describe("messages - limits and ends", () => {
   });
 });
 
+describe("messages - kept for later, and replayed", () => {
+  const kept = (world: World) => world.ok("message.list", {}).messages.map(({ payload }) => payload);
+
+  test("messages - a topic keeps what is published for a time, or the newest, and a later subscription begins there", () => {
+    const world = new World();
+    world.ok("topic.put", { topic: "a.>", keepMs: 1000 });
+    world.ok("topic.put", { topic: "*.x", keepCount: 2 });
+    publish(world, "b.y", "none");
+    for (let n = 0; n < 4; n++) publish(world, "b.x", n);
+    expect(kept(world)).toEqual([2, 3]);
+    publish(world, "a.y", "a");
+    publish(world, "a.x", 4);
+    expect(kept(world)).toEqual([3, "a", 4]);
+    const { topics } = world.ok("topic.list", {});
+    expect(topics.map(({ topic, kept }) => [topic, kept])).toEqual([
+      ["*.x", 2],
+      ["a.>", 2],
+    ]);
+    const from = topics[0]!.fromRevision!;
+    world.ok("subscription.put", { name: "all", topic: ">", fromRevision: 0 });
+    world.ok("subscription.put", { name: "some", topic: ">", fromRevision: from + 1 });
+    world.ok("subscription.put", { name: "new", topic: ">" });
+    expect(["all", "some", "new"].map((name) => standing(world, name).pending)).toEqual([3, 2, 0]);
+    attach(world, "all");
+    for (const id of ids(world)) ack(world, "all", id);
+    expect(kept(world)).toEqual([3, "a", 4]);
+    const restarted = world.restarted();
+    world.advance(999);
+    expect(kept(world)).toEqual([3, "a", 4]);
+    restarted.advance(1000);
+    expect(kept(restarted)).toEqual([3, "a", 4]);
+    expect(restarted.ok("topic.list", {}).topics.map(({ kept }) => kept)).toEqual([2, 0]);
+    restarted.ok("subscription.delete", { name: "some" });
+    restarted.settle();
+    expect(kept(restarted)).toEqual([3, 4]);
+    restarted.ok("topic.delete", { topic: "*.x" });
+    restarted.settle();
+    expect(kept(restarted)).toEqual([]);
+    restarted.refused("topic.delete", { topic: "*.x" }, "unknown-topic");
+    restarted.refused("topic.put", { topic: "t" }, "invalid-input");
+  });
+
+  test("messages - a topic that is put again with less keeps less, and one that is put late begins with what is there", () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "s", topic: "t" });
+    for (let n = 0; n < 5; n++) publish(world, "t", n);
+    world.ok("topic.put", { topic: "t", keepCount: 10 });
+    world.ok("subscription.delete", { name: "s" });
+    world.settle();
+    expect(kept(world)).toEqual([0, 1, 2, 3, 4]);
+    world.ok("topic.put", { topic: "t", keepCount: 2 });
+    world.settle();
+    expect(kept(world)).toEqual([3, 4]);
+    world.ok("message.publish", { topic: "t", payload: 5, ttlMs: 10 });
+    world.advance(10);
+    expect(kept(world)).toEqual([4]);
+  });
+
+  test("messages - they are listed page by page, as they stand for a subscription", () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "s", topic: "t.*", ackWaitMs: 1000 });
+    world.ok("subscription.put", { name: "other", topic: ">" });
+    for (let n = 0; n < 5; n++) publish(world, n < 3 ? "t.a" : "u.b", n);
+    const all = world.ok("message.list", { limit: 3 });
+    expect(all.messages.map(({ payload }) => payload)).toEqual([0, 1, 2]);
+    const rest = world.ok("message.list", { limit: 3, cursor: all.cursor! });
+    expect([rest.messages.map(({ payload }) => payload), rest.cursor]).toEqual([[3, 4], null]);
+    expect(world.ok("message.list", { topic: "u.>" }).messages).toHaveLength(2);
+    const [first, second] = all.messages.map(({ messageId }) => messageId!);
+    world.ok("message.nack", { subscription: "s", messageId: first!, dead: true, reason: "no way" });
+    ack(world, "s", second!);
+    const of = (more: object) =>
+      world
+        .ok("message.list", { subscription: "s", ...more })
+        .messages.map(({ payload, state, reason, failedCount }) => [payload, state, failedCount, reason]);
+    expect(of({})).toEqual([
+      [0, "dead", 1, "no way"],
+      [2, "ready", 0, null],
+    ]);
+    expect(of({ state: "dead" })).toEqual([[0, "dead", 1, "no way"]]);
+    world.refused("message.list", { state: "dead" }, "invalid-input");
+    world.refused("message.list", { subscription: "nobody" }, "unknown-subscription");
+  });
+
+  test("messages - who takes them without a connection has the same time to acknowledge, and shares with those that have one", () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "s", topic: "t", ackWaitMs: 1000 });
+    for (let n = 0; n < 3; n++) publish(world, "t", n);
+    const taken = world.ok("message.receive", { subscription: "s", count: 2 }).messages;
+    expect(taken.map(({ payload, delivery, subscription }) => [payload, delivery, subscription])).toEqual([
+      [0, 1, "s"],
+      [1, 1, "s"],
+    ]);
+    attach(world, "s");
+    expect(delivered(world)).toEqual([2]);
+    expect(world.ok("message.receive", { subscription: "s" })).toEqual({ messages: [] });
+    ack(world, "s", taken[0]!.messageId!);
+    world.advance(1000);
+    expect(standing(world, "s")).toMatchObject({ inFlight: 0, waiting: 2 });
+    world.refused("message.receive", { subscription: "nobody" }, "unknown-subscription");
+  });
+});
+
 describe("messages - to workers", () => {
   test("messages - a worker that is not there has an inbox from its first message on, and no wildcard sees it", () => {
     const world = new World();

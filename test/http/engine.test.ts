@@ -185,6 +185,8 @@ describe("http engine", () => {
       expect((await w.send("POST", "/api/locks", { resources: [{ name }] })).status).toBe(200);
     for (const name of ["one", "rack/2"])
       await w.send("PUT", `/api/subscriptions/${encodeURIComponent(name)}`, { topic: "paged.>" });
+    for (const topic of ["paged.>", "*.x"])
+      await w.send("PUT", `/api/topics/${encodeURIComponent(topic)}`, { keepCount: 5 });
     for (const publishId of ["p/1", "p?2"]) {
       const message = { topic: "paged.x", payload: "\t", publishId };
       const { messageId } = await said("message.publish", await w.send("POST", "/api/messages", message));

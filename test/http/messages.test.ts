@@ -11,6 +11,23 @@ beforeEach(() => {
 const ref = { subscription: "a", messageId: "7-0" };
 const rows: [method: string, path: string, body: unknown, operation: string, input: unknown][] = [
   ["POST", "/api/messages", { topic: "a", ttlMs: 5 }, "message.publish", { topic: "a", ttlMs: 5 }],
+  [
+    "GET",
+    "/api/messages?subscription=a&state=dead&limit=5",
+    undefined,
+    "message.list",
+    { subscription: "a", state: "dead", limit: 5 },
+  ],
+  [
+    "POST",
+    "/api/messages/receive",
+    { subscription: "a", count: 5 },
+    "message.receive",
+    { subscription: "a", count: 5 },
+  ],
+  ["GET", "/api/topics", undefined, "topic.list", {}],
+  ["PUT", "/api/topics/a.%3E", { keepCount: 5 }, "topic.put", { topic: "a.>", keepCount: 5 }],
+  ["DELETE", "/api/topics/a.%3E", undefined, "topic.delete", { topic: "a.>" }],
   ["POST", "/api/messages/ack", ref, "message.ack", ref],
   ["POST", "/api/messages/nack", { ...ref, dead: true }, "message.nack", { ...ref, dead: true }],
   ["POST", "/api/messages/extend", ref, "message.extend", ref],

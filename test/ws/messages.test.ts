@@ -413,3 +413,25 @@ describe("messages - that are kept", () => {
     );
   });
 });
+
+describe("messages - taken without a push", () => {
+  test("messages - a request that waits is answered by the next message, one of those who wait, or with none in time", async () => {
+    const it = await SessionWorld.start();
+    const [one, other, publisher] = [await it.greet("one"), await it.greet("other"), await it.greet("pub")];
+    await publisher.ok("subscription.put", { name: "sub", topic: "t" });
+    const input = { subscription: "sub", waitMs: 1000 };
+    const [first, second] = [one.nextSeq, other.nextSeq];
+    await one.frame({ op: "message.receive", seq: first, input });
+    await other.frame({ op: "message.receive", seq: second, input });
+    expect([one.reply(first), other.reply(second)]).toEqual([undefined, undefined]);
+    await publisher.ok("message.publish", { topic: "t", payload: 1 });
+    expect(one.reply(first).ok.messages.map(({ payload }: { payload: unknown }) => payload)).toEqual([1]);
+    expect(other.reply(second)).toBeUndefined();
+    await it.world.advance(1250);
+    expect(other.reply(second).ok).toEqual({ messages: [] });
+    const third = other.nextSeq;
+    await other.frame({ op: "message.receive", seq: third, input });
+    await publisher.ok("subscription.delete", { name: "sub" });
+    expect(other.reply(third).error.code).toBe("unknown-subscription");
+  });
+});

@@ -1,0 +1,68 @@
+/** `cortexd topics …`: what is kept for subscriptions that come later. */
+import { TopicPut, type TopicView } from "../wire/topics.ts";
+import { command, type Group } from "./command.ts";
+import { rest } from "./daemon.ts";
+import { inputOf, optionsOf } from "./options.ts";
+import type { Column } from "./output.ts";
+import { number } from "./words.ts";
+
+const TOPIC = { name: "TOPIC", help: "Which topics; with `*` and `>`." } as const;
+
+const list = command({
+  summary: "List the topics that keep messages for later subscriptions.",
+  arguments: [],
+  options: {},
+  client: true,
+  json: "an array of objects, as GET /api/topics answers them.",
+  examples: [{ words: "topics list", meaning: "A line a topic." }],
+  async run({ to, out }) {
+    const topics = await rest(to).topics.list();
+    if (out.json) await out.value(topics);
+    else await out.table(topics, columns, "Nothing is kept for later subscriptions.");
+    return undefined;
+  },
+});
+
+const columns: Column<TopicView>[] = [
+  { title: "TOPIC", of: ({ topic }) => topic, whole: true },
+  { title: "KEPT", of: ({ kept }) => number(kept), right: true, whole: true },
+  { title: "FOR", of: ({ keepMs }) => (keepMs === null ? "-" : `${keepMs} ms`), whole: true },
+  { title: "AT MOST", of: ({ keepCount }) => (keepCount === null ? "-" : number(keepCount)), whole: true },
+  { title: "FROM", of: ({ fromRevision }) => String(fromRevision ?? "-"), whole: true },
+];
+
+const put = command({
+  summary: "Keep what is published to topics, for subscriptions that come later.",
+  arguments: [TOPIC],
+  options: optionsOf(TopicPut, ["topic"]),
+  client: true,
+  json: "one object, as PUT /api/topics/TOPIC answers.",
+  examples: [
+    { words: "topics put 'orders.>' --keep 1d", meaning: "For a day." },
+    { words: "topics put 'orders.>' --keep-count 1000", meaning: "The newest thousand." },
+  ],
+  async run({ words: [topic], values, to, out }) {
+    const view = await rest(to).topics.put({ ...inputOf(TopicPut, values), topic: topic! });
+    await (out.json ? out.value(view) : out.line(`${view.topic} keeps ${number(view.kept)} messages.`));
+    return undefined;
+  },
+});
+
+const remove = command({
+  summary: "Keep no more for later subscriptions; what one waits for stays.",
+  arguments: [TOPIC],
+  options: {},
+  client: true,
+  json: 'one object, {"topic"}.',
+  examples: [{ words: "topics delete 'orders.>'", meaning: "What nobody waits for goes." }],
+  async run({ words: [topic], to, out }) {
+    const deleted = await rest(to).topics.delete(topic!);
+    await (out.json ? out.value(deleted) : out.line(`${deleted.topic} keeps nothing any more.`));
+    return undefined;
+  },
+});
+
+export const topics: Group = {
+  summary: "Topics that keep messages for subscriptions that come later.",
+  commands: { list, put, delete: remove },
+};
