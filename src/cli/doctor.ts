@@ -319,7 +319,7 @@ function holderOf(data: string): string {
 
 // ---------------------------------------------------------------------------------------------------- the daemon
 
-const patienceMs = 5000;
+const patienceMs = 10_000;
 
 type Daemon = { version: string; status: string; preset: string; date: string | null };
 
