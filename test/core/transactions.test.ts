@@ -28,6 +28,8 @@ function sight({ core }: World): unknown {
     ["limit.list", {}],
     ["schedule.list", {}],
     ["kv.list", {}],
+    ["lock.list", {}],
+    ["subscription.list", {}],
     ["state.get", {}],
   ];
   const answers = reads.map(([operation, input]) => core.run(operation as "kv.list", input, nobody));
@@ -394,6 +396,29 @@ const step: fc.Arbitrary<Draw> = fc.oneof(
   draw("limit.delete", fc.constant({ name: "x" })),
   draw("worker.drain", fc.record({ workerId: fc.constantFrom("w1", "w2"), drain: fc.boolean() })),
   draw("task.list"),
+  draw(
+    "lock.acquire",
+    fc.record({ resources: name.map((one) => [{ name: one }]), ttlMs: fc.constantFrom(200, 60_000) }),
+  ),
+  draw(
+    "lock.acquire",
+    fc.record({ resources: name.map((one) => [{ name: one, mode: "shared" }]), workerId: fc.constant("w1") }),
+  ),
+  draw("lock.steal", fc.record({ lockId: fc.constantFrom("5-0", "6-0", "7-0", "8-0") })),
+  draw("lock.release", fc.record({ lockId: fc.constantFrom("9-0", "10-0", "11-0", "12-0") })),
+  draw(
+    "subscription.put",
+    fc.record({ name, topic: fc.constant("news.*"), pendingMax: fc.constantFrom(1, 100) }),
+  ),
+  draw("subscription.delete", fc.record({ name })),
+  {
+    weight: 2,
+    arbitrary: draw(
+      "message.publish",
+      fc.record({ topic: fc.constantFrom("news.a", "news.b"), payload: fc.nat(9) }),
+    ),
+  },
+  draw("message.publish", fc.record({ workerId: fc.constantFrom("w1", "w2"), payload: fc.nat(9) })),
 );
 
 type Move =
