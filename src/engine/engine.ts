@@ -71,6 +71,9 @@ const leasesPerEntry = 2000;
 /** The longest the loop sleeps: the lease clock counts no step above a second. */
 const sleepMsMax = 250;
 const probeMs = 1000;
+/** For how long the newest changes are kept once nobody watches any more; and after a start, for who comes back. */
+const keptAfterWatchMs = 600_000;
+const watchAgainMs = 30_000;
 
 export class Engine {
   readonly config: EngineConfig;
@@ -105,6 +108,9 @@ export class Engine {
   readonly #watches = new Watches();
   readonly #recent: Recent;
   readonly #behind: Behind;
+  /** Somebody watches, or did of late, or is about to: the newest changes are kept until then (monotonic ms). */
+  #isWatched = true;
+  #watchedUntil = 0;
   /** Sinks that only watch. */
   readonly #watchers = new Set<Sink>();
   readonly #topics = new LiveTopics();
@@ -211,6 +217,7 @@ export class Engine {
     this.store.onCommit((transaction) => this.#committed(transaction));
     this.#log.onFailure((error) => this.#fail(error));
     this.#startedAt = this.#clock.monotonic();
+    this.#expectWatches(watchAgainMs);
     this.#state = this.#isReplay ? "read-only" : "running";
     this.#turn();
     return recovered;
@@ -560,6 +567,7 @@ export class Engine {
       this.#waits.beat();
       if (this.#hasRevisions) this.core.tick();
     } else if (now >= this.#probeAt) this.#probe();
+    if (this.#watches.size + this.#behind.size === 0 && now > this.#watchedUntil) this.#isWatched = false;
     for (const listener of this.#turnListeners) listener(now);
     this.stats.turn(now);
     this.#readers.endIdle(now);
@@ -573,7 +581,8 @@ export class Engine {
     const { revision, changes } = transaction;
     const { now: at, operation, who, steps } = this.core;
     this.#batches.add(transaction);
-    this.#recent.add({ revision, at, operation, who }, changes, steps);
+    if (this.#isWatched) this.#recent.add({ revision, at, operation, who }, changes, steps);
+    else this.#recent.forget(revision);
     this.#news.tell(transaction);
     this.#openTurn();
   }
@@ -699,6 +708,7 @@ export class Engine {
       this.#behind.add(watch, filter.after);
       this.#openTurn();
     }
+    this.#isWatched = true;
     if (sink.over !== undefined) this.#watchers.add(sink);
     this.counters.watchesOpen++;
     return watch;
@@ -706,8 +716,15 @@ export class Engine {
 
   unwatch(watch: Watch): void {
     if (!this.#behind.delete(watch)) this.#watches.remove(watch);
+    this.#expectWatches(keptAfterWatchMs);
     this.#watchers.delete(watch.sink);
     this.counters.watchesOpen--;
+  }
+
+  /** The newest changes are kept for at least so long. */
+  #expectWatches(ms: number): void {
+    this.#isWatched = true;
+    this.#watchedUntil = Math.max(this.#watchedUntil, this.#clock.monotonic() + ms);
   }
 
   #endWatchers(): void {
@@ -860,10 +877,12 @@ export class Engine {
   }
 
   tablePage(table: string, cursor: string | null, limit: number) {
+    this.#expectWatches(keptAfterWatchMs);
     return this.#readers.page(table, cursor, limit);
   }
 
   stateStream(table?: string): AsyncIterable<string> {
+    this.#expectWatches(keptAfterWatchMs);
     return this.#readers.stream(table === undefined ? tableNames : [table]);
   }
 

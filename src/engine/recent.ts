@@ -1,7 +1,8 @@
 /**
  * The newest changes, kept in memory so that a watch goes on where it was interrupted: references to immutable records,
  * as many as are allowed. A watch that begins behind them catches up in slices, no faster than its sink takes them, and
- * is live from the moment it has; what is kept no more is told as a gap.
+ * is live from the moment it has; what is kept no more is told as a gap. Records that are kept cost a busy daemon time,
+ * because they outlive the collections of young ones, so nothing is kept where nobody has watched of late.
  */
 import type { Step } from "../core/coordinator.ts";
 import type { KeyRecord } from "../core/kv.ts";
@@ -65,6 +66,15 @@ export class Recent {
     this.#told.push({ cause, changes: kept, operations, bytes });
     this.#bytes += bytes;
     while (this.#bytes > this.bytesMax) this.#drop();
+  }
+
+  /** Nobody is interested: nothing is kept, up to this revision. */
+  forget(revision: number): void {
+    this.#floor = revision;
+    if (this.#told.length === 0) return;
+    this.#told = [];
+    this.#head = 0;
+    this.#bytes = 0;
   }
 
   #drop(): void {
@@ -132,6 +142,10 @@ export class Behind {
 
   delete(watch: Watch): boolean {
     return this.#after.delete(watch);
+  }
+
+  get size(): number {
+    return this.#after.size;
   }
 
   /** A slice for each whose sink takes it; true: there is more that could go at once. */

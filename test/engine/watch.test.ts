@@ -343,6 +343,24 @@ describe("engine - watches from a revision", () => {
       expect(sink.changes.map(short)).toEqual([`${first} a`, `${revision} b`]);
   });
 
+  test("engine - where nobody has watched of late nothing is kept, and who read the state may begin from there", async () => {
+    const world = await EngineWorld.start();
+    await world.advance(31_000);
+    const { revision: first } = await put(world, "a");
+    await put(world, "b");
+    const sink = watched(world, first);
+    await settle();
+    expect(sink.changes.map(short)).toEqual([[first + 1, first + 1]]);
+    const other = await EngineWorld.start();
+    await other.advance(31_000);
+    const { revision } = await other.engine.tablePage("keys", null, 10);
+    await put(other, "a");
+    await other.advance(500_000);
+    const late = watched(other, revision);
+    await settle();
+    expect(late.changes.map(short)).toEqual([`${revision + 1} a`]);
+  });
+
   test("engine - a watch that ended before it caught up is told nothing more", async () => {
     const world = await EngineWorld.start();
     const { revision: first } = await put(world, "a");
