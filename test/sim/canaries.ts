@@ -10,6 +10,7 @@ import { Coordinator } from "../../src/core/coordinator.ts";
 import { Crew } from "../../src/core/crews.ts";
 import { Dispatch } from "../../src/core/dispatch.ts";
 import { Gate, type Rate } from "../../src/core/gates.ts";
+import { Locks } from "../../src/core/locks.ts";
 import { Queues } from "../../src/core/queues.ts";
 import { Slot } from "../../src/core/slots.ts";
 import { Store, Table } from "../../src/core/store.ts";
@@ -391,6 +392,25 @@ export const canaries: Canary[] = [
         (old) =>
           function (this: Gate, concurrency: number, rate: Rate | null, clock: number) {
             old.call(this, concurrency, rate, clock, Number.NEGATIVE_INFINITY);
+          },
+      ),
+  },
+  {
+    name: "the fence of a lock is not looked at",
+    says: /was made without it/,
+    patch: () => replace(Locks.prototype, "holder", () => () => true),
+  },
+  {
+    name: "who asks for a lock overtakes who waits for it",
+    says: /is in its way|not sound/,
+    patch: () =>
+      replace(
+        Locks.prototype,
+        "inTheWay",
+        (old) =>
+          function (this: Locks, resources: unknown) {
+            const found = old.call(this, resources);
+            return found?.standing.record.state === "waiting" ? null : found;
           },
       ),
   },

@@ -5,6 +5,7 @@
  */
 import { CoordinationClient } from "../../client/client.ts";
 import { ClientError, CortexError, TaskFailed } from "../../client/errors.ts";
+import { type Lock, LockLost, shared } from "../../client/locks.ts";
 import type { WatchEvent } from "../../client/state.ts";
 import type { Environment } from "../../client/transport.ts";
 import { AfterChildren } from "../../client/verdicts.ts";
@@ -15,6 +16,7 @@ import type { ErrorCode } from "../../src/wire/errors.ts";
 import type { CoreOperationName, Input, Output } from "../../src/wire/operations.ts";
 import type { Assignment, Task, TaskStanding, TaskSubmit, TaskSubmitted } from "../../src/wire/tasks.ts";
 import type { Daemon } from "./daemon.ts";
+import { collide } from "./model.ts";
 import type { Network } from "./network.ts";
 import { Process, Violation, type World } from "./world.ts";
 
@@ -33,6 +35,8 @@ export type CastOptions = {
   graphs: number;
   /** Sets limits, pauses and weights; tasks have groups and limits then. */
   regulators: number;
+  /** Take locks, and write under them; and keys. */
+  lockers: number;
   /** Mean pause between two deeds of a producer, in ms. */
   paceMs: number;
   queues: number;
@@ -52,6 +56,7 @@ const expectedCodes: readonly ErrorCode[] = [
   ...(["lease-lost", "unknown-task", "wrong-state", "busy", "disk-full", "shutting-down"] as const),
   ...(["worker-unavailable", "worker-offline", "no-worker", "unknown-worker", "worker-id-in-use"] as const),
   ...(["unknown-schedule", "unknown-limit", "limit-reached", "backlog-full"] as const),
+  ...(["fence-lost", "unknown-lock", "revision-mismatch"] as const),
 ];
 
 export class Cast {
@@ -95,6 +100,7 @@ export class Cast {
     many(1, "ghost", (process) => this.#ghost(process));
     many(options.schedulers, "clock", (process) => this.#scheduler(process));
     many(options.regulators, "regulator", (process) => this.#regulator(process));
+    many(options.lockers, "locker", (process) => this.#locker(process));
     for (let i = 0; i < options.helpers; i++) this.#employ(`helper-${i}`);
   }
 
@@ -144,7 +150,7 @@ export class Cast {
     } else if (error instanceof CortexError) {
       this.world.count(`refused.${error.code}`);
       if (expectedCodes.includes(error.code)) return;
-    } else if (error instanceof TaskFailed || error instanceof Aborted) return;
+    } else if (error instanceof TaskFailed || error instanceof Aborted || error instanceof LockLost) return;
     this.world.fail(new Violation(`${process.name}, ${what}: ${(error as Error)?.stack ?? error}`));
   }
 
@@ -840,6 +846,86 @@ export class Cast {
         this.#met(process, "let go", error);
         await this.#pause(process, 500);
       }
+  }
+
+  /** Holds locks for a while and writes under them, takes those of others, and compares and counts keys. */
+  async #locker(process: Process): Promise<void> {
+    const client = this.#client(process);
+    const { random } = this.world;
+    const names = ["a", "b", "d/", "d/x", "d/e/y"];
+    const wanted = () =>
+      names
+        .filter(() => random.chance(0.3))
+        .concat(random.pick(names))
+        .filter((name, i, all) => all.indexOf(name) === i)
+        .map((name) => (random.chance(0.3) ? shared(name) : name));
+    const hold = async () => {
+      const options = { ttlMs: random.int(500, 4000), signal: undefined };
+      const lock = random.chance(0.2)
+        ? await this.#track(process, "try", client.locks.try(wanted(), options))
+        : await this.#track(
+            process,
+            "lock",
+            client.locks.acquire(wanted(), {
+              ...options,
+              ...(random.chance(0.5) && { timeoutMs: random.int(200, 6000) }),
+            }),
+          );
+      if (lock === null) return;
+      this.#holds(process, lock);
+      for (let writes = random.int(0, 3); writes > 0 && !this.ending; writes--) {
+        await process.sleep(random.skewed(5, 2500));
+        // Whether it is still held is not looked at: that is what the fence is for.
+        await this.#track(process, "write", lock.client.kv.put(`under/${lock.names[0]}`, lock.token)).catch(
+          (error) => this.#met(process, "write", error),
+        );
+      }
+      // Some are forgotten, and extended for as long as their client lives.
+      if (random.chance(0.1)) await this.#theEnd();
+      await this.#track(process, "unlock", lock.release());
+    };
+    const steal = async () => {
+      const { locks } = await this.#track(process, "locks", client.locks.list({ limit: 20 }));
+      if (locks.length === 0) return;
+      const { lockId } = random.pick(locks).lock;
+      this.stolen.add(lockId);
+      await this.#track(process, "steal", client.locks.steal(lockId, "why not"));
+    };
+    const count = async () => {
+      const key = `n/${random.int(1, 3)}`;
+      if (random.chance(0.5)) await this.#track(process, "count", client.kv.increment(key));
+      else {
+        const found = await this.#track(process, "key", client.kv.get<number>(key));
+        const change = { ifRevision: found?.revision ?? 0, ...(random.chance(0.3) && { ttlMs: 2000 }) };
+        await this.#track(process, "compare", client.kv.put(key, (found?.value ?? 0) + 1, change));
+      }
+    };
+    while (!this.ending) {
+      await this.#pause(process, this.options.paceMs);
+      if (this.ending) break;
+      const luck = random.next();
+      this.#go(process, "lock", luck < 0.7 ? hold : luck < 0.8 ? steal : count);
+    }
+  }
+
+  /** Ids of locks that somebody tried to steal. */
+  readonly stolen = new Set<string>();
+  readonly #locks = new Map<Lock, Process>();
+
+  /** Nobody else holds it who would know that: but for what was stolen, or lost with the disk. */
+  #holds(process: Process, lock: Lock): void {
+    this.world.count("lock.held");
+    const lived = (one: Lock) =>
+      one.held && !this.stolen.has(one.id) && !this.daemon.model.isVoided(one.token);
+    for (const [other, where] of this.#locks) {
+      if (!where.alive || !other.held) this.#locks.delete(other);
+      else if (!where.paused && lived(other) && lived(lock))
+        this.daemon.model.expect(
+          !collide(lock.view.resources, other.view.resources),
+          `${process.name} holds lock ${lock.id} beside lock ${other.id} of ${where.name}`,
+        );
+    }
+    this.#locks.set(lock, process);
   }
 
   /** Says what is no longer true: reports under leases that are over. */

@@ -10,6 +10,7 @@ import { check } from "../../src/core/check.ts";
 import { encodeEntry } from "../../src/core/codec.ts";
 import type { Cause, Coordinator } from "../../src/core/coordinator.ts";
 import type { Rate } from "../../src/core/gates.ts";
+import type { LockRecord } from "../../src/core/locks.ts";
 import type { Result } from "../../src/core/result.ts";
 import type { ScheduleRecord } from "../../src/core/schedules.ts";
 import type { Change, Store, Transaction } from "../../src/core/store.ts";
@@ -95,6 +96,18 @@ type AnyInput = {
   holding?: { taskId: string; token: number }[];
   task?: TaskSubmit;
 };
+
+type Wish = { name: string; mode: "exclusive" | "shared" };
+const covers = (a: string, b: string) => a === b || (a.endsWith("/") && b.startsWith(a));
+/** Whether two locks are in each other's way. */
+export const collide = (one: readonly Wish[], other: readonly Wish[]): boolean =>
+  one.some((a) =>
+    other.some(
+      (b) =>
+        (a.mode === "exclusive" || b.mode === "exclusive") &&
+        (covers(a.name, b.name) || covers(b.name, a.name)),
+    ),
+  );
 
 type Operation = { op: string; input: unknown; cause: Cause };
 
@@ -190,6 +203,8 @@ export class Model {
       this.named(parent.workerId, parent.token as number);
       if ("ok" in result) this.heard(parent.workerId);
     }
+    if (cause.fence !== undefined && "lock" in cause.fence && !repeated)
+      this.#fenced(cause.fence, result, changed);
     if (isMutation && cause.session !== null) this.#answered(op, cause, result, revision, changed);
     if ("ok" in result && !repeated) {
       const { workerId } = (input ?? {}) as { workerId?: string };
@@ -339,9 +354,72 @@ export class Model {
       if (change.table.name === "tasks")
         this.#task(core, revision, operation, change as Change<TaskRecord>, leased);
       else if (change.table.name === "workers") this.#worker(operation, change as Change<WorkerRecord>);
+      else if (change.table.name === "locks") this.#lock(change as Change<LockRecord>);
       else if (change.table.name === "schedules")
         this.#schedule(core, operation, change as Change<ScheduleRecord>);
     }
+    if (changes.some(({ table }) => table.name === "locks")) this.#line();
+  }
+
+  /** By name: the highest token under which it was held, exclusively and at all. */
+  readonly #tokens = new Map<string, { exclusive: number; any: number }>();
+
+  /** A later holder has a higher token than whoever held a name before it in a way that kept it out. */
+  #lock({ key, before, after }: Change<LockRecord>): void {
+    if (after?.state !== "held" || before?.state === "held") return;
+    const token = Number(key.split("-")[0]);
+    for (const { name, mode } of after.resources) {
+      const known = this.#tokens.get(name) ?? { exclusive: 0, any: 0 };
+      const least = mode === "exclusive" ? known.any : known.exclusive;
+      this.expect(token > least, `lock ${key} holds ${name} under ${token}, after ${least}`);
+      this.#tokens.set(name, {
+        exclusive: mode === "exclusive" ? token : known.exclusive,
+        any: Math.max(known.any, token),
+      });
+    }
+    this.world.count(before === undefined ? "lock.atOnce" : "lock.granted");
+  }
+
+  #locks(): { id: string; token: number; record: LockRecord }[] {
+    return [...this.#rows]
+      .filter(([key]) => key.startsWith("lock\t"))
+      .map(([key, text]) => {
+        const id = key.slice("lock\t".length);
+        return { id, token: Number(id.split("-")[0]), record: JSON.parse(text) as LockRecord };
+      })
+      .sort((a, b) => a.token - b.token);
+  }
+
+  /** Each is held exactly if none before it in line is in its way. */
+  #line(): void {
+    const line = this.#locks();
+    for (const [i, { id, record }] of line.entries()) {
+      const inTheWay = line.slice(0, i).find((one) => collide(one.record.resources, record.resources));
+      this.expect(
+        (record.state === "held") === (inTheWay === undefined),
+        `lock ${id} is ${record.state}, and ${inTheWay?.id ?? "nobody"} is in its way`,
+      );
+    }
+  }
+
+  /** A change under a lock happens exactly while that is held. */
+  #fenced({ lock, token }: { lock: string; token: number }, result: Result, changed: boolean): void {
+    const isHeld = this.#locks().some(
+      (one) =>
+        one.token === token &&
+        one.record.state === "held" &&
+        one.record.resources.some(({ name }) => name === lock),
+    );
+    const isRefused = "error" in result && result.error.code === "fence-lost";
+    this.expect(
+      !changed || isHeld,
+      `a change was fenced by lock ${lock} under ${token}, and was made without it`,
+    );
+    this.expect(
+      !isRefused || !isHeld,
+      `a change was refused as fence-lost under lock ${lock}, held under ${token}`,
+    );
+    this.world.count(isRefused ? "lock.fenced" : "lock.wrote");
   }
 
   #lastRevision = 0;

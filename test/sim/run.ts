@@ -88,6 +88,7 @@ export function run({ seed, preset: given, plants = {} }: RunOptions): Run {
     schedulers: random.int(0, 1),
     graphs: random.int(0, 1),
     regulators: random.int(0, 1),
+    lockers: random.int(0, 2),
     paceMs: random.pick([150, 500, 1000]),
     queues: random.int(1, 3),
   };
