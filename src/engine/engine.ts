@@ -594,6 +594,8 @@ export class Engine {
   }
 
   #letOut(): void {
+    // What leaves now is timed from now, and not from before the disk, or the process, stood still.
+    if (!this.#turnOpen) this.core.setTime(this.#clock.wall(), this.#leases.read());
     this.#seats.settle(this.#batches.durable);
     if (this.#outbox.letOut(this.#batches.durable)) this.#openTurn();
   }

@@ -145,3 +145,21 @@ describe("engine - time to come back", () => {
     expect(world.engine.core.tasks.get(id)?.state).toBe("running");
   });
 });
+
+test("engine - a push that leaves after the process stood still is timed from when it left", async () => {
+  const world = await EngineWorld.start({ config: { pushAckMs: 700 } });
+  const sink = new TestSink();
+  await world.ok("worker.register", { workerId: "w", capacity: 5 });
+  world.engine.attach("w", sink, 5);
+  world.log.auto = false;
+  world.ask(sink, "task.submit", { type: "t", leaseMs: 60_000 });
+  await settle();
+  world.clock.stand(5000);
+  world.log.auto = true;
+  await flow(world);
+  expect(sink.pushes.length).toBe(1);
+  await world.advance(600);
+  expect(world.engine.core.queues.counts.running).toBe(1);
+  await world.advance(400);
+  expect(world.engine.core.queues.counts.running).toBe(0);
+});

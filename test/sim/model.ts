@@ -354,28 +354,28 @@ export class Model {
       if (change.table.name === "tasks")
         this.#task(core, revision, operation, change as Change<TaskRecord>, leased);
       else if (change.table.name === "workers") this.#worker(operation, change as Change<WorkerRecord>);
-      else if (change.table.name === "locks") this.#lock(change as Change<LockRecord>);
+      else if (change.table.name === "locks") this.#lock(revision, change as Change<LockRecord>);
       else if (change.table.name === "schedules")
         this.#schedule(core, operation, change as Change<ScheduleRecord>);
     }
     if (changes.some(({ table }) => table.name === "locks")) this.#line();
   }
 
-  /** By name: the highest token under which it was held, exclusively and at all. */
-  readonly #tokens = new Map<string, { exclusive: number; any: number }>();
+  /** What was granted, in entries that stand. */
+  #grants: { revision: number; name: string; token: number; exclusive: boolean }[] = [];
 
   /** A later holder has a higher token than whoever held a name before it in a way that kept it out. */
-  #lock({ key, before, after }: Change<LockRecord>): void {
+  #lock(revision: number, { key, before, after }: Change<LockRecord>): void {
     if (after?.state !== "held" || before?.state === "held") return;
     const token = Number(key.split("-")[0]);
     for (const { name, mode } of after.resources) {
-      const known = this.#tokens.get(name) ?? { exclusive: 0, any: 0 };
-      const least = mode === "exclusive" ? known.any : known.exclusive;
-      this.expect(token > least, `lock ${key} holds ${name} under ${token}, after ${least}`);
-      this.#tokens.set(name, {
-        exclusive: mode === "exclusive" ? token : known.exclusive,
-        any: Math.max(known.any, token),
-      });
+      const exclusive = mode === "exclusive";
+      for (const one of this.#grants)
+        this.expect(
+          one.name !== name || !(exclusive || one.exclusive) || one.token < token,
+          `lock ${key} holds ${name} under ${token}, after ${one.token}`,
+        );
+      this.#grants.push({ revision, name, token, exclusive });
     }
     this.world.count(before === undefined ? "lock.atOnce" : "lock.granted");
   }
@@ -1127,6 +1127,7 @@ export class Model {
     for (const [tag, [id]] of this.byTag) if (Number(id?.split("-")[0]) > through) this.byTag.delete(tag);
     for (const [key, { revision }] of this.#answers) if (revision > through) this.#answers.delete(key);
     while ((this.commits.at(-1)?.revision ?? 0) > through) this.commits.pop();
+    this.#grants = this.#grants.filter(({ revision }) => revision <= through);
     this.#due = this.#due.filter((one) => one.revision <= through);
   }
 
