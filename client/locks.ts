@@ -221,23 +221,36 @@ export class Locks {
     endAt: number,
     { signal }: LockOptions,
   ): Promise<Lock | null> {
-    const { environment, holdings } = this.#caller;
-    if (asked.state === "held") return holdings.add(new Lock(this.#caller, asked, askedAt));
+    const { environment } = this.#caller;
     try {
+      if (asked.state === "held") return await this.#confirmed(asked, askedAt, signal);
       for (;;) {
         const leftMs = endAt - environment.now();
         if (leftMs <= 0)
           throw new ClientError("timeout", `lock ${asked.lockId} was not to be had in its time`);
         const waitMs = Math.ceil(Math.min(leftMs, this.#caller.waitMs));
         const view = await this.#caller.call("lock.get", { lockId: asked.lockId, waitMs }, { signal });
-        // When it was granted is not known here: it is extended at once, so that this side knows how long it lasts.
-        if (view.state === "held") return holdings.add(new Lock(this.#caller, view, environment.now()), true);
+        // When it was granted is not known here, and the answer may have been on its way for long.
+        if (view.state === "held") return await this.#confirmed(view, Number.NEGATIVE_INFINITY, signal);
       }
     } catch (error) {
       if (error instanceof CortexError && error.code === "unknown-lock") return null;
       this.#withdraw(asked.lockId);
       throw error;
     }
+  }
+
+  /** It is held for as long as it lasts from when this side last asked for it; null: it is over already. */
+  async #confirmed(view: LockView, since: number, signal: AbortSignal | undefined): Promise<Lock | null> {
+    const { environment, holdings } = this.#caller;
+    const { lockId, ttlMs } = view;
+    let askedAt = since;
+    while (ttlMs !== null && environment.now() >= askedAt + ttlMs) {
+      askedAt = environment.now();
+      const { lost } = await this.#caller.call("lock.extend", { lockIds: [lockId] }, { signal });
+      if (lost.length > 0) return null;
+    }
+    return holdings.add(new Lock(this.#caller, view, askedAt));
   }
 
   #withdraw(lockId: string): void {
@@ -319,12 +332,10 @@ export class Holdings {
     return [...this.#held.values()];
   }
 
-  /** `now`: extends it at once. */
-  add(lock: Lock, now = false): Lock {
+  add(lock: Lock): Lock {
     this.#held.set(lock.id, lock);
     const lost = this.#lostEarly.get(lock.id);
     if (lost !== undefined) this.#lose(lock, lost, "it was lost as soon as it was had");
-    else if (now && lock.view.ttlMs !== null) this.#extend([lock]);
     this.#plan();
     return lock;
   }
