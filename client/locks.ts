@@ -247,8 +247,11 @@ export class Locks {
     let askedAt = since;
     while (ttlMs !== null && environment.now() >= askedAt + ttlMs) {
       askedAt = environment.now();
-      const { lost } = await this.#caller.call("lock.extend", { lockIds: [lockId] }, { signal });
-      if (lost.length > 0) return null;
+      const { locks } = await this.#caller.call("lock.extend", { lockIds: [lockId] }, { signal });
+      if (locks[0]?.state === "held") continue;
+      // A crash may take the grant back where the log may lose it, and leave the request.
+      if (locks.length > 0) this.#withdraw(lockId);
+      return null;
     }
     return holdings.add(new Lock(this.#caller, view, askedAt));
   }
@@ -418,11 +421,20 @@ export class Holdings {
     for (let i = 0; i < locks.length; i += limits.pageMax) chunks.push(locks.slice(i, i + limits.pageMax));
     this.#asking = true;
     const asked = chunks.map(async (chunk) => {
-      const { lost } = await this.#caller.call("lock.extend", { lockIds: chunk.map(({ id }) => id) });
-      const gone = new Set(lost);
-      for (const lock of chunk)
-        if (gone.has(lock.id)) this.#lose(lock, "lost", "the daemon says that it is over");
-        else lock.extendedAt = Math.max(lock.extendedAt, sentAt);
+      const { locks: known } = await this.#caller.call("lock.extend", {
+        lockIds: chunk.map(({ id }) => id),
+      });
+      const states = new Map(known.map(({ lockId, state }) => [lockId, state]));
+      for (const lock of chunk) {
+        const state = states.get(lock.id);
+        if (state === "held") {
+          lock.extendedAt = Math.max(lock.extendedAt, sentAt);
+          continue;
+        }
+        this.#lose(lock, "lost", "the daemon says that it is over");
+        // A crash may take the grant back where the log may lose it, and leave the request.
+        if (state === "waiting") this.#caller.call("lock.release", { lockId: lock.id }).catch(ignore);
+      }
     });
     void Promise.allSettled(asked).then(() => {
       this.#asking = false;

@@ -68,7 +68,7 @@ export async function wrong(client: CoordinationClient, rest: RestClient, contex
   const [first, second] = await client.transaction((tx) => [tx.kv.put("a", 1), tx.submit([{ type: "t" }])]);
   second.map(({ id }) => id + first.key);
   // @ts-expect-error: each has its own type
-  first.map(({ id }) => id);
+  first.map(String);
   const either = await client.transaction(
     (tx) => ({ taken: true, key: tx.kv.put("a", 1) }),
     (tx) => ({ taken: false, by: tx.kv.get("a") }),
