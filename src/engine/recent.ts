@@ -39,7 +39,7 @@ export class Recent {
   #bytes = 0;
   /** All that changed after it is here. */
   #floor = 0;
-  /** The last revision in the log when it was opened: none between it and the first floor was ever used. */
+  /** The last revision in the log when it was opened, while nothing was dropped: none between it and the floor was ever used. */
   #last = 0;
 
   constructor(private readonly bytesMax: number) {}
@@ -82,6 +82,7 @@ export class Recent {
     this.#head += 1;
     this.#bytes -= bytes;
     this.#floor = cause.revision;
+    this.#last = cause.revision;
     if (this.#head < 1024 || this.#head * 2 < this.#told.length) return;
     this.#told = this.#told.slice(this.#head);
     this.#head = 0;
