@@ -35,7 +35,7 @@ test.skipIf(missingBrowser !== "")(
     await heard.filter({ hasText: "orders.us" }).waitFor();
     await desk.lookAround("messages");
     await page.getByRole("button", { name: "Stop" }).click();
-    expect(await heard.count()).toBe(0);
+    await until(async () => (await heard.count()) === 0);
 
     const { pending } = await client.subscriptions.get("billing");
     const end = client.topics.handle("orders.*", () => Promise.reject(new Error("no")), {

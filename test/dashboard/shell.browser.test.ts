@@ -109,7 +109,7 @@ test.skipIf(missingBrowser !== "")(
     await page.keyboard.press("o");
     expect(page.url()).toEndWith("#/tasks");
     await page.keyboard.press("Escape");
-    expect(await page.locator("dialog").count()).toBe(0);
+    await until(async () => (await page.locator("dialog").count()) === 0);
     // What is typed into a field is text.
     await page.keyboard.press("/");
     await page.keyboard.type("go?");
