@@ -39,7 +39,7 @@ export class Recent {
   #bytes = 0;
   /** All that changed after it is here. */
   #floor = 0;
-  /** The last revision in the log when it was opened: none between it and the first floor was ever used. */
+  /** The last revision in the log when it was opened, while nothing was dropped: none between it and the floor was ever used. */
   #last = 0;
 
   constructor(private readonly bytesMax: number) {}
@@ -70,7 +70,7 @@ export class Recent {
 
   /** Nobody is interested: nothing is kept, up to this revision. */
   forget(revision: number): void {
-    this.#floor = revision;
+    this.#raise(revision);
     if (this.#told.length === 0) return;
     this.#told = [];
     this.#head = 0;
@@ -81,10 +81,15 @@ export class Recent {
     const { cause, bytes } = this.#told[this.#head] as Told;
     this.#head += 1;
     this.#bytes -= bytes;
-    this.#floor = cause.revision;
+    this.#raise(cause.revision);
     if (this.#head < 1024 || this.#head * 2 < this.#told.length) return;
     this.#told = this.#told.slice(this.#head);
     this.#head = 0;
+  }
+
+  #raise(floor: number): void {
+    this.#floor = floor;
+    this.#last = floor;
   }
 
   /** What is above `durable` was undone. */

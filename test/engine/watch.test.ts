@@ -324,6 +324,21 @@ describe("engine - watches from a revision", () => {
     expect(late.changes.map(short)).toEqual([[first + 1, started], `${started + 1} c`]);
   });
 
+  test("engine - who stood at the end of the log at a restart is told a gap once what came after it is kept no more", async () => {
+    const world = await EngineWorld.start();
+    const { revision: last } = await put(world, "a");
+    await world.engine.stop();
+    const small = await EngineWorld.start({ disk: world.log.disk, config: { watchHistoryBytesMax: 5000 } });
+    const started = small.engine.revision;
+    for (let i = 1; i <= 30; i++) await put(small, `k${i}`);
+    const sink = watched(small, last);
+    await settle();
+    const [gap, ...rest] = sink.changes.map(short);
+    expect(gap).toEqual([last + 1, started + 30 - rest.length]);
+    expect(rest).toHaveLength(sink.changes.length - 1);
+    expect(rest.at(-1)).toBe(`${started + 30} k30`);
+  });
+
   test("engine - what a full disk undid is told to nobody, whenever they begin", async () => {
     const world = await EngineWorld.start();
     const { revision: first } = await put(world, "a");

@@ -124,7 +124,7 @@ export class Disk {
     for (const write of this.#unsynced.slice(0, kept)) apply(this.#synced, write);
     const row = this.#unsynced[kept]?.log;
     this.world.count("disk.lost", this.#unsynced.length - kept);
-    if (row !== undefined && random.chance(0.4)) {
+    if (row !== undefined && random.chance(0.8)) {
       this.world.count("disk.torn");
       const at = random.int(0, row.text.length - 1);
       const text = random.chance(0.5)
