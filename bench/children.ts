@@ -162,6 +162,7 @@ export type DaemonMetrics = {
     durableRevision: number;
     logBytes: number;
   };
+  bus: { messagesLost: number; subscriptionsOpen: number };
 };
 
 export async function metricsOf(daemon: Daemon): Promise<DaemonMetrics> {

@@ -13,7 +13,7 @@ export type Load =
   | {
       kind: "frames";
       url: string;
-      operation: "submit" | "complete";
+      operation: "submit" | "complete" | "publish" | "emit";
       perFrame: number;
       inFlight: number;
       length: Length;
@@ -32,6 +32,10 @@ export type Load =
       length: Length;
       echo: boolean;
     }
+  /** So many connections that listen to what is emitted, and count it; until it is stopped. */
+  | { kind: "listeners"; url: string; connections: number }
+  /** From an emit, or a publish, until another connection has it, one at a time and at rest. */
+  | { kind: "heard"; url: string; samples: number; emits: boolean }
   /** So many callers of one client, each waiting for its submit before the next. */
   | { kind: "callers"; url: string; callers: number; length: Length }
   /** A worker over bare frames, or over the client; until it is stopped. */
@@ -185,7 +189,9 @@ async function frames(load: Extract<Load, { kind: "frames" }>): Promise<Run> {
         const one =
           operation === "submit"
             ? submitText(seq, load.groups)
-            : completeText(seq, `${seq}-0`, "worker-1", seq);
+            : operation === "complete"
+              ? completeText(seq, `${seq}-0`, "worker-1", seq)
+              : messageText(seq, operation);
         text += i === 0 ? `[${one},"ackedThrough":${ackedThrough}}` : `,${one}}`;
       }
       begun += count;
@@ -305,6 +311,67 @@ async function locks({ url, inFlight, length, echo }: Extract<Load, { kind: "loc
     await promise;
     while (done < begun) await Bun.sleep(1);
     return { ...meter.outcome(), total: done };
+  };
+}
+
+const messageText = (seq: number, operation: "publish" | "emit") =>
+  `{"op":"message.${operation}","seq":${seq},"input":{"topic":"bench.files","payload":{"path":"/srv/files/incoming/${seq}/report.pdf","sizeBytes":${184_467 + seq},"checksum":"9f86d081884c7d659a2feaa0"}}`;
+
+async function listeners({ url, connections }: Extract<Load, { kind: "listeners" }>): Promise<Run> {
+  let count = 0;
+  let startedAt = 0;
+  let endedAt = 0;
+  for (let i = 0; i < connections; i++) {
+    const socket = await open(url, false, `bench-${process.pid}-${i}`);
+    const answered = new Promise((resolve) => {
+      socket.onmessage = resolve;
+    });
+    socket.send('[{"op":"topic.subscribe","seq":2,"input":{"subscriptionId":"s","topic":"bench.*"}}]');
+    await answered;
+    socket.onmessage = ({ data }) => {
+      const messages = JSON.parse(data) as Message[];
+      check(messages);
+      endedAt = now();
+      startedAt ||= endedAt;
+      // What is emitted faster than it is read is lost, and counts for nothing.
+      for (const { event } of messages) if (event === "message") count += 1;
+    };
+  }
+  return async (stopped) => {
+    await stopped;
+    return { count, startedAt, endedAt, total: count, times: [] };
+  };
+}
+
+async function heard({ url, samples, emits }: Extract<Load, { kind: "heard" }>): Promise<Run> {
+  const [listener, publisher] = [
+    await open(url, false, `bench-${process.pid}-l`),
+    await open(url, false, `bench-${process.pid}-p`),
+  ];
+  let came = () => {};
+  const subscribed = new Promise((resolve) => {
+    listener.onmessage = resolve;
+  });
+  listener.send('[{"op":"topic.subscribe","seq":2,"input":{"subscriptionId":"s","topic":"bench.*"}}]');
+  await subscribed;
+  listener.onmessage = ({ data }) => {
+    check(JSON.parse(data));
+    came();
+  };
+  publisher.onmessage = ({ data }) => check(JSON.parse(data));
+  return async () => {
+    const times: number[] = [];
+    const startedAt = now();
+    for (let i = 0; i < samples; i++) {
+      await Bun.sleep(1);
+      const { promise, resolve } = Promise.withResolvers<void>();
+      came = resolve;
+      const sentAt = performance.now();
+      publisher.send(`[${messageText(2 + i, emits ? "emit" : "publish")}}]`);
+      await promise;
+      times.push(performance.now() - sentAt);
+    }
+    return { count: samples, startedAt, endedAt: now(), total: samples, times };
   };
 }
 
@@ -519,6 +586,10 @@ function prepare(load: Load): Promise<Run> {
       return locks(load);
     case "keys":
       return keys(load);
+    case "listeners":
+      return listeners(load);
+    case "heard":
+      return heard(load);
     case "callers":
       return callers(load);
     case "worker":

@@ -15,6 +15,7 @@ import { idle } from "./idle.ts";
 import { kv } from "./kv.ts";
 import { locks } from "./locks.ts";
 import { memory } from "./memory.ts";
+import { messages } from "./messages.ts";
 import { recovery } from "./recovery.ts";
 import { machine, report } from "./report.ts";
 import { schedules } from "./schedules.ts";
@@ -24,6 +25,7 @@ const benchmarks: Benchmark[] = [
   ...tasks,
   ...kv,
   locks,
+  ...messages,
   backlog,
   ...idle,
   memory,

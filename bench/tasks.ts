@@ -270,9 +270,9 @@ const pipeline: Benchmark = {
 const quantile = (times: readonly number[], q: number) =>
   [...times].sort((a, b) => a - b)[Math.floor(q * (times.length - 1))] as number;
 
-const samplesOf = ({ smoke }: Scale) => (smoke ? 100 : 1000);
+export const samplesOf = ({ smoke }: Scale) => (smoke ? 100 : 1000);
 /** The first ones find cold code. */
-const latencies = ({ times }: Outcome): Figures => {
+export const latencies = ({ times }: Outcome): Figures => {
   const warm = times.slice(Math.floor(times.length / 5));
   return { p50: quantile(warm, 0.5), p99: quantile(warm, 0.99) };
 };

@@ -1,0 +1,101 @@
+/**
+ * The benchmarks of messages: how many a second are published to be kept, how many deliveries a second of what is emitted
+ * at most once, and how soon a message is there at rest. The daemon proves by its own counters what it kept and synced.
+ */
+import { RestClient } from "../client/rest.ts";
+import type { Benchmark, Scale } from "./benchmark.ts";
+import {
+  countingSyncs,
+  load,
+  loaded,
+  metricsOf,
+  perSecond,
+  usageOf,
+  withBaseline,
+  withDaemon,
+} from "./children.ts";
+import type { Load } from "./load.ts";
+import { answering, echoedCount, latencies, lengthOf, samplesOf, smokeCount } from "./tasks.ts";
+
+const frames = (operation: "publish" | "emit", url: string, scale: Scale, echo: boolean): Load => ({
+  ...{ kind: "frames", url, operation, perFrame: 100, inFlight: 4, echo },
+  length: lengthOf(scale, echo ? echoedCount : smokeCount),
+});
+const cpu = { unit: "µs a message", better: "less" } as const;
+
+const publish: Benchmark = {
+  name: "publish-frames",
+  says: "One connection publishes messages that a subscription keeps, in frames of 100, 4 frames in flight.",
+  against: "the same frames through a bare WebSocket echo.",
+  figures: { rate: { unit: "messages/s", better: "more" }, cpu },
+  sides: {
+    baseline: (scale) =>
+      withBaseline("echo", async ({ url, pid }) => {
+        return (await answering(pid, frames("publish", url, scale, true))).figures;
+      }),
+    cortexd: (scale) =>
+      withDaemon(scale, async (daemon) => {
+        const { subscriptions } = new RestClient({ url: `http://127.0.0.1:${daemon.port}` });
+        await subscriptions.put({ name: "bench", topic: "bench.*", pendingMax: 10_000_000 });
+        let found = { total: 0, figures: {} };
+        const syncs = await countingSyncs(daemon, async () => {
+          found = await answering(daemon.pid, frames("publish", daemon.wsUrl, scale, false));
+        });
+        const { pending } = await subscriptions.get("bench");
+        if (pending !== found.total) throw new Error(`${pending} messages are kept, not ${found.total}`);
+        // No more than what is in flight can share a sync.
+        if (syncs < found.total / 400) throw new Error(`${found.total} messages took ${syncs} syncs`);
+        return found.figures;
+      }),
+  },
+};
+
+const connections = 50;
+
+const fanOut: Benchmark = {
+  name: "fan-out",
+  says: `One connection emits in frames of 100, ${connections} connections of another process listen: deliveries that arrived.`,
+  against: "the emitted frames alone through a bare WebSocket echo.",
+  figures: { rate: { unit: "deliveries/s", better: "more" }, cpu: { ...cpu, unit: "µs a delivery" } },
+  sides: {
+    baseline: (scale) =>
+      withBaseline("echo", async ({ url, pid }) => {
+        return (await answering(pid, frames("emit", url, scale, true))).figures;
+      }),
+    cortexd: (scale) =>
+      withDaemon(scale, async (daemon) => {
+        const listening = await load({ kind: "listeners", url: daemon.wsUrl, connections });
+        listening.start();
+        const before = usageOf(daemon.pid).cpuMs;
+        await loaded(frames("emit", daemon.wsUrl, scale, false));
+        const { messagesLost, subscriptionsOpen } = (await metricsOf(daemon)).bus;
+        listening.stop();
+        const outcome = await listening.outcome();
+        if (subscriptionsOpen !== connections) throw new Error(`${subscriptionsOpen} connections listened`);
+        process.stderr.write(`${messagesLost} deliveries were lost to slow readers\n`);
+        const cpuMs = usageOf(daemon.pid).cpuMs - before;
+        return { rate: perSecond(outcome), cpu: (1000 * cpuMs) / outcome.count };
+      }),
+  },
+};
+
+const heard = (emits: boolean): Benchmark => ({
+  name: emits ? "emit-latency" : "publish-latency",
+  says: `From ${emits ? "an emit" : "a publish"} until another connection has the message, at rest.`,
+  against: emits
+    ? "a frame that is echoed."
+    : "a frame that is echoed once a thread has committed it as one synced SQLite row.",
+  figures: { p50: { unit: "ms", better: "less" }, p99: { unit: "ms", better: "less" } },
+  sides: {
+    baseline: (scale) =>
+      withBaseline(emits ? "echo" : "commit", async ({ url }) =>
+        latencies(await loaded({ kind: "echoed", url, samples: samplesOf(scale) })),
+      ),
+    cortexd: (scale) =>
+      withDaemon(scale, async (daemon) =>
+        latencies(await loaded({ kind: "heard", url: daemon.wsUrl, samples: samplesOf(scale), emits })),
+      ),
+  },
+});
+
+export const messages: Benchmark[] = [publish, fanOut, heard(true), heard(false)];
