@@ -117,7 +117,8 @@ export class Watches {
     // daemon has it: all of it comes again, in its order.
     if (watch.fresh && gap.from === (watch.asked as number) + 1) {
       watch.after = gap.to;
-      watch.told(gap);
+      // What lies before the entry that was told last, maybe in part, was of nothing that it watches.
+      watch.told({ ...gap, from: Math.min(gap.to, Math.max(gap.from, watch.of.revision)) });
       return;
     }
     watch.asked = null;

@@ -37,6 +37,8 @@ export type CastOptions = {
   regulators: number;
   /** Take locks, and write under them; and keys. */
   lockers: number;
+  /** Publish and read messages, where nothing that was answered may be lost. */
+  messengers: number;
   /** Mean pause between two deeds of a producer, in ms. */
   paceMs: number;
   queues: number;
@@ -46,6 +48,11 @@ type Watched = { seen: Set<string>; gaps: { from: number; to: number }[]; first:
 type Held = { taskId: string; workerId: string; token: number };
 
 const groups = ["a", "b", "c"];
+const unwatched: ReadonlySet<string> = new Set([
+  ...["answers", "errors", "archive"],
+  // Who wants to hear of messages subscribes.
+  ...["messages", "deliveries", "published", "topics"],
+]);
 
 /** Its stack goes to the daemon and into the trace, and would tell where the run was started from. */
 const failing = (message: string, more: object = {}) =>
@@ -70,6 +77,11 @@ export class Cast {
   readonly clients = new Set<{ client: CoordinationClient; process: Process }>();
   readonly processes = new Set<Process>();
   readonly watched: Watched[] = [];
+  /** Messages whose publishing was answered, and those whose acknowledgement was. */
+  readonly #published = new Set<number>();
+  readonly #acknowledged = new Set<number>();
+  #publishing = 0;
+  #isSubscribed = false;
   #openCount = 0;
   #tags = 0;
   #ids: string[] = [];
@@ -101,6 +113,8 @@ export class Cast {
     many(options.schedulers, "clock", (process) => this.#scheduler(process));
     many(options.regulators, "regulator", (process) => this.#regulator(process));
     many(options.lockers, "locker", (process) => this.#locker(process));
+    many(options.messengers, "publisher", (process) => this.#publisher(process));
+    many(options.messengers, "reader", (process) => this.#reader(process));
     for (let i = 0; i < options.helpers; i++) this.#employ(`helper-${i}`);
   }
 
@@ -741,6 +755,77 @@ export class Cast {
   }
 
   /** Keeps a few schedules, and changes its mind; takes them away before it leaves. */
+  /** What it is told was published must arrive. */
+  async #publisher(process: Process): Promise<void> {
+    const client = this.#client(process);
+    const { random } = this.world;
+    for (let n = 0; !this.ending; n++) {
+      await this.#pause(process, this.options.paceMs);
+      if (this.ending || !this.#isSubscribed) continue;
+      const priority = random.pick(["critical", "normal", "low"] as const);
+      const published = client.topics.publish("sim.news", n, { id: `news-${n}`, priority });
+      this.#go(process, "publish", async () => {
+        this.#publishing += 1;
+        await this.#track(process, "publish", published).finally(() => {
+          this.#publishing -= 1;
+        });
+        this.#published.add(n);
+      });
+    }
+  }
+
+  /** Acknowledges what it reads, now and then late or never; what it was told is acknowledged must not come again. */
+  async #reader(process: Process): Promise<void> {
+    const client = this.#client(process);
+    const { random } = this.world;
+    const subscription = "news";
+    const settings = { ackWaitMs: 2000, deliveriesMax: 1000 };
+    while (!this.#isSubscribed) {
+      const put = client.subscriptions.put({ name: subscription, topic: "sim.>", ...settings });
+      await this.#track(process, "subscribe", put).then(
+        () => {
+          this.#isSubscribed = true;
+        },
+        (error) => this.#met(process, "subscribe", error),
+      );
+      if (!this.#isSubscribed) await this.#pause(process, 500);
+    }
+    while (!this.ending || this.#publishing > 0 || this.#unread.length > 0) {
+      const received = client.call("message.receive", { subscription, count: 3, waitMs: 1000 });
+      const messages = await this.#track(process, "receive", received).then(
+        (answer) => answer.messages,
+        (error) => {
+          this.#met(process, "receive", error);
+          return [];
+        },
+      );
+      if (messages.length === 0) await this.#pause(process, 200);
+      for (const { payload, messageId } of messages) {
+        const n = payload as number;
+        if (this.#acknowledged.has(n))
+          this.world.fail(new Violation(`message ${messageId} was acknowledged and came again`));
+        if (random.chance(this.ending ? 0 : 0.2)) continue;
+        const isTaken = this.ending || random.chance(0.8);
+        const named = { subscription, messageId: messageId as string };
+        const answer = isTaken
+          ? client.call("message.ack", named)
+          : client.call("message.nack", { ...named, delayMs: random.int(0, 500) });
+        await this.#track(process, "acknowledge", answer as Promise<unknown>).then(
+          () => isTaken && this.#acknowledged.add(n),
+          (error) => {
+            // The acknowledgement before was carried out, and its answer did not come.
+            if (error instanceof CortexError && error.code === "unknown-message") this.#acknowledged.add(n);
+            else this.#met(process, "acknowledge", error);
+          },
+        );
+      }
+    }
+  }
+
+  get #unread(): number[] {
+    return [...this.#published].filter((n) => !this.#acknowledged.has(n));
+  }
+
   async #scheduler(process: Process): Promise<void> {
     const client = this.#client(process);
     const { random } = this.world;
@@ -988,7 +1073,11 @@ export class Cast {
 
   /** What is still under way. */
   get unsettled(): string[] {
-    return [...this.open.values()].filter(({ process }) => process.alive).map(({ what }) => what);
+    const unread = this.#unread.map((n) => `message ${n} was published and did not arrive`);
+    return [...this.open.values()]
+      .filter(({ process }) => process.alive)
+      .map(({ what }) => what)
+      .concat(unread);
   }
 
   /** Whoever is not will still hear of what happened to its leases. */
@@ -1024,7 +1113,9 @@ export class Cast {
       for (const { revision, table, key } of model.commits) {
         if (revision <= first || revision > last) continue;
         // Nobody watches answers; what attempts failed of, and that it leaves, comes with the change of its task.
-        if (table === "answers" || table === "errors" || table === "archive") continue;
+        if (unwatched.has(table)) continue;
+        // How far a subscription is is no news.
+        if (table === "subscriptions") continue;
         if (seen.has(`${revision} ${table} ${key}`)) continue;
         if (!gaps.some((gap) => revision >= gap.from && revision <= gap.to))
           throw new Violation(
