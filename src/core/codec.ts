@@ -8,6 +8,7 @@
  * The form of the lines is described in log/log.ts. Part names sort such that a row comes after the rows it
  * refers to.
  */
+import { UnknownPart } from "../lib/part.ts";
 import type { TaskState } from "../wire/tasks.ts";
 import type { AnswerRecord } from "./answers.ts";
 import { type ArchivedTask, tagsOf } from "./archive.ts";
@@ -642,13 +643,6 @@ function decodePause(text: string): PauseRecord {
     reason: from.reason ?? null,
     revision: from.revision,
   };
-}
-
-/** A newer version wrote it. What it means cannot be known here, and nothing is passed over. */
-export class UnknownPart extends Error {
-  constructor(part: string) {
-    super(`the log holds "${part}", which this version does not know`);
-  }
 }
 
 /** Fills a store from a log's rows and entries, oldest first. It has no logic: it puts and deletes records. */

@@ -10,7 +10,7 @@
  *   "-" part "\t" key                                            a record deleted
  * A part is a family of rows ("tasks", "runs", "workers", …); keys hold neither tabs nor newlines.
  */
-import { UnknownPart } from "../core/codec.ts";
+import { UnknownPart } from "../lib/part.ts";
 import type { Ask } from "./questions.ts";
 
 /** Entries that leave together: one row, one write, one sync. */
