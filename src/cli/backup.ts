@@ -8,6 +8,7 @@ import { createMetrics } from "../telemetry/metrics.ts";
 import { command } from "./command.ts";
 import { Exit } from "./exit.ts";
 import { version } from "./help.ts";
+import { whileReading } from "./progress.ts";
 
 const time = (at: number) => new Date(at).toISOString();
 
@@ -43,7 +44,9 @@ export const backup = command({
   async run({ words: [folder], values: { namespace }, config, out }) {
     const to = resolve(folder!);
     const data = dataOf(config().values);
-    const manifest = await makeBackup({ data, to, namespace, version, now: systemClock.wall() });
+    const manifest = await whileReading((reading) =>
+      makeBackup({ data, to, namespace, version, now: systemClock.wall(), reading }),
+    );
     if (out.json) {
       await out.value({ to, ...manifest });
       return undefined;
@@ -76,7 +79,9 @@ export const restore = command({
     const { values } = config();
     const data = dataOf(values);
     const proof = { config: engineConfig(values, version), metrics: createMetrics() };
-    const { manifest, before, kept, logs } = await restoreBackup(from, data, systemClock.wall(), proof);
+    const { manifest, before, kept, logs } = await whileReading((reading) =>
+      restoreBackup(from, data, systemClock.wall(), { ...proof, reading }),
+    );
     if (out.json) {
       await out.value({ from, data, at: manifest.at, before, kept, logs });
       return undefined;

@@ -21,6 +21,7 @@ import { Exit, type ExitName } from "./exit.ts";
 import { version } from "./help.ts";
 import { Mapping, mapping } from "./mapping.ts";
 import { type Output, shown } from "./output.ts";
+import { bar, Progress } from "./progress.ts";
 import { number, plural } from "./words.ts";
 
 /** Of refusals so many are shown, and so many listed with --json; --report holds all. */
@@ -247,7 +248,7 @@ class Import {
       interrupt();
     };
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, asked);
-    const progress = new Progress(source.bytes);
+    const progress = new Progress();
     try {
       const chunks = source.chunks[Symbol.asyncIterator]();
       for (;;) {
@@ -268,7 +269,7 @@ class Import {
           collectedAt = reader.bytesRead;
         }
         if (this.#inFlight.size === 0) await this.#send();
-        progress.show(reader.bytesRead, this.#outcome);
+        progress.show(() => standing(reader.bytesRead, source.bytes, this.#outcome));
         if (this.#isOver) break;
       }
       if (!this.#isOver) for (const element of reader.end()) await this.#take(element);
@@ -437,37 +438,14 @@ function unfit(task: TaskSubmit, characters: number): string | null {
 }
 
 /** On a terminal, one line of standard error that renews itself. */
-class Progress {
-  readonly #isTerminal = process.stderr.isTTY === true;
-  #last = systemClock.monotonic();
-  #shown = false;
 
-  constructor(private readonly bytes: number | null) {}
-
-  show(
-    bytesRead: number,
-    { submittedCount, duplicateCount, soundCount, refusedCount, dryRun }: Outcome,
-  ): void {
-    const now = systemClock.monotonic();
-    if (!this.#isTerminal || now - this.#last < 100) return;
-    this.#last = now;
-    this.#shown = true;
-    const done = dryRun
-      ? `${number(soundCount)} read`
-      : `${number(submittedCount + duplicateCount)} imported`;
-    const refused = refusedCount === 0 ? "" : `, ${number(refusedCount)} refused`;
-    process.stderr.write(`\r\x1b[2K${this.#bar(bytesRead)}  ${done}${refused}`);
-  }
-
-  #bar(bytesRead: number): string {
-    if (this.bytes === null) return `${number(Math.floor(bytesRead / 1024))} KiB`;
-    const part = this.bytes === 0 ? 1 : Math.min(1, bytesRead / this.bytes);
-    const width = 24;
-    const full = Math.floor(part * width);
-    return `[${"#".repeat(full)}${".".repeat(width - full)}] ${Math.floor(100 * part)} %`;
-  }
-
-  end(): void {
-    if (this.#shown) process.stderr.write("\r\x1b[2K");
-  }
+function standing(
+  bytesRead: number,
+  bytes: number | null,
+  { submittedCount, duplicateCount, soundCount, refusedCount, dryRun }: Outcome,
+): string {
+  const far = bytes === null ? `${number(Math.floor(bytesRead / 1024))} KiB` : bar(bytesRead, bytes);
+  const done = dryRun ? `${number(soundCount)} read` : `${number(submittedCount + duplicateCount)} imported`;
+  const refused = refusedCount === 0 ? "" : `, ${number(refusedCount)} refused`;
+  return `${far}  ${done}${refused}`;
 }

@@ -9,6 +9,7 @@ import { defaultNamespace } from "../wire/namespaces.ts";
 import { command } from "./command.ts";
 import { Exit } from "./exit.ts";
 import type { Output } from "./output.ts";
+import { whileReading } from "./progress.ts";
 
 const number = (value: number) => value.toLocaleString("en-US");
 
@@ -38,7 +39,7 @@ export const verify = command({
 
 async function verified(data: string, out: Output): Promise<void> {
   if (isBackup(data)) return verifiedBackup(data, out);
-  const { inUse, findings } = await verifyFolder(data);
+  const { inUse, findings } = await whileReading((reading) => verifyFolder(data, reading));
   if (findings.length === 0) {
     throw new Exit(
       "data-folder-not-writable",
@@ -63,7 +64,7 @@ async function verified(data: string, out: Output): Promise<void> {
 }
 
 async function verifiedBackup(folder: string, out: Output): Promise<void> {
-  const { manifest, problems } = await verifyBackup(folder);
+  const { manifest, problems } = await whileReading((reading) => verifyBackup(folder, reading));
   if (out.json) await out.value({ backup: folder, sound: problems.length === 0, problems, manifest });
   else {
     await out.line(`A backup of ${new Date(manifest.at).toISOString()}, made by cortexd ${manifest.version}`);

@@ -12,7 +12,7 @@ import { encodeMark, newestMark } from "./format.ts";
 import { LogError } from "./log.ts";
 import { readFloor } from "./namespaces.ts";
 import { copyDatabase } from "./sqlite.ts";
-import { inspectFolder, placesOf } from "./verify.ts";
+import { inspectFolder, placesOf, type Reading, unheard } from "./verify.ts";
 
 export type BackedUp = {
   name: string;
@@ -44,9 +44,24 @@ export type Manifest = {
   namespaces: BackedUp[];
 };
 
-export type BackupOptions = { data: string; to: string; namespace?: string; version: string; now: number };
+export type BackupOptions = {
+  data: string;
+  to: string;
+  namespace?: string;
+  version: string;
+  now: number;
+  /** Of the copies, as they are read back. */
+  reading?: Reading;
+};
 
-export async function backup({ data, to, namespace, version, now }: BackupOptions): Promise<Manifest> {
+export async function backup({
+  data,
+  to,
+  namespace,
+  version,
+  now,
+  reading = unheard,
+}: BackupOptions): Promise<Manifest> {
   if (existsSync(to)) {
     throw new LogError(
       "data-folder-not-writable",
@@ -65,7 +80,9 @@ export async function backup({ data, to, namespace, version, now }: BackupOption
       const file = `${name}/cortex.db`;
       mkdirSync(join(partial, name));
       const before = copyDatabase(folder, letIn !== null, join(partial, file));
-      const found = await inspectFolder(join(partial, name), true, before);
+      const found = await inspectFolder(join(partial, name), true, before, (done, total) =>
+        reading(name, done, total),
+      );
       if (found.problems.length > 0) throw damagedSource(folder, found.problems);
       const ceiling = newestMark(new MarkFile(folder).read())?.ceiling ?? 0;
       syncFolder(join(partial, name));
@@ -123,7 +140,10 @@ export function readManifest(from: string): Manifest {
 }
 
 /** Reads a whole backup against its manifest. */
-export async function verifyBackup(from: string): Promise<{ manifest: Manifest; problems: string[] }> {
+export async function verifyBackup(
+  from: string,
+  reading = unheard,
+): Promise<{ manifest: Manifest; problems: string[] }> {
   const manifest = readManifest(from);
   const problems: string[] = [];
   for (const one of manifest.namespaces) {
@@ -135,7 +155,9 @@ export async function verifyBackup(from: string): Promise<{ manifest: Manifest; 
     const { bytes, sha256 } = await sumOf(file);
     if (bytes !== one.bytes) problems.push(`${file} has ${bytes} bytes, not ${one.bytes}`);
     else if (sha256 !== one.sha256) problems.push(`${file} has another checksum than in the manifest`);
-    const found = await inspectFolder(dirname(file), true, [markOf(one)]);
+    const found = await inspectFolder(dirname(file), true, [markOf(one)], (done, total) =>
+      reading(one.name, done, total),
+    );
     // Of an older format it is read when it is opened.
     if (!found.isOlder)
       problems.push(...found.problems.map((problem) => `namespace ${one.name}: ${problem}`));

@@ -382,7 +382,12 @@ export function unreadable(problems: string[], isOlder = false): Inspection {
 }
 
 /** `slots`: the mark, where it does not lie beside. */
-export async function inspect(storage: Storage, slots?: readonly string[]): Promise<Inspection> {
+export async function inspect(
+  storage: Storage,
+  slots?: readonly string[],
+  /** Of all pieces and rows, how many were read. */
+  progress: (done: number, total: number) => void = () => {},
+): Promise<Inspection> {
   const problems: string[] = [];
   const metaText = (await storage.readMeta()) ?? "";
   const format = formatOf(metaText) ?? formatVersion;
@@ -398,6 +403,8 @@ export async function inspect(storage: Storage, slots?: readonly string[]): Prom
   }
   const mark = newestMark(slots ?? (await storage.readMark()));
   if (mark === null) problems.push("the mark is missing, or neither of its slots can be read");
+  const total = (await storage.pieceIds()).length + (await storage.countLog());
+  let done = 0;
   const rows = await storage.readImages();
   const images: Image[] = [];
   const whole: number[] = [];
@@ -416,6 +423,7 @@ export async function inspect(storage: Storage, slots?: readonly string[]): Prom
       const known = pieces.get(piece.id);
       isWhole &&= known !== false;
       if (known === false || (known === true && !isNewest)) continue;
+      if (known === undefined) progress(++done, total);
       try {
         const bytes = await readPiece(storage, piece, upto);
         if (isNewest) rowCount += lineCount(bytes);
@@ -445,6 +453,8 @@ export async function inspect(storage: Storage, slots?: readonly string[]): Prom
         }
       }
       if (problem !== null) break;
+      done += page.length;
+      progress(done, total);
     }
     if (problem !== null) problems.push(problem);
   } catch (error) {

@@ -27,7 +27,7 @@ import { newestMark } from "./format.ts";
 import { LogError, newerPart } from "./log.ts";
 import { placeOf, writeFloor } from "./namespaces.ts";
 import { openLog } from "./open.ts";
-import { placesOf } from "./verify.ts";
+import { placesOf, type Reading, unheard } from "./verify.ts";
 
 export type Restored = {
   manifest: Manifest;
@@ -48,7 +48,10 @@ export const leapOf = (backupAt: number, now: number) =>
   (Math.max(0, now - backupAt) + clockErrorMs) * revisionsPerMs;
 
 /** What a state is built with to be proven. */
-export type Proof = Pick<CoreOptions, "config" | "metrics">;
+export type Proof = Pick<CoreOptions, "config" | "metrics"> & {
+  /** Of the backup, and then of what was made of it. */
+  reading?: Reading;
+};
 
 /** `step` is told before each thing that changes what is on disk. */
 export async function restore(
@@ -68,7 +71,7 @@ export async function restore(
   let unlockNew = () => {};
   let isStaged = false;
   try {
-    const { manifest, problems } = await verifyBackup(from);
+    const { manifest, problems } = await verifyBackup(from, proof.reading);
     if (problems.length > 0) {
       throw new LogError(
         "data-folder-damaged",
@@ -102,7 +105,7 @@ export async function restore(
     for (const one of manifest.namespaces) {
       step(`open ${one.name}`);
       const folder = placeOf(staging, one.name);
-      logs.push({ name: one.name, ...(await prove(folder, from, proof)) });
+      logs.push({ name: one.name, ...(await prove(one.name, folder, from, proof)) });
       // Those of the data folder serve its namespaces too.
       if (folder !== staging)
         for (const file of ["lock", "ballast"]) rmSync(join(folder, file), { force: true });
@@ -157,9 +160,10 @@ function copyIn(from: string, one: BackedUp, goal: string, oldCeiling: number, l
 
 /** Opens a log as a daemon would, reads all of it into a state, and holds that against what is true of every state. */
 async function prove(
+  name: string,
   folder: string,
   from: string,
-  proof: Proof,
+  { reading = unheard, ...proof }: Proof,
 ): Promise<{ revision: number; ceiling: number }> {
   const log = openLog({ strategy: "wal", folder, sync: "always" });
   const store = createStore();
@@ -180,7 +184,7 @@ async function prove(
         refuse(error);
       }
     },
-    progress() {},
+    progress: (done, total) => reading(name, done, total),
   });
   await log.stop();
   if (wrong.length === 0) {

@@ -32,15 +32,27 @@ export function placesOf(data: string): Place[] {
   );
 }
 
+/** Hears how far it is: of the pieces and rows of a namespace, how many were read. */
+export type Reading = (name: string, done: number, total: number) => void;
+export const unheard: Reading = () => {};
+
 /** `inUse`: a daemon owns the folder. No findings: there is no log in it. */
-export async function verifyFolder(data: string): Promise<{ inUse: boolean; findings: Finding[] }> {
+export async function verifyFolder(
+  data: string,
+  reading = unheard,
+): Promise<{ inUse: boolean; findings: Finding[] }> {
   const places = placesOf(data);
   if (places.length === 0) return { inUse: false, findings: [] };
   const letIn = shareFolder(data);
   try {
     const findings: Finding[] = [];
     for (const place of places)
-      findings.push({ ...place, ...(await inspectFolder(place.folder, letIn !== null)) });
+      findings.push({
+        ...place,
+        ...(await inspectFolder(place.folder, letIn !== null, undefined, (done, total) =>
+          reading(place.name, done, total),
+        )),
+      });
     return { inUse: letIn === null, findings };
   } finally {
     letIn?.();
@@ -52,6 +64,7 @@ export async function inspectFolder(
   folder: string,
   isUnowned: boolean,
   slots?: readonly string[],
+  progress?: (done: number, total: number) => void,
 ): Promise<Inspected> {
   const storage = SqliteStorage.reader(folder, isUnowned);
   try {
@@ -65,7 +78,7 @@ export async function inspectFolder(
     await storage.open();
     const format = formatOf((await storage.readMeta()) ?? "");
     if (format !== null && format > formatVersion) throw newerFormat(storage.name, format);
-    const found = await inspect(storage, slots);
+    const found = await inspect(storage, slots, progress);
     const broken = await storage.brokenPages();
     const pagesIntact = broken.length === 0;
     return {

@@ -7,7 +7,7 @@ import { createProgress, type Standing, summary } from "../../src/cli/terminal.t
 import { type Config, loadConfig } from "../../src/config.ts";
 import { openLog } from "../../src/log/open.ts";
 import { createLines } from "../../src/telemetry/lines.ts";
-import { cortexd, spawnDaemon, temporaryFolder, until } from "../support/daemon.ts";
+import { cortexd, runCortexd, spawnDaemon, temporaryFolder, until } from "../support/daemon.ts";
 
 function config(argv: string[]): Config {
   const result = loadConfig({ argv, environment: {}, readFile: () => "", machine: { memoryBytes: 2 ** 32 } });
@@ -177,4 +177,28 @@ test.skipIf(script === null)(
     expect(text()).toContain("200,000 queued");
   },
   30_000,
+);
+
+test.skipIf(script === null)(
+  `terminal - on a terminal, verify and backup tell how far they have read${whyNoScript}`,
+  async () => {
+    const data = await folderOfTasks(200_000);
+    const copy = join(data, "../copy");
+    for (const words of [["verify"], ["backup", copy]]) {
+      const transcript = join(data, `transcript-${words[0]}`);
+      const command = [...cortexd, ...words, "--data", data].join(" ");
+      const terminal = Bun.spawn(["script", "-qfec", command, transcript], { stdout: "ignore" });
+      expect(await terminal.exited).toBe(0);
+      const text = readFileSync(transcript, "utf8");
+      const percents = [...text.matchAll(/\[2K\[[#.]{24}\] (\d+) % {2}reading default/g)].map(([, percent]) =>
+        Number(percent),
+      );
+      expect(percents.length).toBeGreaterThan(0);
+      expect(percents).toEqual([...percents].sort((a, b) => a - b));
+      expect(text).toContain(words[0] === "verify" ? "sound up to revision" : "and read it back");
+    }
+    const piped = await runCortexd(["verify", "--data", data]);
+    expect([piped.code, piped.errors]).toEqual([0, ""]);
+  },
+  60_000,
 );
