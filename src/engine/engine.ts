@@ -514,8 +514,13 @@ export class Engine {
     if (this.#turnOpen) return;
     this.#turnOpen = true;
     this.#turnAt = this.#clock.monotonic();
-    if (!this.#isReplay) this.core?.setTime(this.#clock.wall(), this.#leases.read());
+    this.#readClocks();
     queueMicrotask(() => this.#closeTurn());
+  }
+
+  /** In a state that was, time stands still. */
+  #readClocks(): void {
+    if (!this.#isReplay) this.core?.setTime(this.#clock.wall(), this.#leases.read());
   }
 
   #closeTurn(): void {
@@ -595,7 +600,7 @@ export class Engine {
 
   #letOut(): void {
     // What leaves now is timed from now, and not from before the disk, or the process, stood still.
-    if (!this.#turnOpen) this.core.setTime(this.#clock.wall(), this.#leases.read());
+    if (!this.#turnOpen) this.#readClocks();
     this.#seats.settle(this.#batches.durable);
     if (this.#outbox.letOut(this.#batches.durable)) this.#openTurn();
   }
