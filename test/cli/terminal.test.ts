@@ -183,7 +183,7 @@ test.skipIf(script === null)(
   `terminal - on a terminal, verify and backup tell how far they have read${whyNoScript}`,
   async () => {
     const data = await folderOfTasks(200_000);
-    const copy = join(data, "../copy");
+    const copy = join(temporaryFolder(), "copy");
     for (const words of [["verify"], ["backup", copy]]) {
       const transcript = join(data, `transcript-${words[0]}`);
       const command = [...cortexd, ...words, "--data", data].join(" ");
