@@ -264,11 +264,11 @@ test("import - a file is not read into memory whole", async () => {
   const child = Bun.spawn([...cortexd, "tasks", "import", file, "--dry-run", "--json"], { stdout: "pipe" });
   // Its own peak: what the system keeps of a child that has ended counts in its parent, of which it was a copy.
   let peakKiB = 0;
-  while (child.exitCode === null) {
+  await until(async () => {
     const status = await readFile(`/proc/${child.pid}/status`, "utf8").catch(() => "");
     peakKiB = Math.max(peakKiB, Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0));
-    await Bun.sleep(20);
-  }
+    return child.exitCode !== null;
+  });
   expect(await child.exited).toBe(0);
   expect(JSON.parse(await new Response(child.stdout).text()).soundCount).toBe(megabytes);
   expect(peakKiB).toBeGreaterThan(0);

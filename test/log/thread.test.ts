@@ -101,8 +101,8 @@ describe("logs of one thread", () => {
     let count = 0;
     for (; !opened; count++) await append();
     await opening;
-    // Opening a new log syncs many times; were they one piece, no append would come between.
-    expect(count).toBeGreaterThan(2);
+    // Opening a new log syncs many times; were they one piece, no append but that which waits for it would come between.
+    expect(count).toBeGreaterThan(1);
     await other.stop();
     await busy.stop();
   });
