@@ -7,18 +7,18 @@ export type Clock = {
   wall(): number;
   /** Ms since some moment; never jumps, goes on while the process is stopped. */
   monotonic(): number;
-  /** Calls back once after `ms`; the returned function forgets it. */
+  /** Calls back once after `ms`, soon if that is past; the returned function forgets it. */
   after(ms: number, call: () => void): () => void;
 };
 
-/** setTimeout fires at once for anything above 2^31-1. */
+/** setTimeout fires at once for anything above 2^31-1, and warns of what is below 0: a moment that is past. */
 const longestMs = 2 ** 31 - 1;
 
 export const systemClock: Clock = {
   wall: () => Date.now(),
   monotonic: () => performance.now(),
   after(ms, call) {
-    const timer = setTimeout(call, Math.min(ms, longestMs));
+    const timer = setTimeout(call, Math.min(Math.max(ms, 0), longestMs));
     return () => clearTimeout(timer);
   },
 };
