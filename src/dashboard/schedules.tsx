@@ -54,7 +54,7 @@ export function Schedules() {
         <>
           {schedules.length === 0 && pages.page === 1 ? (
             <Empty title="No schedules yet">
-              Make one: <code>cortexd schedules put nightly --cron "30 2 * * *" --type report</code>
+              Make one: <code>cortexd schedules put nightly report --cron "30 2 * * *"</code>
             </Empty>
           ) : (
             <List

@@ -144,7 +144,7 @@ function Nothing({ filtered }: { filtered: boolean }) {
     );
   return (
     <Empty title="No tasks yet">
-      Submit one: <code>cortexd tasks submit --type hello</code>
+      Submit one: <code>cortexd tasks submit hello</code>
     </Empty>
   );
 }

@@ -1,6 +1,6 @@
 /** The commands beside serve, as processes against a real daemon: what they print, for whom, and how they end. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { CoordinationClient } from "../../client/index.ts";
 import { RestClient } from "../../client/rest.ts";
@@ -555,26 +555,45 @@ describe("commands - which daemon, and what is wrong", () => {
     if (!("commands" in entry)) return [[name, entry]];
     return Object.entries(entry.commands).map(([word, one]) => [`${name} ${word}`, one]);
   });
+  /** The words are a command that is called so, and nothing is wrong with what follows. */
+  const taken = (name: string, command: Command, words: string) => {
+    const world = { environment: {}, readFile: () => "" };
+    const argv = (
+      words
+        .slice(name.length)
+        .split(/ [<|>] /)[0]!
+        .match(/'[^']*'|"[^"]*"|[^ ]+/g) ?? []
+    ).map((word) => word.replace(/^(['"])(.*)\1$/, "$2"));
+    const { own, serve } = serveWords(command, argv);
+    expect({ words, ...parse(command, own, world) }).not.toHaveProperty("problems");
+    const input = { argv: serve, ...world, readFile: () => "{}", machine: { memoryBytes: 2 ** 32 } };
+    expect({ words, ...loadConfig(input) }).not.toHaveProperty("problems");
+  };
+
+  test("commands - what the dashboard's empty pages tell to type is taken", () => {
+    const pages = [...new Bun.Glob("*.tsx").scanSync(join(import.meta.dir, "../../src/dashboard"))];
+    const told = pages.flatMap((page) =>
+      [
+        ...readFileSync(join(import.meta.dir, "../../src/dashboard", page), "utf8").matchAll(
+          /<code>cortexd ([^<]+)<\/code>/g,
+        ),
+      ].map(([, words]) => words!),
+    );
+    expect(told.length).toBeGreaterThan(3);
+    for (const words of told) {
+      const found = named.filter(([name]) => words.startsWith(`${name} `)).at(-1);
+      expect({ words, isFound: found !== undefined }).toEqual({ words, isFound: true });
+      taken(...found!, words);
+    }
+  });
+
   test.each(named)(
     "commands - %s has help of its own, and its examples are words it takes",
     (name, command) => {
       const text = commandHelp(name, command);
       for (const part of [`cortexd ${name}`, command.summary, "Examples:", "With --json:"])
         expect(text).toContain(part);
-      const world = { environment: {}, readFile: () => "" };
-      const examples = command.examples.filter(({ words }) => words.startsWith(name));
-      for (const { words } of examples) {
-        const argv = (
-          words
-            .slice(name.length)
-            .split(/ [<|>] /)[0]!
-            .match(/'[^']*'|"[^"]*"|[^ ]+/g) ?? []
-        ).map((word) => word.replace(/^(['"])(.*)\1$/, "$2"));
-        const { own, serve } = serveWords(command, argv);
-        expect({ words, ...parse(command, own, world) }).not.toHaveProperty("problems");
-        const input = { argv: serve, ...world, readFile: () => "{}", machine: { memoryBytes: 2 ** 32 } };
-        expect({ words, ...loadConfig(input) }).not.toHaveProperty("problems");
-      }
+      for (const { words } of command.examples) if (words.startsWith(name)) taken(name, command, words);
     },
   );
 
