@@ -178,3 +178,26 @@ test.skipIf(missingBrowser !== "")(
   },
   120_000,
 );
+
+test.skipIf(missingBrowser !== "")(
+  `dashboard - before anything has come it shows where that will stand${missingBrowser}`,
+  async () => {
+    await using desk = await Desk.open();
+    const { page } = desk;
+    // A connection that is never there, and answers that never come.
+    await page.addInitScript(() =>
+      Object.assign(window, {
+        WebSocket: class {
+          close() {}
+        },
+      }),
+    );
+    await page.route("**/api/**", () => {});
+    await page.goto(`${desk.daemon.url}/#/tasks`);
+    await page.getByRole("status", { name: "Loading" }).waitFor();
+    await desk.look("loading");
+    expect(await page.getByText("No tasks yet").count()).toBe(0);
+    desk.sound();
+  },
+  90_000,
+);
