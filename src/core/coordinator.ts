@@ -166,9 +166,9 @@ export class Coordinator {
   readonly errors: Table<Failures>;
   /** What handlers wrote of their tasks. */
   readonly logs: logs.Logs;
-  /** Keys of unique tasks that are taken for a time, by their hash. */
   /** Holds nothing: what is told of tasks that leave memory. */
   readonly archive: Table<ArchivedTask>;
+  /** Keys of unique tasks that are taken for a time, by their hash. */
   readonly uniques: Table<UniqueRecord>;
   /** Which task has such a key because of how it stands. */
   readonly holders = new Holders();
