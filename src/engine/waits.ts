@@ -38,20 +38,25 @@ export type Waiter = {
   onEnough: () => void;
 };
 
+/** Those who wait in one operation, by what they wait for. */
+class Waiters extends Map<string, Set<Waiter>> {
+  /** What happened since waiters were last served: of what is here, all who wait are to be answered. */
+  readonly happened: string[] = [];
+
+  happens(key: string): void {
+    if (this.has(key)) this.happened.push(key);
+  }
+}
+
 export class Waits {
-  readonly #gets = new Map<string, Set<Waiter>>();
-  readonly #logs = new Map<string, Set<Waiter>>();
-  readonly #claims = new Map<string, Set<Waiter>>();
-  readonly #requests = new Map<string, Set<Waiter>>();
-  readonly #locks = new Map<string, Set<Waiter>>();
-  readonly #receives = new Map<string, Set<Waiter>>();
+  readonly #gets = new Waiters();
+  readonly #logs = new Waiters();
+  readonly #claims = new Waiters();
+  readonly #requests = new Waiters();
+  readonly #locks = new Waiters();
+  readonly #receives = new Waiters();
+  readonly #all = [this.#gets, this.#logs, this.#claims, this.#requests, this.#locks, this.#receives];
   readonly #ends = new DeadlineHeap<Waiter>();
-  /** What happened since waiters were last served: tasks that ended or wrote a line, and workers that are no more. */
-  readonly #endedTasks: string[] = [];
-  readonly #loggedTasks: string[] = [];
-  readonly #goneWorkers: string[] = [];
-  readonly #changedLocks: string[] = [];
-  readonly #goneSubscriptions: string[] = [];
 
   constructor(
     private readonly engine: Pick<Engine, "core">,
@@ -95,7 +100,7 @@ export class Waits {
 
   /** The request has its reply. */
   replied(requestId: string): void {
-    for (const waiter of [...(this.#requests.get(requestId) ?? [])]) this.#end(waiter);
+    this.#endAt(this.#requests, requestId);
   }
 
   #park(
@@ -121,7 +126,7 @@ export class Waits {
     caller.enough?.addEventListener("abort", onEnough, { once: true });
   }
 
-  #waitersOf(operation: Waiter["operation"]): Map<string, Set<Waiter>> {
+  #waitersOf(operation: Waiting): Waiters {
     switch (operation) {
       case "task.get":
         return this.#gets;
@@ -167,47 +172,44 @@ export class Waits {
     if (operation === "task.claim" && slot !== undefined) dispatch.waitForClaim(slot);
   }
 
-  #endAllOf(waiters: Iterable<Set<Waiter>>): void {
-    for (const same of [...waiters]) for (const waiter of [...same]) this.#end(waiter);
+  #endAt(waiters: Waiters, key: string): void {
+    for (const waiter of [...(waiters.get(key) ?? [])]) this.#end(waiter);
+  }
+
+  #endAllOf(waiters: Waiters): void {
+    for (const key of [...waiters.keys()]) this.#endAt(waiters, key);
   }
 
   taskChanged(change: Change): void {
     if (this.#gets.size === 0 && this.#logs.size === 0) return;
     const { key } = change;
-    if ((this.#gets.has(key) || this.#logs.has(key)) && ended(change)) this.#endedTasks.push(key);
+    if (!(this.#gets.has(key) || this.#logs.has(key)) || !ended(change)) return;
+    this.#gets.happens(key);
+    this.#logs.happens(key);
   }
 
   logChanged(taskId: string): void {
-    if (this.#logs.has(taskId)) this.#loggedTasks.push(taskId);
+    this.#logs.happens(taskId);
   }
 
   lockChanged(lockId: string): void {
-    if (this.#locks.has(lockId)) this.#changedLocks.push(lockId);
+    this.#locks.happens(lockId);
   }
 
   /** Whoever waits there for a message will get none. */
   subscriptionGone(name: string): void {
-    if (this.#receives.has(name)) this.#goneSubscriptions.push(name);
+    this.#receives.happens(name);
   }
 
   workerGone(workerId: string): void {
-    if (this.#claims.has(workerId)) this.#goneWorkers.push(workerId);
+    this.#claims.happens(workerId);
   }
 
   /** Answers those whose moment has come. */
   serve(): void {
-    if (this.#endedTasks.length > 0)
-      for (const taskId of this.#endedTasks.splice(0))
-        for (const waiters of [this.#gets.get(taskId), this.#logs.get(taskId)])
-          for (const waiter of [...(waiters ?? [])]) this.#end(waiter);
-    for (const taskId of this.#loggedTasks.splice(0))
-      for (const waiter of [...(this.#logs.get(taskId) ?? [])]) this.#end(waiter);
-    for (const workerId of this.#goneWorkers.splice(0))
-      for (const waiter of [...(this.#claims.get(workerId) ?? [])]) this.#end(waiter);
-    for (const lockId of this.#changedLocks.splice(0))
-      for (const waiter of [...(this.#locks.get(lockId) ?? [])]) this.#end(waiter);
-    for (const name of this.#goneSubscriptions.splice(0))
-      for (const waiter of [...(this.#receives.get(name) ?? [])]) this.#end(waiter);
+    for (const waiters of this.#all)
+      if (waiters.happened.length > 0)
+        for (const key of waiters.happened.splice(0)) this.#endAt(waiters, key);
     if (this.#receives.size > 0) this.#receive();
     const { dispatch } = this.engine.core;
     for (let slot = dispatch.nextClaiming(); slot !== undefined; slot = dispatch.nextClaiming()) {
@@ -237,18 +239,13 @@ export class Waits {
   }
 
   endAll(): void {
-    for (const waiters of [this.#gets, this.#logs, this.#claims, this.#requests, this.#locks, this.#receives])
-      this.#endAllOf(waiters.values());
+    for (const waiters of this.#all) this.#endAllOf(waiters);
   }
 
   /** What happened was undone, and nobody may take a task for now. */
   undo(): void {
-    this.#endedTasks.length = 0;
-    this.#loggedTasks.length = 0;
-    this.#goneWorkers.length = 0;
-    this.#changedLocks.length = 0;
-    this.#goneSubscriptions.length = 0;
-    this.#endAllOf(this.#claims.values());
+    for (const waiters of this.#all) waiters.happened.length = 0;
+    this.#endAllOf(this.#claims);
   }
 
   /** What waits has an open connection: the worker of a claim lives, and a lock is still wanted. */
