@@ -833,15 +833,17 @@ export class Engine {
   }
 
   #reading(): Reading {
-    const { uptimeMs, memoryBytes, logBytes, schedules, keys } = this.readings();
-    const { status, revision, durableRevision } = this.health();
+    const { status, uptimeMs, revision, durableRevision } = this.health();
+    const { logBytes } = this.#log.status();
     return {
       at: this.#clock.wall(),
-      ...{ status, uptimeMs, memoryBytes, logBytes, revision, durableRevision },
+      ...{ status, uptimeMs, memoryBytes: process.memoryUsage.rss(), logBytes, revision, durableRevision },
       tasks: { ...this.core.queues.counts },
       workers: workerCounts(this.core),
       health: healthCounts(this.core),
-      ...{ schedules, keys, sessions: this.sessions.size },
+      schedules: this.core.schedules.size,
+      keys: this.core.keys.size,
+      sessions: this.sessions.size,
       counted: Object.fromEntries(
         countedNames.map((name) => [name, this.counters[name]]),
       ) as Reading["counted"],
