@@ -127,7 +127,7 @@ export class Engine {
   #turnOpen = false;
   /** When it opened, on the monotonic clock. */
   #turnAt = 0;
-  /** When messages were last handed out, and whether a timer will do it. */
+  /** When the turn opened that last handed out messages, and whether a timer will do it. */
   #handedOutAt = Number.NEGATIVE_INFINITY;
   #handsOutLater = false;
   #cancelTimer: () => void = () => {};
@@ -363,11 +363,9 @@ export class Engine {
   /** Messages are handed out each turn, or once an interval. */
   #handOut(): void {
     if (this.#handsOutLater || !(this.#topics.isWaiting || this.#deliveries.isDue)) return;
-    const { messageIntervalMs } = this.config;
-    const now = messageIntervalMs === 0 ? 0 : this.#clock.monotonic();
-    const waitMs = messageIntervalMs === 0 ? 0 : this.#handedOutAt + messageIntervalMs - now;
+    const waitMs = this.#handedOutAt + this.config.messageIntervalMs - this.#turnAt;
     if (waitMs <= 0) {
-      this.#handedOutAt = now;
+      this.#handedOutAt = this.#turnAt;
       this.#topics.handOut();
       // The rest of many comes in the next turn, after the sockets were heard.
       if (!this.#deliveries.handOut()) return;
