@@ -2,7 +2,7 @@
  * A disk in memory, for tests: it outlives the coordinators that write to it, and is full when it is told to be. It
  * keeps every batch and never folds any, which is more than a test fills and too little for anything else.
  */
-import { type ArchiveRow, readArchiveLine, searchRows } from "../log/archive.ts";
+import { type ArchiveRow, archiveHead, readArchiveLine, searchRows } from "../log/archive.ts";
 import { readHeader, splitEntries } from "../log/format.ts";
 import { searchEntries } from "../log/history.ts";
 import type { Appended, Batch, Log, LogStatus, Recovered, RecoverySink } from "../log/log.ts";
@@ -16,9 +16,9 @@ export class KeptDisk {
 
   keep(batch: Batch): void {
     this.batches.push(batch);
-    if (!batch.text.includes("\n+archive\t")) return;
+    if (!batch.text.includes(`\n${archiveHead}`)) return;
     for (const line of batch.text.split("\n"))
-      if (line.startsWith("+archive\t")) {
+      if (line.startsWith(archiveHead)) {
         const row = readArchiveLine(line);
         this.archive.set(row.id, row);
       }

@@ -6,7 +6,7 @@ import { archivedText, tagsOfFilter } from "../core/archive.ts";
 import { decodeArchived, lineJson } from "../core/codec.ts";
 import { refuse } from "../core/result.ts";
 import { unreachable } from "../lib/assert.ts";
-import type { ArchivePlace } from "../log/archive.ts";
+import { type ArchivePlace, isBefore } from "../log/archive.ts";
 import type { HistoryEntry } from "../log/history.ts";
 import type { Log } from "../log/log.ts";
 import { limits } from "../wire/limits.ts";
@@ -43,7 +43,7 @@ export class StoredReads {
     const from = cursor === undefined ? before : placeOf(cursor);
     const { rows, next } = await this.log.ask("archive", {
       tags: tagsOfFilter(filter),
-      before: isEarlier(from, before) ? from : before,
+      before: isBefore(from, before) ? from : before,
       from: finishedAfter + 1,
       countMax: limit,
       unitsMax: limits.answerUnitsMax,
@@ -112,7 +112,5 @@ function placeOf(cursor: string): ArchivePlace {
   const slash = cursor.indexOf("/");
   return { at: Number(cursor.slice(0, slash)), id: cursor.slice(slash + 1) };
 }
-
-const isEarlier = (a: ArchivePlace, b: ArchivePlace) => a.at < b.at || (a.at === b.at && a.id < b.id);
 
 const noArchive = refuse("no-archive", "this daemon keeps no tasks that have left memory");

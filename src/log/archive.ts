@@ -24,21 +24,23 @@ export type ArchiveSearch = {
 /** `next`: what to go on before; null: there are no more. A page may be short and still have a next one. */
 export type ArchivePage = { rows: Archived[]; next: ArchivePlace | null };
 
-const head = "+archive\t";
+/** What a line of the part begins with. */
+export const archiveHead = "+archive\t";
 
 /** A line of the part, without its newline. */
 export function readArchiveLine(line: string): ArchiveRow {
-  const idEnd = line.indexOf("\t", head.length);
+  const idEnd = line.indexOf("\t", archiveHead.length);
   const fieldsEnd = line.indexOf("\t", idEnd + 1);
   assert(
-    line.startsWith(head) && fieldsEnd > idEnd && idEnd > 0,
+    line.startsWith(archiveHead) && fieldsEnd > idEnd && idEnd > 0,
     "a line of the archive puts a row with tags",
   );
   const [at, ...tags] = JSON.parse(line.slice(idEnd + 1, fieldsEnd)) as [number, ...string[]];
-  return { id: line.slice(head.length, idEnd), at, text: line.slice(fieldsEnd + 1), tags };
+  return { id: line.slice(archiveHead.length, idEnd), at, text: line.slice(fieldsEnd + 1), tags };
 }
 
-const isBefore = (a: ArchivePlace, b: ArchivePlace) => a.at < b.at || (a.at === b.at && a.id < b.id);
+/** In the order of places, the oldest first. */
+export const isBefore = (a: ArchivePlace, b: ArchivePlace) => a.at < b.at || (a.at === b.at && a.id < b.id);
 
 /** Searches rows that are few, one by one. */
 export function searchRows(rows: Iterable<ArchiveRow>, search: ArchiveSearch): ArchivePage {

@@ -6,7 +6,7 @@
  * The order of keys is that of the bytes of `part "\t" key "\t"`, everywhere in this folder.
  */
 import { assert } from "../lib/assert.ts";
-import { type ArchiveRow, readArchiveLine } from "./archive.ts";
+import { type ArchiveRow, archiveHead, readArchiveLine } from "./archive.ts";
 
 const newline = 10;
 const tab = 9;
@@ -23,7 +23,7 @@ export type Place = { upto: number; hash: string; at: number; clock: number };
 /** A batch that was read and found well-formed, and is not gathered yet. `archived`: its lines of the archive. */
 export type Staged = { length: number; count: number; archived: readonly ArchiveRow[] };
 
-const archiveHead = Buffer.from("+archive\t");
+const archiveBytes = Buffer.from(archiveHead);
 
 export class Generation {
   place: Place;
@@ -94,7 +94,8 @@ export class Generation {
 
   /** What is told once is in no image. */
   #isArchived(start: number): boolean {
-    for (let i = 1; i < archiveHead.length; i++) if (this.#bytes[start + i] !== archiveHead[i]) return false;
+    for (let i = 1; i < archiveBytes.length; i++)
+      if (this.#bytes[start + i] !== archiveBytes[i]) return false;
     return true;
   }
 

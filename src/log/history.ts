@@ -2,7 +2,7 @@
  * The log as history: entries as they were written, found by who made them and by what they changed. Everything is read
  * off the lines as they stand; what a record means is nobody's business here.
  */
-import { readChanges, splitEntries } from "./format.ts";
+import { type LogRow, readChanges, splitEntries } from "./format.ts";
 import type { Storage } from "./storage.ts";
 
 export type HistorySearch = {
@@ -37,11 +37,15 @@ export type HistoryPage = { entries: HistoryEntry[]; next: number | null; oldest
 /** Of one entry, whatever it changed. */
 const changesMax = 1000;
 
+/** The log rows that hold what comes after a revision: the first entry of that may stand in the middle of one. */
+export async function rowsAfter(storage: Storage, after: number, bytesMax: number): Promise<LogRow[]> {
+  const first = (await storage.batchAt(after + 1)) ?? 0;
+  return storage.readLog(first - 1, bytesMax);
+}
+
 export async function searchHistory(storage: Storage, search: HistorySearch): Promise<HistoryPage> {
   const [oldest = null] = await storage.oldestLog(1);
-  // The first of them may stand in the middle of a batch.
-  const first = (await storage.batchAt(search.after + 1)) ?? 0;
-  const rows = await storage.readLog(first - 1, search.bytesMax);
+  const rows = await rowsAfter(storage, search.after, search.bytesMax);
   const texts = rows.flatMap(({ text }) => splitEntries(text));
   const isEnd = rows.length === 0 || (await storage.readLog(rows.at(-1)!.first, 1)).length === 0;
   return { ...searchEntries(texts, search, isEnd), oldest };

@@ -1,11 +1,11 @@
 /**
  * What can be asked of a log beside its state, and how it is answered: from what lies in the storage, by whoever may
  * read that, which is a thread of its own beside the writer's (reader.ts). An answer is of one moment, and a bounded
- * piece of work: the next question waits for it. To add one: a row in `Questions`, a line in `answerTo`.
+ * piece of work: the next question waits for it. To add one: a row in `Questions`, a line in `answers`.
  */
 import type { ArchivePage, ArchiveSearch } from "./archive.ts";
 import { readHeader, splitEntries } from "./format.ts";
-import { type HistoryPage, type HistorySearch, searchHistory } from "./history.ts";
+import { type HistoryPage, type HistorySearch, rowsAfter, searchHistory } from "./history.ts";
 import type { Storage } from "./storage.ts";
 
 export type Questions = {
@@ -48,9 +48,7 @@ async function entries(
   storage: Storage,
   { after, bytesMax }: Questions["entries"]["asked"],
 ): Promise<Questions["entries"]["answered"]> {
-  // The first of them may stand in the middle of a batch.
-  const first = (await storage.batchAt(after + 1)) ?? 0;
-  const rows = await storage.readLog(first - 1, bytesMax);
+  const rows = await rowsAfter(storage, after, bytesMax);
   const texts = rows.flatMap(({ text }) => splitEntries(text));
   return { texts: texts.filter((text) => readHeader(text).revision > after) };
 }
