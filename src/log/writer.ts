@@ -286,9 +286,7 @@ export class LogWriter implements Log {
     while (archive.writtenCount < takenCount && this.#state === "open") {
       const before = archive.writtenCount;
       try {
-        await this.#exclusive(async () => {
-          await this.#archiveStep();
-        });
+        await this.#exclusive(() => this.#archiveStep());
       } catch (error) {
         if (this.#isStopped) return;
         throw error;
@@ -337,8 +335,7 @@ export class LogWriter implements Log {
       this.#batchesAtTick = this.#batchCount;
       const idle = this.#quietTicks >= idleTicks;
       if (this.#state === "open") {
-        if (idle && (await this.#archiveStep())) return true;
-        if (!idle) await this.#archiveStep();
+        if ((await this.#archiveStep()) && idle) return true;
         if ((await this.#prune(idle)) && idle) return true;
         const { mode, syncIntervalMs, snapshotIntervalMs, markIntervalMs } = this.#options;
         if (mode === "snapshot") {
