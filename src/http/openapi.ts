@@ -31,7 +31,6 @@ const tags = [
   { name: "limits", description: "Named limits that hold over queues." },
   { name: "schedules", description: "Tasks that the daemon submits by the clock." },
   { name: "keys", description: "Values under names: read, put, compare, count, list by prefix." },
-  { name: "messages", description: "Publish to topics and to workers, ask and reply." },
   { name: "transactions", description: "Several operations, all or nothing, where conditions hold." },
   {
     name: "locks",
@@ -155,7 +154,7 @@ const fence = {
   in: "header",
   required: false,
   description:
-    "`lease=TASK; token=TOKEN`: the change happens only while this lease is the task's newest; else `fence-lost`.",
+    "`lease=TASK; token=TOKEN` or `lock=NAME; token=TOKEN`: the change happens only while the task runs under this lease, or the lock is held under this token; else `fence-lost`.",
   schema: { type: "string", example: "lease=1042-0; token=1043" },
 };
 

@@ -50,17 +50,15 @@ export function answers<N extends RoutedOperationName>(
   } & Refused<N>;
 }
 
+/** Under what a noun's operations stand in the document, where that is not its plural. */
+const tags: Record<string, string> = { state: "state", kv: "keys", archive: "tasks", log: "state" };
+const tagOf = (noun: string) => tags[noun] ?? `${noun}s`;
+
 /** Out of the operations table into the document; openapi.ts reads `x-operation` and adds the rest. */
 export const doc = (operation: RoutedOperationName, more: { description?: string } = {}) => ({
   operationId: operation.replace(/\.(.)/, (_, letter: string) => letter.toUpperCase()),
   summary: operations[operation].summary,
-  tags: [
-    `${operation.split(".")[0]}s`
-      .replace("states", "state")
-      .replace("kvs", "keys")
-      .replace("archives", "tasks")
-      .replace("logs", "state"),
-  ],
+  tags: [tagOf(operation.split(".")[0] as string)],
   "x-operation": operation,
   ...more,
 });
