@@ -12,19 +12,12 @@ import { namePattern } from "../wire/schema.ts";
 import type { Port } from "./port.ts";
 import { Posts } from "./posts.ts";
 import { invalid, problemResponse } from "./problems.ts";
-import { docOf, jsonText, portOf, told } from "./route.ts";
+import { docOf, jsonText, keptFor, portOf, told } from "./route.ts";
 
 export const framesPath = "/api/frames";
 
 export const frames = (port: Port) => {
-  const byNamespace = new WeakMap<Port, Posts>();
-  const postsOf = (there: Port): Posts => {
-    const known = byNamespace.get(there);
-    if (known !== undefined) return known;
-    const posts = new Posts(there);
-    byNamespace.set(there, posts);
-    return posts;
-  };
+  const postsOf = keptFor((there) => new Posts(there));
   postsOf(port);
   return new Elysia({ normalize: false }).post(
     framesPath,

@@ -146,6 +146,16 @@ export async function portOf(
   throw new Refusal(made.error.code, made.error.detail, made.error);
 }
 
+/** What a route keeps of each state, made when it is first asked for. */
+export function keptFor<T extends object>(make: (there: Port) => T): (there: Port) => T {
+  const kept = new WeakMap<Port, T>();
+  return (there) => {
+    const known = kept.get(there) ?? make(there);
+    kept.set(there, known);
+    return known;
+  };
+}
+
 /** Carries an operation out and answers with its text, or with its refusal. */
 export const runs =
   (port: Port) =>

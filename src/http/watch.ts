@@ -13,7 +13,7 @@ import { limits } from "../wire/limits.ts";
 import type { WatchStart } from "../wire/state.ts";
 import type { Port } from "./port.ts";
 import { invalid, Refusal } from "./problems.ts";
-import { checks, docOf, portOf, told, unfenced, wholeOf } from "./route.ts";
+import { checks, docOf, keptFor, portOf, told, unfenced, wholeOf } from "./route.ts";
 
 type Query = Omit<WatchStart, "watchId" | "tables"> & { tables?: string };
 const watchQuery = checks<Query>(WatchQuery);
@@ -27,12 +27,7 @@ const quietMs = 15_000;
 const retryMs = 1000;
 
 export const watch = (port: Port) => {
-  const streams = new WeakMap<Port, Streams>();
-  const streamsOf = (there: Port): Streams => {
-    const known = streams.get(there) ?? new Streams(there);
-    streams.set(there, known);
-    return known;
-  };
+  const streamsOf = keptFor((there) => new Streams(there));
   return new Elysia({ normalize: false }).get(
     "/api/watch",
     async ({ query, request, server }): Promise<string> => {
