@@ -12,14 +12,11 @@ import type { Sink } from "./types.ts";
 export type Listener = { readonly sink: Sink; readonly subscriptionId: string };
 
 /** One listener, or several that take turns. */
-export class Audience {
+class Audience {
   readonly listeners: Listener[] = [];
   #next = 0;
 
   constructor(
-    readonly pattern: string,
-    /** null: it is one listener alone. */
-    readonly group: string | null,
     /** They listen on a subscription that lasts: what is kept they get from there. */
     readonly isInbox: boolean,
   ) {}
@@ -53,7 +50,7 @@ export class LiveTopics {
     const key = group === null ? null : `${isInbox ? "inbox" : "group"} ${pattern} ${group}`;
     let audience = key === null ? undefined : this.#groups.get(key);
     if (audience === undefined) {
-      audience = new Audience(pattern, group, isInbox);
+      audience = new Audience(isInbox);
       if (key !== null) this.#groups.set(key, audience);
       this.#topics.add(pattern, audience);
     }

@@ -247,17 +247,12 @@ export class Session implements Sink, Receiver, SessionHolder {
       case "topic.subscribe":
         this.#subscribe(seq, input as Input<"topic.subscribe">);
         return;
-      case "topic.unsubscribe": {
-        const { subscriptionId } = input as Input<"topic.unsubscribe">;
-        this.#endSubscription(subscriptionId, true);
-        this.#accept(seq, { subscriptionId });
-        return;
-      }
       case "subscription.attach":
         this.#attach(seq, input as Input<"subscription.attach">);
         return;
+      case "topic.unsubscribe":
       case "subscription.detach": {
-        const { subscriptionId } = input as Input<"subscription.detach">;
+        const { subscriptionId } = input as Input<"topic.unsubscribe" | "subscription.detach">;
         this.#endSubscription(subscriptionId, true);
         this.#accept(seq, { subscriptionId });
         return;
