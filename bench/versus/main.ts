@@ -6,6 +6,7 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { median } from "../benchmark.ts";
 import { beanstalkd } from "./beanstalkd.ts";
 import { bullmq } from "./bullmq.ts";
 import { cortexd } from "./cortexd.ts";
@@ -104,7 +105,6 @@ async function round(system: System, setting: Setting): Promise<Measured> {
   }
 }
 
-const median = (numbers: number[]) => numbers.sort((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
 const rows = chosen.flatMap((system) =>
   (["synced", "relaxed"] as const).map((setting) => ({ system, setting, measured: [] as Measured[] })),
 );
