@@ -171,17 +171,25 @@ export async function metricsOf(daemon: Daemon): Promise<DaemonMetrics> {
   return (await response.json()) as DaemonMetrics;
 }
 
-/** Runs the work and answers how many syncs it took; each batch must have had its own. */
-export async function countingSyncs(daemon: Daemon, work: () => Promise<void>): Promise<number> {
+/** Runs the work: what it found, and how many syncs it took; each batch must have had its own. */
+export async function countingSyncs<T>(
+  daemon: Daemon,
+  work: () => Promise<T>,
+): Promise<{ found: T; syncs: number }> {
   const before = await metricsOf(daemon);
-  await work();
+  const found = await work();
   const after = await metricsOf(daemon);
   const syncs = after.store.syncs - before.store.syncs;
   const batches = after.store.batchesLogged - before.store.batchesLogged;
   // A batch on its way has been counted and not synced yet; one that was on its way before, the other way round.
   if (batches === 0 || syncs < batches - 1)
     throw new Error(`${batches} batches were acknowledged with ${syncs} syncs`);
-  return syncs;
+  return { found, syncs };
+}
+
+/** No more than what is in flight can share a sync. */
+export function expectSyncs(syncs: number, total: number, what: string, inFlight: number): void {
+  if (syncs < total / inFlight) throw new Error(`${total} ${what} took ${syncs} syncs`);
 }
 
 export const perSecond = ({ count, startedAt, endedAt }: Pick<Outcome, "count" | "startedAt" | "endedAt">) =>

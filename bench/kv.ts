@@ -3,14 +3,14 @@
  * own counters that it holds the keys and that what it answered was synced.
  */
 import type { Benchmark, Scale } from "./benchmark.ts";
-import { countingSyncs, metricsOf, withBaseline, withDaemon } from "./children.ts";
+import { countingSyncs, expectSyncs, metricsOf, withDaemon } from "./children.ts";
 import type { KeyOperation, Load } from "./load.ts";
-import { answering, echoedCount, lengthOf, smokeCount } from "./tasks.ts";
+import { answering, echoing, lengthOf } from "./tasks.ts";
 
 const inFlight = 64;
 const loadOf = (operation: KeyOperation, url: string, scale: Scale, echo: boolean): Load => ({
   ...{ kind: "keys", url, operation, inFlight, echo },
-  length: lengthOf(scale, echo ? echoedCount : smokeCount),
+  length: lengthOf(scale, echo),
 });
 
 const benchmark = (operation: KeyOperation, says: string): Benchmark => ({
@@ -22,21 +22,15 @@ const benchmark = (operation: KeyOperation, says: string): Benchmark => ({
     cpu: { unit: "µs an operation", better: "less" },
   },
   sides: {
-    baseline: (scale) =>
-      withBaseline("echo", async ({ url, pid }) => {
-        return (await answering(pid, loadOf(operation, url, scale, true))).figures;
-      }),
+    baseline: echoing((url, scale) => loadOf(operation, url, scale, true)),
     cortexd: (scale) =>
       withDaemon(scale, async (daemon) => {
-        let found = { total: 0, figures: {} };
-        const syncs = await countingSyncs(daemon, async () => {
-          found = await answering(daemon.pid, loadOf(operation, daemon.wsUrl, scale, false));
-        });
+        const { found, syncs } = await countingSyncs(daemon, () =>
+          answering(daemon.pid, loadOf(operation, daemon.wsUrl, scale, false)),
+        );
         const { keys } = (await metricsOf(daemon)).daemon;
         if (keys !== inFlight) throw new Error(`the daemon holds ${keys} keys, not ${inFlight}`);
-        // No more than what is in flight can share a sync.
-        if (operation !== "get" && syncs < found.total / inFlight)
-          throw new Error(`${found.total} puts took ${syncs} syncs`);
+        if (operation !== "get") expectSyncs(syncs, found.total, "puts", inFlight);
         return found.figures;
       }),
   },

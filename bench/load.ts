@@ -22,8 +22,9 @@ export type Load =
       /** Tasks are of so many groups, in turn. */
       groups?: number;
     }
-  /** Bare frames of one operation on keys, `inFlight` of them without an answer, each on a key of its own. */
+  /** Locks that are taken and released, in bare frames of one operation, `inFlight` of them without an answer. */
   | { kind: "locks"; url: string; length: Length; inFlight: number; echo: boolean }
+  /** Bare frames of one operation on keys, `inFlight` of them without an answer, each on a key of its own. */
   | {
       kind: "keys";
       url: string;
@@ -76,8 +77,11 @@ export const payload = (i: number) => ({
 
 const task = (i: number): TaskSubmit => ({ queue: "bench", type: "hash", payload: payload(i) });
 
+const payloadText = (i: number) =>
+  `{"path":"/srv/files/incoming/${i}/report.pdf","sizeBytes":${184_467 + i},"checksum":"9f86d081884c7d659a2feaa0"}`;
+
 const submitText = (seq: number, groups = 0) =>
-  `{"op":"task.submit","seq":${seq},"input":{"queue":"bench","type":"hash",${groups === 0 ? "" : `"group":"tenant-${seq % groups}",`}"payload":{"path":"/srv/files/incoming/${seq}/report.pdf","sizeBytes":${184_467 + seq},"checksum":"9f86d081884c7d659a2feaa0"}}`;
+  `{"op":"task.submit","seq":${seq},"input":{"queue":"bench","type":"hash",${groups === 0 ? "" : `"group":"tenant-${seq % groups}",`}"payload":${payloadText(seq)}}`;
 const completeText = (seq: number, taskId: string, workerId: string, token: number) =>
   `{"op":"task.complete","seq":${seq},"input":{"taskId":"${taskId}","workerId":"${workerId}","token":${token}}`;
 
@@ -89,6 +93,15 @@ type Message = {
   lease?: { token: number };
 };
 
+/** Sends a frame, and waits for its answer. */
+async function ask(socket: WebSocket, text: string): Promise<void> {
+  const answered = new Promise<MessageEvent>((resolve) => {
+    socket.onmessage = resolve;
+  });
+  socket.send(text);
+  check(JSON.parse((await answered).data));
+}
+
 /** A socket that is open and, unless it only echoes, greeted. */
 async function open(url: string, echo: boolean, session: string): Promise<WebSocket> {
   const socket = new WebSocket(url);
@@ -96,13 +109,8 @@ async function open(url: string, echo: boolean, session: string): Promise<WebSoc
     socket.onopen = resolve;
     socket.onclose = () => reject(new Error(`${url} refused the connection`));
   });
-  if (!echo) {
-    const answered = new Promise<MessageEvent>((resolve) => {
-      socket.onmessage = resolve;
-    });
-    socket.send(`[{"op":"session.hello","seq":1,"input":{"protocol":1,"session":"${session}"}}]`);
-    check(JSON.parse((await answered).data));
-  }
+  if (!echo)
+    await ask(socket, `[{"op":"session.hello","seq":1,"input":{"protocol":1,"session":"${session}"}}]`);
   socket.onclose = () => {
     throw new Error("the other side closed the connection");
   };
@@ -315,7 +323,9 @@ async function locks({ url, inFlight, length, echo }: Extract<Load, { kind: "loc
 }
 
 const messageText = (seq: number, operation: "publish" | "emit") =>
-  `{"op":"message.${operation}","seq":${seq},"input":{"topic":"bench.files","payload":{"path":"/srv/files/incoming/${seq}/report.pdf","sizeBytes":${184_467 + seq},"checksum":"9f86d081884c7d659a2feaa0"}}`;
+  `{"op":"message.${operation}","seq":${seq},"input":{"topic":"bench.files","payload":${payloadText(seq)}}`;
+
+const subscribeText = '[{"op":"topic.subscribe","seq":2,"input":{"subscriptionId":"s","topic":"bench.*"}}]';
 
 async function listeners({ url, connections }: Extract<Load, { kind: "listeners" }>): Promise<Run> {
   let count = 0;
@@ -323,11 +333,7 @@ async function listeners({ url, connections }: Extract<Load, { kind: "listeners"
   let endedAt = 0;
   for (let i = 0; i < connections; i++) {
     const socket = await open(url, false, `bench-${process.pid}-${i}`);
-    const answered = new Promise((resolve) => {
-      socket.onmessage = resolve;
-    });
-    socket.send('[{"op":"topic.subscribe","seq":2,"input":{"subscriptionId":"s","topic":"bench.*"}}]');
-    await answered;
+    await ask(socket, subscribeText);
     socket.onmessage = ({ data }) => {
       const messages = JSON.parse(data) as Message[];
       check(messages);
@@ -349,11 +355,7 @@ async function heard({ url, samples, emits }: Extract<Load, { kind: "heard" }>):
     await open(url, false, `bench-${process.pid}-p`),
   ];
   let came = () => {};
-  const subscribed = new Promise((resolve) => {
-    listener.onmessage = resolve;
-  });
-  listener.send('[{"op":"topic.subscribe","seq":2,"input":{"subscriptionId":"s","topic":"bench.*"}}]');
-  await subscribed;
+  await ask(listener, subscribeText);
   listener.onmessage = ({ data }) => {
     check(JSON.parse(data));
     came();

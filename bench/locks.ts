@@ -3,14 +3,14 @@
  * counters that all of them were released and that what it answered was synced.
  */
 import type { Benchmark, Scale } from "./benchmark.ts";
-import { countingSyncs, metricsOf, withBaseline, withDaemon } from "./children.ts";
+import { countingSyncs, expectSyncs, metricsOf, withDaemon } from "./children.ts";
 import type { Load } from "./load.ts";
-import { answering, echoedCount, lengthOf, smokeCount } from "./tasks.ts";
+import { answering, echoing, lengthOf } from "./tasks.ts";
 
 const inFlight = 64;
 const loadOf = (url: string, scale: Scale, echo: boolean): Load => ({
   ...{ kind: "locks", url, inFlight, echo },
-  length: lengthOf(scale, echo ? echoedCount : smokeCount),
+  length: lengthOf(scale, echo),
 });
 
 export const locks: Benchmark = {
@@ -22,19 +22,16 @@ export const locks: Benchmark = {
     cpu: { unit: "µs a lock", better: "less" },
   },
   sides: {
-    baseline: (scale) =>
-      withBaseline("echo", async ({ url, pid }) => (await answering(pid, loadOf(url, scale, true))).figures),
+    baseline: echoing((url, scale) => loadOf(url, scale, true)),
     cortexd: (scale) =>
       withDaemon(scale, async (daemon) => {
-        let found = { total: 0, figures: {} };
-        const syncs = await countingSyncs(daemon, async () => {
-          found = await answering(daemon.pid, loadOf(daemon.wsUrl, scale, false));
-        });
+        const { found, syncs } = await countingSyncs(daemon, () =>
+          answering(daemon.pid, loadOf(daemon.wsUrl, scale, false)),
+        );
         const { locksHeld, locksWaiting } = (await metricsOf(daemon)).daemon;
         if (locksHeld !== 0 || locksWaiting !== 0)
           throw new Error(`the daemon holds ${locksHeld} locks, and ${locksWaiting} wait`);
-        // No more than what is in flight can share a sync.
-        if (syncs < found.total / inFlight) throw new Error(`${found.total} locks took ${syncs} syncs`);
+        expectSyncs(syncs, found.total, "locks", inFlight);
         return found.figures;
       }),
   },

@@ -6,6 +6,7 @@ import { RestClient } from "../client/rest.ts";
 import type { Benchmark, Scale } from "./benchmark.ts";
 import {
   countingSyncs,
+  expectSyncs,
   load,
   loaded,
   metricsOf,
@@ -15,11 +16,13 @@ import {
   withDaemon,
 } from "./children.ts";
 import type { Load } from "./load.ts";
-import { answering, echoedCount, latencies, lengthOf, samplesOf, smokeCount } from "./tasks.ts";
+import { answering, echoing, latencies, lengthOf, samplesOf } from "./tasks.ts";
 
+const perFrame = 100;
+const inFlight = 4;
 const frames = (operation: "publish" | "emit", url: string, scale: Scale, echo: boolean): Load => ({
-  ...{ kind: "frames", url, operation, perFrame: 100, inFlight: 4, echo },
-  length: lengthOf(scale, echo ? echoedCount : smokeCount),
+  ...{ kind: "frames", url, operation, perFrame, inFlight, echo },
+  length: lengthOf(scale, echo),
 });
 const cpu = { unit: "µs a message", better: "less" } as const;
 
@@ -29,22 +32,17 @@ const publish: Benchmark = {
   against: "the same frames through a bare WebSocket echo.",
   figures: { rate: { unit: "messages/s", better: "more" }, cpu },
   sides: {
-    baseline: (scale) =>
-      withBaseline("echo", async ({ url, pid }) => {
-        return (await answering(pid, frames("publish", url, scale, true))).figures;
-      }),
+    baseline: echoing((url, scale) => frames("publish", url, scale, true)),
     cortexd: (scale) =>
       withDaemon(scale, async (daemon) => {
         const { subscriptions } = new RestClient({ url: `http://127.0.0.1:${daemon.port}` });
         await subscriptions.put({ name: "bench", topic: "bench.*", pendingMax: 10_000_000 });
-        let found = { total: 0, figures: {} };
-        const syncs = await countingSyncs(daemon, async () => {
-          found = await answering(daemon.pid, frames("publish", daemon.wsUrl, scale, false));
-        });
+        const { found, syncs } = await countingSyncs(daemon, () =>
+          answering(daemon.pid, frames("publish", daemon.wsUrl, scale, false)),
+        );
         const { pending } = await subscriptions.get("bench");
         if (pending !== found.total) throw new Error(`${pending} messages are kept, not ${found.total}`);
-        // No more than what is in flight can share a sync.
-        if (syncs < found.total / 400) throw new Error(`${found.total} messages took ${syncs} syncs`);
+        expectSyncs(syncs, found.total, "messages", perFrame * inFlight);
         return found.figures;
       }),
   },
@@ -58,10 +56,7 @@ const fanOut: Benchmark = {
   against: "the emitted frames alone through a bare WebSocket echo.",
   figures: { rate: { unit: "deliveries/s", better: "more" }, cpu: { ...cpu, unit: "µs a delivery" } },
   sides: {
-    baseline: (scale) =>
-      withBaseline("echo", async ({ url, pid }) => {
-        return (await answering(pid, frames("emit", url, scale, true))).figures;
-      }),
+    baseline: echoing((url, scale) => frames("emit", url, scale, true)),
     cortexd: (scale) =>
       withDaemon(scale, async (daemon) => {
         const listening = await load({ kind: "listeners", url: daemon.wsUrl, connections });

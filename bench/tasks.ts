@@ -35,10 +35,10 @@ const timed = ({ warmMs, runMs }: Scale): Length => ({ warmMs, runMs });
  * A smoke run does so much and ends, however slow the machine is: of CPU that is measured from the first operation on,
  * what the code costs until it is warm must be the same part each time.
  */
-export const lengthOf = (scale: Scale, count: number): Length => (scale.smoke ? { count } : timed(scale));
-export const smokeCount = 20_000;
-/** An echo is done before anything can be measured otherwise. */
-export const echoedCount = 10 * smokeCount;
+const smokeCount = 20_000;
+/** Ten times as much of an echo, which is done before anything can be measured otherwise. */
+export const lengthOf = (scale: Scale, echo = false): Length =>
+  scale.smoke ? { count: echo ? 10 * smokeCount : smokeCount } : timed(scale);
 
 /** Runs one load against the server of this process; of `total` operations. */
 export async function answering(pid: number, what: Load): Promise<{ total: number; figures: Figures }> {
@@ -50,6 +50,10 @@ export async function answering(pid: number, what: Load): Promise<{ total: numbe
   const { total } = outcome;
   return { total, figures: { rate: perSecond(outcome), cpu: (1000 * cpuMs) / total } };
 }
+
+/** The side at which one load is sent back as it came. */
+export const echoing = (loadOf: (url: string, scale: Scale) => Load) => (scale: Scale) =>
+  withBaseline("echo", async ({ url, pid }) => (await answering(pid, loadOf(url, scale))).figures);
 
 /** A benchmark in which one load submits as fast as it is answered. */
 function submitting(
@@ -67,15 +71,14 @@ function submitting(
     sides: {
       baseline: (scale) =>
         withBaseline(baseline.kind, async (server) => {
-          const what = baseline.loadOf(server, lengthOf(scale, echoedCount));
+          const what = baseline.loadOf(server, lengthOf(scale, true));
           return (await answering(server.pid, what)).figures;
         }),
       cortexd: (scale) =>
         withDaemon(scale, async (daemon) => {
-          let found = { total: 0, figures: {} };
-          const syncs = await countingSyncs(daemon, async () => {
-            found = await answering(daemon.pid, loadOf(daemon, lengthOf(scale, smokeCount)));
-          });
+          const { found, syncs } = await countingSyncs(daemon, () =>
+            answering(daemon.pid, loadOf(daemon, lengthOf(scale))),
+          );
           const { total, figures } = found;
           expectCount("submitted", (await metricsOf(daemon)).daemon.tasksSubmitted, total);
           return { ...figures, perSync: total / syncs };
@@ -157,9 +160,7 @@ async function lives(
       load({ kind: "worker", url: daemon.wsUrl, workerId: `worker-${i + 1}`, capacity, bare: how.bare }),
     ),
   );
-  let outcome: Outcome | undefined;
-  let cpuMs = 0;
-  const syncs = await countingSyncs(daemon, async () => {
+  const { found, syncs } = await countingSyncs(daemon, async () => {
     const before = usageOf(daemon.pid).cpuMs;
     for (const one of loads) one.start();
     const submitted = how.queuedBefore ? null : await loaded(submit);
@@ -167,11 +168,11 @@ async function lives(
     for (const one of loads) one.stop();
     const outcomes = await Promise.all(loads.map((one) => one.outcome()));
     const startedAt = submitted?.startedAt ?? Math.min(...outcomes.map((one) => one.startedAt));
-    outcome = together(outcomes, startedAt);
-    cpuMs = usageOf(daemon.pid).cpuMs - before;
+    return { outcome: together(outcomes, startedAt), cpuMs: usageOf(daemon.pid).cpuMs - before };
   });
-  expectCount("completed, as many as the workers were told", count, (outcome as Outcome).total);
-  return { rate: perSecond(outcome as Outcome), cpu: (1000 * cpuMs) / count, perSync: count / syncs };
+  const { outcome, cpuMs } = found;
+  expectCount("completed, as many as the workers were told", count, outcome.total);
+  return { rate: perSecond(outcome), cpu: (1000 * cpuMs) / count, perSync: count / syncs };
 }
 
 const drain: Benchmark = {
@@ -180,11 +181,9 @@ const drain: Benchmark = {
   against: "frames of 100 completions through a bare WebSocket echo, 10 in flight.",
   figures: { rate, cpu, perSync },
   sides: {
-    baseline: (scale) =>
-      withBaseline("echo", async ({ url, pid }) => {
-        const length = lengthOf(scale, echoedCount);
-        return (await answering(pid, frames(url, "complete", 100, capacity / 100, length, true))).figures;
-      }),
+    baseline: echoing((url, scale) =>
+      frames(url, "complete", 100, capacity / 100, lengthOf(scale, true), true),
+    ),
     cortexd: (scale) =>
       withDaemon(scale, (daemon) =>
         lives(daemon, scale.smoke ? smokeCount : 300_000, 1, { bare: true, queuedBefore: true }),
@@ -245,7 +244,7 @@ const pipeline: Benchmark = {
   sides: {
     baseline: (scale) =>
       withBaseline("echo", async ({ url, pid }) => {
-        const length = lengthOf(scale, echoedCount);
+        const length = lengthOf(scale, true);
         const loads = await Promise.all(
           Array.from({ length: fleet + 1 }, (_, i) =>
             load(frames(url, i === 0 ? "submit" : "complete", 100, 4, length, true)),
@@ -289,14 +288,13 @@ const latency: Benchmark = {
       ),
     cortexd: (scale) =>
       withDaemon(scale, async (daemon) => {
-        let figures: Figures = {};
         const samples = samplesOf(scale);
-        const syncs = await countingSyncs(daemon, async () => {
-          figures = latencies(await loaded({ kind: "start", url: daemon.wsUrl, samples }));
-        });
+        const { found, syncs } = await countingSyncs(daemon, () =>
+          loaded({ kind: "start", url: daemon.wsUrl, samples }),
+        );
         // A submit and a completion each, and nothing that they could share a sync with.
         if (syncs < 2 * samples) throw new Error(`${samples} lives took ${syncs} syncs`);
-        return figures;
+        return latencies(found);
       }),
   },
 };

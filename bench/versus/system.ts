@@ -19,8 +19,8 @@ export type Running = {
 
 export type System = {
   name: string;
-  /** What is run, with what its settings come to; null: it cannot be set so. */
-  settings: Record<Setting, string | null>;
+  /** What is run, with what its settings come to. */
+  settings: Record<Setting, string>;
   /** What must be there, beside packages of its own; null: nothing. */
   program: string | null;
   start(setting: Setting, folder: string): Promise<Running>;
