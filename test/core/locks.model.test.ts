@@ -6,6 +6,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { check, stateText } from "../../src/core/check.ts";
 import type { Input } from "../../src/wire/operations.ts";
+import { collide } from "../support/locks.ts";
 import { coreConfig, World } from "../support/world.ts";
 
 type Wish = { name: string; mode: "exclusive" | "shared"; limit: number };
@@ -20,15 +21,6 @@ type Plain = {
   worker: string | null;
 };
 
-const covers = (a: string, b: string) => a === b || (a.endsWith("/") && b.startsWith(a));
-const collide = (one: Wish[], other: Wish[]) =>
-  one.some((a) =>
-    other.some(
-      (b) =>
-        (a.mode === "exclusive" || b.mode === "exclusive") &&
-        (covers(a.name, b.name) || covers(b.name, a.name)),
-    ),
-  );
 /** Whether the wishes may be met beside all of these. */
 const free = (wishes: Wish[], before: Plain[]) =>
   !before.some((one) => collide(one.wishes, wishes)) &&

@@ -15,8 +15,8 @@ import type { Caller } from "../../src/engine/types.ts";
 import type { ErrorCode } from "../../src/wire/errors.ts";
 import type { CoreOperationName, Input, Output } from "../../src/wire/operations.ts";
 import type { Assignment, Task, TaskStanding, TaskSubmit, TaskSubmitted } from "../../src/wire/tasks.ts";
+import { collide } from "../support/locks.ts";
 import type { Daemon } from "./daemon.ts";
-import { collide } from "./model.ts";
 import type { Network } from "./network.ts";
 import { Process, Violation, type World } from "./world.ts";
 

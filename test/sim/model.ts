@@ -20,6 +20,7 @@ import type { Recovered } from "../../src/log/log.ts";
 import { limits } from "../../src/wire/limits.ts";
 import { type CoreOperationName, operations } from "../../src/wire/operations.ts";
 import { priorities, type TaskState, type TaskSubmit } from "../../src/wire/tasks.ts";
+import { collide } from "../support/locks.ts";
 import type { Disk } from "./disk.ts";
 import { Violation, type World } from "./world.ts";
 
@@ -96,18 +97,6 @@ type AnyInput = {
   holding?: { taskId: string; token: number }[];
   task?: TaskSubmit;
 };
-
-type Wish = { name: string; mode: "exclusive" | "shared" };
-const covers = (a: string, b: string) => a === b || (a.endsWith("/") && b.startsWith(a));
-/** Whether two locks are in each other's way. */
-export const collide = (one: readonly Wish[], other: readonly Wish[]): boolean =>
-  one.some((a) =>
-    other.some(
-      (b) =>
-        (a.mode === "exclusive" || b.mode === "exclusive") &&
-        (covers(a.name, b.name) || covers(b.name, a.name)),
-    ),
-  );
 
 type Operation = { op: string; input: unknown; cause: Cause };
 
