@@ -1,18 +1,10 @@
 /** What handlers write of their tasks, who reads it, and tasks as requests. */
 import { expect, test } from "bun:test";
-import { CoordinationClient, TaskFailed } from "../../client/index.ts";
+import { TaskFailed } from "../../client/index.ts";
 import { linesOf } from "../../client/logs.ts";
 import { worker } from "../../client/worker.ts";
 import { limits } from "../../src/wire/limits.ts";
-import { assigned, aTask, FakeDaemon, settle, World } from "./world.ts";
-
-async function connected() {
-  const world = new World();
-  const daemon = new FakeDaemon();
-  const client = new CoordinationClient({ transport: daemon, environment: world });
-  await client.connect();
-  return { world, daemon, client };
-}
+import { assigned, aTask, connected, FakeDaemon, settle, World } from "./world.ts";
 
 test("logs - what is told in one turn goes together, and what is told before the end arrives before it", async () => {
   const world = new World();

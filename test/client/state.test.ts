@@ -1,15 +1,7 @@
 /** What a watcher is promised: every change in order, and a gap wherever one may be missing. */
 import { expect, test } from "bun:test";
-import { CoordinationClient, type WatchEvent } from "../../client/index.ts";
-import { FakeDaemon, settle, World } from "./world.ts";
-
-async function connected() {
-  const world = new World();
-  const daemon = new FakeDaemon();
-  const client = new CoordinationClient({ transport: daemon, environment: world });
-  await client.connect();
-  return { world, daemon, client };
-}
+import type { WatchEvent } from "../../client/index.ts";
+import { connected, type FakeDaemon, settle } from "./world.ts";
 
 const change = (watchId: string, revision: number) => ({
   event: "change",

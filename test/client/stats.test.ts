@@ -1,19 +1,16 @@
 /** Figures as the client hands them on: each once, in their order, over connections that come and go. */
 import { expect, test } from "bun:test";
 import { CoordinationClient, type Stats } from "../../client/index.ts";
-import { FakeDaemon, settle, TwoWays, World } from "./world.ts";
+import { connected, settle, TwoWays, World } from "./world.ts";
 
 const sample = (at: number) => ({ at, overMs: 1000 }) as Stats;
 const told = (at: number) => ({ event: "stats", ...sample(at) });
 
-async function connected() {
-  const world = new World();
-  const daemon = new FakeDaemon();
+async function keeping() {
+  const { world, daemon, client } = await connected();
   let samples: Stats[] = [];
   daemon.script["stats.start"] = () => ({ ok: { samples } });
   daemon.script["stats.stop"] = () => ({ ok: {} });
-  const client = new CoordinationClient({ transport: daemon, environment: world });
-  await client.connect();
   const keeps = (...ats: number[]) => {
     samples = ats.map(sample);
   };
@@ -30,7 +27,7 @@ function reading(samples: AsyncIterable<Stats>) {
 }
 
 test("stats - a loop gets those of the time before, then each as it is told, and leaving it ends them", async () => {
-  const { daemon, client, keeps } = await connected();
+  const { daemon, client, keeps } = await keeping();
   keeps(1, 2);
   const leave = new AbortController();
   const { seen, end } = reading(client.stats({ historyMs: 60_000, signal: leave.signal }));
@@ -46,7 +43,7 @@ test("stats - a loop gets those of the time before, then each as it is told, and
 });
 
 test("stats - two loops share what is told, and the daemon is asked to stop when the last one ends", async () => {
-  const { daemon, client } = await connected();
+  const { daemon, client } = await keeping();
   const [first, second] = [new AbortController(), new AbortController()];
   const one = reading(client.stats({ signal: first.signal }));
   const other = reading(client.stats({ signal: second.signal }));
@@ -67,7 +64,7 @@ test("stats - two loops share what is told, and the daemon is asked to stop when
 });
 
 test("stats - a reconnect asks again, and tells what was missed and nothing twice", async () => {
-  const { world, daemon, client, keeps } = await connected();
+  const { world, daemon, client, keeps } = await keeping();
   const { seen } = reading(client.stats());
   await settle();
   daemon.line.say(told(10));
@@ -88,7 +85,7 @@ test("stats - without a WebSocket the loop says that there is none to push them 
 });
 
 test("stats - a client that closes ends the loop with its error", async () => {
-  const { client } = await connected();
+  const { client } = await keeping();
   const { end } = reading(client.stats());
   await settle();
   client.close();

@@ -1,15 +1,7 @@
 /** What a producer is promised about results and handles. */
 import { expect, test } from "bun:test";
-import { CoordinationClient, TaskFailed } from "../../client/index.ts";
-import { aTask, FakeDaemon, settle, World } from "./world.ts";
-
-async function connected() {
-  const world = new World();
-  const daemon = new FakeDaemon();
-  const client = new CoordinationClient({ transport: daemon, environment: world });
-  await client.connect();
-  return { world, daemon, client };
-}
+import { TaskFailed } from "../../client/index.ts";
+import { aTask, connected, settle } from "./world.ts";
 
 test("tasks - a submit is awaitable for its answer and for its result", async () => {
   const { daemon, client } = await connected();

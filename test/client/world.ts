@@ -2,6 +2,7 @@
  * A world for the client without a clock and without a network: time moves when a test says so, and the daemon at
  * the other end is a script that keeps what it was sent. It knows no tasks; what it answers, a test decides.
  */
+import { CoordinationClient } from "../../client/client.ts";
 import type { Connection, Environment, Handlers, Transport } from "../../client/transport.ts";
 import { MovedClock } from "../../src/embedded/clock.ts";
 import { type ErrorCode, problem } from "../../src/wire/errors.ts";
@@ -276,6 +277,15 @@ export const assigned = (id: string, token: number, more: Partial<Task> = {}) =>
   task: aTask(id, more),
   lease: { workerId: "w", token, deadlineAt: 0 },
 });
+
+/** A client that is connected to a daemon of its own. */
+export async function connected() {
+  const world = new World();
+  const daemon = new FakeDaemon();
+  const client = new CoordinationClient({ transport: daemon, environment: world });
+  await client.connect();
+  return { world, daemon, client };
+}
 
 /** The operations whose answers the daemon keeps for a repetition. */
 export const isMutation = (op: string) => operations[op as CoreOperationName].kind === "mutation";
