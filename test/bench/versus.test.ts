@@ -1,17 +1,10 @@
 /** The measurement beside other systems, run shortly over this daemon alone: what it prints, and what it refuses. */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
+import { startProgram } from "../support/daemon.ts";
 
 const main = join(import.meta.dir, "../../bench/versus/main.ts");
-const run = async (...args: string[]) => {
-  const child = Bun.spawn([process.execPath, main, ...args], { stdout: "pipe", stderr: "pipe" });
-  const [output, errors] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  return { code: child.exitCode, output, errors };
-};
+const run = (...args: string[]) => startProgram([process.execPath, main, ...args]).ended;
 
 test("versus - each setting gives a rate and two times", async () => {
   const { code, output } = await run(

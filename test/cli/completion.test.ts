@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { commands } from "../../src/cli/commands.ts";
 import { exitTable } from "../../src/cli/exit.ts";
 import { priorities } from "../../src/wire/tasks.ts";
-import { runCortexd, temporaryFolder } from "../support/daemon.ts";
+import { runCortexd, startProgram, temporaryFolder } from "../support/daemon.ts";
 
 type Shell = "bash" | "zsh" | "fish";
 
@@ -62,17 +62,10 @@ describe.each(["bash", "zsh", "fish"] as const)("completion - %s", (shell) => {
   test.skipIf(program === null).each(rows)(
     `completion - after %j ${shell} offers what may come there${why}`,
     async (words, offered, notOffered) => {
-      const child = Bun.spawn([program!, "-c", asking[shell](script, words)], {
-        env: { PATH: process.env.PATH ?? "", HOME: temporaryFolder() },
-        stdout: "pipe",
-        stderr: "pipe",
-      });
-      const [output, errors] = await Promise.all([
-        new Response(child.stdout).text(),
-        new Response(child.stderr).text(),
-        child.exited,
-      ]);
-      expect({ code: child.exitCode, errors }).toEqual({ code: 0, errors: "" });
+      const environment = { HOME: temporaryFolder() };
+      const command = [program!, "-c", asking[shell](script, words)];
+      const { code, output, errors } = await startProgram(command, { environment }).ended;
+      expect({ code, errors }).toEqual({ code: 0, errors: "" });
       const list = output.split("\n").filter((word) => word !== "");
       expect(list).toEqual(expect.arrayContaining(offered));
       for (const word of notOffered) expect(list).not.toContain(word);

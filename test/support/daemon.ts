@@ -156,15 +156,13 @@ export async function spawnDaemon(options: Options = {}): Promise<Daemon> {
   };
 }
 
-type Ended = { code: number | null; output: string; errors: string };
+export type Ended = { code: number | null; output: string; errors: string };
 type RunOptions = { environment?: Record<string, string>; cwd?: string; stdin?: string | undefined };
+type Started = { signal(name: NodeJS.Signals): void; ended: Promise<Ended> };
 
-/** Starts a command of `cortexd` that goes on until it is told to stop. */
-export function startCortexd(
-  args: string[],
-  options: RunOptions = {},
-): { signal(name: NodeJS.Signals): void; ended: Promise<Ended> } {
-  const child = Bun.spawn([...cortexd, ...args], {
+/** Starts a program, with an environment of its own; what it printed is there when it has ended. */
+export function startProgram(command: string[], options: RunOptions = {}): Started {
+  const child = Bun.spawn(command, {
     env: { ...bare, ...options.environment },
     cwd: options.cwd ?? temporaryFolder(),
     stdin: options.stdin === undefined ? "ignore" : new Blob([options.stdin]),
@@ -183,6 +181,10 @@ export function startCortexd(
   };
   return { signal: (name) => child.kill(name), ended: read() };
 }
+
+/** Starts a command of `cortexd` that goes on until it is told to stop. */
+export const startCortexd = (args: string[], options: RunOptions = {}): Started =>
+  startProgram([...cortexd, ...args], options);
 
 /** Runs `cortexd` to its end. */
 export const runCortexd = (args: string[], options: RunOptions = {}): Promise<Ended> =>

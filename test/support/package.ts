@@ -5,7 +5,7 @@
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { buildClient } from "../../deploy/client.ts";
-import { temporaryFolder } from "./daemon.ts";
+import { startProgram, temporaryFolder } from "./daemon.ts";
 
 /** Node and npm, which is what the package is for; "": both are here. For the end of the test's title. */
 export const missingNode =
@@ -13,24 +13,8 @@ export const missingNode =
     ? " (skipped: no node and npm on this machine)"
     : "";
 
-export type Run = { code: number; output: string; errors: string };
-
-export async function runIn(cwd: string, command: string[], more: Record<string, string> = {}): Promise<Run> {
-  const { PATH = "", HOME = "" } = process.env;
-  const child = Bun.spawn(command, {
-    cwd,
-    env: { PATH, HOME, ...more },
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [output, errors, code] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  return { code, output, errors };
-}
+export const runIn = (cwd: string, command: string[], environment: Record<string, string> = {}) =>
+  startProgram(command, { cwd, environment }).ended;
 
 let packing: Promise<{ archive: string; files: string[] }> | null = null;
 
