@@ -85,6 +85,8 @@ export class StoredReads {
       const answer = again();
       if ("ok" in answer) return answer;
     }
+    // An id begins with the revision that made the task. The archive of a state that was knows of later ones.
+    if (Number.parseInt(taskId, 10) > this.engine.core.store.revision) return unknown;
     const { text } = await this.log.ask("archived", { id: taskId });
     return text === null ? unknown : { ok: this.#shown(taskId, text) };
   }

@@ -63,6 +63,25 @@ test("replay - the state of a revision is served as it was then, and takes no ch
   }
 });
 
+test("replay - a task that came later is unknown, also where it has left for the archive since", async () => {
+  const brief = await spawnDaemon({ args: ["--retention-count", "0"] });
+  const client = new RestClient({ url: brief.url });
+  const { revision } = await client.kv.put({ key: "a", value: 1 });
+  const { id } = await client.submit({ queue: "q", type: "t" });
+  await client.cancel(id, "enough");
+  await until(async () => (await client.task(id)).archived);
+  const was = await spawnDaemon({
+    data: brief.data,
+    command: ["replay", "--to", String(revision), "--data", brief.data],
+  });
+  try {
+    await expect(new RestClient({ url: was.url }).task(id)).rejects.toMatchObject({ code: "unknown-task" });
+  } finally {
+    expect(await was.stop()).toBe(0);
+    await brief.kill();
+  }
+});
+
 test("replay - without a daemon it reads the folder and changes nothing in it", async () => {
   const { revision } = await now.kv.put({ key: "last", value: 1 });
   await daemon.stop();
