@@ -322,10 +322,10 @@ function checkKeys(core: Coordinator, expect: Expect): void {
   expect(sortedKeys.size === names.length, `${sortedKeys.size} keys stand in their order`);
   expect(sortedKeys.dueCount === due, `${sortedKeys.dueCount} keys are to expire, not ${due}`);
   for (const [workerId, keys] of owned)
-    expect(same(sortedKeys.ownedBy(workerId), keys.sort()), `worker ${workerId}: wrong set of keys`);
+    expect(same(sortedKeys.owners.of(workerId).sort(), keys.sort()), `worker ${workerId}: wrong set of keys`);
   expect(
-    sortedKeys.ownerCount === owned.size,
-    `${sortedKeys.ownerCount} workers own keys, not ${owned.size}`,
+    sortedKeys.owners.size === owned.size,
+    `${sortedKeys.owners.size} workers own keys, not ${owned.size}`,
   );
 }
 
@@ -373,7 +373,7 @@ function checkLocks(core: Coordinator, expect: Expect): void {
   expect(same([...bids.namesFrom("")], [...names].sort()), "the order of the locked names is wrong");
   expect(counts.owners === owned.size, `${counts.owners} workers have locks, not ${owned.size}`);
   for (const [workerId, ids] of owned) {
-    const kept = bids.ownedBy(workerId).map(({ record }) => record.id);
+    const kept = bids.owners.of(workerId).map(({ record }) => record.id);
     expect(same(kept.sort(), ids.sort()), `worker ${workerId}: wrong set of locks`);
   }
   const held = locks.filter(({ state }) => state === "held");
@@ -424,6 +424,7 @@ function checkMessages(core: Coordinator, expect: Expect): void {
   const { inboxes } = core;
   const messages = [...core.messages.values()].sort(messageOrder);
   const waiting = new Map<MessageRecord, number>();
+  const owned = new Map<string, string[]>();
   let rows = 0;
   let retries = 0;
   for (const [name, record] of core.subscriptions.entries()) {
@@ -437,6 +438,7 @@ function checkMessages(core: Coordinator, expect: Expect): void {
       `${of} has a floor above the store`,
     );
     expect(inbox !== undefined && inbox.record === record, `${of} has no inbox, or an old one`);
+    if (spec.workerId !== null) push(owned, spec.workerId, name);
     if (inbox === undefined) continue;
     const isOwn = name.startsWith("$worker.");
     const patterns = new Topics<true>();
@@ -501,6 +503,15 @@ function checkMessages(core: Coordinator, expect: Expect): void {
     `${inboxes.retries.size} messages are to come again, not ${retries}`,
   );
   expect(inboxes.subscriptionCount === core.subscriptions.size, `${inboxes.subscriptionCount} inboxes`);
+  for (const [workerId, names] of owned)
+    expect(
+      same(inboxes.owners.of(workerId).sort(), names.sort()),
+      `worker ${workerId}: wrong set of subscriptions`,
+    );
+  expect(
+    inboxes.owners.size === owned.size,
+    `${inboxes.owners.size} workers own subscriptions, not ${owned.size}`,
+  );
   expect(inboxes.keptCount === messages.length, `${inboxes.keptCount} messages are known`);
   const inOrder = [...inboxes.after(-1)].map(({ message }) => messageIdOf(message));
   expect(same(inOrder, messages.map(messageIdOf)), "the order of the messages is wrong");

@@ -16,6 +16,7 @@ import { Topics } from "../lib/topics.ts";
 import type { Backoff } from "../wire/tasks.ts";
 import { priorities } from "../wire/tasks.ts";
 import type { Coordinator } from "./coordinator.ts";
+import { Owners } from "./owners.ts";
 import type { RowName } from "./store.ts";
 
 export type MessageRecord = {
@@ -261,7 +262,7 @@ export class Inboxes {
   readonly #rowCounts = new Map<string, number>();
   /** Those whose record is deleted, which an undo brings back as it was. */
   readonly #closed = new WeakMap<SubscriptionRecord, Inbox>();
-  readonly #owned = new Map<string, Set<string>>();
+  readonly owners = new Owners<string>();
   readonly #keepers = new Map<string, Keeper>();
   readonly #keeping = new Topics<Keeper>();
   readonly #keepersDue = new IndexedHeap<Keeper>(goesSooner);
@@ -301,11 +302,6 @@ export class Inboxes {
     return this.#byName.values();
   }
 
-  /** In order. */
-  ownedBy(workerId: string): string[] {
-    return [...(this.#owned.get(workerId) ?? [])].sort();
-  }
-
   /** Kept messages above a revision, in order. */
   *after(revision: number): Iterable<Kept> {
     let low = 0;
@@ -328,7 +324,7 @@ export class Inboxes {
     const { name } = spec;
     if (before === undefined || after === undefined)
       this.core.limits.grow(after === undefined ? -subscriptionBytes : subscriptionBytes);
-    if (before?.spec.workerId !== after?.spec.workerId) this.#ownerChanged(name, before, after);
+    this.owners.pass(name, before?.spec.workerId ?? null, after?.spec.workerId ?? null);
     if (after === undefined) {
       this.#close(this.#byName.get(name) as Inbox);
       return;
@@ -510,25 +506,6 @@ export class Inboxes {
       (after === undefined ? 0 : size(after)) - (before === undefined ? 0 : size(before)),
     );
     if (after !== undefined) this.publishedEnds.push(after.until, after.id);
-  }
-
-  #ownerChanged(
-    name: string,
-    before: SubscriptionRecord | undefined,
-    after: SubscriptionRecord | undefined,
-  ): void {
-    const had = before?.spec.workerId ?? null;
-    const has = after?.spec.workerId ?? null;
-    if (had === has) return;
-    if (had !== null) {
-      const names = this.#owned.get(had) as Set<string>;
-      names.delete(name);
-      if (names.size === 0) this.#owned.delete(had);
-    }
-    if (has === null) return;
-    const names = this.#owned.get(has);
-    if (names === undefined) this.#owned.set(has, new Set([name]));
-    else names.add(name);
   }
 
   #close(inbox: Inbox): void {
@@ -803,9 +780,6 @@ export class Inboxes {
 
   get keptCount(): number {
     return this.#kept.size;
-  }
-  get ownerCount(): number {
-    return this.#owned.size;
   }
   get subscriptionCount(): number {
     return this.#byName.size;

@@ -13,6 +13,7 @@ import { limits } from "../wire/limits.ts";
 import type { Input } from "../wire/operations.ts";
 import type { KeyCondition } from "../wire/transactions.ts";
 import type { Coordinator } from "./coordinator.ts";
+import { Owners, refuseOwner } from "./owners.ts";
 import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
 import { chosenKeys, type Index, type Store, type Table } from "./store.ts";
 
@@ -51,7 +52,7 @@ export class Keys implements Index<KeyRecord> {
   readonly #sorted = new Sorted();
   readonly #places = new Map<string, Place>();
   readonly #due = new IndexedHeap<Place>((a, b) => a.at < b.at || (a.at === b.at && a.key < b.key));
-  readonly #owned = new Map<string, Set<string>>();
+  readonly owners = new Owners<string>();
 
   constructor(private readonly core: Coordinator) {}
 
@@ -62,18 +63,7 @@ export class Keys implements Index<KeyRecord> {
     else if (after === undefined) this.#sorted.delete(key);
     const at = after?.expiresAt ?? 0;
     if (at !== (before?.expiresAt ?? 0)) this.#expire(key, at);
-    const owner = after?.workerId ?? null;
-    const had = before?.workerId ?? null;
-    if (owner === had) return;
-    if (had !== null) {
-      const keys = this.#owned.get(had) as Set<string>;
-      keys.delete(key);
-      if (keys.size === 0) this.#owned.delete(had);
-    }
-    if (owner === null) return;
-    const keys = this.#owned.get(owner);
-    if (keys === undefined) this.#owned.set(owner, new Set([key]));
-    else keys.add(key);
+    this.owners.pass(key, before?.workerId ?? null, after?.workerId ?? null);
   }
 
   #expire(key: string, at: number): void {
@@ -106,24 +96,12 @@ export class Keys implements Index<KeyRecord> {
     return this.#sorted.from(from);
   }
 
-  /** In order. */
-  ownedBy(workerId: string): string[] {
-    return [...(this.#owned.get(workerId) ?? [])].sort();
-  }
-
-  ownedCount(workerId: string): number {
-    return this.#owned.get(workerId)?.size ?? 0;
-  }
-
   /** For checks. */
   get size(): number {
     return this.#sorted.size;
   }
   get dueCount(): number {
     return this.#due.size;
-  }
-  get ownerCount(): number {
-    return this.#owned.size;
   }
   dueAt(key: string): number {
     return this.#places.get(key)?.at ?? 0;
@@ -132,7 +110,7 @@ export class Keys implements Index<KeyRecord> {
 
 /** Inside a transaction: the worker is gone, and its keys are with it. */
 export function release(core: Coordinator, workerId: string): void {
-  for (const key of core.sortedKeys.ownedBy(workerId)) core.keys.delete(key);
+  for (const key of core.sortedKeys.owners.of(workerId).sort()) core.keys.delete(key);
 }
 
 // --- operations ---------------------------------------------------------------------------------------------
@@ -161,10 +139,9 @@ function refuseRoom(
   if (known === undefined && core.keys.size >= limits.keysMax)
     return refuse("busy", `${limits.keysMax} keys are kept`, { retryAfterMs: 60_000 });
   if (workerId !== null && known?.workerId !== workerId) {
-    const slot = core.dispatch.slot(workerId);
-    if (slot === undefined || slot.record.state === "offline")
-      return refuse("worker-offline", `worker ${workerId} is not registered, or offline: it can own nothing`);
-    if (core.sortedKeys.ownedCount(workerId) >= limits.keysPerWorkerMax)
+    const absent = refuseOwner(core, workerId);
+    if (absent !== null) return absent;
+    if (core.sortedKeys.owners.countOf(workerId) >= limits.keysPerWorkerMax)
       return refuse("busy", `worker ${workerId} owns ${limits.keysPerWorkerMax} keys`, {
         retryAfterMs: 60_000,
       });

@@ -19,6 +19,7 @@ import type { Input } from "../wire/operations.ts";
 import type { LockCondition } from "../wire/transactions.ts";
 import { Bid, Contention, partsOf, type Wish } from "./contention.ts";
 import type { Coordinator } from "./coordinator.ts";
+import { Owners, refuseOwner } from "./owners.ts";
 import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
 import type { Index, Store, Table } from "./store.ts";
 
@@ -100,7 +101,7 @@ export class Locks implements Index<LockRecord> {
   readonly #ends = new PlacedHeap<Standing>(
     (a, b) => a.at < b.at || (a.at === b.at && standingOrder(a, b) < 0),
   );
-  readonly #owned = new Map<string, Set<Standing>>();
+  readonly owners = new Owners<Standing>();
   /** The names that somebody bids for, and how many do. */
   readonly #sorted = new Sorted();
   readonly #names = new Map<string, number>();
@@ -135,11 +136,7 @@ export class Locks implements Index<LockRecord> {
       if (count === 0) this.#sorted.add(name);
       this.#names.set(name, count + 1);
     }
-    const { workerId } = record;
-    if (workerId === null) return;
-    const owned = this.#owned.get(workerId);
-    if (owned === undefined) this.#owned.set(workerId, new Set([standing]));
-    else owned.add(standing);
+    this.owners.pass(standing, null, record.workerId);
   }
 
   #delete({ id, resources, workerId }: LockRecord): void {
@@ -156,10 +153,7 @@ export class Locks implements Index<LockRecord> {
         this.#sorted.delete(name);
       }
     }
-    if (workerId === null) return;
-    const owned = this.#owned.get(workerId) as Set<Standing>;
-    owned.delete(standing);
-    if (owned.size === 0) this.#owned.delete(workerId);
+    this.owners.pass(standing, workerId, null);
   }
 
   #changed(standing: Standing): void {
@@ -260,21 +254,13 @@ export class Locks implements Index<LockRecord> {
     return this.#contention.at(name) as Iterable<Standing>;
   }
 
-  ownedBy(workerId: string): Standing[] {
-    return [...(this.#owned.get(workerId) ?? [])].sort(standingOrder);
-  }
-
-  ownedCount(workerId: string): number {
-    return this.#owned.get(workerId)?.size ?? 0;
-  }
-
   /** For checks. */
   get counts() {
     return {
       locks: this.#byId.size,
       due: this.#due.size,
       ends: this.#ends.size,
-      owners: this.#owned.size,
+      owners: this.owners.size,
       names: this.#names.size,
       spots: this.#contention.size,
     };
@@ -283,7 +269,7 @@ export class Locks implements Index<LockRecord> {
 
 /** Inside a transaction: the worker is gone, and its locks are with it. */
 export function release(core: Coordinator, workerId: string): void {
-  for (const { record } of core.bids.ownedBy(workerId)) core.locks.delete(record.id);
+  for (const { record } of core.bids.owners.of(workerId).sort(standingOrder)) core.locks.delete(record.id);
 }
 
 // --- operations ---------------------------------------------------------------------------------------------
@@ -306,13 +292,9 @@ function refuseRoom(core: Coordinator, workerId: string | null): Refusal | null 
   if (core.locks.size >= limits.locksMax)
     return refuse("busy", `${limits.locksMax} locks are held or waited for`, { retryAfterMs: 1000 });
   if (workerId !== null) {
-    const slot = core.dispatch.slot(workerId);
-    if (slot === undefined || slot.record.state === "offline")
-      return refuse(
-        "worker-offline",
-        `worker ${workerId} is not registered, or offline: it can hold nothing`,
-      );
-    if (core.bids.ownedCount(workerId) >= limits.locksPerWorkerMax)
+    const absent = refuseOwner(core, workerId, "hold");
+    if (absent !== null) return absent;
+    if (core.bids.owners.countOf(workerId) >= limits.locksPerWorkerMax)
       return refuse("busy", `worker ${workerId} has ${limits.locksPerWorkerMax} locks`, {
         retryAfterMs: 1000,
       });

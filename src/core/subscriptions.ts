@@ -23,6 +23,7 @@ import {
 } from "./inboxes.ts";
 import { addressText } from "./messages.ts";
 import { defaultBackoff } from "./options.ts";
+import { refuseOwner } from "./owners.ts";
 import { invalid, type Result, refuse } from "./result.ts";
 
 type Settings = Omit<SubscriptionSpec, "name" | "topic" | "createdAt">;
@@ -62,7 +63,7 @@ export function put(core: Coordinator, input: Input<"subscription.put">): Result
     (known === undefined && core.subscriptions.size >= limits.subscriptionsMax
       ? refuse("busy", `${limits.subscriptionsMax} subscriptions are kept`, { retryAfterMs: 60_000 })
       : null) ??
-    refuseOwner(core, workerId, known) ??
+    (workerId === null || known?.spec.workerId === workerId ? null : refuseOwner(core, workerId)) ??
     (known === undefined ? core.limits.refuseMemory() : null);
   if (refused !== null) return refused;
   const spec: SubscriptionSpec = {
@@ -81,14 +82,6 @@ export function put(core: Coordinator, input: Input<"subscription.put">): Result
   if (known === undefined || JSON.stringify(known.spec) !== JSON.stringify(spec))
     keep(core, spec, known, fromRevision);
   return { ok: subscriptionText(core.inboxes.get(name) as Inbox) };
-}
-
-function refuseOwner(core: Coordinator, workerId: string | null, known: SubscriptionRecord | undefined) {
-  if (workerId === null || known?.spec.workerId === workerId) return null;
-  const slot = core.dispatch.slot(workerId);
-  if (slot === undefined || slot.record.state === "offline")
-    return refuse("worker-offline", `worker ${workerId} is not registered, or offline: it can own nothing`);
-  return null;
 }
 
 /** Inside a transaction. */
@@ -143,7 +136,7 @@ export function endIdle(core: Coordinator, inbox: Inbox): void {
 
 /** Inside a transaction: the worker is gone, and its subscriptions are with it. */
 export function release(core: Coordinator, workerId: string): void {
-  for (const name of core.inboxes.ownedBy(workerId)) remove(core, core.inboxes.get(name) as Inbox);
+  for (const name of core.inboxes.owners.of(workerId).sort()) remove(core, core.inboxes.get(name) as Inbox);
 }
 
 export function get(core: Coordinator, { name }: Input<"subscription.get">): Result {
