@@ -12,18 +12,18 @@ import { endsAt } from "./expiry.ts";
 import { sizeOfFailures } from "./failures.ts";
 import type { Gate } from "./gates.ts";
 import { isOpen } from "./graphs.ts";
+import { byAge } from "./ids.ts";
 import {
   deliveryKey,
   type Entry,
   type Kept,
   type MessageRecord,
   messageIdOf,
-  messageOrder,
   rowOf,
   toAll,
 } from "./inboxes.ts";
 import type { Lane, Stream } from "./lanes.ts";
-import { type LockRecord, standingOrder } from "./locks.ts";
+import type { LockRecord } from "./locks.ts";
 import { logSize } from "./logs.ts";
 import { fits, Offer } from "./offers.ts";
 import { isLinked } from "./options.ts";
@@ -403,7 +403,7 @@ function checkLocks(core: Coordinator, expect: Expect): void {
   for (const name of names) {
     const line = [...bids.at(name)];
     expect(
-      line.every((standing, i) => i === 0 || standingOrder(line[i - 1]!, standing) < 0),
+      line.every((standing, i) => i === 0 || byAge(line[i - 1]!, standing) < 0),
       `the line for ${name} is out of order`,
     );
   }
@@ -422,7 +422,7 @@ const collide = (one: LockRecord, other: LockRecord) =>
 /** What each subscription has still to get, and which messages are needed, by what the tables say. */
 function checkMessages(core: Coordinator, expect: Expect): void {
   const { inboxes } = core;
-  const messages = [...core.messages.values()].sort(messageOrder);
+  const messages = [...core.messages.values()].sort(byAge);
   const waiting = new Map<MessageRecord, number>();
   const owned = new Map<string, string[]>();
   let rows = 0;

@@ -14,6 +14,7 @@ import type { AnswerRecord } from "./answers.ts";
 import { type ArchivedTask, tagsOf } from "./archive.ts";
 import type { Failures } from "./failures.ts";
 import type { LimitRecord, PauseRecord, QueueRecord } from "./flow.ts";
+import { ageOf } from "./ids.ts";
 import type {
   DeliveryRecord,
   MessageRecord,
@@ -296,15 +297,8 @@ function decodeHead(head: string) {
 function decodeSpec(id: string, text: string): TaskSpec {
   const tab = text.indexOf("\t");
   const { options, extras, createdAt } = decodeHead(text.slice(0, tab));
-  const dash = id.indexOf("-");
-  return new TaskSpec(
-    Number(id.slice(0, dash)),
-    Number(id.slice(dash + 1)),
-    options,
-    text.slice(tab + 1),
-    extras,
-    createdAt,
-  );
+  const { revision, number } = ageOf(id);
+  return new TaskSpec(revision, number, options, text.slice(tab + 1), extras, createdAt);
 }
 
 const none = "";
@@ -510,10 +504,10 @@ function encodeMessage(message: MessageRecord): string {
 function decodeMessage(id: string, text: string): MessageRecord {
   const tab = text.indexOf("\t");
   const from = JSON.parse(text.slice(0, tab));
-  const dash = id.indexOf("-");
+  const { revision, number } = ageOf(id);
   return {
-    revision: Number(id.slice(0, dash)),
-    number: Number(id.slice(dash + 1)),
+    revision,
+    number,
     topic: from.topic,
     priority: from.priority ?? unnamed.priority,
     payload: text.slice(tab + 1),

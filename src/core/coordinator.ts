@@ -25,12 +25,12 @@ import { Flow } from "./flow.ts";
 import { Gates } from "./gates.ts";
 import * as graphs from "./graphs.ts";
 import { Graphs } from "./graphs.ts";
+import { byAge } from "./ids.ts";
 import {
   type DeliveryRecord,
   type Inbox,
   Inboxes,
   type MessageRecord,
-  messageOrder,
   type PublishedRecord,
   type SubscriptionRecord,
   type TopicRecord,
@@ -314,7 +314,7 @@ export class Coordinator {
     this.topics.index([{ change: (before, after) => inboxes.topicChanged(before, after) }]);
     // Before the messages, which look up how they stand.
     this.deliveries.index([{ change: (before, after) => inboxes.deliveryChanged(before, after) }]);
-    this.messages.index([{ change: (before, after) => inboxes.messageChanged(before, after) }], messageOrder);
+    this.messages.index([{ change: (before, after) => inboxes.messageChanged(before, after) }], byAge);
     this.published.index([{ change: (before, after) => inboxes.publishedChanged(before, after) }]);
     this.answers = new Answers(store, (session, at) =>
       this.#oldAnswers.push(at + limits.answerAgeMsMax, session),

@@ -12,6 +12,7 @@ import { limits } from "../wire/limits.ts";
 import type { Input } from "../wire/operations.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { endsAt } from "./expiry.ts";
+import { ageOf } from "./ids.ts";
 import { isLinked, type Link } from "./options.ts";
 import { type Refusal, type Result, refuse } from "./result.ts";
 import type { Index, RowName } from "./store.ts";
@@ -158,7 +159,7 @@ class Node {
 
 /** The place of the first child behind the task of this id, which may be there no more. */
 function placeBehind(children: readonly Edge[], id: string): number {
-  const [revision, number] = id.split("-").map(Number) as [number, number];
+  const { revision, number } = ageOf(id);
   let low = 0;
   let high = children.length;
   while (low < high) {

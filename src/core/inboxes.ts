@@ -16,6 +16,7 @@ import { Topics } from "../lib/topics.ts";
 import type { Backoff } from "../wire/tasks.ts";
 import { priorities } from "../wire/tasks.ts";
 import type { Coordinator } from "./coordinator.ts";
+import { byAge } from "./ids.ts";
 import { Owners } from "./owners.ts";
 import type { RowName } from "./store.ts";
 
@@ -130,7 +131,7 @@ export class Keeper {
 }
 const goesSooner = (a: Keeper, b: Keeper) =>
   a.dueAt !== b.dueAt ? a.dueAt < b.dueAt : a.record.topic < b.record.topic;
-const keptOrder = (a: Kept, b: Kept) => messageOrder(a.message, b.message);
+const keptOrder = (a: Kept, b: Kept) => byAge(a.message, b.message);
 
 /** One message for one subscription. */
 export class Entry {
@@ -157,9 +158,7 @@ export class Entry {
   }
 }
 
-export const messageOrder = (a: MessageRecord, b: MessageRecord) =>
-  a.revision - b.revision || a.number - b.number;
-const order = (a: Entry, b: Entry) => messageOrder(a.message, b.message);
+const order = (a: Entry, b: Entry) => byAge(a.message, b.message);
 const sooner = (a: Entry, b: Entry) =>
   a.row!.at !== b.row!.at
     ? a.row!.at < b.row!.at
@@ -167,7 +166,7 @@ const sooner = (a: Entry, b: Entry) =>
 const expiresSooner = (a: Kept, b: Kept) =>
   a.message.expiresAt !== b.message.expiresAt
     ? a.message.expiresAt < b.message.expiresAt
-    : messageOrder(a.message, b.message) < 0;
+    : byAge(a.message, b.message) < 0;
 
 /** Messages of one priority. */
 export class Lane {
@@ -488,7 +487,7 @@ export class Inboxes {
 
   #insert(kept: Kept): void {
     let at = this.#order.length;
-    while (at > 0 && messageOrder((this.#order[at - 1] as Kept).message, kept.message) > 0) at -= 1;
+    while (at > 0 && byAge((this.#order[at - 1] as Kept).message, kept.message) > 0) at -= 1;
     if (at === this.#order.length) this.#order.push(kept);
     else this.#order.splice(at, 0, kept);
   }

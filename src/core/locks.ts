@@ -19,6 +19,7 @@ import type { Input } from "../wire/operations.ts";
 import type { LockCondition } from "../wire/transactions.ts";
 import { Bid, Contention, partsOf, type Wish } from "./contention.ts";
 import type { Coordinator } from "./coordinator.ts";
+import { ageOf, byAge } from "./ids.ts";
 import { Owners, refuseOwner } from "./owners.ts";
 import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
 import type { Index, Store, Table } from "./store.ts";
@@ -72,8 +73,8 @@ export class Standing extends Bid implements Placed {
   beatAt: number;
 
   constructor(record: LockRecord, beatAt: number) {
-    const dash = record.id.indexOf("-");
-    super(Number(record.id.slice(0, dash)), Number(record.id.slice(dash + 1)));
+    const { revision, number } = ageOf(record.id);
+    super(revision, number);
     this.record = record;
     this.beatAt = beatAt;
   }
@@ -84,11 +85,7 @@ export class Standing extends Bid implements Placed {
 }
 
 /** For recovery: as they were asked for. */
-export function recordOrder(a: LockRecord, b: LockRecord): number {
-  return standingOrder(new Standing(a, 0), new Standing(b, 0));
-}
-
-export const standingOrder = (a: Bid, b: Bid) => a.revision - b.revision || a.number - b.number;
+export const recordOrder = (a: LockRecord, b: LockRecord): number => byAge(ageOf(a.id), ageOf(b.id));
 
 /** Locks granted in one entry; the rest of many comes with the next tick. */
 const grantsPerEntry = 1000;
@@ -98,9 +95,7 @@ export class Locks implements Index<LockRecord> {
   readonly #contention = new Contention((bid) => this.#changed(bid as Standing));
   /** Waiting, with nothing in their way. */
   readonly #due = new Set<Standing>();
-  readonly #ends = new PlacedHeap<Standing>(
-    (a, b) => a.at < b.at || (a.at === b.at && standingOrder(a, b) < 0),
-  );
+  readonly #ends = new PlacedHeap<Standing>((a, b) => a.at < b.at || (a.at === b.at && byAge(a, b) < 0));
   readonly owners = new Owners<Standing>();
   /** The names that somebody bids for, and how many do. */
   readonly #sorted = new Sorted();
@@ -203,7 +198,7 @@ export class Locks implements Index<LockRecord> {
 
   /** Inside a transaction: whoever has nothing in its way any more holds its lock. */
   settle(): void {
-    const due = [...this.#due].sort(standingOrder).slice(0, grantsPerEntry);
+    const due = [...this.#due].sort(byAge).slice(0, grantsPerEntry);
     for (const { record } of due)
       this.core.locks.put(record.id, {
         ...record,
@@ -269,7 +264,7 @@ export class Locks implements Index<LockRecord> {
 
 /** Inside a transaction: the worker is gone, and its locks are with it. */
 export function release(core: Coordinator, workerId: string): void {
-  for (const { record } of core.bids.owners.of(workerId).sort(standingOrder)) core.locks.delete(record.id);
+  for (const { record } of core.bids.owners.of(workerId).sort(byAge)) core.locks.delete(record.id);
 }
 
 // --- operations ---------------------------------------------------------------------------------------------
@@ -398,9 +393,9 @@ export function list(core: Coordinator, input: Input<"lock.list">): Result {
   const from = cursor !== undefined && fromName > prefix ? fromName : prefix;
   for (const one of name !== undefined ? [name] : core.bids.namesFrom(from)) {
     if (name === undefined && !one.startsWith(prefix)) break;
-    const after = one === fromName ? placeOf(fromId) : null;
+    const after = one === fromName ? ageOf(fromId) : null;
     for (const standing of core.bids.at(one)) {
-      if (after !== null && standingOrder(standing, after) <= 0) continue;
+      if (after !== null && byAge(standing, after) <= 0) continue;
       if (texts.length === limit || looks++ === looksMax)
         return { ok: `{"locks":[${texts.join(",")}],"cursor":"${last}"}` };
       last = `${one} ${standing.record.id}`;
@@ -414,11 +409,6 @@ export function list(core: Coordinator, input: Input<"lock.list">): Result {
 
 /** A page that has looked at so many is short. */
 const looksMax = 10 * limits.pageMax;
-
-const placeOf = (id: string) => {
-  const [revision, number] = id.split("-").map(Number);
-  return new Bid(revision || 0, number || 0);
-};
 
 /** Whether what a transaction asks of a lock is so. */
 export function holds(core: Coordinator, { lock, exists, token, workerId }: LockCondition): boolean {

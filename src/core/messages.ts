@@ -6,11 +6,11 @@
 import type { Input } from "../wire/operations.ts";
 import { priorities } from "../wire/tasks.ts";
 import type { Coordinator } from "./coordinator.ts";
+import { idNaming } from "./ids.ts";
 import { type Inbox, type Kept, type MessageRecord, messageIdOf, rowOf, toAll } from "./inboxes.ts";
 import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
 import type { Store, Table } from "./store.ts";
 import { drop, open, shrink, sweep } from "./subscriptions.ts";
-import { idNaming } from "./tasks.ts";
 
 export const messagesOf = (store: Store): Table<MessageRecord> => store.table("messages", idNaming);
 

@@ -12,6 +12,7 @@ import { archive } from "./archive.ts";
 import type { Coordinator } from "./coordinator.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { QueueFlow } from "./flow.ts";
+import { ageOf } from "./ids.ts";
 import type { Lane } from "./lanes.ts";
 import { isPlain, laneKey, type Needs } from "./offers.ts";
 import type { Result } from "./result.ts";
@@ -369,7 +370,7 @@ export class Queues implements Index<TaskRecord> {
 
   /** The first place whose task is not before `id`. */
   #placeOf(id: string): number {
-    const { revision, number } = placeOf(id);
+    const { revision, number } = ageOf(id);
     let low = 0;
     let high = this.#order.length;
     while (low < high) {
@@ -424,14 +425,8 @@ function oldestIn({ plain, lanes }: Queue): number | null {
   return oldest;
 }
 
-/** Where a task of this id stands in the order of submission, whether or not it is there. */
-function placeOf(id: string): Pick<TaskSpec, "revision" | "number"> {
-  const dash = id.indexOf("-");
-  return { revision: Number(id.slice(0, dash)), number: Number(id.slice(dash + 1)) };
-}
-
 const backwards = (sought: Ranked<TaskSpec>, cursor: string | undefined): Iterable<TaskSpec> =>
-  sought.backwards(cursor === undefined ? undefined : (placeOf(cursor) as TaskSpec));
+  sought.backwards(cursor === undefined ? undefined : (ageOf(cursor) as TaskSpec));
 
 /** Whether the task is one of those the filter means. */
 export function fits({ spec, state, lease }: TaskRecord, filter: TaskFilter): boolean {

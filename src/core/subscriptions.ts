@@ -9,6 +9,7 @@ import type { Input } from "../wire/operations.ts";
 import { priorities } from "../wire/tasks.ts";
 import { backoffMs, backoffText, refuseBackoff } from "./backoff.ts";
 import type { Coordinator } from "./coordinator.ts";
+import { ageOf, byAge } from "./ids.ts";
 import {
   Consumer,
   deliveryKey,
@@ -394,14 +395,13 @@ export function listMessages(core: Coordinator, input: Input<"message.list">): R
   if (inbox === null && state !== undefined) return invalid("/state", "goes with a subscription");
   const patterns = new Topics<true>();
   if (topic !== undefined) patterns.add(topic, true);
-  const dash = cursor.indexOf("-");
-  const from = { revision: Number(cursor.slice(0, dash)), number: Number(cursor.slice(dash + 1)) };
+  const from = ageOf(cursor);
   const rows: string[] = [];
   let units = 0;
   let looks = 0;
   let last = "";
   for (const { message } of core.inboxes.after(from.revision - 1)) {
-    if (message.revision === from.revision && message.number <= from.number) continue;
+    if (byAge(message, from) <= 0) continue;
     if (rows.length === limit || looks++ === looksMax || (units > limits.answerUnitsMax && rows.length > 0))
       return { ok: `{"messages":[${rows.join(",")}],"cursor":"${last}"}` };
     last = messageIdOf(message);

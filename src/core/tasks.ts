@@ -37,6 +37,7 @@ import { endsAt, expiresAt } from "./expiry.ts";
 import { type Failures, failuresText, forgetFailures, isFinalCode, noteFailure } from "./failures.ts";
 import { shutInWords } from "./flow.ts";
 import * as graphs from "./graphs.ts";
+import { idNaming } from "./ids.ts";
 import { type Links, linksOf, unlinked } from "./links.ts";
 import { forgetLog } from "./logs.ts";
 import type { Needs } from "./offers.ts";
@@ -52,7 +53,7 @@ import {
 } from "./options.ts";
 import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
 import type { Slot } from "./slots.ts";
-import type { Naming, RowName, Store, Table } from "./store.ts";
+import type { RowName, Store, Table } from "./store.ts";
 import {
   debouncedAt,
   holdsKey,
@@ -91,23 +92,6 @@ export class TaskSpec {
     return this.number === 0 ? this.revision : this.id;
   }
 }
-
-/** A task or message that came alone, as most do, is kept under its revision; the others of an entry under their id. */
-export const idNaming: Naming = {
-  row(id) {
-    const dash = id.length - 2;
-    // Only a number that is written in one way alone: others are ids of nothing.
-    if (dash < 1 || dash > 16 || id.charCodeAt(dash) !== 45 || id.charCodeAt(dash + 1) !== 48) return id;
-    let revision = 0;
-    for (let i = 0; i < dash; i++) {
-      const digit = id.charCodeAt(i) - 48;
-      if (digit < 0 || digit > 9 || (digit === 0 && i === 0)) return id;
-      revision = revision * 10 + digit;
-    }
-    return Number.isSafeInteger(revision) ? revision : id;
-  },
-  key: (row) => (typeof row === "number" ? `${row}-0` : row),
-};
 
 export const tasksOf = (store: Store): Table<TaskRecord> => store.table("tasks", idNaming);
 /** By task too. */
