@@ -502,6 +502,9 @@ function checkMessages(core: Coordinator, expect: Expect): void {
     inboxes.retries.size === retries,
     `${inboxes.retries.size} messages are to come again, not ${retries}`,
   );
+  const inboxNames = Array.from(inboxes.all(), ({ name }) => name);
+  const names = Array.from(core.subscriptions.entries(), ([name]) => name);
+  expect(same(inboxNames, names.sort()), "the order of the subscriptions is wrong");
   expect(inboxes.subscriptionCount === core.subscriptions.size, `${inboxes.subscriptionCount} inboxes`);
   for (const [workerId, names] of owned)
     expect(

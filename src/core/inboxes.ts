@@ -12,6 +12,7 @@
 import { Chain, Link } from "../lib/chain.ts";
 import { DeadlineHeap, IndexedHeap } from "../lib/heap.ts";
 import { Line } from "../lib/line.ts";
+import { Sorted } from "../lib/sorted.ts";
 import { Topics } from "../lib/topics.ts";
 import type { Backoff } from "../wire/tasks.ts";
 import { priorities } from "../wire/tasks.ts";
@@ -252,6 +253,7 @@ const deliveriesPerTurn = 200;
 
 export class Inboxes {
   readonly #byName = new Map<string, Inbox>();
+  readonly #sorted = new Sorted();
   readonly #topics = new Topics<Inbox>();
   readonly #kept = new Map<RowName, Kept>();
   /** In the order of their ids; those that are gone are collected later. */
@@ -297,8 +299,9 @@ export class Inboxes {
     return topicsOf(record.spec.topic);
   }
 
-  all(): Iterable<Inbox> {
-    return this.#byName.values();
+  /** In the order of their names, from `from` on. */
+  *all(from = ""): Iterable<Inbox> {
+    for (const name of this.#sorted.from(from)) yield this.#byName.get(name) as Inbox;
   }
 
   /** Kept messages above a revision, in order. */
@@ -337,6 +340,7 @@ export class Inboxes {
         inbox.room(consumer);
       }
       this.#byName.set(name, inbox);
+      this.#sorted.add(name);
       for (const topic of topicsOf(spec.topic)) this.#topics.add(topic, inbox);
       if (spec.idleMs > 0) this.idle.push(this.core.clock + spec.idleMs, inbox);
       const lowest = Math.min(...after.floors);
@@ -510,6 +514,7 @@ export class Inboxes {
   #close(inbox: Inbox): void {
     for (const topic of topicsOf(inbox.record.spec.topic)) this.#topics.delete(topic, inbox);
     this.#byName.delete(inbox.name);
+    this.#sorted.delete(inbox.name);
     this.#due.delete(inbox);
     this.#closed.set(inbox.record, inbox);
     for (const consumer of inbox.consumers) consumer.isOpen = false;

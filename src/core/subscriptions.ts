@@ -146,15 +146,16 @@ export function get(core: Coordinator, { name }: Input<"subscription.get">): Res
 }
 
 export function list(core: Coordinator, input: Input<"subscription.list">): Result {
-  const { cursor, limit = 100, topic } = input;
-  const found: Inbox[] = [];
-  for (const inbox of core.inboxes.all())
-    if (cursor === undefined || inbox.name > cursor)
-      if (topic === undefined || inbox.record.spec.topic === topic) found.push(inbox);
-  found.sort((a, b) => (a.name < b.name ? -1 : 1));
-  const page = found.slice(0, limit);
-  const next = found.length > limit ? `"${page[page.length - 1]?.name}"` : "null";
-  return { ok: `{"subscriptions":[${page.map(subscriptionText).join(",")}],"cursor":${next}}` };
+  const { cursor = "", limit = 100, topic } = input;
+  const texts: string[] = [];
+  let last = "";
+  for (const inbox of core.inboxes.all(cursor)) {
+    if (inbox.name === cursor || (topic !== undefined && inbox.record.spec.topic !== topic)) continue;
+    if (texts.length === limit) return { ok: `{"subscriptions":[${texts.join(",")}],"cursor":"${last}"}` };
+    texts.push(subscriptionText(inbox));
+    last = inbox.name;
+  }
+  return { ok: `{"subscriptions":[${texts.join(",")}],"cursor":null}` };
 }
 
 export function subscriptionText(inbox: Inbox): string {
