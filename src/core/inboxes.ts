@@ -402,7 +402,11 @@ export class Inboxes {
       this.expiring.delete(kept);
       for (const inbox of this.#topics.match(message.topic)) this.#refresh(inbox, kept);
       if (kept.keepers > 0)
-        for (const keeper of this.#keeping.match(message.topic)) this.#release(keeper, kept);
+        for (const keeper of this.#keeping.match(message.topic)) {
+          this.#release(keeper, kept);
+          // It may have been the oldest, by which the topic stands among the others.
+          this.#keepersDue.update(keeper);
+        }
       if (this.#order[this.#order.length - 1] === kept) this.#order.pop();
       else this.#collect();
       return;

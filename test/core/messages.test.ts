@@ -456,6 +456,18 @@ describe("messages - limits and ends", () => {
 describe("messages - kept for later, and replayed", () => {
   const kept = (world: World) => world.ok("message.list", {}).messages.map(({ payload }) => payload);
 
+  test("messages - what a topic keeps is let go of in time, also after the oldest that another keeps has expired", () => {
+    const world = new World();
+    world.ok("topic.put", { topic: "a", keepMs: 1000 });
+    world.ok("topic.put", { topic: "b", keepMs: 2000 });
+    publish(world, "a", 1, { ttlMs: 10 });
+    publish(world, "b", 2);
+    world.advance(10);
+    expect(world.core.messages.size).toBe(1);
+    world.advance(2000);
+    expect(world.core.messages.size).toBe(0);
+  });
+
   test("messages - a topic keeps what is published for a time, or the newest, and a later subscription begins there", () => {
     const world = new World();
     world.ok("topic.put", { topic: "a.>", keepMs: 1000 });
