@@ -28,7 +28,6 @@ import { Graphs } from "./graphs.ts";
 import { byAge } from "./ids.ts";
 import {
   type DeliveryRecord,
-  type Inbox,
   Inboxes,
   type MessageRecord,
   type PublishedRecord,
@@ -618,24 +617,13 @@ export class Coordinator {
       if (record?.state !== "scheduled" || record.runAt > this.now) return;
       this.tasks.put(spec.row, { ...record, state: "queued", runAt: 0, revision: this.store.nextRevision });
     });
-    while (this.expiry.nextAt <= this.now)
-      this.#transaction("task.expire", "cortexd", () => {
-        while (this.expiry.nextAt <= this.now && this.store.changeCount < changesPerTick)
-          this.expiry.endFirst(this);
-      });
+    const { expiry, bids, sortedKeys } = this;
+    this.#whileDue(expiry, this.now, "task.expire", () => expiry.endFirst(this));
     // The rest of many comes with the next tick, which is due at once.
     if (this.graphs.isDue) this.#transaction("graph.settle", "cortexd", () => this.graphs.settle());
     if (this.bids.isDue) this.#transaction("lock.grant", "cortexd", () => this.bids.settle());
-    const { bids, sortedKeys } = this;
-    while (bids.nextAt <= this.clock)
-      this.#transaction("lock.expire", "cortexd", () => {
-        while (bids.nextAt <= this.clock && this.store.changeCount < changesPerTick) bids.endFirst();
-      });
-    while (sortedKeys.nextAt <= this.now)
-      this.#transaction("kv.expire", "cortexd", () => {
-        while (sortedKeys.nextAt <= this.now && this.store.changeCount < changesPerTick)
-          sortedKeys.expireFirst();
-      });
+    this.#whileDue(bids, this.clock, "lock.expire", () => bids.endFirst());
+    this.#whileDue(sortedKeys, this.now, "kv.expire", () => sortedKeys.expireFirst());
     this.#tickMessages();
     this.#runSchedules();
     this.#due(this.#resume, this.now, "queue.resume", (key) => {
@@ -665,51 +653,34 @@ export class Coordinator {
       const oldest = this.answers.expire(session, this.clock - limits.answerAgeMsMax);
       if (oldest !== undefined) this.#oldAnswers.push(oldest + limits.answerAgeMsMax, session);
     });
-    const { watches } = this.dispatch;
-    while (watches.nextAt <= this.clock)
-      this.#transaction("lease.expire", "cortexd", () => {
-        while (watches.nextAt <= this.clock && this.store.changeCount < changesPerTick) {
-          const at = watches.nextAt;
-          const slot = watches.pop() as Slot;
-          if (slot.watchedAt !== at || this.dispatch.slot(slot.id) !== slot) continue;
-          slot.watchedAt = Number.POSITIVE_INFINITY;
-          workers.inspect(this, slot);
-        }
-      });
-    const { looks } = this.dispatch;
-    while (looks.nextAt <= this.clock)
-      this.#transaction("lease.revoke", "cortexd", () => {
-        while (looks.nextAt <= this.clock && this.store.changeCount < changesPerTick) {
-          const at = looks.nextAt;
-          const slot = looks.pop() as Slot;
-          if (slot.lookAt !== at || this.dispatch.slot(slot.id) !== slot) continue;
-          slot.lookAt = Number.POSITIVE_INFINITY;
-          workers.lookAtHealth(this, slot);
-        }
-      });
+    const { watches, looks } = this.dispatch;
+    this.#due(watches, this.clock, "lease.expire", (slot, at) => {
+      if (slot.watchedAt !== at || this.dispatch.slot(slot.id) !== slot) return;
+      slot.watchedAt = Number.POSITIVE_INFINITY;
+      workers.inspect(this, slot);
+    });
+    this.#due(looks, this.clock, "lease.revoke", (slot, at) => {
+      if (slot.lookAt !== at || this.dispatch.slot(slot.id) !== slot) return;
+      slot.lookAt = Number.POSITIVE_INFINITY;
+      workers.lookAtHealth(this, slot);
+    });
   }
 
   #tickMessages(): void {
     const { inboxes } = this;
     inboxes.retryDue();
     inboxes.releaseDue();
-    const isFull = () => this.store.changeCount >= changesPerTick;
     while (inboxes.expiresAt <= this.now)
       this.#transaction("message.expire", "cortexd", () => {
-        while (inboxes.expiresAt <= this.now && !isFull()) subscriptions.drop(this, inboxes.firstToExpire);
+        while (inboxes.expiresAt <= this.now && this.store.changeCount < changesPerTick)
+          subscriptions.drop(this, inboxes.firstToExpire);
       });
-    const { looks, idle } = inboxes;
-    while (looks.nextAt <= this.clock)
-      this.#transaction("message.redeliver", "cortexd", () => {
-        while (looks.nextAt <= this.clock && !isFull()) {
-          const at = looks.nextAt;
-          const inbox = looks.pop() as Inbox;
-          if (inbox.lookAt !== at || inboxes.get(inbox.name) !== inbox) continue;
-          inbox.lookAt = Number.POSITIVE_INFINITY;
-          subscriptions.lookAtFlights(this, inbox);
-        }
-      });
-    this.#due(idle, this.clock, "subscription.expire", (inbox) => subscriptions.endIdle(this, inbox));
+    this.#due(inboxes.looks, this.clock, "message.redeliver", (inbox, at) => {
+      if (inbox.lookAt !== at || inboxes.get(inbox.name) !== inbox) return;
+      inbox.lookAt = Number.POSITIVE_INFINITY;
+      subscriptions.lookAtFlights(this, inbox);
+    });
+    this.#due(inboxes.idle, this.clock, "subscription.expire", (inbox) => subscriptions.endIdle(this, inbox));
     this.#due(inboxes.publishedEnds, this.now, "message.forget", (id) => {
       const known = this.published.get(id);
       if (known !== undefined && known.until <= this.now) this.published.delete(id);
@@ -731,10 +702,23 @@ export class Coordinator {
       });
   }
 
-  #due<T>(heap: DeadlineHeap<T>, upTo: number, operation: string, each: (value: T) => void): void {
-    while (heap.nextAt <= upTo)
+  #due<T>(
+    heap: DeadlineHeap<T>,
+    upTo: number,
+    operation: string,
+    each: (value: T, at: number) => void,
+  ): void {
+    this.#whileDue(heap, upTo, operation, () => {
+      const at = heap.nextAt;
+      each(heap.pop() as T, at);
+    });
+  }
+
+  /** Deals with the first of those that are due until none is, in entries that are none too large. */
+  #whileDue(due: { readonly nextAt: number }, upTo: number, operation: string, first: () => void): void {
+    while (due.nextAt <= upTo)
       this.#transaction(operation, "cortexd", () => {
-        while (heap.nextAt <= upTo && this.store.changeCount < changesPerTick) each(heap.pop() as T);
+        while (due.nextAt <= upTo && this.store.changeCount < changesPerTick) first();
       });
   }
 
