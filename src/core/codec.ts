@@ -104,8 +104,6 @@ function encodeChange(change: Change): string {
       return after === undefined ? `-task.log\t${key}\n` : `+task.log\t${key}\t${JSON.stringify(after)}\n`;
     case "archive":
       return `+archive\t${key}\t${encodeArchived(after as ArchivedTask)}\n`;
-    case "workers":
-      return after === undefined ? `-worker\t${key}\n` : `+worker\t${key}\t${JSON.stringify(after)}\n`;
     case "schedules": {
       if (after === undefined) return `-schedule\t${key}\n-schedule.run\t${key}\n`;
       const { spec, ...run } = after as ScheduleRecord;
@@ -114,8 +112,6 @@ function encodeChange(change: Change): string {
     }
     case "keys":
       return after === undefined ? `-key\t${key}\n` : `+key\t${key}\t${encodeKey(after as KeyRecord)}\n`;
-    case "locks":
-      return after === undefined ? `-lock\t${key}\n` : `+lock\t${key}\t${JSON.stringify(after)}\n`;
     case "messages":
       return after === undefined
         ? `-message\t${key}\n`
@@ -130,10 +126,11 @@ function encodeChange(change: Change): string {
       return after === undefined
         ? `-delivery\t${key}\n`
         : `+delivery\t${key}\t${encodeDelivery(after as DeliveryRecord)}\n`;
-    case "topics":
-      return after === undefined ? `-topic\t${key}\n` : `+topic\t${key}\t${JSON.stringify(after)}\n`;
     case "published":
       return after === undefined ? `-published\t${key}\n` : `+published\t${key}\t${JSON.stringify(after)}\n`;
+    case "workers":
+    case "locks":
+    case "topics":
     case "uniques":
     case "queues":
     case "limits":
