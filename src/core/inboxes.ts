@@ -420,7 +420,11 @@ export class Inboxes {
     for (const inbox of this.#topics.match(message.topic)) this.#refresh(inbox, kept);
     if (this.#keepers.size > 0)
       for (const keeper of this.#keeping.match(message.topic)) this.#keep(keeper, kept);
-    if (kept.waiting === 0 && kept.keepers === 0) this.loose.add(kept);
+    this.#loosen(kept);
+  }
+
+  #loosen(kept: Kept): void {
+    if (kept.waiting === 0 && kept.keepers === 0 && !kept.isGone) this.loose.add(kept);
   }
 
   topicChanged(before: TopicRecord | undefined, after: TopicRecord | undefined): void {
@@ -462,7 +466,7 @@ export class Inboxes {
     keeper.links.delete(kept);
     keeper.line.delete(link);
     kept.keepers -= 1;
-    if (kept.waiting === 0 && kept.keepers === 0 && !kept.isGone) this.loose.add(kept);
+    this.#loosen(kept);
   }
 
   /** What is more than it keeps, or too old, goes. */
@@ -620,7 +624,7 @@ export class Inboxes {
         break;
     }
     kept.waiting -= 1;
-    if (kept.waiting === 0 && kept.keepers === 0 && !kept.isGone) this.loose.add(kept);
+    this.#loosen(kept);
   }
 
   /** The times of those that failed are over: they are ready again. */

@@ -7,7 +7,7 @@ import type { Input } from "../wire/operations.ts";
 import { priorities } from "../wire/tasks.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { idNaming } from "./ids.ts";
-import { type Inbox, type Kept, type MessageRecord, messageIdOf, rowOf, toAll } from "./inboxes.ts";
+import { type Inbox, type MessageRecord, messageIdOf, rowOf, toAll } from "./inboxes.ts";
 import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
 import type { Store, Table } from "./store.ts";
 import { drop, open, shrink, sweep } from "./subscriptions.ts";
@@ -89,7 +89,7 @@ export function publish(core: Coordinator, input: Input<"message.publish">): Res
   for (const inbox of inboxes) shrink(core, inbox);
   const kept = core.inboxes.kept(rowOf(message));
   // It was published, and so it is in the log; but there is nobody to keep it for.
-  if (kept !== undefined && isLoose(kept)) drop(core, kept);
+  if (kept !== undefined && core.inboxes.loose.has(kept)) drop(core, kept);
   // What its topic kept before it, and keeps no more.
   sweep(core, sweptAtOnce);
   if (publishId !== null)
@@ -103,7 +103,6 @@ export function publish(core: Coordinator, input: Input<"message.publish">): Res
 }
 
 const sweptAtOnce = 10;
-const isLoose = ({ waiting, keepers }: Kept) => waiting === 0 && keepers === 0;
 
 /** Requests without their reply, and what is emitted in this turn. */
 export class Bus {
@@ -172,8 +171,7 @@ export function emit(core: Coordinator, input: Input<"message.emit">): Result {
 /** Volatile. Answers the request's name; the engine keeps who waits under it. */
 export function request(core: Coordinator, input: Input<"message.request">): Result {
   const requestId = core.bus.ask();
-  const { waitMs: _, ...message } = input;
-  const made = emission(core, message, requestId);
+  const made = emission(core, input, requestId);
   if ("error" in made) {
     core.bus.take(requestId);
     return made;

@@ -38,7 +38,12 @@ const defaults: Settings = {
   idleMs: 0,
 };
 /** A worker's own: what nobody fetches for a day goes, and the oldest go first. */
-const own = { pendingMax: 10_000, whenFull: "drop-oldest", idleMs: 86_400_000 } satisfies Partial<Settings>;
+const ownDefaults: Settings = {
+  ...defaults,
+  pendingMax: 10_000,
+  whenFull: "drop-oldest",
+  idleMs: 86_400_000,
+};
 
 const unknownSubscription = (name: string) =>
   refuse("unknown-subscription", `there is no subscription ${name}`);
@@ -57,7 +62,7 @@ export function put(core: Coordinator, input: Input<"subscription.put">): Result
   const known = core.subscriptions.get(name);
   if (known !== undefined && known.spec.topic !== topic)
     return invalid("/topic", `is ${known.spec.topic} since the subscription was made; delete it first`);
-  const before = known?.spec ?? { ...defaults, ...(isOwn ? own : {}) };
+  const before = known?.spec ?? (isOwn ? ownDefaults : defaults);
   const workerId = input.workerId ?? before.workerId;
   const refused =
     (input.backoff === undefined ? null : refuseBackoff(input.backoff, "/backoff")) ??
@@ -104,13 +109,7 @@ function keep(
 /** Inside a transaction: the worker's own inbox is there, from now on if it was not. */
 export function open(core: Coordinator, topic: string): void {
   if (core.subscriptions.has(topic)) return;
-  const { workerId, ackWaitMs, deliveriesMax, backoff } = defaults;
-  const { pendingMax, whenFull, idleMs } = own;
-  const spec: SubscriptionSpec = {
-    ...{ name: topic, topic, workerId, ackWaitMs, deliveriesMax, backoff },
-    ...{ pendingMax, whenFull, idleMs, createdAt: core.now },
-  };
-  keep(core, spec, undefined, undefined);
+  keep(core, { name: topic, topic, ...ownDefaults, createdAt: core.now }, undefined, undefined);
 }
 
 /** Inside a transaction: it is gone, and with it how its messages stand for it. */
@@ -280,13 +279,13 @@ export function fail(
   if (inbox.deadCount > limits.deadMessagesMax) settle(core, inbox, [inbox.dead.first() as Entry]);
 }
 
-/** Inside a transaction: too many wait. false: the subscription is gone. */
-export function shrink(core: Coordinator, inbox: Inbox): boolean {
+/** Inside a transaction: where too many wait, one of them goes, or the subscription. */
+export function shrink(core: Coordinator, inbox: Inbox): void {
   const { spec } = inbox.record;
-  if (inbox.pendingCount <= spec.pendingMax) return true;
+  if (inbox.pendingCount <= spec.pendingMax) return;
   if (spec.whenFull === "delete") {
     remove(core, inbox);
-    return false;
+    return;
   }
   // Of the least urgent the oldest, of what is on its way nothing.
   for (let priority = inbox.lanes.length - 1; priority >= 0; priority--) {
@@ -300,9 +299,8 @@ export function shrink(core: Coordinator, inbox: Inbox): boolean {
       revision: core.store.nextRevision,
     });
     core.metrics.messagesDropped++;
-    return true;
+    return;
   }
-  return true;
 }
 
 /** The message, while it is not settled for the subscription. */

@@ -13,7 +13,7 @@ import {
   Name,
   Nullable,
 } from "./schema.ts";
-import { SubscriptionName, TopicName, TopicPattern } from "./subscriptions.ts";
+import { SubscriptionId, SubscriptionName, TopicName, TopicPattern } from "./subscriptions.ts";
 
 const priority = Type.Union(
   [Type.Literal("critical"), Type.Literal("high"), Type.Literal("normal"), Type.Literal("low")],
@@ -169,11 +169,8 @@ export const MessageReply = Closed({
 });
 export const MessageReplied = Closed({ requestId: Type.String() });
 
-const subscriptionId = Name(
-  "Chosen by the client; names the subscription in its events. One connection may have many.",
-);
 export const TopicSubscribe = Closed({
-  subscriptionId,
+  subscriptionId: SubscriptionId,
   topic: TopicPattern("Which topics: `*` stands for one token, `>` at the end for one or more."),
   group: Type.Optional(
     Name("Of those who subscribe to the same topic under the same group, one gets each message."),

@@ -107,11 +107,11 @@ export const SubscriptionPage = Closed({
 });
 export type SubscriptionPage = Static<typeof SubscriptionPage>;
 
-const subscriptionId = Name(
+export const SubscriptionId = Name(
   "Chosen by the client; names the subscription in its events. One connection may have many.",
 );
 export const SubscriptionAttach = Closed({
-  subscriptionId,
+  subscriptionId: SubscriptionId,
   name: SubscriptionName,
   window: Type.Optional(
     Integer(
