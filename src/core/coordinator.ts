@@ -680,7 +680,9 @@ export class Coordinator {
       inbox.lookAt = Number.POSITIVE_INFINITY;
       subscriptions.lookAtFlights(this, inbox);
     });
-    this.#due(inboxes.idle, this.clock, "subscription.expire", (inbox) => subscriptions.endIdle(this, inbox));
+    this.#due(inboxes.idle, this.clock, "subscription.expire", (inbox, at) =>
+      subscriptions.endIdle(this, inbox, at),
+    );
     this.#due(inboxes.publishedEnds, this.now, "message.forget", (id) => {
       const known = this.published.get(id);
       if (known !== undefined && known.until <= this.now) this.published.delete(id);

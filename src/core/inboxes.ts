@@ -211,8 +211,9 @@ export class Inbox {
   deadCount = 0;
   /** When its flights are looked at, on the lease clock. */
   lookAt = Number.POSITIVE_INFINITY;
-  /** Since when nobody has listened, on the lease clock. */
+  /** Since when nobody has listened, on the lease clock, and when that is looked at. */
   idleSince: number;
+  idleAt = Number.POSITIVE_INFINITY;
 
   constructor(
     readonly name: string,
@@ -342,15 +343,15 @@ export class Inboxes {
       this.#byName.set(name, inbox);
       this.#sorted.add(name);
       for (const topic of topicsOf(spec.topic)) this.#topics.add(topic, inbox);
-      if (spec.idleMs > 0) this.idle.push(this.core.clock + spec.idleMs, inbox);
+      this.listened(inbox);
       const lowest = Math.min(...after.floors);
       for (const kept of this.after(lowest)) if (this.#isFor(inbox, kept)) this.#refresh(inbox, kept);
       return;
     }
     const { floors } = inbox.record;
-    if (spec.idleMs > 0 && spec.idleMs !== inbox.record.spec.idleMs)
-      this.idle.push(this.core.clock + spec.idleMs, inbox);
+    const hasOtherIdle = spec.idleMs !== inbox.record.spec.idleMs;
     inbox.record = after;
+    if (hasOtherIdle) this.listened(inbox);
     for (let priority = 0; priority < floors.length; priority++) {
       const from = floors[priority] as number;
       const to = after.floors[priority] as number;
@@ -783,9 +784,22 @@ export class Inboxes {
     if (gives && consumer.flying > 0)
       for (const entry of inbox.flights) if (entry.consumer === consumer) this.giveBack(entry);
     if (inbox.consumers.size > 0) return;
+    this.listened(inbox);
+  }
+
+  /** Somebody has just listened there, or taken from it: from now on it is idle anew. */
+  listened(inbox: Inbox): void {
     inbox.idleSince = this.core.clock;
+    this.watchIdle(inbox);
+  }
+
+  /** One look at a time stands among the others: it is put off when it comes. */
+  watchIdle(inbox: Inbox): void {
     const { idleMs } = inbox.record.spec;
-    if (idleMs > 0) this.idle.push(this.core.clock + idleMs, inbox);
+    const at = inbox.idleSince + idleMs;
+    if (idleMs === 0 || at >= inbox.idleAt) return;
+    inbox.idleAt = at;
+    this.idle.push(at, inbox);
   }
 
   // --- for checks ---------------------------------------------------------------------------------------------

@@ -128,10 +128,13 @@ export function removeNamed(core: Coordinator, { name }: Input<"subscription.del
 }
 
 /** Inside a transaction: it goes, if nobody has listened for as long as it may be idle. */
-export function endIdle(core: Coordinator, inbox: Inbox): void {
+export function endIdle(core: Coordinator, inbox: Inbox, at: number): void {
+  if (inbox.idleAt !== at) return;
+  inbox.idleAt = Number.POSITIVE_INFINITY;
   const { idleMs } = inbox.record.spec;
   if (core.inboxes.get(inbox.name) !== inbox || idleMs === 0 || inbox.consumers.size > 0) return;
   if (inbox.idleSince + idleMs <= core.clock) remove(core, inbox);
+  else core.inboxes.watchIdle(inbox);
 }
 
 /** Inside a transaction: the worker is gone, and its subscriptions are with it. */
@@ -368,6 +371,7 @@ export function receive(core: Coordinator, input: Input<"message.receive">): Res
   const { subscription, count = 1 } = input;
   const inbox = core.inboxes.get(subscription);
   if (inbox === undefined) return unknownSubscription(subscription);
+  core.inboxes.listened(inbox);
   // It is gone with its answer; what it took stays its own until then.
   const consumer = new Consumer(inbox, core.who, count);
   consumer.isOpen = false;

@@ -427,6 +427,20 @@ describe("messages - limits and ends", () => {
     expect([world.core.subscriptions.size, world.core.messages.size]).toEqual([0, 0]);
   });
 
+  test("messages - who takes messages by message.receive listens too: the subscription stays, and goes a time after", () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "polled", topic: "t", idleMs: 1000 });
+    for (let i = 0; i < 5; i++) {
+      world.advance(900);
+      world.ok("message.receive", { subscription: "polled" });
+    }
+    expect(world.core.inboxes.idle.size).toBe(1);
+    world.advance(999);
+    expect(world.core.subscriptions.has("polled")).toBe(true);
+    world.advance(1);
+    expect(world.core.subscriptions.has("polled")).toBe(false);
+  });
+
   test("messages - deleting a subscription lets go of what only it waited for, a thousand a step", () => {
     const world = new World();
     for (const name of ["a", "b"]) world.ok("subscription.put", { name, topic: `${name}.*` });
