@@ -3,15 +3,7 @@
  * here as everywhere; `--text` and `--raw` are for those who keep plain text.
  */
 import { CoordinationClient, type WatchEvent } from "../../client/index.ts";
-import {
-  type KeyListed,
-  type KeyPage,
-  type KeyStanding,
-  KvDelete,
-  KvIncrement,
-  KvList,
-  KvPut,
-} from "../wire/kv.ts";
+import { type KeyListed, type KeyStanding, KvDelete, KvIncrement, KvList, KvPut } from "../wire/kv.ts";
 import { command, type Group } from "./command.ts";
 import { rest } from "./daemon.ts";
 import { inputOf, optionsOf } from "./options.ts";
@@ -124,15 +116,8 @@ const list = command({
   ],
   async run({ words: [prefix], values, to, out }) {
     const client = rest(to);
-    const filter = { ...inputOf(KvList, { ...values, limit: undefined }), ...(prefix && { prefix }) };
-    const pages = pagesOf<KeyListed>(values.limit, async (cursor, limit) => {
-      const page: KeyPage = await client.kv.list({
-        ...filter,
-        limit,
-        ...(cursor === null ? {} : { cursor }),
-      });
-      return { rows: page.keys, cursor: page.cursor };
-    });
+    const filter = { ...inputOf(KvList, values), ...(prefix && { prefix }) };
+    const pages = pagesOf("keys", values.limit, (asked) => client.kv.list({ ...filter, ...asked }));
     await out.pages("keys", pages, columns(out.now()), "There are no keys like that.");
     return undefined;
   },

@@ -26,11 +26,8 @@ const list = command({
   ],
   async run({ words: [prefix], values, to, out }) {
     const client = rest(to);
-    const filter = { ...inputOf(LockList, { ...values, limit: undefined }), ...(prefix && { prefix }) };
-    const pages = pagesOf<LockRow>(values.limit, async (cursor, limit) => {
-      const page = await client.locks.list({ ...filter, limit, ...(cursor !== null && { cursor }) });
-      return { rows: page.locks, cursor: page.cursor };
-    });
+    const filter = { ...inputOf(LockList, values), ...(prefix && { prefix }) };
+    const pages = pagesOf("locks", values.limit, (asked) => client.locks.list({ ...filter, ...asked }));
     await out.pages("locks", pages, columns(out.now()), "Nobody holds or waits for anything like that.");
     return undefined;
   },
@@ -60,10 +57,7 @@ const show = command({
   examples: [{ words: "locks show deploy", meaning: "Its holder, and the line behind it." }],
   async run({ words: [name], to, out }) {
     const client = rest(to);
-    const pages = pagesOf<LockRow>(1000, async (cursor, limit) => {
-      const page = await client.locks.list({ name: name!, limit, ...(cursor !== null && { cursor }) });
-      return { rows: page.locks, cursor: page.cursor };
-    });
+    const pages = pagesOf("locks", 1000, (asked) => client.locks.list({ name: name!, ...asked }));
     await out.pages("locks", pages, columns(out.now()), `Nobody holds or waits for ${name}.`);
     return undefined;
   },

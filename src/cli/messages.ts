@@ -101,13 +101,10 @@ const list = command({
     },
     { words: "messages list --topic 'orders.>'", meaning: "All that is kept of these topics." },
   ],
-  async run({ values: { limit: most, ...values }, to, out }) {
+  async run({ values, to, out }) {
     const client = rest(to);
     const filter = inputOf(MessageList, values);
-    const pages = pagesOf<Listed>(most, async (cursor, limit) => {
-      const page = await client.messages.list({ ...filter, limit, ...(cursor === null ? {} : { cursor }) });
-      return { rows: page.messages, cursor: page.cursor };
-    });
+    const pages = pagesOf("messages", values.limit, (asked) => client.messages.list({ ...filter, ...asked }));
     await out.pages("messages", pages, columns(out.now()), "No such messages are kept.");
     return undefined;
   },

@@ -74,10 +74,7 @@ const groups = command({
   examples: [{ words: "queues groups mail", meaning: "A line a group: what waits, runs, and is shut." }],
   async run({ words: [name], values, to, out }) {
     const client = rest(to);
-    const pages = pagesOf<GroupView>(values.limit, async (cursor, limit) => {
-      const page = await client.groups(name!, { limit, ...(cursor === null ? {} : { cursor }) });
-      return { rows: page.groups, cursor: page.cursor };
-    });
+    const pages = pagesOf("groups", values.limit, (asked) => client.groups(name!, asked));
     await out.pages("groups", pages, groupColumns(out.now()), "The queue has no groups with tasks.");
     return undefined;
   },

@@ -5,7 +5,6 @@
 import {
   type Schedule,
   ScheduleList,
-  type SchedulePage,
   SchedulePreview,
   SchedulePut,
   ScheduleTask,
@@ -36,15 +35,10 @@ const list = command({
   ],
   async run({ values, to, out }) {
     const client = rest(to);
-    const filter = inputOf(ScheduleList, { ...values, limit: undefined });
-    const pages = pagesOf<Schedule>(values.limit, async (cursor, limit) => {
-      const page: SchedulePage = await client.schedules.list({
-        ...filter,
-        limit,
-        ...(cursor === null ? {} : { cursor }),
-      });
-      return { rows: page.schedules, cursor: page.cursor };
-    });
+    const filter = inputOf(ScheduleList, values);
+    const pages = pagesOf("schedules", values.limit, (asked) =>
+      client.schedules.list({ ...filter, ...asked }),
+    );
     await out.pages("schedules", pages, columns(out.now()), "There are no schedules like that.");
     return undefined;
   },

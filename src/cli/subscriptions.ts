@@ -1,5 +1,5 @@
 /** `cortexd subscriptions …`: those that last, and what waits there. */
-import { type SubscriptionPage, SubscriptionPut, type SubscriptionView } from "../wire/subscriptions.ts";
+import { SubscriptionPut, type SubscriptionView } from "../wire/subscriptions.ts";
 import { command, type Group } from "./command.ts";
 import { rest } from "./daemon.ts";
 import { inputOf, optionsOf } from "./options.ts";
@@ -18,13 +18,7 @@ const list = command({
   examples: [{ words: "subscriptions list", meaning: "A line a subscription." }],
   async run({ values, to, out }) {
     const client = rest(to);
-    const pages = pagesOf<SubscriptionView>(values.limit, async (cursor, limit) => {
-      const page: SubscriptionPage = await client.subscriptions.list({
-        limit,
-        ...(cursor === null ? {} : { cursor }),
-      });
-      return { rows: page.subscriptions, cursor: page.cursor };
-    });
+    const pages = pagesOf("subscriptions", values.limit, (asked) => client.subscriptions.list(asked));
     await out.pages("subscriptions", pages, columns(out.now()), "There are no subscriptions that last.");
     return undefined;
   },

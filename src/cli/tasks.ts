@@ -8,7 +8,7 @@ import { readLog } from "../../client/logs.ts";
 import type { RestClient } from "../../client/rest.ts";
 import { ArchiveList } from "../wire/archive.ts";
 import { limits } from "../wire/limits.ts";
-import { type Task, TaskList, type TaskPage, type TaskShown, TaskSubmit } from "../wire/tasks.ts";
+import { type Task, TaskList, type TaskShown, TaskSubmit } from "../wire/tasks.ts";
 import { traceOf } from "../wire/trace.ts";
 import type { Reason, TaskExplained } from "../wire/why.ts";
 import { cancel, close, move, remove, retry } from "./bulk.ts";
@@ -109,11 +109,8 @@ const list = command({
   ],
   async run({ values, to, out }) {
     const client = rest(to);
-    const filter = inputOf(TaskList, { ...values, limit: undefined });
-    const pages = pagesOf<Task>(values.limit, async (cursor, limit) => {
-      const page: TaskPage = await client.tasks({ ...filter, limit, ...(cursor === null ? {} : { cursor }) });
-      return { rows: page.tasks, cursor: page.cursor };
-    });
+    const filter = inputOf(TaskList, values);
+    const pages = pagesOf("tasks", values.limit, (asked) => client.tasks({ ...filter, ...asked }));
     await out.pages("tasks", pages, taskColumns(out.now()), "There are no tasks like that.");
     return undefined;
   },
@@ -137,11 +134,8 @@ const archived = command({
   ],
   async run({ values, to, out }) {
     const client = rest(to);
-    const filter = inputOf(ArchiveList, { ...values, limit: undefined });
-    const pages = pagesOf<Task>(values.limit, async (cursor, limit) => {
-      const page = await client.archived({ ...filter, limit, ...(cursor === null ? {} : { cursor }) });
-      return { rows: page.tasks, cursor: page.cursor };
-    });
+    const filter = inputOf(ArchiveList, values);
+    const pages = pagesOf("tasks", values.limit, (asked) => client.archived({ ...filter, ...asked }));
     await out.pages("tasks", pages, archivedColumns(out.now()), "There are no archived tasks like that.");
     return undefined;
   },

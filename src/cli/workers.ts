@@ -1,5 +1,5 @@
 /** `cortexd workers …`: who works, and taking a worker out of service. */
-import { type Worker, WorkerList, type WorkerPage } from "../wire/workers.ts";
+import { type Worker, WorkerList } from "../wire/workers.ts";
 import { command, type Group } from "./command.ts";
 import { rest } from "./daemon.ts";
 import { inputOf, optionsOf } from "./options.ts";
@@ -25,15 +25,8 @@ const list = command({
   ],
   async run({ values, to, out }) {
     const client = rest(to);
-    const filter = inputOf(WorkerList, { ...values, limit: undefined });
-    const pages = pagesOf<Worker>(values.limit, async (cursor, limit) => {
-      const page: WorkerPage = await client.workers({
-        ...filter,
-        limit,
-        ...(cursor === null ? {} : { cursor }),
-      });
-      return { rows: page.workers, cursor: page.cursor };
-    });
+    const filter = inputOf(WorkerList, values);
+    const pages = pagesOf("workers", values.limit, (asked) => client.workers({ ...filter, ...asked }));
     await out.pages("workers", pages, workerColumns(out.now()), "There are no workers like that.");
     return undefined;
   },
