@@ -10,6 +10,7 @@ import { limits } from "../wire/limits.ts";
 import { type Address, command } from "./command.ts";
 import { Exit } from "./exit.ts";
 import { version } from "./help.ts";
+import { type Ending, onSignals } from "./signals.ts";
 
 const connectMs = 10_000;
 
@@ -93,7 +94,7 @@ export const lock = command({
       forget();
       return await run(held, words, values.killAfter, to);
     } catch (error) {
-      if (gaveUp.signal.aborted) return endedBy(gaveUp.signal.reason as Signal);
+      if (gaveUp.signal.aborted) return endedBy(gaveUp.signal.reason as Ending);
       throw error instanceof ClientError && error.code === "timeout" && client.state === "connected"
         ? notHad(names)
         : error;
@@ -156,21 +157,8 @@ async function run(
     );
   // What cannot be released runs out by itself, and the command is done.
   await held.release({ timeoutMs: connectMs }).catch(() => {});
-  return child.signalCode === null ? code : endedBy(child.signalCode as Signal);
+  return child.signalCode === null ? code : endedBy(child.signalCode as NodeJS.Signals);
 }
-
-type Signal = "SIGINT" | "SIGTERM" | "SIGHUP";
 
 /** As shells say it. */
-const endedBy = (signal: Signal): number => 128 + constants.signals[signal];
-
-function onSignals(heard: (signal: Signal) => void): () => void {
-  const listeners = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) => {
-    const listener = () => heard(signal);
-    process.on(signal, listener);
-    return () => process.off(signal, listener);
-  });
-  return () => {
-    for (const forget of listeners) forget();
-  };
-}
+const endedBy = (signal: NodeJS.Signals): number => 128 + constants.signals[signal];

@@ -12,6 +12,7 @@ import { Exit } from "./exit.ts";
 import { version } from "./help.ts";
 import type { Output } from "./output.ts";
 import { idOf, type Look, type Model, screen, sorted, sorts, type View, views } from "./screen.ts";
+import { endAsked, onSignals } from "./signals.ts";
 import { plural } from "./words.ts";
 
 export const monitor = command({
@@ -56,10 +57,9 @@ export const monitor = command({
 const historyMs = 120_000;
 
 async function samplesTo(client: CoordinationClient, out: Output): Promise<void> {
-  const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+  const signal = endAsked();
   client.on("error", () => {});
-  for await (const sample of client.stats({ signal: stop.signal })) await out.value(sample);
+  for await (const sample of client.stats({ signal })) await out.value(sample);
 }
 
 /** A key each, those that begin with an escape too. */
@@ -118,8 +118,7 @@ class Monitor {
       this.#draw();
     };
     const quit = () => this.#quit.resolve();
-    const signals = ["SIGTERM", "SIGHUP", "SIGINT"] as const;
-    for (const signal of signals) process.on(signal, quit);
+    const forget = onSignals(quit);
     stdin.setEncoding("utf8");
     stdin.setRawMode(true);
     stdin.on("data", input);
@@ -136,7 +135,7 @@ class Monitor {
       stdin.setRawMode(false);
       stdin.pause();
       stdout.write("\x1b[?25h\x1b[?1049l");
-      for (const signal of signals) process.off(signal, quit);
+      forget();
     }
   }
 

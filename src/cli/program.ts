@@ -17,6 +17,7 @@ import { Exit } from "./exit.ts";
 import { version } from "./help.ts";
 import { optionsOf } from "./options.ts";
 import { type Output, shown } from "./output.ts";
+import { onSignals } from "./signals.ts";
 import { plural, span } from "./words.ts";
 
 const variables = [
@@ -131,7 +132,7 @@ export const program = command({
       if (attempt === 1) say(`No daemon at ${to.url}; it is tried again until there is one.`);
     });
     client.on("connected", () => say(`${running.workerId} serves ${(values.queue as string[]).join(", ")}.`));
-    const forget = onSignals((count) => {
+    const forget = onWishes((count) => {
       if (count > 1) return run.stop();
       if (running.runningCount > 0)
         say(
@@ -223,19 +224,14 @@ function meaningOf(outcome: string): Meaning | null {
 }
 
 /** Calls with how many signals asked so far; what comes right after another is one wish (`bun run` passes Ctrl-C on). */
-function onSignals(asked: (count: number) => void): () => void {
-  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+function onWishes(asked: (count: number) => void): () => void {
   let count = 0;
   let lastAt = Number.NEGATIVE_INFINITY;
-  const heard = () => {
+  return onSignals(() => {
     const now = systemClock.monotonic();
     if (now - lastAt > 300) asked(++count);
     lastAt = now;
-  };
-  for (const signal of signals) process.on(signal, heard);
-  return () => {
-    for (const signal of signals) process.off(signal, heard);
-  };
+  });
 }
 
 type Settings = {

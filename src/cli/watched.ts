@@ -5,14 +5,14 @@
 import { CoordinationClient } from "../../client/client.ts";
 import type { Address } from "./command.ts";
 import { Output } from "./output.ts";
+import { endAsked } from "./signals.ts";
 
 export async function watched(
   to: Address,
   out: Output,
   carryOut: (out: Output) => Promise<unknown>,
 ): Promise<void> {
-  const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+  const signal = endAsked();
   const isTerminal = out.terminal.columns !== null && !out.json;
   let last = "";
   const show = async () => {
@@ -31,7 +31,7 @@ export async function watched(
   const client = new CoordinationClient({ ...to, client: "cortexd-watch" });
   client.on("error", () => {});
   try {
-    for await (const _ of client.stats({ signal: stop.signal }))
+    for await (const _ of client.stats({ signal }))
       await show().catch((error: Error) =>
         client.state === "connected" ? Promise.reject(error) : undefined,
       );
