@@ -4,6 +4,7 @@
  */
 import { systemClock } from "../engine/clock.ts";
 import { limits } from "../wire/limits.ts";
+import { Exit } from "./exit.ts";
 
 export type Child = {
   command: readonly string[];
@@ -23,6 +24,36 @@ export type Ended = {
   last: { out: string; error: string };
 };
 
+/** The words of a program, if it is there: one that is nowhere would fail only once its turn has come. */
+export function found(words: string[]): string[] {
+  const [name] = words as [string];
+  if (Bun.which(name) !== null) return words;
+  throw new Exit(
+    "usage",
+    `there is no program ${name} that can be run here`,
+    "Write its path, make it executable (chmod +x), or put the interpreter before it: `-- python3 work.py`.",
+  );
+}
+
+/** Once the signal aborts, what runs is told to stop, and after `killAfterMs` made to. Ends with what it returns. */
+export function stopsBy(
+  signal: AbortSignal,
+  killAfterMs: number,
+  tell: (name: "SIGTERM" | "SIGKILL") => void,
+): () => void {
+  let forget = () => {};
+  const stop = () => {
+    tell("SIGTERM");
+    forget = systemClock.after(killAfterMs, () => tell("SIGKILL"));
+  };
+  if (signal.aborted) stop();
+  else signal.addEventListener("abort", stop, { once: true });
+  return () => {
+    signal.removeEventListener("abort", stop);
+    forget();
+  };
+}
+
 /** What still holds the output so long after the program has left its group, and is not waited for. */
 const lingerMs = 1000;
 
@@ -37,13 +68,7 @@ export async function runChild(child: Child): Promise<Ended> {
     detached: true,
   });
   const tell = (name: NodeJS.Signals) => signalGroup(started.pid, name);
-  let forget = () => {};
-  const stop = () => {
-    tell("SIGTERM");
-    forget = systemClock.after(killAfterMs, () => tell("SIGKILL"));
-  };
-  if (signal.aborted) stop();
-  else signal.addEventListener("abort", stop, { once: true });
+  const ended = stopsBy(signal, killAfterMs, tell);
 
   const last = { out: "", error: "" };
   const done = new AbortController();
@@ -55,10 +80,9 @@ export async function runChild(child: Child): Promise<Ended> {
   };
   const reading = Promise.all([read(started.stdout, "out"), read(started.stderr, "error")]);
   await started.exited;
-  signal.removeEventListener("abort", stop);
-  forget();
+  ended();
   tell("SIGKILL");
-  forget = systemClock.after(lingerMs, () => done.abort());
+  const forget = systemClock.after(lingerMs, () => done.abort());
   await reading;
   forget();
   return {

@@ -12,6 +12,16 @@ import { flagOf } from "./parse.ts";
 
 export const rest = (to: Address) => new RestClient(to);
 
+/** The environment of a program that finds the same daemon. */
+export const environmentFor = ({ url, namespace, token }: Address): Record<string, string | undefined> => ({
+  ...process.env,
+  CORTEX_URL: url,
+  CORTEX_NAMESPACE: namespace,
+  CORTEX_TOKEN: token,
+  // Of token and file one alone is given.
+  CORTEX_TOKEN_FILE: undefined,
+});
+
 /** What is meant by a refusal for who asked for something that is not there. */
 const missing: ReadonlySet<ErrorCode> = new Set([
   "unknown-task",

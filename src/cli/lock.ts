@@ -7,7 +7,9 @@ import { CoordinationClient } from "../../client/client.ts";
 import { ClientError } from "../../client/errors.ts";
 import type { Lock } from "../../client/locks.ts";
 import { limits } from "../wire/limits.ts";
+import { found, stopsBy } from "./child.ts";
 import { type Address, command } from "./command.ts";
+import { environmentFor } from "./daemon.ts";
 import { Exit } from "./exit.ts";
 import { version } from "./help.ts";
 import { type Ending, onSignals } from "./signals.ts";
@@ -68,12 +70,7 @@ export const lock = command({
     { words: "lock gpu --limit 4 -- python3 train.py", meaning: "At most four at once." },
   ],
   async run({ words: [name, ...words], values, to }) {
-    if (Bun.which(words[0]!) === null)
-      throw new Exit(
-        "usage",
-        `there is no program ${words[0]} that can be run here`,
-        "Write its path, make it executable (chmod +x), or put the interpreter before it: `-- python3 work.py`.",
-      );
+    const program = found(words);
     const names = [name!, ...(values.and ?? [])];
     const { limit } = values;
     const mode = values.shared || limit !== undefined ? "shared" : "exclusive";
@@ -92,7 +89,7 @@ export const lock = command({
           : await client.locks.acquire(resources, { ...options, timeoutMs: values.wait });
       if (held === null) throw notHad(names);
       forget();
-      return await run(held, words, values.killAfter, to);
+      return await run(held, program, values.killAfter, to);
     } catch (error) {
       if (gaveUp.signal.aborted) return endedBy(gaveUp.signal.reason as Ending);
       throw error instanceof ClientError && error.code === "timeout" && client.state === "connected"
@@ -112,42 +109,28 @@ const notHad = (names: string[]) =>
     "See who holds it with `cortexd locks list`.",
   );
 
-async function run(
-  held: Lock,
-  words: string[],
-  killAfterMs: number,
-  { url, token, namespace }: Address,
-): Promise<number> {
-  const { lock: first, token: lockToken } = held.fence as { lock: string; token: number };
+async function run(held: Lock, words: string[], killAfterMs: number, to: Address): Promise<number> {
+  const { lock: first, token } = held.fence as { lock: string; token: number };
   const child = Bun.spawn(words, {
     ...{ stdin: "inherit", stdout: "inherit", stderr: "inherit" },
     env: {
-      ...process.env,
+      ...environmentFor(to),
       CORTEX_LOCK: first,
-      CORTEX_LOCK_TOKEN: String(lockToken),
-      CORTEX_IF: `lock=${first}; token=${lockToken}`,
-      CORTEX_URL: url,
-      CORTEX_NAMESPACE: namespace,
-      CORTEX_TOKEN: token,
-      // Of token and file one alone is given.
-      CORTEX_TOKEN_FILE: undefined,
+      CORTEX_LOCK_TOKEN: String(token),
+      CORTEX_IF: `lock=${first}; token=${token}`,
     },
   });
   const forget = onSignals((signal) => {
     // A terminal tells everyone that it shows, the command too.
     if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal);
   });
-  let kill: ReturnType<typeof setTimeout> | undefined;
-  const lost = () => {
-    process.stderr.write(`cortexd: ${(held.signal.reason as Error).message}; the command is ended.\n`);
-    child.kill("SIGTERM");
-    kill = setTimeout(() => child.kill("SIGKILL"), killAfterMs);
-  };
-  if (held.signal.aborted) lost();
-  held.signal.addEventListener("abort", lost, { once: true });
+  const ended = stopsBy(held.signal, killAfterMs, (name) => {
+    if (name === "SIGTERM")
+      process.stderr.write(`cortexd: ${(held.signal.reason as Error).message}; the command is ended.\n`);
+    child.kill(name);
+  });
   const code = await child.exited;
-  held.signal.removeEventListener("abort", lost);
-  clearTimeout(kill);
+  ended();
   forget();
   if (held.signal.aborted)
     throw new Exit(

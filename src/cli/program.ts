@@ -11,8 +11,9 @@ import { systemClock } from "../engine/clock.ts";
 import { limits } from "../wire/limits.ts";
 import type { Task } from "../wire/tasks.ts";
 import { WorkerRegister } from "../wire/workers.ts";
-import { type Ended, runChild } from "./child.ts";
+import { type Ended, found, runChild } from "./child.ts";
 import { type Address, command } from "./command.ts";
+import { environmentFor } from "./daemon.ts";
 import { Exit } from "./exit.ts";
 import { version } from "./help.ts";
 import { optionsOf } from "./options.ts";
@@ -152,17 +153,6 @@ export const program = command({
     return undefined;
   },
 });
-
-/** One that is nowhere would fail every task. */
-function found(words: string[]): string[] {
-  const [name] = words as [string];
-  if (Bun.which(name) !== null) return words;
-  throw new Exit(
-    "usage",
-    `there is no program ${name} that can be run here`,
-    "Write its path, make it executable (chmod +x), or put the interpreter before it: `-- python3 work.py`.",
-  );
-}
 
 /** Its own on every start, and one that people recognize. */
 const ownName = () =>
@@ -320,9 +310,8 @@ class Runs {
   }
 
   #environment({ id, type, queue, attempt, attempts, trace }: Task, { lease }: Context, payload: string) {
-    const { url, token, namespace } = this.settings.to;
     return {
-      ...process.env,
+      ...environmentFor(this.settings.to),
       CORTEX_TASK_ID: id,
       CORTEX_TASK_TYPE: type,
       CORTEX_QUEUE: queue,
@@ -333,11 +322,6 @@ class Runs {
       CORTEX_WORKER: lease.workerId,
       TRACEPARENT: trace?.traceparent,
       TRACESTATE: trace?.tracestate,
-      CORTEX_URL: url,
-      CORTEX_NAMESPACE: namespace,
-      CORTEX_TOKEN: token,
-      // Of token and file one alone is given.
-      CORTEX_TOKEN_FILE: undefined,
     };
   }
 
