@@ -2,7 +2,7 @@
  * `cortexd tasks cancel, retry, delete and move`: of tasks that are named, each with its own outcome, or of all that fit
  * a filter, slice by slice with progress. What cannot be taken back is asked about first.
  */
-import { type BulkOptions, type Changed, inSlices } from "../../client/bulk.ts";
+import { type Changed, inSlices } from "../../client/bulk.ts";
 import { CortexError } from "../../client/errors.ts";
 import type { RestClient } from "../../client/rest.ts";
 import { TaskFilter, TaskMove, type TaskStanding } from "../wire/tasks.ts";
@@ -12,6 +12,7 @@ import { exitOfClient, rest } from "./daemon.ts";
 import { Exit, type ExitName } from "./exit.ts";
 import { inputOf, optionsOf } from "./options.ts";
 import type { Output } from "./output.ts";
+import { Progress } from "./progress.ts";
 import { number, plural } from "./words.ts";
 
 const TASKS = {
@@ -179,8 +180,9 @@ async function change(given: Given, doing: Doing): Promise<ExitName | undefined>
   if (values.cascade)
     throw new Exit("usage", "--cascade goes with tasks that are named.", "Nothing was changed.");
   const client = rest(given.to);
+  const progress = new Progress();
   const expected =
-    values.dryRun === true || values.yes !== true || out.terminal.columns !== null
+    values.dryRun === true || values.yes !== true || progress.isTerminal
       ? await inSlices({ filter }, doing.slice(client, true))
       : null;
   if (values.dryRun === true) return told(expected as Changed, "Would be", doing, given);
@@ -192,17 +194,10 @@ async function change(given: Given, doing: Doing): Promise<ExitName | undefined>
       if (answer !== "yes") throw new Exit("refused", "Nothing was changed.", "Type yes if it is meant.");
     }
   }
-  const options: BulkOptions = {};
-  const isShown = out.terminal.columns !== null && !out.json;
-  let writing = Promise.resolve();
-  if (isShown)
-    options.progress = ({ count }) => {
-      const of = `\r\x1b[2K${doing.done} ${number(count)} of about ${number(expected?.count ?? count)}`;
-      writing = writing.then(() => out.write(of));
-    };
-  const changed = await inSlices({ filter }, doing.slice(client, false), options);
-  await writing;
-  if (isShown) await out.write("\r\x1b[2K");
+  const changed = await inSlices({ filter }, doing.slice(client, false), {
+    progress: ({ count }) =>
+      progress.show(() => `${doing.done} ${number(count)} of about ${number(expected?.count ?? count)}`),
+  }).finally(() => progress.end());
   return told(changed, "", doing, given);
 }
 

@@ -5,14 +5,14 @@ const everyMs = 100;
 const width = 24;
 
 export class Progress {
-  readonly #isTerminal = process.stderr.isTTY === true;
+  readonly isTerminal = process.stderr.isTTY === true;
   #last = systemClock.monotonic();
   #shown = false;
 
   /** `text` is asked for only where it is shown. */
   show(text: () => string): void {
     const now = systemClock.monotonic();
-    if (!this.#isTerminal || now - this.#last < everyMs) return;
+    if (!this.isTerminal || now - this.#last < everyMs) return;
     this.#last = now;
     this.#shown = true;
     process.stderr.write(`\r\x1b[2K${text()}`);
