@@ -97,19 +97,19 @@ async function ofThisMachine(config: () => ReturnType<typeof configured>): Promi
     if (!(error instanceof Exit)) throw error;
     return [fault("configuration", error.message, error.advice), filesLimit()];
   }
-  if (values.log !== "memory") findings.push(...folderOf(resolve(values.data)));
+  const data = values.log === "memory" ? null : resolve(values.data);
+  if (data !== null) findings.push(...folderOf(data));
   findings.push(filesLimit(), memoryOf(values), ...tokenFileOf(values));
   const url = `http://${reachable(values.host)}:${values.port}`;
-  const owned = values.log !== "memory" && isOwned(resolve(values.data));
+  const owned = data !== null && isOwned(data);
   const { daemon, problem } = values.port === 0 ? { daemon: null, problem: null } : await answering(url);
   if (daemon === null) {
     findings.push(...portsOf(values));
-    const holder = owned ? holderOf(resolve(values.data)) : null;
     if (owned)
       findings.push(
         fault(
           "daemon",
-          `${holder} has the data folder, and no daemon answers at ${url}${problem === null ? "" : ` (${problem})`}`,
+          `${holderOf(data)} has the data folder, and no daemon answers at ${url}${problem === null ? "" : ` (${problem})`}`,
           "It listens elsewhere, or it is stuck: look at its log lines. Give this command the words that it was started with.",
         ),
       );
@@ -117,11 +117,11 @@ async function ofThisMachine(config: () => ReturnType<typeof configured>): Promi
       findings.push(ok("daemon", "none runs; `cortexd serve` with the same words would start"));
     return findings;
   }
-  if (values.log !== "memory" && !owned && existsSync(resolve(values.data)))
+  if (data !== null && !owned && existsSync(data))
     findings.push(
       concern(
         "daemon",
-        `the daemon at ${url} works on another data folder than ${resolve(values.data)}`,
+        `the daemon at ${url} works on another data folder than ${data}`,
         "Give this command the words that the daemon was started with, or look at its --data.",
       ),
     );
@@ -258,7 +258,7 @@ function filesLimit(): Finding {
   }
   const soft = /^Max open files\s+(\S+)/m.exec(limits)?.[1] ?? "unlimited";
   const count = soft === "unlimited" ? Number.POSITIVE_INFINITY : Number(soft);
-  const found = `${Number.isFinite(count) ? `at most ${number(count)}` : "as many as wanted"}`;
+  const found = Number.isFinite(count) ? `at most ${number(count)}` : "as many as wanted";
   return count < filesLow ? concern(about, found, advice) : ok(about, found);
 }
 
