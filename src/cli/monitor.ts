@@ -11,7 +11,7 @@ import { rest } from "./daemon.ts";
 import { Exit } from "./exit.ts";
 import { version } from "./help.ts";
 import type { Output } from "./output.ts";
-import { idOf, type Look, type Model, screen, sorted, sorts, type View, views } from "./screen.ts";
+import { idOf, type Look, type Model, placeOf, screen, sorted, sorts, type View, views } from "./screen.ts";
 import { endAsked, onSignals } from "./signals.ts";
 import { plural } from "./words.ts";
 
@@ -262,18 +262,15 @@ class Monitor {
   #move(by: number): void {
     const rows = sorted(this.#model);
     if (rows === null || rows.length === 0) return;
-    const at = Math.max(
-      0,
-      rows.findIndex((row) => idOf(row) === this.#model.chosen),
-    );
-    this.#model.chosen = idOf(rows[Math.min(rows.length - 1, Math.max(0, at + by))]!);
+    const to = placeOf(rows, this.#model.chosen) + by;
+    this.#model.chosen = idOf(rows[Math.min(rows.length - 1, Math.max(0, to))]!);
   }
 
   /** What a key does to the chosen row; without one to the first. */
   #act(pressed: string): void {
     const model = this.#model;
     const rows = sorted(model);
-    const row = rows?.find((one) => idOf(one) === model.chosen) ?? rows?.[0];
+    const row = rows?.[placeOf(rows, model.chosen)];
     if (row === undefined) return;
     const { daemon } = this;
     const name = idOf(row);
@@ -321,7 +318,7 @@ class Monitor {
 }
 
 /** As the locale says; blocks are drawn of plain characters elsewhere. */
-export function speaksUnicode(environment: Record<string, string | undefined>): boolean {
+function speaksUnicode(environment: Record<string, string | undefined>): boolean {
   const { LC_ALL, LC_CTYPE, LANG } = environment;
   return /utf-?8/i.test(LC_ALL || LC_CTYPE || LANG || "");
 }

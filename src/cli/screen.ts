@@ -67,6 +67,13 @@ export function sorted(model: Model): (Queue | Worker | Task)[] | null {
   return [...rows].sort((a, b) => by(a, b) || (idOf(a) < idOf(b) ? -1 : 1));
 }
 
+/** Where the chosen row stands; without one, or if it is gone, the first. */
+export const placeOf = (rows: readonly (Queue | Worker | Task)[], chosen: string | null) =>
+  Math.max(
+    0,
+    rows.findIndex((row) => idOf(row) === chosen),
+  );
+
 type Piece = string | readonly [text: string, colour: Colour | null];
 
 export type Look = Terminal & { columns: number; rows: number; unicode: boolean };
@@ -259,10 +266,7 @@ function tableOf(model: Model, look: Look, room: number, line: LineOf): string[]
   if (rows.length === 0) return [bar, line([empty[view], "dim"])];
   // The bar and the titles take a line each.
   const shown = Math.max(1, room - 2);
-  const at = Math.max(
-    0,
-    rows.findIndex((row) => idOf(row) === model.chosen),
-  );
+  const at = placeOf(rows, model.chosen);
   const first = Math.min(Math.max(0, at - Math.floor(shown / 2)), Math.max(0, rows.length - shown));
   const page = rows.slice(first, first + shown);
   const mark: Column<Queue | Worker | Task> = {
