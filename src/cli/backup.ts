@@ -9,6 +9,7 @@ import { command } from "./command.ts";
 import { Exit } from "./exit.ts";
 import { version } from "./help.ts";
 import { whileReading } from "./progress.ts";
+import { number } from "./words.ts";
 
 const time = (at: number) => new Date(at).toISOString();
 
@@ -54,7 +55,7 @@ export const backup = command({
     await out.line(`Backed up ${data} to ${to}, and read it back:`);
     for (const { name, log, revision, at, bytes } of manifest.namespaces) {
       const snapshot = log === "snapshot" ? `, as of the last snapshot (${time(at)})` : "";
-      await out.line(`  ${name}: revision ${revision}${snapshot}, ${bytes.toLocaleString("en-US")} bytes`);
+      await out.line(`  ${name}: revision ${revision}${snapshot}, ${number(bytes)} bytes`);
     }
     return undefined;
   },

@@ -437,8 +437,6 @@ function unfit(task: TaskSubmit, characters: number): string | null {
   return validate("task.submit", task)?.detail ?? null;
 }
 
-/** On a terminal, one line of standard error that renews itself. */
-
 function standing(
   bytesRead: number,
   bytes: number | null,

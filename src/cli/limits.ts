@@ -5,6 +5,7 @@ import { command, type Group } from "./command.ts";
 import { rest } from "./daemon.ts";
 import { Exit } from "./exit.ts";
 import type { Column } from "./output.ts";
+import { flagOf } from "./parse.ts";
 import { number } from "./words.ts";
 
 const LIMIT = { name: "LIMIT", help: "The limit's name, as tasks name it." } as const;
@@ -87,8 +88,7 @@ export function given<N extends string, T>(
   read: (text: string, flag: string) => T,
 ): { [K in N]?: T } {
   if (text === undefined) return {};
-  const flag = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-  return { [name]: read(text, flag) } as { [K in N]?: T };
+  return { [name]: read(text, flagOf(name)) } as { [K in N]?: T };
 }
 
 export function amountOf(text: string, flag: string): number | null {

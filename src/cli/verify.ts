@@ -10,8 +10,7 @@ import { command } from "./command.ts";
 import { Exit } from "./exit.ts";
 import type { Output } from "./output.ts";
 import { whileReading } from "./progress.ts";
-
-const number = (value: number) => value.toLocaleString("en-US");
+import { number } from "./words.ts";
 
 export const verify = command({
   summary: "Read all of the data folder, or of a backup, change nothing, say what is whole.",
