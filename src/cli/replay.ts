@@ -15,6 +15,7 @@ import { openDoors } from "./doors.ts";
 import { endingAsked } from "./ending.ts";
 import { Exit } from "./exit.ts";
 import { version } from "./help.ts";
+import { reachable } from "./terminal.ts";
 
 export const replay = command({
   summary: "Serve the state as it was at a revision, read-only, on ports of its own.",
@@ -79,12 +80,13 @@ export const replay = command({
       ...{ version, preset: values.preset, port: doors.port, wsPort: doors.wsPort, data, pid: process.pid },
       revision,
     });
+    const host = reachable(values.host);
     if (values.logFormat === "text")
       await out.line(
         [
           `The state of ${namespace} as it was at revision ${revision} (${new Date(at).toISOString()}). Nothing changes in it.`,
-          `  REST, Swagger   http://${values.host}:${doors.port}`,
-          `  WebSocket       ws://${values.host}:${doors.wsPort}`,
+          `  REST, Swagger   http://${host}:${doors.port}`,
+          `  WebSocket       ws://${host}:${doors.wsPort}`,
         ].join("\n"),
       );
     await asked;
