@@ -7,7 +7,7 @@ import { type KeyListed, type KeyStanding, KvDelete, KvIncrement, KvList, KvPut 
 import { command, type Group } from "./command.ts";
 import { rest } from "./daemon.ts";
 import { inputOf, optionsOf } from "./options.ts";
-import type { Column, Output } from "./output.ts";
+import { type Column, type Output, shown } from "./output.ts";
 import { pagesOf } from "./pages.ts";
 import { payloadOf, readWord } from "./tasks.ts";
 import { age, number } from "./words.ts";
@@ -157,7 +157,7 @@ const watch = command({
       await client.connect({ timeoutMs: connectMs });
       let left = values.count ?? Number.POSITIVE_INFINITY;
       for await (const event of client.watch({ tables: ["keys"], ...(prefix && { prefix }) })) {
-        await (out.json ? out.value(event) : out.line(lineOf(event)));
+        await (out.json ? out.value(event) : out.line(shown(lineOf(event))));
         if (--left === 0) break;
       }
     } finally {

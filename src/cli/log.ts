@@ -8,6 +8,7 @@ import { command } from "./command.ts";
 import { rest } from "./daemon.ts";
 import { Exit } from "./exit.ts";
 import { inputOf, optionsOf } from "./options.ts";
+import { shown } from "./output.ts";
 import { plural } from "./words.ts";
 
 /** The entries that fit, page by page; most pages of a search are empty. */
@@ -32,9 +33,9 @@ function tooOld(oldest: number): never {
 }
 
 const shownMax = 100;
-const shown = (value: unknown) => {
+const brief = (value: unknown) => {
   const text = JSON.stringify(value);
-  return text.length > shownMax ? `${text.slice(0, shownMax)}…` : text;
+  return shown(text.length > shownMax ? `${text.slice(0, shownMax)}…` : text);
 };
 
 const headOf = ({ revision, at, operation, who }: LogEntry) =>
@@ -60,7 +61,7 @@ export const log = command({
       if (out.json) await out.value(entry);
       else {
         const lines = entry.changes.map(({ part, id, value }) =>
-          value === null ? `    - ${part} ${id}` : `    + ${part} ${id} ${shown(value)}`,
+          value === null ? `    - ${part} ${id}` : `    + ${part} ${id} ${brief(value)}`,
         );
         if (entry.short) lines.push("    …");
         await out.line([headOf(entry), ...lines].join("\n"));
@@ -131,7 +132,7 @@ export const diff = command({
       ["~", changed],
     ] as const)
       for (const { id, parts } of list)
-        await out.line(`${sign} ${id} ${Object.values(parts).map(shown).join(" ")}`);
+        await out.line(`${sign} ${id} ${Object.values(parts).map(brief).join(" ")}`);
     for (const { id } of gone) await out.line(`- ${id}`);
     await out.line(
       `${plural(all.length, "difference")} from revision ${from} to ${upTo}: ${made.length} made, ${changed.length} changed, ${gone.length} gone.`,

@@ -5,7 +5,7 @@ import { command, type Group } from "./command.ts";
 import { rest } from "./daemon.ts";
 import { Exit } from "./exit.ts";
 import { inputOf, optionsOf } from "./options.ts";
-import type { Column } from "./output.ts";
+import { type Column, shown } from "./output.ts";
 import { pagesOf } from "./pages.ts";
 import { payloadOf } from "./tasks.ts";
 import { age } from "./words.ts";
@@ -150,7 +150,7 @@ const tail = command({
         void (out.json ? out.value({ lost: count }) : out.line(text));
       };
       for await (const message of client.topics.subscribe(topic, { onLost })) {
-        await (out.json ? out.value(message.view) : out.line(lineOf(message)));
+        await (out.json ? out.value(message.view) : out.line(shown(lineOf(message))));
         if (--left === 0) break;
       }
     } finally {

@@ -54,6 +54,11 @@ describe("log", () => {
     expect(words).toMatch(/\n5 differences from revision [0-9]+ to [0-9]+: 3 made, 1 changed, 1 gone\.\n$/);
   });
 
+  test("log - what is in a value cannot command the terminal", async () => {
+    await client.kv.put({ key: "bell", value: "\u009b2J\u202eevil" });
+    expect(await ends(0, ["log", "--key", "bell"])).toContain('"\\u009b2J\\u202eevil"');
+  });
+
   test("log - what is wrong is told before anything is read", async () => {
     expect(await ends(exitTable.usage.code, ["diff", "x"])).toContain("FROM is");
     expect(await ends(exitTable.usage.code, ["diff", "5", "3"])).toContain("TO is 3");
