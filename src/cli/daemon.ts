@@ -10,6 +10,9 @@ import { Exit, type ExitName } from "./exit.ts";
 import { nameOf } from "./options.ts";
 import { flagOf } from "./parse.ts";
 
+/** How long a command waits until it is connected, or for what it tells before it leaves. */
+export const connectMs = 10_000;
+
 export const rest = (to: Address) => new RestClient(to);
 
 /** The environment of a program that finds the same daemon. */

@@ -5,11 +5,11 @@
 import { CoordinationClient, type WatchEvent } from "../../client/index.ts";
 import { type KeyListed, type KeyStanding, KvDelete, KvIncrement, KvList, KvPut } from "../wire/kv.ts";
 import { command, type Group } from "./command.ts";
-import { rest } from "./daemon.ts";
+import { connectMs, rest } from "./daemon.ts";
+import { payloadOf, readWord } from "./input.ts";
 import { inputOf, optionsOf } from "./options.ts";
 import { type Column, type Output, shown } from "./output.ts";
 import { pagesOf } from "./pages.ts";
-import { payloadOf, readWord } from "./tasks.ts";
 import { age, number } from "./words.ts";
 
 const KEY = { name: "KEY", help: "The key." } as const;
@@ -166,8 +166,6 @@ const watch = command({
     return undefined;
   },
 });
-
-const connectMs = 10_000;
 
 function lineOf(event: WatchEvent): string {
   if (event.event === "gap") return `changes ${event.from} to ${event.to} were missed`;

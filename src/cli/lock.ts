@@ -9,12 +9,10 @@ import type { Lock } from "../../client/locks.ts";
 import { limits } from "../wire/limits.ts";
 import { found, stopsBy } from "./child.ts";
 import { type Address, command } from "./command.ts";
-import { environmentFor } from "./daemon.ts";
+import { connectMs, environmentFor } from "./daemon.ts";
 import { Exit } from "./exit.ts";
 import { version } from "./help.ts";
 import { type Ending, onSignals } from "./signals.ts";
-
-const connectMs = 10_000;
 
 export const lock = command({
   summary: "Hold a lock while a command runs.",

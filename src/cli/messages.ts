@@ -2,12 +2,12 @@
 import { CoordinationClient, type Message } from "../../client/index.ts";
 import { MessageList, type MessagePage, MessagePublish, MessageRequest } from "../wire/messages.ts";
 import { command, type Group } from "./command.ts";
-import { rest } from "./daemon.ts";
+import { connectMs, rest } from "./daemon.ts";
 import { Exit } from "./exit.ts";
+import { payloadOf } from "./input.ts";
 import { inputOf, optionsOf } from "./options.ts";
 import { type Column, shown } from "./output.ts";
 import { pagesOf } from "./pages.ts";
-import { payloadOf } from "./tasks.ts";
 import { age } from "./words.ts";
 
 const TOPIC = { name: "TOPIC", help: "Where to: tokens with dots between them." } as const;
@@ -160,7 +160,6 @@ const tail = command({
   },
 });
 
-const connectMs = 10_000;
 const usage = (what: string) => new Exit("usage", what, "See `cortexd messages publish --help`.");
 
 const lineOf = ({ topic, payload, publisher, requestId }: Message): string =>

@@ -11,10 +11,10 @@ import {
 } from "../wire/schedules.ts";
 import { command, type Group } from "./command.ts";
 import { rest } from "./daemon.ts";
+import { payloadOf } from "./input.ts";
 import { inputOf, optionsOf } from "./options.ts";
 import type { Colour, Column } from "./output.ts";
 import { pagesOf } from "./pages.ts";
-import { payloadOf } from "./tasks.ts";
 import { age, moment, number, span, stateColour } from "./words.ts";
 
 const SCHEDULE = { name: "SCHEDULE", help: "The schedule's name." } as const;

@@ -3,7 +3,6 @@
  * a filter may say is read off the wire's schemas; where several tasks are named, each has its own outcome and none
  * stops the rest.
  */
-import { readFileSync } from "node:fs";
 import { readLog } from "../../client/logs.ts";
 import type { RestClient } from "../../client/rest.ts";
 import { ArchiveList } from "../wire/archive.ts";
@@ -17,6 +16,7 @@ import { rest } from "./daemon.ts";
 import { Exit } from "./exit.ts";
 import { graphInWords, treeOf, waitedFor } from "./graphs.ts";
 import { importTasks } from "./import.ts";
+import { payloadOf } from "./input.ts";
 import { inputOf, optionsOf } from "./options.ts";
 import { type Colour, type Column, type Output, shown } from "./output.ts";
 import { pagesOf } from "./pages.ts";
@@ -66,32 +66,6 @@ const submit = command({
     return undefined;
   },
 });
-
-/** A word, or what it says to read: @FILE, or - for standard input; `name` is what its place is called. */
-export async function readWord(word: string, name: string): Promise<{ source: string; text: string }> {
-  const source = word === "-" ? "standard input" : word.startsWith("@") ? word.slice(1) : name;
-  try {
-    if (word === "-") return { source, text: await Bun.stdin.text() };
-    return { source, text: source === name ? word : readFileSync(source, "utf8") };
-  } catch (error) {
-    const why = (error as { code?: string }).code ?? String(error);
-    throw new Exit("input-broken", `${source} cannot be read (${why}).`, "Nothing was changed.");
-  }
-}
-
-/** A word that is JSON, or says where it is. */
-export async function payloadOf(word: string, name = "PAYLOAD"): Promise<unknown> {
-  const { source, text } = await readWord(word, name);
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new Exit(
-      source === name ? "usage" : "input-broken",
-      `${source} is not JSON: ${(error as Error).message}.`,
-      `A text is written with its quotes: '"text"'. Nothing was changed.`,
-    );
-  }
-}
 
 const list = command({
   summary: "List tasks, newest first.",

@@ -3,7 +3,7 @@ import type { TransactionRun } from "../wire/transactions.ts";
 import { command } from "./command.ts";
 import { rest } from "./daemon.ts";
 import { Exit } from "./exit.ts";
-import { payloadOf } from "./tasks.ts";
+import { payloadOf } from "./input.ts";
 import { plural } from "./words.ts";
 
 export const transaction = command({
