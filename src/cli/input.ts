@@ -7,7 +7,7 @@ export async function readWord(word: string, name: string): Promise<{ source: st
   const source = word === "-" ? "standard input" : word.startsWith("@") ? word.slice(1) : name;
   try {
     if (word === "-") return { source, text: await Bun.stdin.text() };
-    return { source, text: source === name ? word : readFileSync(source, "utf8") };
+    return { source, text: word.startsWith("@") ? readFileSync(source, "utf8") : word };
   } catch (error) {
     const why = (error as { code?: string }).code ?? String(error);
     throw new Exit("input-broken", `${source} cannot be read (${why}).`, "Nothing was changed.");
