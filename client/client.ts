@@ -27,7 +27,7 @@ import {
   type Transports,
 } from "./connection.ts";
 import { Elections } from "./elections.ts";
-import { ClientError, CortexError } from "./errors.ts";
+import { ClientError, isRefused } from "./errors.ts";
 import { Emitter } from "./events.ts";
 import { Graph } from "./graphs.ts";
 import { httpRequests, type TransportChoice } from "./http.ts";
@@ -468,7 +468,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements LockCal
 
   #refused(error: Error, retryInMs: number | null): void {
     const first = this.#registration?.answer === null;
-    const taken = error instanceof CortexError && error.code === "worker-id-in-use";
+    const taken = isRefused(error, "worker-id-in-use");
     this.#detail = error.message;
     if (first && (taken || retryInMs === null)) this.#close(error);
     else if (!first || retryInMs === null) this.emit("error", error);

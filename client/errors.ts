@@ -74,3 +74,18 @@ export class ClientError extends Error {
     super(message);
   }
 }
+
+/** Whether the daemon refused it under this code. */
+export const isRefused = (error: unknown, code: ErrorCode): error is CortexError =>
+  error instanceof CortexError && error.code === code;
+export const isClosed = (error: unknown): boolean => error instanceof ClientError && error.code === "closed";
+
+/** The answer, or null where the daemon refuses it under this code: then nothing is wrong. */
+export async function orNull<T>(answer: Promise<T>, code: ErrorCode): Promise<T | null> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (isRefused(error, code)) return null;
+    throw error;
+  }
+}

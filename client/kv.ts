@@ -2,7 +2,7 @@
 import type { Counter, Key, KeyStanding } from "../src/wire/kv.ts";
 import type { Input, Output } from "../src/wire/operations.ts";
 import type { CallOptions } from "./connection.ts";
-import { CortexError } from "./errors.ts";
+import { orNull } from "./errors.ts";
 import type { WatchEvent, WatchFilter } from "./state.ts";
 import type { Caller } from "./tasks.ts";
 
@@ -24,7 +24,7 @@ export class Kv {
 
   /** null: there is no such key. */
   async get<T = unknown>(key: string, options?: CallOptions): Promise<KeyOf<T> | null> {
-    return orNull(this.#caller.call("kv.get", { key }, options) as Promise<KeyOf<T>>);
+    return orNull(this.#caller.call("kv.get", { key }, options) as Promise<KeyOf<T>>, "unknown-key");
   }
   /** Several keys as they are at one moment, in the order asked. */
   async getMany<T = unknown>(keys: readonly string[], options?: CallOptions): Promise<(KeyOf<T> | null)[]> {
@@ -52,7 +52,7 @@ export class Kv {
     { ifRevision, ...options }: CallOptions & { ifRevision?: number } = {},
   ): Promise<boolean> {
     const input = ifRevision === undefined ? { key } : { key, ifRevision };
-    return (await orNull(this.#caller.call("kv.delete", input, options))) !== null;
+    return (await orNull(this.#caller.call("kv.delete", input, options), "unknown-key")) !== null;
   }
   /** A page of keys in their order. */
   list(page: Input<"kv.list"> = {}, options?: CallOptions): Promise<Output<"kv.list">> {
@@ -96,14 +96,5 @@ export class WatchedKv extends Kv {
   ): AsyncIterableIterator<WatchEvent> {
     const filter = typeof keys === "string" ? { key: keys } : { prefix: keys.prefix };
     return this.#watch({ ...filter, tables: ["keys"] }, options);
-  }
-}
-
-async function orNull<T>(answer: Promise<T>): Promise<T | null> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (error instanceof CortexError && error.code === "unknown-key") return null;
-    throw error;
   }
 }

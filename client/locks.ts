@@ -10,7 +10,7 @@ import { limits } from "../src/wire/limits.ts";
 import type { LockLostReason, LockResource, LockRow, Lock as LockView } from "../src/wire/locks.ts";
 import type { Input, Output } from "../src/wire/operations.ts";
 import type { CallOptions } from "./connection.ts";
-import { ClientError, CortexError } from "./errors.ts";
+import { ClientError, isRefused, orNull } from "./errors.ts";
 import { Fenced } from "./fences.ts";
 import type { Caller } from "./tasks.ts";
 import type { Timer } from "./transport.ts";
@@ -93,13 +93,8 @@ export class Lock {
   /** false: it was lost before. */
   async release(options?: CallOptions): Promise<boolean> {
     const held = this.#caller.holdings.delete(this);
-    try {
-      await this.#caller.call("lock.release", { lockId: this.id }, options);
-      return held;
-    } catch (error) {
-      if (error instanceof CortexError && error.code === "unknown-lock") return false;
-      throw error;
-    }
+    const released = this.#caller.call("lock.release", { lockId: this.id }, options);
+    return (await orNull(released, "unknown-lock")) !== null && held;
   }
 
   /** For the holdings alone: tells whoever works under it to stop. */
@@ -132,13 +127,9 @@ export class Locks {
 
   /** null: somebody holds a part of it, or waits for it already. */
   async try(wanted: Wanted, { timeoutMs, ...options }: LockOptions = {}): Promise<Lock | null> {
-    try {
-      const view = await this.#ask(wanted, 0, timeoutMs ?? Number.POSITIVE_INFINITY, options);
-      return await this.#granted(view, Number.POSITIVE_INFINITY, options);
-    } catch (error) {
-      if (error instanceof CortexError && error.code === "lock-held") return null;
-      throw error;
-    }
+    const asked = this.#ask(wanted, 0, timeoutMs ?? Number.POSITIVE_INFINITY, options);
+    const view = await orNull(asked, "lock-held");
+    return view === null ? null : this.#granted(view, Number.POSITIVE_INFINITY, options);
   }
 
   /**
@@ -166,12 +157,7 @@ export class Locks {
 
   /** One lock by its id; null: it is over. */
   async get(lockId: string, options?: CallOptions): Promise<LockView | null> {
-    try {
-      return await this.#caller.call("lock.get", { lockId }, options);
-    } catch (error) {
-      if (error instanceof CortexError && error.code === "unknown-lock") return null;
-      throw error;
-    }
+    return orNull(this.#caller.call("lock.get", { lockId }, options), "unknown-lock");
   }
   /** A page of who holds what and who waits, by name. */
   list(page: Input<"lock.list"> = {}, options?: CallOptions): Promise<Output<"lock.list">> {
@@ -234,7 +220,7 @@ export class Locks {
         if (view.state === "held") return await this.#confirmed(view, Number.NEGATIVE_INFINITY, signal);
       }
     } catch (error) {
-      if (error instanceof CortexError && error.code === "unknown-lock") return null;
+      if (isRefused(error, "unknown-lock")) return null;
       this.#withdraw(asked.lockId);
       throw error;
     }

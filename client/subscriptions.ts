@@ -11,7 +11,7 @@ import type { MessagePage, MessageView } from "../src/wire/messages.ts";
 import type { Input, Output } from "../src/wire/operations.ts";
 import type { SubscriptionView } from "../src/wire/subscriptions.ts";
 import type { CallOptions, Session } from "./connection.ts";
-import { ClientError, CortexError } from "./errors.ts";
+import { ClientError, CortexError, isClosed, isRefused } from "./errors.ts";
 import type { Caller } from "./tasks.ts";
 import type { Timer } from "./transport.ts";
 
@@ -29,15 +29,18 @@ export type Told = {
   failed(error: Error): void;
 };
 
+/** Whoever calls, and can tell what nobody else was told of. */
+export type Teller = Caller & { tell(error: unknown): void };
+
 /** What a subscription lets its user do. */
 export class Subscribed {
   /** Delivered, and neither acknowledged nor refused here. */
   readonly held = new Set<string>();
   readonly #acks: string[] = [];
-  readonly #caller: Caller & { tell(error: unknown): void };
+  readonly #caller: Teller;
   readonly #name: string;
 
-  constructor(caller: Caller & { tell(error: unknown): void }, name: string) {
+  constructor(caller: Teller, name: string) {
     this.#caller = caller;
     this.#name = name;
   }
@@ -60,8 +63,7 @@ export class Subscribed {
       const messageIds = this.#acks.slice(from, from + limits.pageMax);
       this.#caller.call("message.ackMany", { subscription, messageIds }).catch((error) => {
         // Where there is no subscription there is nothing to acknowledge.
-        const isOver = error instanceof CortexError && error.code === "unknown-subscription";
-        if (!isOver && !isClosed(error)) this.#caller.tell(error);
+        if (!isRefused(error, "unknown-subscription") && !isClosed(error)) this.#caller.tell(error);
       });
     }
     this.#acks.length = 0;
@@ -85,11 +87,11 @@ const retryMs = 1000;
 
 export class Subscriptions {
   readonly #session: Session;
-  readonly #caller: Caller & { tell(error: unknown): void };
+  readonly #caller: Teller;
   readonly #all = new Map<string, Started>();
   #count = 0;
 
-  constructor(session: Session, caller: Caller & { tell(error: unknown): void }) {
+  constructor(session: Session, caller: Teller) {
     this.#session = session;
     this.#caller = caller;
   }
@@ -275,4 +277,3 @@ export class LastingSubscriptions {
 }
 
 const ignore = () => {};
-export const isClosed = (error: unknown): boolean => error instanceof ClientError && error.code === "closed";

@@ -6,9 +6,9 @@ import type { MessageView } from "../src/wire/messages.ts";
 import type { Input, Output } from "../src/wire/operations.ts";
 import type { Priority } from "../src/wire/tasks.ts";
 import type { CallOptions } from "./connection.ts";
-import { ClientError, CortexError } from "./errors.ts";
+import { ClientError, isClosed, orNull } from "./errors.ts";
 import { Stream } from "./stream.ts";
-import { isClosed, type Lost, type Subscribed, type Subscriptions, type Wanted } from "./subscriptions.ts";
+import type { Lost, Subscribed, Subscriptions, Teller, Wanted } from "./subscriptions.ts";
 import type { Caller } from "./tasks.ts";
 
 export type EmitOptions = CallOptions & { priority?: Priority | undefined };
@@ -127,13 +127,8 @@ export class Message<T = unknown> {
 
   async #reply(reply: { payload: unknown } | { error: string }, options?: CallOptions): Promise<boolean> {
     if (this.requestId === null) throw new ClientError("not-held", "the message asks for no reply");
-    try {
-      await this.#caller.call("message.reply", { requestId: this.requestId, ...reply }, options);
-      return true;
-    } catch (error) {
-      if (error instanceof CortexError && error.code === "unknown-request") return false;
-      throw error;
-    }
+    const told = this.#caller.call("message.reply", { requestId: this.requestId, ...reply }, options);
+    return (await orNull(told, "unknown-request")) !== null;
   }
 }
 
@@ -146,7 +141,6 @@ const askMs = 30_000;
 const waitingMax = 10_000;
 
 type To = { topic: string } | { workerId: string };
-type Teller = Caller & { tell(error: unknown): void };
 
 async function publish(
   caller: Caller,

@@ -7,7 +7,7 @@ import { limits } from "../src/wire/limits.ts";
 import type { LeaseView, Task, TaskError, TaskSubmitted } from "../src/wire/tasks.ts";
 import { type ClientOptions, CoordinationClient } from "./client.ts";
 import { randomId } from "./connection.ts";
-import { ClientError, CortexError } from "./errors.ts";
+import { ClientError, CortexError, isClosed } from "./errors.ts";
 import type { Fenced } from "./fences.ts";
 import { machine } from "./transport.ts";
 import type { Handled } from "./types.ts";
@@ -18,7 +18,6 @@ import {
   type Child,
   type Dependencies,
   type FailOptions,
-  isClosed,
   isLeaseLost,
 } from "./workers.ts";
 

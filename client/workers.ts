@@ -23,7 +23,7 @@ import type {
 } from "../src/wire/tasks.ts";
 import type { WorkerRegistered } from "../src/wire/workers.ts";
 import { type CallOptions, randomId, type Session } from "./connection.ts";
-import { ClientError, CortexError } from "./errors.ts";
+import { ClientError, CortexError, isClosed } from "./errors.ts";
 import { Fenced } from "./fences.ts";
 import type { LockCaller } from "./locks.ts";
 import { Lines, linesOf } from "./logs.ts";
@@ -628,5 +628,4 @@ const keyOf = (taskId: string, token: number) => `${taskId} ${token}`;
 /** The task is not ours any more, or there is no such task: either way, nothing that is left to do for it. */
 export const isLeaseLost = (error: unknown): error is CortexError =>
   error instanceof CortexError && (error.code === "lease-lost" || error.code === "unknown-task");
-export const isClosed = (error: unknown): boolean => error instanceof ClientError && error.code === "closed";
 const ignore = () => {};

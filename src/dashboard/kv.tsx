@@ -4,7 +4,7 @@
  */
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { CortexError } from "../../client/errors.ts";
+import { isRefused } from "../../client/errors.ts";
 import type { Key, KeyListed } from "../wire/kv.ts";
 import { now } from "./figures.ts";
 import { distance, moment, pretty, preview } from "./format.ts";
@@ -127,7 +127,7 @@ function parsed(text: string): { value: unknown } | { wrong: string } {
   }
 }
 
-const isConflict = (error: unknown) => error instanceof CortexError && error.code === "revision-mismatch";
+const isConflict = (error: unknown) => isRefused(error, "revision-mismatch");
 
 function Making({ prefix, close }: { prefix: string; close: () => void }) {
   const wrong = useSignal<string | null>(null);

@@ -1,5 +1,5 @@
 /** Locks and leaders: who holds what, since when and until when, who waits in line behind whom, and taking one away. */
-import { CortexError } from "../../client/errors.ts";
+import { isRefused } from "../../client/errors.ts";
 import type { Lock, LockRow } from "../wire/locks.ts";
 import type { Input } from "../wire/operations.ts";
 import { now } from "./figures.ts";
@@ -147,7 +147,7 @@ export function LockPage({ id }: { id: string }) {
     [id],
   );
   const { error } = reading;
-  if (error instanceof CortexError && error.code === "unknown-lock")
+  if (isRefused(error, "unknown-lock"))
     return (
       <Empty title={`Lock ${id} is over`}>
         It was released, has expired, was taken away, or went with its worker.{" "}

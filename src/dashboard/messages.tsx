@@ -4,7 +4,7 @@
  */
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { CortexError } from "../../client/errors.ts";
+import { isRefused } from "../../client/errors.ts";
 import type { MessageView } from "../wire/messages.ts";
 import type { SubscriptionView } from "../wire/subscriptions.ts";
 import { priorities } from "../wire/tasks.ts";
@@ -248,7 +248,7 @@ export function SubscriptionPage({ name }: { name: string }) {
     [name],
   );
   const { error } = reading;
-  if (error instanceof CortexError && error.code === "unknown-subscription")
+  if (isRefused(error, "unknown-subscription"))
     return (
       <Empty title={`There is no subscription ${name}`}>
         <a href={href("messages")}>All subscriptions</a>

@@ -1,7 +1,7 @@
 /** One task: how it stands and why, what happened to it, what it was given and what came of it, and what it said. */
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { CortexError } from "../../client/errors.ts";
+import { isRefused } from "../../client/errors.ts";
 import type { LogLine } from "../../client/logs.ts";
 import type { TaskShown, TaskState } from "../wire/tasks.ts";
 import type { TaskExplained } from "../wire/why.ts";
@@ -27,7 +27,7 @@ export function TaskPage({ id }: { id: string }) {
     [id],
   );
   const { error } = reading;
-  if (error instanceof CortexError && error.code === "unknown-task")
+  if (isRefused(error, "unknown-task"))
     return (
       <Empty title={`There is no task ${id}`}>
         It may have ended so long ago that it is not kept any more. <a href={href("tasks")}>All tasks</a>
