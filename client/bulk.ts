@@ -8,6 +8,7 @@ import { limits } from "../src/wire/limits.ts";
 import type { Input } from "../src/wire/operations.ts";
 import type { TaskFilter, TaskSubmit, TaskSubmitted } from "../src/wire/tasks.ts";
 import type { CallOptions } from "./connection.ts";
+import { slicesOf } from "./iterate.ts";
 import type { Caller } from "./tasks.ts";
 
 /** Which tasks: by their ids, any number of them, or those that fit a filter. */
@@ -41,9 +42,7 @@ export async function inSlices(
     return cursor;
   };
   if ("taskIds" in choice) {
-    const { taskIds } = choice;
-    for (let start = 0; start < taskIds.length; start += sliceMax)
-      await carryOut({ taskIds: taskIds.slice(start, start + sliceMax) });
+    for (const taskIds of slicesOf(choice.taskIds, sliceMax)) await carryOut({ taskIds });
     return done;
   }
   const { filter } = choice;
@@ -114,8 +113,7 @@ export class Bulk {
     { sliceMax = limits.tasksPerChangeMax, progress, ...options }: Omit<BulkOptions, "dryRun"> = {},
   ): Promise<Changed> {
     const done: Changed = { count: 0, refused: [] };
-    for (let start = 0; start < tasks.length; start += sliceMax) {
-      const slice = tasks.slice(start, start + sliceMax);
+    for (const slice of slicesOf(tasks, sliceMax)) {
       const { count, refused } = await this.#caller.call(
         "task.completeMany",
         { workerId, tasks: slice },

@@ -1,10 +1,11 @@
 /**
- * Events as something to iterate over: what was told and not yet read waits here, and leaving the loop ends the
- * source. What happens when too much waits is the caller's to say.
+ * What comes one after the other. Events as something to iterate over: leaving the loop ends the source, and what happens
+ * when too much waits is the caller's to say. Lists that are read page by page, and what is sent slice by slice.
  */
+import { Stream } from "./stream.ts";
 
-/** Events that wait for a slow reader before they are folded. */
-const waitingMax = 10_000;
+/** Events that wait for a slow reader before they are folded, or lost. */
+export const waitingMax = 10_000;
 
 /** Begins the telling; the function it gives back ends it. */
 export type Source<T> = (told: (event: T) => void, failed: (error: Error) => void) => () => void;
@@ -15,74 +16,36 @@ export function iterate<T>(
   fold: (waiting: T[]) => T,
   signal?: AbortSignal,
 ): AsyncIterableIterator<T> {
-  let waiting: T[] = [];
-  let head = 0;
-  let ended = false;
-  let failure: Error | null = null;
-  let wake: { resolve(): void } | null = null;
-
-  const woken = () => {
-    wake?.resolve();
-    wake = null;
-  };
-  const stop = source(
-    (event) => {
-      waiting.push(event);
-      if (waiting.length - head > waitingMax) {
-        waiting = [fold(waiting.slice(head))];
-        head = 0;
-      }
-      woken();
-    },
-    (error) => {
-      failure = error;
-      woken();
-    },
-  );
-  const end = () => {
-    if (ended) return;
-    ended = true;
+  const stream = new Stream<T>(() => {
     signal?.removeEventListener("abort", end);
     stop();
-    woken();
-  };
+  });
+  const end = () => stream.end();
+  const stop = source(
+    (event) => {
+      stream.push(event);
+      if (stream.size > waitingMax) stream.fold(fold);
+    },
+    (error) => stream.fail(error),
+  );
   if (signal?.aborted) end();
   signal?.addEventListener("abort", end, { once: true });
+  return stream;
+}
 
-  return {
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-    async next() {
-      for (;;) {
-        if (ended) return { done: true, value: undefined };
-        if (head < waiting.length) {
-          const event = waiting[head++] as T;
-          if (head === waiting.length) {
-            waiting = [];
-            head = 0;
-          }
-          return { done: false, value: event };
-        }
-        if (failure !== null) {
-          const error = failure;
-          end();
-          throw error;
-        }
-        await new Promise<void>((resolve) => {
-          const before = wake;
-          wake = {
-            resolve() {
-              before?.resolve();
-              resolve();
-            },
-          };
-        });
-      }
-    },
-    async return() {
-      end();
-      return { done: true, value: undefined };
-    },
-  };
+/** Page by page, as many as there are; `from` is where the next one begins. */
+export async function* pagesOf<P extends { cursor: string | null }>(
+  read: (from: { cursor?: string }) => Promise<P>,
+): AsyncGenerator<P> {
+  let page = await read({});
+  yield page;
+  while (page.cursor !== null) {
+    page = await read({ cursor: page.cursor });
+    yield page;
+  }
+}
+
+/** As many at a time as one request may have. */
+export function* slicesOf<T>(all: readonly T[], max: number): Generator<T[]> {
+  for (let start = 0; start < all.length; start += max) yield all.slice(start, start + max);
 }

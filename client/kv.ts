@@ -3,6 +3,7 @@ import type { Counter, Key, KeyStanding } from "../src/wire/kv.ts";
 import type { Input, Output } from "../src/wire/operations.ts";
 import type { CallOptions } from "./connection.ts";
 import { orNull } from "./errors.ts";
+import { pagesOf } from "./iterate.ts";
 import type { WatchEvent, WatchFilter } from "./state.ts";
 import type { Caller } from "./tasks.ts";
 
@@ -60,15 +61,8 @@ export class Kv {
   }
   /** All keys that begin so, page by page as the loop goes on. */
   async *all<T = unknown>(prefix: string, options?: CallOptions): AsyncGenerator<KeyOf<T>> {
-    let cursor: string | null = null;
-    do {
-      const page: Output<"kv.list"> = await this.list(
-        cursor === null ? { prefix } : { prefix, cursor },
-        options,
-      );
-      yield* page.keys as KeyOf<T>[];
-      cursor = page.cursor;
-    } while (cursor !== null);
+    for await (const { keys } of pagesOf((from) => this.list({ prefix, ...from }, options)))
+      yield* keys as KeyOf<T>[];
   }
   /** Adds to a counter, which begins at 0. `ttlMs` is for one that this makes. */
   increment(

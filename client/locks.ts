@@ -12,6 +12,7 @@ import type { Input, Output } from "../src/wire/operations.ts";
 import type { CallOptions } from "./connection.ts";
 import { ClientError, isRefused, orNull } from "./errors.ts";
 import { Fenced } from "./fences.ts";
+import { pagesOf, slicesOf } from "./iterate.ts";
 import type { Caller } from "./tasks.ts";
 import type { Timer } from "./transport.ts";
 
@@ -165,15 +166,7 @@ export class Locks {
   }
   /** All of them, page by page as the loop goes on. */
   async *all(filter: Input<"lock.list"> = {}, options?: CallOptions): AsyncGenerator<LockRow> {
-    let cursor: string | null = null;
-    do {
-      const page: Output<"lock.list"> = await this.list(
-        cursor === null ? filter : { ...filter, cursor },
-        options,
-      );
-      yield* page.locks;
-      cursor = page.cursor;
-    } while (cursor !== null);
+    for await (const { locks } of pagesOf((from) => this.list({ ...filter, ...from }, options))) yield* locks;
   }
   /** Takes a lock from whoever has it; whoever is next has it then. Rejects with `unknown-lock` if it is over. */
   async steal(lockId: string, reason?: string, options?: CallOptions): Promise<void> {
@@ -403,15 +396,12 @@ export class Holdings {
 
   #extend(locks: Lock[]): void {
     const sentAt = this.#caller.environment.now();
-    const chunks: Lock[][] = [];
-    for (let i = 0; i < locks.length; i += limits.pageMax) chunks.push(locks.slice(i, i + limits.pageMax));
     this.#asking = true;
-    const asked = chunks.map(async (chunk) => {
-      const { locks: known } = await this.#caller.call("lock.extend", {
-        lockIds: chunk.map(({ id }) => id),
-      });
+    const asked = [...slicesOf(locks, limits.pageMax)].map(async (slice) => {
+      const lockIds = slice.map(({ id }) => id);
+      const { locks: known } = await this.#caller.call("lock.extend", { lockIds });
       const states = new Map(known.map(({ lockId, state }) => [lockId, state]));
-      for (const lock of chunk) {
+      for (const lock of slice) {
         const state = states.get(lock.id);
         if (state === "held") {
           lock.extendedAt = Math.max(lock.extendedAt, sentAt);

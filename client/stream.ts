@@ -23,6 +23,12 @@ export class Stream<T> implements AsyncIterableIterator<T> {
     this.#woken();
   }
 
+  /** One stands for all that waits; the newest comes last. */
+  fold(fold: (waiting: T[]) => T): void {
+    this.#waiting = [fold(this.#waiting.slice(this.#head))];
+    this.#head = 0;
+  }
+
   /** What waits is still read, then the error is thrown. */
   fail(error: unknown): void {
     this.#failure ??= { error };

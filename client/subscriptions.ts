@@ -12,6 +12,7 @@ import type { Input, Output } from "../src/wire/operations.ts";
 import type { SubscriptionView } from "../src/wire/subscriptions.ts";
 import type { CallOptions, Session } from "./connection.ts";
 import { ClientError, CortexError, isClosed, isRefused } from "./errors.ts";
+import { slicesOf } from "./iterate.ts";
 import type { Caller } from "./tasks.ts";
 import type { Timer } from "./transport.ts";
 
@@ -59,8 +60,7 @@ export class Subscribed {
 
   #flush(): void {
     const subscription = this.#name;
-    for (let from = 0; from < this.#acks.length; from += limits.pageMax) {
-      const messageIds = this.#acks.slice(from, from + limits.pageMax);
+    for (const messageIds of slicesOf(this.#acks, limits.pageMax)) {
       this.#caller.call("message.ackMany", { subscription, messageIds }).catch((error) => {
         // Where there is no subscription there is nothing to acknowledge.
         if (!isRefused(error, "unknown-subscription") && !isClosed(error)) this.#caller.tell(error);

@@ -9,6 +9,7 @@ import type { Task, TaskShown, TaskStanding, TaskSubmit, TaskSubmitted } from ".
 import type { TaskExplained } from "../src/wire/why.ts";
 import type { CallOptions } from "./connection.ts";
 import { ClientError, TaskFailed } from "./errors.ts";
+import { pagesOf } from "./iterate.ts";
 import { type LogLine, type LogOptions, readLog } from "./logs.ts";
 import type { Environment } from "./transport.ts";
 
@@ -57,19 +58,15 @@ export async function resultOf<R>(caller: Caller, taskId: string, options?: Resu
   return task.result as R;
 }
 
-/** Page by page, as many as there are. */
+/** All of them, page by page. */
 export async function* dependenciesOf(
   caller: Caller,
   taskId: string,
   options?: CallOptions,
 ): AsyncIterable<DependencyRow> {
-  const input: Input<"task.dependencies"> = { taskId, limit: limits.pageMax };
-  for (;;) {
-    const page = await caller.call("task.dependencies", input, options);
-    yield* page.dependencies;
-    if (page.cursor === null) return;
-    input.cursor = page.cursor;
-  }
+  const input = { taskId, limit: limits.pageMax };
+  const pages = pagesOf((from) => caller.call("task.dependencies", { ...input, ...from }, options));
+  for await (const { dependencies } of pages) yield* dependencies;
 }
 
 /** `timeoutMs` is for the whole request: waiting, running and being tried again. */

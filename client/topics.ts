@@ -7,6 +7,7 @@ import type { Input, Output } from "../src/wire/operations.ts";
 import type { Priority } from "../src/wire/tasks.ts";
 import type { CallOptions } from "./connection.ts";
 import { ClientError, isClosed, orNull } from "./errors.ts";
+import { waitingMax } from "./iterate.ts";
 import { Stream } from "./stream.ts";
 import type { Lost, Subscribed, Subscriptions, Teller, Wanted } from "./subscriptions.ts";
 import type { Caller } from "./tasks.ts";
@@ -137,8 +138,6 @@ export type MessageHandler<T = unknown> = (message: Message<T>) => unknown;
 
 /** How long an asker waits by default. */
 const askMs = 30_000;
-/** Messages that wait for a slow reader of a live subscription before the newest are lost. */
-const waitingMax = 10_000;
 
 type To = { topic: string } | { workerId: string };
 
@@ -148,9 +147,13 @@ async function publish(
   payload: unknown,
   { signal, timeoutMs, if: fence, guarantee = "at-least-once", id, ...how }: PublishOptions = {},
 ): Promise<Published> {
-  const given = Object.fromEntries(Object.entries(how).filter(([, value]) => value !== undefined));
   const options = { signal, timeoutMs, if: fence };
-  const message = { ...to, payload: payload ?? null, ...given };
+  // What is undefined in it is left out where it becomes JSON.
+  const message = {
+    ...to,
+    payload: payload ?? null,
+    ...(how as Pick<Input<"message.publish">, keyof typeof how>),
+  };
   if (guarantee === "at-most-once") {
     const { deliveries } = await caller.call("message.emit", message, options);
     return { messageId: null, subscriptions: deliveries, duplicate: false };
@@ -203,7 +206,7 @@ function iterate<T>(
     signal?.addEventListener("abort", aborted, { once: true });
     started = subscriptions.start(wanted, {
       message(view) {
-        // What is kept is bounded by the window.
+        // What is kept is bounded by the window; of what is not, the newest are lost.
         if (view.delivery === undefined && stream.size >= waitingMax) onLost({ count: 1 });
         else stream.push(new Message<T>(caller, view, started?.subscribed ?? null));
       },
