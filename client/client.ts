@@ -38,7 +38,14 @@ import { Schedules } from "./schedules.ts";
 import { type Gap, iterateWatch, type WatchEvent, Watches, type WatchFilter } from "./state.ts";
 import { StatsReaders } from "./stats.ts";
 import { LastingSubscriptions, Subscriptions } from "./subscriptions.ts";
-import { requested, Submitted, SubmittedAll, TaskHandle, type TaskRequestOptions } from "./tasks.ts";
+import {
+  requested,
+  Submitted,
+  type SubmittedAll,
+  submitted,
+  TaskHandle,
+  type TaskRequestOptions,
+} from "./tasks.ts";
 import { Messages, Topics } from "./topics.ts";
 import { type Transacting, transacting } from "./transactions.ts";
 import { type Environment, machine, type Transport, type TransportName, webSocket } from "./transport.ts";
@@ -244,10 +251,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements LockCal
   ): Submitted | SubmittedAll {
     if (input instanceof TaskType) return this.#submit(input, ...(more as SubmitArguments<unknown>));
     const [options] = more as [CallOptions?];
-    const answer = this.#session.call("task.submit", input, options);
-    return Array.isArray(input)
-      ? new SubmittedAll(this, answer as Promise<TaskSubmitted[]>)
-      : new Submitted(this, answer as Promise<TaskSubmitted>);
+    return submitted(this, input, this.#session.call("task.submit", input, options));
   }
 
   #submit(type: TaskType, payload?: unknown, submission?: Submission, options?: CallOptions): Submitted {

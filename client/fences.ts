@@ -4,12 +4,12 @@
  */
 import type { Fence } from "../src/wire/fences.ts";
 import { type Input, type Output, operations, type StateOperationName } from "../src/wire/operations.ts";
-import type { TaskSubmit, TaskSubmitted } from "../src/wire/tasks.ts";
+import type { TaskSubmit } from "../src/wire/tasks.ts";
 import type { CallOptions } from "./connection.ts";
 import { Kv } from "./kv.ts";
 import { type Holdings, type LockCaller, Locks } from "./locks.ts";
 import { Schedules } from "./schedules.ts";
-import { Submitted, SubmittedAll, TaskHandle } from "./tasks.ts";
+import { type Submitted, type SubmittedAll, submitted, TaskHandle } from "./tasks.ts";
 import { type Transacting, transacting } from "./transactions.ts";
 import type { Environment } from "./transport.ts";
 
@@ -39,10 +39,7 @@ export class Fenced implements LockCaller {
   submit(task: TaskSubmit, options?: CallOptions): Submitted;
   submit(tasks: TaskSubmit[], options?: CallOptions): SubmittedAll;
   submit(input: TaskSubmit | TaskSubmit[], options?: CallOptions): Submitted | SubmittedAll {
-    const answer = this.call("task.submit", input, options);
-    return Array.isArray(input)
-      ? new SubmittedAll(this, answer as Promise<TaskSubmitted[]>)
-      : new Submitted(this, answer as Promise<TaskSubmitted>);
+    return submitted(this, input, this.call("task.submit", input, options));
   }
 
   /** One task by its id. */

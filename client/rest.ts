@@ -161,8 +161,7 @@ export class RestClient {
   }
   /** With `waitMs`, waits so long for the task's final state. */
   task(id: string, { waitMs, ...options }: RequestOptions & { waitMs?: number } = {}): Promise<TaskShown> {
-    const query = waitMs === undefined ? {} : { wait: `${Math.ceil(waitMs)}ms` };
-    return answer(this.#task(id).get({ query, ...request(options) }));
+    return answer(this.#task(id).get({ query: waitOf(waitMs), ...request(options) }));
   }
   tasks(filter: Input<"task.list"> = {}, options?: RequestOptions): Promise<Output<"task.list">> {
     return answer(this.#api.api.tasks.get({ query: filter, ...request(options) }));
@@ -265,7 +264,7 @@ export class RestClient {
     const query = {
       ...(from === undefined ? {} : { from }),
       ...(limit === undefined ? {} : { limit }),
-      ...(waitMs === undefined ? {} : { wait: `${Math.ceil(waitMs)}ms` }),
+      ...waitOf(waitMs),
     };
     return answer(this.#task(id).logs.get({ query, ...request(options) }));
   }
@@ -411,7 +410,7 @@ export class RestClient {
     ): Promise<Lock> =>
       answer(
         this.#api.api.locks.post(input, {
-          query: wait === undefined ? {} : { wait: `${Math.ceil(wait)}ms` },
+          query: waitOf(wait),
           ...request(options),
         }),
       ) as Promise<Lock>,
@@ -419,7 +418,7 @@ export class RestClient {
     get: (lockId: string, { waitMs, ...options }: RequestOptions & { waitMs?: number } = {}): Promise<Lock> =>
       answer(
         this.#lock(lockId).get({
-          query: waitMs === undefined ? {} : { wait: `${Math.ceil(waitMs)}ms` },
+          query: waitOf(waitMs),
           ...request(options),
         }),
       ) as Promise<Lock>,
@@ -481,6 +480,10 @@ export class RestClient {
     return this.#api.api.workers({ id: encodeURIComponent(id) });
   }
 }
+
+/** How routes are told to wait. */
+const waitOf = (waitMs: number | undefined): { wait?: string } =>
+  waitMs === undefined ? {} : { wait: `${Math.ceil(waitMs)}ms` };
 
 function request({ signal, idempotencyKey, if: fence }: RequestOptions = {}) {
   const options: { fetch?: RequestInit; headers?: Record<string, string> } = {};

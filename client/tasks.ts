@@ -229,3 +229,13 @@ export class SubmittedAll implements PromiseLike<TaskSubmitted[]> {
     return Promise.all(tasks.map(({ id }) => resultOf<R>(this.#caller, id, options)));
   }
 }
+
+/** What `submit` gives back: as many as were given. */
+export const submitted = (
+  caller: Caller,
+  input: Input<"task.submit">,
+  answer: Promise<Output<"task.submit">>,
+): Submitted | SubmittedAll =>
+  Array.isArray(input)
+    ? new SubmittedAll(caller, answer as Promise<TaskSubmitted[]>)
+    : new Submitted(caller, answer as Promise<TaskSubmitted>);

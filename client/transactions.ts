@@ -5,7 +5,7 @@
  * read first is said as a condition.
  */
 import { type Input, notAStep, type Output, type StateOperationName } from "../src/wire/operations.ts";
-import type { LeaseView, TaskStanding, TaskState, TaskSubmit, TaskSubmitted } from "../src/wire/tasks.ts";
+import type { LeaseView, TaskStanding, TaskState, TaskSubmit } from "../src/wire/tasks.ts";
 import type {
   Condition,
   KeyCondition,
@@ -16,7 +16,7 @@ import type {
 import type { CallOptions } from "./connection.ts";
 import { type KeyOf, Kv } from "./kv.ts";
 import { Schedules } from "./schedules.ts";
-import { type Caller, Submitted, SubmittedAll, TaskHandle } from "./tasks.ts";
+import { type Caller, type Submitted, type SubmittedAll, submitted, TaskHandle } from "./tasks.ts";
 import type { Environment } from "./transport.ts";
 
 /** Nothing was done, because a condition did not hold and nothing was to be done then. */
@@ -128,10 +128,7 @@ export class Branch implements Caller {
   submit(task: TaskSubmit): Submitted;
   submit(tasks: TaskSubmit[]): SubmittedAll;
   submit(input: TaskSubmit | TaskSubmit[]): Submitted | SubmittedAll {
-    const answer = this.call("task.submit", input);
-    return Array.isArray(input)
-      ? new SubmittedAll(this.#caller, answer as Promise<TaskSubmitted[]>)
-      : new Submitted(this.#caller, answer as Promise<TaskSubmitted>);
+    return submitted(this.#caller, input, this.call("task.submit", input));
   }
 
   /** One task by its id. */

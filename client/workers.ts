@@ -71,6 +71,7 @@ export class AssignedTask {
   #progress: { value: unknown } | null = null;
   #reporting = false;
   #lines: Lines | null = null;
+  #fenced: Fenced | null = null;
   /** Its end was sent and has no answer yet. */
   ending = false;
 
@@ -118,7 +119,8 @@ export class AssignedTask {
 
   /** A client whose changes happen only while this lease stands. */
   get fenced(): Fenced {
-    return new Fenced(this.#registration.caller, { lease: this.id, token: this.lease.token });
+    this.#fenced ??= new Fenced(this.#registration.caller, { lease: this.id, token: this.lease.token });
+    return this.#fenced;
   }
 
   complete(result?: unknown, options?: CallOptions): Promise<TaskStanding> {
