@@ -8,7 +8,7 @@ import { isRefused } from "../../client/errors.ts";
 import type { Key, KeyListed } from "../wire/kv.ts";
 import { now } from "./figures.ts";
 import { distance, moment, pretty, preview } from "./format.ts";
-import { client, link } from "./link.ts";
+import { client, isLive } from "./link.ts";
 import { onChange, useLive } from "./live.ts";
 import { confirm, Dialog } from "./parts/dialog.tsx";
 import { type Column, List, Pager, usePages } from "./parts/list.tsx";
@@ -64,7 +64,7 @@ export function Keys() {
             return null;
           }}
         />
-        <button type="button" disabled={link.value.kind !== "live"} onClick={() => (making.value = true)}>
+        <button type="button" disabled={!isLive.value} onClick={() => (making.value = true)}>
           New key
         </button>
       </div>
@@ -236,7 +236,7 @@ function Editing({ of: key, again }: { of: Key; again: () => void }) {
     }
     again();
   };
-  const off = link.value.kind !== "live";
+  const off = !isLive.value;
   return (
     <div class="columns">
       <section class="card" aria-labelledby="value">

@@ -2,7 +2,7 @@
  * The page's one connection: a client of the daemon this page came from, and how it stands. The token is asked for where
  * one is needed, and kept for as long as the tab is.
  */
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import { CoordinationClient } from "../../client/client.ts";
 import { CortexError } from "../../client/errors.ts";
 import type { ErrorCode } from "../wire/errors.ts";
@@ -19,6 +19,8 @@ export type Link =
   | { kind: "refused"; code: ErrorCode | null; detail: string };
 
 export const link = signal<Link>({ kind: "connecting" });
+/** Whether something can be asked for now. */
+export const isLive = computed(() => link.value.kind === "live");
 export const client = signal<CoordinationClient | null>(null);
 /** Grows with each connection: what was read before may be old. */
 export const epoch = signal(0);
@@ -26,7 +28,7 @@ export const epoch = signal(0);
 const tokenKey = "cortex-token";
 const tokenOf = (): string | undefined => sessionStorage.getItem(tokenKey) ?? undefined;
 
-export function forget(): void {
+function forget(): void {
   sessionStorage.removeItem(tokenKey);
 }
 export function unlock(token: string, namespace: string): void {

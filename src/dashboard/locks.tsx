@@ -4,7 +4,7 @@ import type { Lock, LockRow } from "../wire/locks.ts";
 import type { Input } from "../wire/operations.ts";
 import { now } from "./figures.ts";
 import { age, distance, duration, moment } from "./format.ts";
-import { client, link } from "./link.ts";
+import { client, isLive } from "./link.ts";
 import { onChange, useLive } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
 import { confirm } from "./parts/dialog.tsx";
@@ -229,7 +229,7 @@ function Taking({ lock, again }: { lock: Lock; again: () => void }) {
     <button
       type="button"
       class="danger"
-      disabled={link.value.kind !== "live"}
+      disabled={!isLive.value}
       onClick={() =>
         confirm({
           title: held ? `Take lock ${lockId} away?` : `Withdraw lock ${lockId}?`,

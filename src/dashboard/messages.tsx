@@ -10,7 +10,7 @@ import type { SubscriptionView } from "../wire/subscriptions.ts";
 import { priorities } from "../wire/tasks.ts";
 import { now } from "./figures.ts";
 import { count, counted, distance, duration, pretty, timeOfDay } from "./format.ts";
-import { client, link } from "./link.ts";
+import { client, isLive } from "./link.ts";
 import { onChange, onFigures, useLive } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
 import { confirm, Dialog } from "./parts/dialog.tsx";
@@ -68,7 +68,7 @@ export function Messages() {
             return null;
           }}
         />
-        <button type="button" disabled={link.value.kind !== "live"} onClick={() => (publishing.value = true)}>
+        <button type="button" disabled={!isLive.value} onClick={() => (publishing.value = true)}>
           Publish
         </button>
       </div>
@@ -311,7 +311,7 @@ function Tending({ subscription, again }: { subscription: SubscriptionView; agai
   const of = client.value;
   if (of === null) return null;
   const { name } = subscription;
-  const off = link.value.kind !== "live";
+  const off = !isLive.value;
   return (
     <div class="actions">
       {subscription.topic !== null && (

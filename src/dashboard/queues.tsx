@@ -5,7 +5,7 @@ import { strategies } from "../wire/queues.ts";
 import { priorities } from "../wire/tasks.ts";
 import { now } from "./figures.ts";
 import { age, count, distance, duration, moment } from "./format.ts";
-import { client, link } from "./link.ts";
+import { client, isLive } from "./link.ts";
 import { onChange, onFigures, useLive } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
 import { Dialog } from "./parts/dialog.tsx";
@@ -281,7 +281,7 @@ function Pausing({
   const of = client.value;
   if (of === null) return null;
   const what = group === null ? `Queue ${queue}` : `Group ${group}`;
-  const off = link.value.kind !== "live";
+  const off = !isLive.value;
   if (paused)
     return (
       <button
@@ -446,7 +446,7 @@ function Settings({ queue, again }: { queue: Queue; again: () => void }) {
           </label>
         </div>
         <div class="actions">
-          <button type="submit" class="main" disabled={link.value.kind !== "live"}>
+          <button type="submit" class="main" disabled={!isLive.value}>
             Save limits
           </button>
         </div>

@@ -2,7 +2,7 @@
 import type { Schedule, ScheduleShown } from "../wire/schedules.ts";
 import { now } from "./figures.ts";
 import { count, distance, duration, moment, momentIn, ownTimeZone } from "./format.ts";
-import { client, link } from "./link.ts";
+import { client, isLive } from "./link.ts";
 import { onChange, useLive } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
 import { confirm } from "./parts/dialog.tsx";
@@ -161,7 +161,7 @@ function Actions({ schedule, again }: { schedule: Schedule; again: () => void })
   const of = client.value;
   if (of === null) return null;
   const { name, state, putRevision } = schedule;
-  const off = link.value.kind !== "live";
+  const off = !isLive.value;
   return (
     <div class="actions">
       <button

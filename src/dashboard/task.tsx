@@ -7,7 +7,7 @@ import type { TaskShown, TaskState } from "../wire/tasks.ts";
 import type { TaskExplained } from "../wire/why.ts";
 import { now } from "./figures.ts";
 import { counted, distance, duration, moment, timeOfDay } from "./format.ts";
-import { client, link } from "./link.ts";
+import { client, isLive } from "./link.ts";
 import { onChange, onFigures, useLive } from "./live.ts";
 import { Badge, type Tone } from "./parts/badge.tsx";
 import { confirm } from "./parts/dialog.tsx";
@@ -69,7 +69,7 @@ function Actions({ task, again }: { task: TaskShown; again: () => void }) {
   const of = client.value;
   if (of === null) return null;
   const taskId = task.id;
-  const off = link.value.kind !== "live";
+  const off = !isLive.value;
   const changes = (
     <a class="button" href={href("changes", null, { task: taskId })}>
       Its changes

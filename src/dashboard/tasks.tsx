@@ -3,7 +3,7 @@
 import { type Task, type TaskFilter, type TaskState, taskStates } from "../wire/tasks.ts";
 import { newest, now } from "./figures.ts";
 import { age, count, counted, duration, moment } from "./format.ts";
-import { client, link } from "./link.ts";
+import { client, isLive } from "./link.ts";
 import { onFigures, useLive } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
 import { confirm } from "./parts/dialog.tsx";
@@ -173,7 +173,7 @@ function Many({ filter, again }: { filter: TaskFilter; again: () => void }) {
       {retryable.has(state) && (
         <button
           type="button"
-          disabled={link.value.kind !== "live"}
+          disabled={!isLive.value}
           onClick={() =>
             confirm({
               title: "Retry all that fit?",
@@ -189,7 +189,7 @@ function Many({ filter, again }: { filter: TaskFilter; again: () => void }) {
       {cancellable.has(state) && (
         <button
           type="button"
-          disabled={link.value.kind !== "live"}
+          disabled={!isLive.value}
           onClick={() =>
             confirm({
               title: "Cancel all that fit?",

@@ -2,7 +2,7 @@
 import { type Worker, type WorkerState, workerStates } from "../wire/workers.ts";
 import { newest, now } from "./figures.ts";
 import { age, count, distance, moment } from "./format.ts";
-import { client, link } from "./link.ts";
+import { client, isLive } from "./link.ts";
 import { onChange, onFigures, useLive } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
 import { confirm } from "./parts/dialog.tsx";
@@ -198,7 +198,7 @@ function Draining({ worker, again }: { worker: Worker; again: () => void }) {
   const of = client.value;
   if (of === null || worker.state === "offline") return null;
   const { id } = worker;
-  const off = link.value.kind !== "live";
+  const off = !isLive.value;
   if (worker.state === "draining")
     return (
       <button
