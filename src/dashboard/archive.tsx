@@ -10,7 +10,6 @@ import { Empty, Shown } from "./parts/states.tsx";
 import { follow, typed } from "./parts/words.ts";
 import { href, refine, route } from "./route.ts";
 
-const pageSize = 50;
 const states = ["completed", "failed", "dead", "cancelled"] as const;
 const words = ["queue", "type", "group", "label", "key"] as const;
 
@@ -49,12 +48,12 @@ export function Archive() {
   const filter = filterOf(query);
   const key = JSON.stringify(filter);
   const pages = usePages(key);
-  const { cursor } = pages;
+  const { asked } = pages;
   // It is a history: what comes to it meanwhile is read with the next look.
   const reading = useLive(
-    (of, options) => of.archived({ ...filter, limit: pageSize, ...(cursor !== null && { cursor }) }, options),
+    (of, options) => of.archived({ ...filter, ...asked }, options),
     [],
-    [filter, cursor],
+    [filter, asked],
   );
   return (
     <>

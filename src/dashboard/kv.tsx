@@ -18,8 +18,6 @@ import { act, explained, say } from "./parts/toast.tsx";
 import { Facts, Value } from "./parts/value.tsx";
 import { go, href, refine, route } from "./route.ts";
 
-const pageSize = 50;
-
 const columns: Column<KeyListed>[] = [
   { name: "Key", lead: true, cell: ({ key }) => <a href={href("keys", key)}>{key}</a> },
   { name: "Value", wide: true, cell: ({ value }) => <code>{preview(value)}</code> },
@@ -41,16 +39,12 @@ const columns: Column<KeyListed>[] = [
 export function Keys() {
   const prefix = route.value.query.get("prefix") ?? "";
   const pages = usePages(prefix);
-  const { cursor } = pages;
+  const { asked } = pages;
   const making = useSignal(false);
   const reading = useLive(
-    (of, options) =>
-      of.kv.list(
-        { limit: pageSize, ...(prefix !== "" && { prefix }), ...(cursor !== null && { cursor }) },
-        options,
-      ),
+    (of, options) => of.kv.list({ ...asked, ...(prefix !== "" && { prefix }) }, options),
     [onChange(prefix === "" ? { tables: ["keys"] } : { tables: ["keys"], prefix })],
-    [prefix, cursor],
+    [prefix, asked],
   );
   return (
     <>
@@ -207,13 +201,16 @@ function Editing({ of: key, again }: { of: Key; again: () => void }) {
   const base = useSignal(key);
   const text = useSignal(pretty(key.value));
   const wrong = useSignal<string | null>(null);
+  const take = () => {
+    base.value = key;
+    text.value = pretty(key.value);
+    wrong.value = null;
+  };
   const isEdited = text.value !== pretty(base.value.value);
   const isBehind = key.revision !== base.value.revision;
   // Whoever has not begun to edit sees what is new.
   useEffect(() => {
-    if (isEdited || !isBehind) return;
-    base.value = key;
-    text.value = pretty(key.value);
+    if (!isEdited && isBehind) take();
   }, [key.revision]);
 
   const save = async (ifRevision: number) => {
@@ -273,14 +270,7 @@ function Editing({ of: key, again }: { of: Key; again: () => void }) {
               </p>
               <Value label="Value now" value={key.value} />
               <div class="actions">
-                <button
-                  type="button"
-                  onClick={() => {
-                    base.value = key;
-                    text.value = pretty(key.value);
-                    wrong.value = null;
-                  }}
-                >
+                <button type="button" onClick={take}>
                   Take that one
                 </button>
                 <button type="button" class="danger" disabled={off} onClick={() => void save(key.revision)}>
@@ -293,15 +283,7 @@ function Editing({ of: key, again }: { of: Key; again: () => void }) {
             <button type="submit" class="main" disabled={off || !isEdited}>
               Put
             </button>
-            <button
-              type="button"
-              disabled={!isEdited}
-              onClick={() => {
-                base.value = key;
-                text.value = pretty(key.value);
-                wrong.value = null;
-              }}
-            >
+            <button type="button" disabled={!isEdited} onClick={take}>
               Undo
             </button>
           </div>

@@ -15,7 +15,6 @@ import { act } from "./parts/toast.tsx";
 import { Facts, Value } from "./parts/value.tsx";
 import { go, href, refine, route } from "./route.ts";
 
-const pageSize = 50;
 /** As the client names the lock of an election. */
 const elections = "election/";
 
@@ -72,12 +71,10 @@ export function Locks() {
   if (prefix !== "") filter.prefix = prefix;
   if (state !== null) filter.state = state;
   const pages = usePages(JSON.stringify(filter));
-  const { cursor } = pages;
   const reading = useLive(
-    (of, options) =>
-      of.locks.list({ ...filter, limit: pageSize, ...(cursor !== null && { cursor }) }, options),
+    (of, options) => of.locks.list({ ...filter, ...pages.asked }, options),
     [onChange({ tables: ["locks"] })],
-    [filter, cursor],
+    [filter, pages.asked],
   );
   const none = prefix === "" && state === null;
   const choices = [

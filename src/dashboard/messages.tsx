@@ -21,7 +21,6 @@ import { act, explained, say } from "./parts/toast.tsx";
 import { Facts } from "./parts/value.tsx";
 import { go, href, refine, route } from "./route.ts";
 
-const pageSize = 50;
 const shownMax = 200;
 
 const dead = ({ dead: n }: SubscriptionView) =>
@@ -50,11 +49,11 @@ export function Messages() {
   const publishing = useSignal(false);
   const listening = route.value.query.get("listen");
   const pages = usePages("");
-  const { cursor } = pages;
+  const { asked } = pages;
   const reading = useLive(
-    (of, options) => of.subscriptions.list({ limit: pageSize, ...(cursor !== null && { cursor }) }, options),
+    (of, options) => of.subscriptions.list(asked, options),
     [onFigures, onChange({ tables: ["subscriptions"] })],
-    [cursor],
+    [asked],
   );
   return (
     <>

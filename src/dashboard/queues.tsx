@@ -216,12 +216,12 @@ function Counts({ queue }: { queue: Queue }) {
 }
 
 function Groups({ queue }: { queue: string }) {
-  const pages = usePages(queue);
-  const { cursor } = pages;
+  const pages = usePages(queue, 25);
+  const { asked } = pages;
   const reading = useLive(
-    (of, options) => of.groups(queue, { limit: 25, ...(cursor !== null && { cursor }) }, options),
+    (of, options) => of.groups(queue, asked, options),
     [onFigures, onChange({ queue, tables: ["pauses"] })],
-    [queue, cursor],
+    [queue, asked],
   );
   const named = reading.data?.groups.filter(({ name }) => name !== "") ?? [];
   if (named.length === 0 && pages.page === 1 && reading.error === null) return null;

@@ -12,7 +12,6 @@ import { act } from "./parts/toast.tsx";
 import { Facts, Value } from "./parts/value.tsx";
 import { go, href } from "./route.ts";
 
-const pageSize = 50;
 const whenText = ({ cron, everyMs, timeZone }: Schedule): string =>
   cron === null ? `every ${duration(everyMs ?? 0)}` : timeZone === "UTC" ? cron : `${cron} (${timeZone})`;
 
@@ -42,11 +41,11 @@ const columns: Column<Schedule>[] = [
 
 export function Schedules() {
   const pages = usePages("");
-  const { cursor } = pages;
+  const { asked } = pages;
   const reading = useLive(
-    (of, options) => of.schedules.list({ limit: pageSize, ...(cursor !== null && { cursor }) }, options),
+    (of, options) => of.schedules.list(asked, options),
     [onChange({ tables: ["schedules"] })],
-    [cursor],
+    [asked],
   );
   return (
     <Shown reading={reading}>

@@ -14,8 +14,6 @@ import { explained, say } from "./parts/toast.tsx";
 import { follow, typed } from "./parts/words.ts";
 import { href, refine, route } from "./route.ts";
 
-const pageSize = 50;
-
 /** The words of the search and what they filter by; each is a field of the address too. */
 const fields = { queue: "queue", type: "type", group: "group", label: "label", worker: "workerId" } as const;
 
@@ -75,12 +73,12 @@ export function Tasks() {
   const filter = filterOf(query);
   const key = JSON.stringify(filter);
   const pages = usePages(key);
-  const { cursor } = pages;
+  const { asked } = pages;
   const reading = useLive(
-    (of, options) => of.tasks({ ...filter, limit: pageSize, ...(cursor !== null && { cursor }) }, options),
+    (of, options) => of.tasks({ ...filter, ...asked }, options),
     // New tasks come to the first page alone; on the others rows still change.
     [onFigures],
-    [filter, cursor],
+    [filter, asked],
   );
   return (
     <>

@@ -13,8 +13,6 @@ import { act } from "./parts/toast.tsx";
 import { Facts } from "./parts/value.tsx";
 import { go, href, refine, route } from "./route.ts";
 
-const pageSize = 50;
-
 function Load({ of }: { of: Worker }) {
   const { slotsUsed, capacity } = of;
   return (
@@ -67,11 +65,10 @@ export function Workers() {
   const kind = query.get("kind");
   const filter = { ...(state !== null && { state }), ...(kind !== null && { kind }) };
   const pages = usePages(JSON.stringify(filter));
-  const { cursor } = pages;
   const reading = useLive(
-    (of, options) => of.workers({ ...filter, limit: pageSize, ...(cursor !== null && { cursor }) }, options),
+    (of, options) => of.workers({ ...filter, ...pages.asked }, options),
     [onFigures, onChange({ tables: ["workers"] })],
-    [filter, cursor],
+    [filter, pages.asked],
   );
   const counts = newest.value?.workers;
   return (

@@ -87,18 +87,24 @@ const classOf = (flags: Record<string, boolean | undefined>): string | undefined
     .filter((name) => flags[name])
     .join(" ") || undefined;
 
-/** Cursors of the pages up to this one; null is the first page's. */
-export function usePages(key: string): {
-  cursor: string | null;
+/** A list that is read page by page; with another key it begins anew. */
+export function usePages(
+  key: string,
+  limit = 50,
+): {
+  /** What is asked for to have this page. */
+  asked: { limit: number; cursor?: string };
   page: number;
   next(cursor: string): void;
   back(): void;
   first(): void;
 } {
+  // Cursors of the pages up to this one; null is the first page's.
   const [at, set] = useState<{ key: string; cursors: (string | null)[] }>({ key, cursors: [null] });
   const cursors = at.key === key ? at.cursors : [null];
+  const cursor = cursors.at(-1) ?? null;
   return {
-    cursor: cursors.at(-1) ?? null,
+    asked: cursor === null ? { limit } : { limit, cursor },
     page: cursors.length,
     next: (cursor) => set({ key, cursors: [...cursors, cursor] }),
     back: () => set({ key, cursors: cursors.length > 1 ? cursors.slice(0, -1) : cursors }),
