@@ -213,9 +213,11 @@ function Publishing({ close, again }: { close: () => void; again: () => void }) 
           </label>
           <label class="field">
             <span>Priority</span>
-            <select name="priority" value="normal">
+            <select name="priority">
               {priorities.map((priority) => (
-                <option key={priority}>{priority}</option>
+                <option key={priority} selected={priority === "normal"}>
+                  {priority}
+                </option>
               ))}
             </select>
           </label>

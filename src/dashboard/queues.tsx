@@ -352,17 +352,40 @@ function Pausing({
   );
 }
 
-/** What the form says of a rate; null: none. */
-const rateOf = (form: FormData, name: string): Rate | null => {
+/** What the form says of a rate; null: none. A burst of its own, which the form does not show, stays. */
+const rateOf = (form: FormData, name: string, before: Rate | null): Rate | null => {
   const many = numberOf(form, name);
-  return many === null ? null : { count: many, perMs: (numberOf(form, `${name}-per`) ?? 1) * 1000 };
+  if (many === null) return null;
+  const rate: Rate = { count: many, perMs: (numberOf(form, `${name}-per`) ?? 1) * 1000 };
+  if (before?.burst !== undefined && before.burst !== before.count) rate.burst = before.burst;
+  return rate;
 };
 const numberOf = (form: FormData, name: string): number | null => {
   const text = String(form.get(name) ?? "").trim();
   return text === "" ? null : Number(text);
 };
 
-/** What is empty is not limited. */
+// A component of its own: one made within another is new with each news, and what is typed would be gone.
+function Figure({
+  name,
+  label,
+  value,
+  none = "no limit",
+}: {
+  name: string;
+  label: string;
+  value: number | null | undefined;
+  none?: string;
+}) {
+  return (
+    <label class="field">
+      <span>{label}</span>
+      <input name={name} type="number" min="0" step="any" defaultValue={value ?? ""} placeholder={none} />
+    </label>
+  );
+}
+
+/** What is empty is not limited. What is chosen is said by the options: the value of a select would be set anew with each news. */
 function Settings({ queue, again }: { queue: Queue; again: () => void }) {
   const of = client.value;
   const { settings } = queue;
@@ -371,31 +394,15 @@ function Settings({ queue, again }: { queue: Queue; again: () => void }) {
     const strategy = form.get("strategy");
     const wanted: QueueSettings = {
       concurrency: numberOf(form, "concurrency"),
-      rate: rateOf(form, "rate"),
+      rate: rateOf(form, "rate", settings.rate),
       groupConcurrency: numberOf(form, "groupConcurrency"),
-      groupRate: rateOf(form, "groupRate"),
+      groupRate: rateOf(form, "groupRate", settings.groupRate),
       weight: numberOf(form, "weight"),
       backlog: backlogMax === null ? null : { max: backlogMax, policy: form.get("policy") as "refuse" },
       strategy: strategy === "" ? null : (strategy as (typeof strategies)[number]),
     };
     if (of !== null) act(() => of.configure(queue.name, wanted), `Queue ${queue.name} is set`).then(again);
   };
-  const Figure = ({
-    name,
-    label,
-    value,
-    none = "no limit",
-  }: {
-    name: string;
-    label: string;
-    value: number | null | undefined;
-    none?: string;
-  }) => (
-    <label class="field">
-      <span>{label}</span>
-      <input name={name} type="number" min="0" step="any" defaultValue={value ?? ""} placeholder={none} />
-    </label>
-  );
   return (
     <section class="card" aria-labelledby="settings">
       <h3 id="settings">Limits</h3>
@@ -426,9 +433,11 @@ function Settings({ queue, again }: { queue: Queue; again: () => void }) {
           <Figure name="backlog" label="May wait" value={settings.backlog?.max} />
           <label class="field">
             <span>Beyond that</span>
-            <select name="policy" value={settings.backlog?.policy ?? "refuse"}>
+            <select name="policy">
               {["refuse", "drop-oldest", "drop-newest", "keep-latest"].map((policy) => (
-                <option key={policy}>{policy}</option>
+                <option key={policy} selected={policy === settings.backlog?.policy}>
+                  {policy}
+                </option>
               ))}
             </select>
           </label>
@@ -437,10 +446,12 @@ function Settings({ queue, again }: { queue: Queue; again: () => void }) {
           <Figure name="weight" label="Share beside other queues" value={settings.weight} none="1" />
           <label class="field">
             <span>Which worker</span>
-            <select name="strategy" value={settings.strategy ?? ""}>
+            <select name="strategy">
               <option value="">as the daemon does</option>
               {strategies.map((strategy) => (
-                <option key={strategy}>{strategy}</option>
+                <option key={strategy} selected={strategy === settings.strategy}>
+                  {strategy}
+                </option>
               ))}
             </select>
           </label>

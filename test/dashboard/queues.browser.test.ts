@@ -49,12 +49,19 @@ test.skipIf(missingBrowser !== "")(
     await group.getByRole("button", { name: "Resume" }).waitFor();
     expect((await client.queue("mail")).groupsPaused).toBe(1);
 
+    // What is typed and chosen stays while the page is told of news, and a burst stays as it was.
+    await client.configure("mail", { rate: { count: 100, perMs: 1000, burst: 300 } });
+    await until(async () => (await page.getByLabel("Start at most", { exact: true }).inputValue()) === "100");
     await page.getByLabel("Run at once").fill("5");
+    await page.getByLabel("Which worker").selectOption("packed");
+    await client.submit({ queue: "mail", type: "send", delayMs: 3_600_000 });
+    await page.locator(".facts div", { hasText: "Scheduled" }).getByRole("link", { name: "1" }).waitFor();
     await page.getByLabel("Of one group start at most").fill("10");
     await page.getByRole("button", { name: "Save limits" }).click();
     await page.getByText("Queue mail is set").waitFor();
     expect((await client.queue("mail")).settings).toMatchObject({
       ...{ concurrency: 5, groupRate: { count: 10, perMs: 1000 }, groupConcurrency: null, backlog: null },
+      ...{ rate: { count: 100, perMs: 1000, burst: 300 }, strategy: "packed" },
     });
     // What the daemon refuses is told in its words, and changes nothing.
     await page.getByLabel("Run at once").fill("2.5");
