@@ -4,23 +4,22 @@ import type { TaskShown } from "../wire/tasks.ts";
 import { count, duration, moment } from "./format.ts";
 import { useLive } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
+import { Chips } from "./parts/chips.tsx";
 import { type Column, List, Pager, usePages } from "./parts/list.tsx";
 import { Search } from "./parts/search.tsx";
 import { Empty, Shown } from "./parts/states.tsx";
-import { follow, typed } from "./parts/words.ts";
+import { asked, follow, typed } from "./parts/words.ts";
 import { href, refine, route } from "./route.ts";
 
 const states = ["completed", "failed", "dead", "cancelled"] as const;
-const words = ["queue", "type", "group", "label", "key"] as const;
+const fields = { queue: "queue", type: "type", group: "group", label: "label", key: "key" } as const;
+
+const words = Object.keys(fields);
 
 function filterOf(query: URLSearchParams): ArchiveFilter {
-  const filter: ArchiveFilter = {};
+  const filter: ArchiveFilter = asked(fields, query);
   const state = states.find((one) => one === query.get("state"));
   if (state !== undefined) filter.state = state;
-  for (const word of words) {
-    const value = query.get(word);
-    if (value !== null) filter[word] = value;
-  }
   return filter;
 }
 
@@ -48,12 +47,11 @@ export function Archive() {
   const filter = filterOf(query);
   const key = JSON.stringify(filter);
   const pages = usePages(key);
-  const { asked } = pages;
   // It is a history: what comes to it meanwhile is read with the next look.
   const reading = useLive(
-    (of, options) => of.archived({ ...filter, ...asked }, options),
+    (of, options) => of.archived({ ...filter, ...pages.asked }, options),
     [],
-    [filter, asked],
+    [filter, pages.asked],
   );
   return (
     <>
@@ -68,18 +66,9 @@ export function Archive() {
           Look again
         </button>
       </div>
-      <div class="chips" role="group" aria-label="State">
-        {[null, ...states].map((state) => (
-          <button
-            key={state ?? "all"}
-            type="button"
-            aria-pressed={state === (filter.state ?? null)}
-            onClick={() => refine({ state })}
-          >
-            {state === null ? "all" : <Badge state={state} />}
-          </button>
-        ))}
-      </div>
+      <Chips label="State" of={states} chosen={filter.state ?? null} choose={(state) => refine({ state })}>
+        {(state) => <Badge state={state} />}
+      </Chips>
       <Shown reading={reading}>
         {({ tasks, cursor: next }) => (
           <>

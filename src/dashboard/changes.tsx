@@ -12,24 +12,24 @@ import { newest, now } from "./figures.ts";
 import { count, preview, timeOfDay } from "./format.ts";
 import { client, epoch } from "./link.ts";
 import { Badge } from "./parts/badge.tsx";
+import { Who } from "./parts/cells.tsx";
+import { Chips } from "./parts/chips.tsx";
 import { Search } from "./parts/search.tsx";
 import { Empty } from "./parts/states.tsx";
-import { follow, typed } from "./parts/words.ts";
+import { asked, follow, typed } from "./parts/words.ts";
 import { href, refine, route } from "./route.ts";
 
 type Table = ChangeView["table"];
 const tables: readonly Table[] = [
-  ...([
-    "tasks",
-    "workers",
-    "schedules",
-    "queues",
-    "limits",
-    "pauses",
-    "keys",
-    "locks",
-    "subscriptions",
-  ] as const),
+  "tasks",
+  "workers",
+  "schedules",
+  "queues",
+  "limits",
+  "pauses",
+  "keys",
+  "locks",
+  "subscriptions",
 ];
 const pages: Partial<Record<Table, string>> = {
   tasks: "tasks",
@@ -51,14 +51,10 @@ const fields = { queue: "queue", task: "taskId", worker: "workerId", key: "key",
 
 const words = Object.keys(fields);
 
-export function watchFilterOf(query: URLSearchParams): WatchFilter {
-  const filter: WatchFilter = {};
-  const table = query.get("table");
-  if ((tables as readonly string[]).includes(table ?? "")) filter.tables = [table as Table];
-  for (const [word, field] of Object.entries(fields)) {
-    const value = query.get(word);
-    if (value !== null) filter[field] = value;
-  }
+function watchFilterOf(query: URLSearchParams): WatchFilter {
+  const filter: WatchFilter = asked(fields, query);
+  const table = tables.find((one) => one === query.get("table"));
+  if (table !== undefined) filter.tables = [table];
   return filter;
 }
 
@@ -135,18 +131,9 @@ export function Changes() {
           </button>
         </div>
       </div>
-      <div class="chips" role="group" aria-label="Of what">
-        {[null, ...tables].map((one) => (
-          <button
-            key={one ?? "all"}
-            type="button"
-            aria-pressed={one === table}
-            onClick={() => refine({ table: one })}
-          >
-            {one ?? "all"}
-          </button>
-        ))}
-      </div>
+      <Chips label="Of what" of={tables} chosen={table} choose={(one) => refine({ table: one })}>
+        {(one) => one}
+      </Chips>
       {stopped.value === "too fast" && (
         <div class="trouble" role="status">
           <p>
@@ -194,7 +181,7 @@ function Change({ entry }: { entry: Extract<Entry, { event: "change" }> }) {
         {state === null ? <Badge tone="calm">gone</Badge> : <Badge state={state} {...known(table, state)} />}
       </span>
       <span class="dim">
-        {operation} by <span title={who}>{who.length > 20 ? `${who.slice(0, 8)}…` : who}</span>
+        {operation} by <Who who={who} />
         {queue !== undefined && ` · ${queue}`}
         {workerId != null && workerId !== who && ` · ${workerId}`}
         {entry.progress !== undefined && ` · ${preview(entry.progress, 60)}`}

@@ -71,6 +71,12 @@ export function preview(value: unknown, lengthMax = 120): string {
 
 export const pretty = (value: unknown): string => JSON.stringify(value, null, 2) ?? "null";
 
+/** "tenant=acme, tier=gold" */
+export const labelsText = (labels: Readonly<Record<string, string | number | boolean>>): string =>
+  Object.entries(labels)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(", ");
+
 /** "1 task", "12 tasks". */
 export const counted = (n: number, one: string, many = `${one}s`): string =>
   `${count(n)} ${n === 1 ? one : many}`;

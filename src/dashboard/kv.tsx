@@ -10,6 +10,7 @@ import { now } from "./figures.ts";
 import { distance, moment, pretty, preview } from "./format.ts";
 import { client, isLive } from "./link.ts";
 import { onChange, useLive } from "./live.ts";
+import { Distance } from "./parts/cells.tsx";
 import { confirm, Dialog } from "./parts/dialog.tsx";
 import { type Column, List, Pager, usePages } from "./parts/list.tsx";
 import { Search } from "./parts/search.tsx";
@@ -25,7 +26,7 @@ const columns: Column<KeyListed>[] = [
     name: "Gone",
     cell: ({ expiresAt, workerId }) =>
       expiresAt !== null ? (
-        <span title={moment(expiresAt)}>{distance(expiresAt, now.value)}</span>
+        <Distance at={expiresAt} />
       ) : workerId !== null ? (
         <>
           with <a href={href("workers", workerId)}>{workerId}</a>

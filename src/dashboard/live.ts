@@ -3,7 +3,7 @@
  * that was watched, or figures with a newer revision. Never by a timer of its own, never twice at once, never while the
  * tab is hidden, and no more often than once a second or a tenth of the time that reading takes.
  */
-import { effect, type ReadonlySignal, signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import type { CoordinationClient } from "../../client/client.ts";
 import type { WatchEvent, WatchFilter } from "../../client/state.ts";
@@ -127,7 +127,7 @@ export function useLive<T>(
   read: Read<T>,
   wakes: readonly Wake[],
   keys: readonly unknown[],
-): Reading<T> & { again: () => void; state: ReadonlySignal<Reading<T>> } {
+): Reading<T> & { again: () => void } {
   const of = client.value;
   const live = useMemo(
     () => (of === null ? null : new LiveReading(of, read, wakes)),
@@ -136,5 +136,5 @@ export function useLive<T>(
   useEffect(() => () => live?.end(), [live]);
   const none = useMemo(() => signal<Reading<T>>({ data: null, error: null, loading: true }), []);
   const state = live?.state ?? none;
-  return { ...state.value, again: () => live?.now(), state };
+  return { ...state.value, again: () => live?.now() };
 }

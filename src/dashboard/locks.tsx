@@ -7,6 +7,7 @@ import { age, distance, duration, moment } from "./format.ts";
 import { client, isLive } from "./link.ts";
 import { onChange, useLive } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
+import { Age, Distance, Who } from "./parts/cells.tsx";
 import { confirm } from "./parts/dialog.tsx";
 import { type Column, List, Pager, usePages } from "./parts/list.tsx";
 import { Search } from "./parts/search.tsx";
@@ -21,14 +22,10 @@ const elections = "election/";
 const Standing = ({ of }: { of: Lock }) =>
   of.state === "held" ? <Badge tone="running">held</Badge> : <Badge tone="queued">waiting</Badge>;
 
-const Holder = ({ of: { workerId, who } }: { of: Lock }) =>
-  workerId !== null ? (
-    <a href={href("workers", workerId)}>{workerId}</a>
-  ) : (
-    <span title={who}>{who.length > 20 ? `${who.slice(0, 8)}…` : who}</span>
-  );
-
 /** Sessions, if they do not say who they are, are known by what they say of their lock. */
+const Holder = ({ of: { workerId, who } }: { of: Lock }) =>
+  workerId !== null ? <a href={href("workers", workerId)}>{workerId}</a> : <Who who={who} />;
+
 const modeText = ({ mode, lock, name }: LockRow): string => {
   const limit = lock.resources.find((one) => one.name === name)?.limit ?? null;
   return limit === null ? mode : `${mode}, ${limit} at most`;
@@ -42,15 +39,13 @@ const columns: Column<LockRow>[] = [
   {
     name: "For",
     figures: true,
-    cell: ({ lock }) => (
-      <span title={moment(lock.createdAt)}>{age(now.value - (lock.heldAt ?? lock.createdAt))}</span>
-    ),
+    cell: ({ lock }) => <Age since={lock.heldAt ?? lock.createdAt} />,
   },
   {
     name: "Ends",
     cell: ({ lock }) => {
       const at = lock.state === "waiting" ? lock.waitEndsAt : lock.expiresAt;
-      if (at !== null) return <span title={moment(at)}>{distance(at, now.value)}</span>;
+      if (at !== null) return <Distance at={at} />;
       return lock.workerId === null ? null : <span class="dim">with its worker</span>;
     },
   },
@@ -65,8 +60,7 @@ const columns: Column<LockRow>[] = [
 export function Locks() {
   const { query } = route.value;
   const prefix = query.get("prefix") ?? "";
-  const asked = query.get("state");
-  const state = asked === "held" || asked === "waiting" ? asked : null;
+  const state = (["held", "waiting"] as const).find((one) => one === query.get("state")) ?? null;
   const filter: Input<"lock.list"> = {};
   if (prefix !== "") filter.prefix = prefix;
   if (state !== null) filter.state = state;

@@ -1,7 +1,7 @@
 /** How the namespace fares: what is wrong, the figures of this second, and how they came about. */
 import { useSignal } from "@preact/signals";
 import type { Stats } from "../wire/stats.ts";
-import { newest, perSecond } from "./figures.ts";
+import { type Counted, newest, perSecond } from "./figures.ts";
 import { bytes, count, counted, duration, rate } from "./format.ts";
 import { link } from "./link.ts";
 import { Badge, type Tone } from "./parts/badge.tsx";
@@ -16,7 +16,7 @@ const spans = [
 ];
 
 const counter =
-  (name: Parameters<typeof perSecond>[1]) =>
+  (name: Counted) =>
   (sample: Stats): number =>
     perSecond(sample, name);
 

@@ -4,10 +4,11 @@ import type { Group, Queue, QueueSettings, Rate } from "../wire/queues.ts";
 import { strategies } from "../wire/queues.ts";
 import { priorities } from "../wire/tasks.ts";
 import { now } from "./figures.ts";
-import { age, count, distance, duration, moment } from "./format.ts";
+import { count, distance, duration, moment } from "./format.ts";
 import { client, isLive } from "./link.ts";
 import { onChange, onFigures, useLive } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
+import { Age } from "./parts/cells.tsx";
 import { Dialog } from "./parts/dialog.tsx";
 import { type Column, List, Pager, usePages } from "./parts/list.tsx";
 import { Empty, Shown } from "./parts/states.tsx";
@@ -60,8 +61,7 @@ const columns: Column<Queue>[] = [
   {
     name: "Oldest",
     figures: true,
-    cell: ({ oldestAt }) =>
-      oldestAt === null ? null : <span title={moment(oldestAt)}>{age(now.value - oldestAt)}</span>,
+    cell: ({ oldestAt }) => (oldestAt === null ? null : <Age since={oldestAt} />),
   },
   {
     name: "Running",

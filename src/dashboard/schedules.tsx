@@ -5,6 +5,7 @@ import { count, distance, duration, moment, momentIn, ownTimeZone } from "./form
 import { client, isLive } from "./link.ts";
 import { onChange, useLive } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
+import { Distance } from "./parts/cells.tsx";
 import { confirm } from "./parts/dialog.tsx";
 import { type Column, List, Pager, usePages } from "./parts/list.tsx";
 import { Empty, Shown } from "./parts/states.tsx";
@@ -21,10 +22,7 @@ const columns: Column<Schedule>[] = [
   { name: "When", cell: (schedule) => <code>{whenText(schedule)}</code> },
   {
     name: "Next run",
-    cell: ({ nextAt, state }) =>
-      nextAt === null || state === "paused" ? null : (
-        <span title={moment(nextAt)}>{distance(nextAt, now.value)}</span>
-      ),
+    cell: ({ nextAt, state }) => (nextAt === null || state === "paused" ? null : <Distance at={nextAt} />),
   },
   {
     name: "Last run",

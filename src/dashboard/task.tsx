@@ -6,10 +6,11 @@ import type { LogLine } from "../../client/logs.ts";
 import type { TaskShown, TaskState } from "../wire/tasks.ts";
 import type { TaskExplained } from "../wire/why.ts";
 import { now } from "./figures.ts";
-import { counted, distance, duration, moment, timeOfDay } from "./format.ts";
+import { counted, duration, labelsText, moment, timeOfDay } from "./format.ts";
 import { client, isLive } from "./link.ts";
 import { onChange, onFigures, useLive } from "./live.ts";
 import { Badge, type Tone } from "./parts/badge.tsx";
+import { Distance } from "./parts/cells.tsx";
 import { confirm } from "./parts/dialog.tsx";
 import { List } from "./parts/list.tsx";
 import { Empty, Shown } from "./parts/states.tsx";
@@ -70,15 +71,12 @@ function Actions({ task, again }: { task: TaskShown; again: () => void }) {
   if (of === null) return null;
   const taskId = task.id;
   const off = !isLive.value;
-  const changes = (
-    <a class="button" href={href("changes", null, { task: taskId })}>
-      Its changes
-    </a>
-  );
   if (task.archived) return <Badge tone="calm">in the archive: it does not change any more</Badge>;
   return (
     <div class="actions">
-      {changes}
+      <a class="button" href={href("changes", null, { task: taskId })}>
+        Its changes
+      </a>
       {(task.state === "failed" || task.state === "dead" || task.state === "cancelled") && (
         <button
           type="button"
@@ -121,8 +119,7 @@ function Actions({ task, again }: { task: TaskShown; again: () => void }) {
 
 function Standing({ task }: { task: TaskShown }) {
   const { lease, graph } = task;
-  const at = (moment_: number | null) =>
-    moment_ === null ? null : <span title={moment(moment_)}>{distance(moment_, now.value)}</span>;
+  const at = (moment: number | null) => (moment === null ? null : <Distance at={moment} />);
   return (
     <section class="card">
       <h3>Task</h3>
@@ -148,12 +145,7 @@ function Standing({ task }: { task: TaskShown }) {
           ["Only worker", task.workerId],
           ["Slots", task.slots === 1 ? null : task.slots],
           ["Idempotency key", task.idempotencyKey],
-          [
-            "Labels",
-            Object.entries(task.labels)
-              .map(([name, value]) => `${name}=${value}`)
-              .join(", "),
-          ],
+          ["Labels", labelsText(task.labels)],
           [
             "Parent",
             graph?.parentId == null ? null : <a href={href("tasks", graph.parentId)}>{graph.parentId}</a>,
@@ -214,7 +206,7 @@ function Why({ id }: { id: string }) {
 type Step = { at: number; tone: Tone; title: string; detail?: string; stack?: string | undefined };
 
 /** What happened, oldest first, as far as the task itself keeps it. */
-export function stepsOf(task: TaskShown): Step[] {
+function stepsOf(task: TaskShown): Step[] {
   const steps: Step[] = [{ at: task.createdAt, tone: "queued", title: "Submitted" }];
   for (const { attempt, at, workerId, message, code, stack } of task.errors)
     steps.push({

@@ -2,16 +2,18 @@
 
 import { type Task, type TaskFilter, type TaskState, taskStates } from "../wire/tasks.ts";
 import { newest, now } from "./figures.ts";
-import { age, count, counted, duration, moment } from "./format.ts";
+import { count, counted, duration } from "./format.ts";
 import { client, isLive } from "./link.ts";
 import { onFigures, useLive } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
+import { Age } from "./parts/cells.tsx";
+import { Chips } from "./parts/chips.tsx";
 import { confirm } from "./parts/dialog.tsx";
 import { type Column, List, Pager, usePages } from "./parts/list.tsx";
 import { Search } from "./parts/search.tsx";
 import { Empty, Shown } from "./parts/states.tsx";
 import { explained, say } from "./parts/toast.tsx";
-import { follow, typed } from "./parts/words.ts";
+import { asked, follow, typed } from "./parts/words.ts";
 import { href, refine, route } from "./route.ts";
 
 /** The words of the search and what they filter by; each is a field of the address too. */
@@ -19,14 +21,10 @@ const fields = { queue: "queue", type: "type", group: "group", label: "label", w
 
 const words = Object.keys(fields);
 
-export function filterOf(query: URLSearchParams): TaskFilter {
-  const filter: TaskFilter = {};
-  const state = query.get("state");
-  if ((taskStates as readonly string[]).includes(state ?? "")) filter.state = state as TaskState;
-  for (const [word, field] of Object.entries(fields)) {
-    const value = query.get(word);
-    if (value !== null) filter[field] = value;
-  }
+function filterOf(query: URLSearchParams): TaskFilter {
+  const filter: TaskFilter = asked(fields, query);
+  const state = taskStates.find((one) => one === query.get("state"));
+  if (state !== undefined) filter.state = state;
   return filter;
 }
 
@@ -64,7 +62,7 @@ const columns: Column<Task>[] = [
   {
     name: "Age",
     figures: true,
-    cell: ({ createdAt }) => <span title={moment(createdAt)}>{age(now.value - createdAt)}</span>,
+    cell: ({ createdAt }) => <Age since={createdAt} />,
   },
 ];
 
@@ -73,12 +71,11 @@ export function Tasks() {
   const filter = filterOf(query);
   const key = JSON.stringify(filter);
   const pages = usePages(key);
-  const { asked } = pages;
   const reading = useLive(
-    (of, options) => of.tasks({ ...filter, ...asked }, options),
+    (of, options) => of.tasks({ ...filter, ...pages.asked }, options),
     // New tasks come to the first page alone; on the others rows still change.
     [onFigures],
-    [filter, asked],
+    [filter, pages.asked],
   );
   return (
     <>
@@ -115,21 +112,15 @@ export function Tasks() {
 /** Each state with how many tasks it has, and the choice of one. */
 function States({ chosen }: { chosen: TaskState | null }) {
   const counts = newest.value?.tasks;
-  const choices: (TaskState | null)[] = [null, ...taskStates];
   return (
-    <div class="chips" role="group" aria-label="State">
-      {choices.map((state) => (
-        <button
-          key={state ?? "all"}
-          type="button"
-          aria-pressed={state === chosen}
-          onClick={() => refine({ state })}
-        >
-          {state === null ? "all" : <Badge state={state} />}
-          {state !== null && counts !== undefined && <b>{count(counts[state])}</b>}
-        </button>
-      ))}
-    </div>
+    <Chips label="State" of={taskStates} chosen={chosen} choose={(state) => refine({ state })}>
+      {(state) => (
+        <>
+          <Badge state={state} />
+          {counts !== undefined && <b>{count(counts[state])}</b>}
+        </>
+      )}
+    </Chips>
   );
 }
 

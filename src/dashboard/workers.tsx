@@ -1,10 +1,12 @@
 /** Workers: how busy each is, how it fares and why, what it runs; and taking one out of service. */
-import { type Worker, type WorkerState, workerStates } from "../wire/workers.ts";
+import { type Worker, workerStates } from "../wire/workers.ts";
 import { newest, now } from "./figures.ts";
-import { age, count, distance, moment } from "./format.ts";
+import { age, count, distance, labelsText } from "./format.ts";
 import { client, isLive } from "./link.ts";
 import { onChange, onFigures, useLive } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
+import { Age } from "./parts/cells.tsx";
+import { Chips } from "./parts/chips.tsx";
 import { confirm } from "./parts/dialog.tsx";
 import { type Column, List, Pager, usePages } from "./parts/list.tsx";
 import { Search } from "./parts/search.tsx";
@@ -53,15 +55,13 @@ const columns: Column<Worker>[] = [
   {
     name: "Heard",
     figures: true,
-    cell: ({ lastSeenAt }) =>
-      lastSeenAt === null ? null : <span title={moment(lastSeenAt)}>{age(now.value - lastSeenAt)}</span>,
+    cell: ({ lastSeenAt }) => (lastSeenAt === null ? null : <Age since={lastSeenAt} />),
   },
 ];
 
 export function Workers() {
   const { query } = route.value;
-  const asked = query.get("state");
-  const state = (workerStates as readonly string[]).includes(asked ?? "") ? (asked as WorkerState) : null;
+  const state = workerStates.find((one) => one === query.get("state")) ?? null;
   const kind = query.get("kind");
   const filter = { ...(state !== null && { state }), ...(kind !== null && { kind }) };
   const pages = usePages(JSON.stringify(filter));
@@ -84,19 +84,14 @@ export function Workers() {
           return null;
         }}
       />
-      <div class="chips" role="group" aria-label="State">
-        {[null, ...workerStates].map((one) => (
-          <button
-            key={one ?? "all"}
-            type="button"
-            aria-pressed={one === state}
-            onClick={() => refine({ state: one })}
-          >
-            {one === null ? "all" : <Badge state={one} />}
-            {one !== null && counts !== undefined && <b>{count(counts[one])}</b>}
-          </button>
-        ))}
-      </div>
+      <Chips label="State" of={workerStates} chosen={state} choose={(one) => refine({ state: one })}>
+        {(one) => (
+          <>
+            <Badge state={one} />
+            {counts !== undefined && <b>{count(counts[one])}</b>}
+          </>
+        )}
+      </Chips>
       <Shown reading={reading}>
         {({ workers, cursor: next }) => (
           <>
@@ -169,12 +164,7 @@ export function WorkerPage({ id }: { id: string }) {
                   ],
                   ["Queues", worker.queues[0] === "*" ? "all" : worker.queues.join(", ")],
                   ["Capabilities", worker.capabilities.join(", ")],
-                  [
-                    "Labels",
-                    Object.entries(worker.labels)
-                      .map(([name, value]) => `${name}=${value}`)
-                      .join(", "),
-                  ],
+                  ["Labels", labelsText(worker.labels)],
                   ["Health score", worker.healthScore],
                   ["Completed", count(worker.completedCount)],
                   ["Failed", count(worker.failedCount)],

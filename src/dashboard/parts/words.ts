@@ -1,6 +1,19 @@
 /** What is typed into a search, as words: `queue:mail type:send`. They are in the address, each under its name. */
 import { go, href, refine } from "../route.ts";
 
+/** What the address asks for by these words, each under the field that it is for. */
+export function asked<F extends string>(
+  fields: Readonly<Record<string, F>>,
+  query: URLSearchParams,
+): Partial<Record<F, string>> {
+  const found: Partial<Record<F, string>> = {};
+  for (const [word, field] of Object.entries(fields)) {
+    const value = query.get(word);
+    if (value !== null) found[field] = value;
+  }
+  return found;
+}
+
 /** The words of the address, as they are typed. */
 export const typed = (names: readonly string[], query: URLSearchParams): string =>
   names
