@@ -2,7 +2,8 @@
  * The subscriptions of a client, over all its connections. A live one hears what is published while it is connected: what
  * came between is lost to it, and told as lost. One that lasts is kept by the daemon: each new connection attaches to it
  * again and names what is still worked on, so that it goes on as if nothing had been. What is worked on is said to be so
- * while it takes long, and what was done is acknowledged together with all else of one turn.
+ * while it takes long, and what was done is acknowledged together with all else of one turn. Over HTTP, where nothing is
+ * pushed, those that last are asked for (`pulls.ts`), and live ones hear nothing.
  */
 import { problem } from "../src/wire/errors.ts";
 import type { EventMessage } from "../src/wire/frames.ts";
@@ -13,6 +14,7 @@ import type { SubscriptionView } from "../src/wire/subscriptions.ts";
 import type { CallOptions, Session } from "./connection.ts";
 import { ClientError, CortexError, isClosed, isRefused } from "./errors.ts";
 import { slicesOf } from "./iterate.ts";
+import { type Puller, Pulls, retryMs } from "./pulls.ts";
 import type { Caller } from "./tasks.ts";
 import type { Timer } from "./transport.ts";
 
@@ -38,35 +40,71 @@ export class Subscribed {
   /** Delivered, and neither acknowledged nor refused here. */
   readonly held = new Set<string>();
   readonly #acks: string[] = [];
+  /** Acknowledged and refused, with no answer yet. */
+  readonly #acking = new Set<string>();
+  readonly #nacking = new Set<string>();
   readonly #caller: Teller;
   readonly #name: string;
+  readonly #roomy: () => void;
 
-  constructor(caller: Teller, name: string) {
+  /** `roomy` is told that fewer are held. */
+  constructor(caller: Teller, name: string, roomy: () => void) {
     this.#caller = caller;
     this.#name = name;
+    this.#roomy = roomy;
+  }
+
+  /** What this side has had and the daemon may not know settled: that must not come again. */
+  get unsettled(): string[] {
+    return [...new Set([...this.held, ...this.#acking])];
+  }
+  /** The same and what was refused, whose refusal may pass, or be passed by, what names this. */
+  get holding(): string[] {
+    return [...new Set([...this.held, ...this.#acking, ...this.#nacking])];
+  }
+  /** What was acknowledged, and is not known to be. */
+  get settling(): string[] {
+    return [...this.#acking];
   }
 
   /** It was done. Those of one turn go together; one that did not wait any more needs nothing. */
   done(messageId: string): void {
     if (!this.held.delete(messageId)) return;
     this.#acks.push(messageId);
+    this.#acking.add(messageId);
     if (this.#acks.length === 1) queueMicrotask(() => queueMicrotask(() => this.#flush()));
   }
 
   /** It is settled in another way. */
   forget(messageId: string): void {
-    this.held.delete(messageId);
+    if (this.held.delete(messageId)) this.#roomy();
+  }
+
+  /** It is refused, and may come again before the answer to that. */
+  async refuses<T>(messageId: string, refused: Promise<T>): Promise<T> {
+    this.#nacking.add(messageId);
+    this.forget(messageId);
+    try {
+      return await refused;
+    } finally {
+      this.#nacking.delete(messageId);
+    }
   }
 
   #flush(): void {
     const subscription = this.#name;
     for (const messageIds of slicesOf(this.#acks, limits.pageMax)) {
-      this.#caller.call("message.ackMany", { subscription, messageIds }).catch((error) => {
+      const settled = () => {
+        for (const messageId of messageIds) this.#acking.delete(messageId);
+      };
+      this.#caller.call("message.ackMany", { subscription, messageIds }).then(settled, (error) => {
+        settled();
         // Where there is no subscription there is nothing to acknowledge.
         if (!isRefused(error, "unknown-subscription") && !isClosed(error)) this.#caller.tell(error);
       });
     }
     this.#acks.length = 0;
+    this.#roomy();
   }
 }
 
@@ -75,6 +113,8 @@ type Started = {
   readonly wanted: Wanted;
   readonly told: Told;
   readonly subscribed: Subscribed | null;
+  /** Of one that lasts: how it is asked for where nothing is pushed. */
+  readonly puller: Puller | null;
   started: boolean;
   /** What the daemon has of one that lasts; null: it was not asked yet. */
   view: SubscriptionView | null;
@@ -83,28 +123,40 @@ type Started = {
 
 /** Words said within the time that a message may take: two may be late. */
 const extendsPerWait = 3;
-const retryMs = 1000;
+/** What the daemon takes for the window where none is named. */
+const windowDefault = 100;
 
 export class Subscriptions {
   readonly #session: Session;
   readonly #caller: Teller;
   readonly #all = new Map<string, Started>();
+  readonly #pulls: Pulls;
   #count = 0;
 
   constructor(session: Session, caller: Teller) {
     this.#session = session;
     this.#caller = caller;
+    this.#pulls = new Pulls(caller);
   }
 
   /** `end` ends it; `subscribed` is null for a live one. */
   start(wanted: Wanted, told: Told): { end: () => void; subscribed: Subscribed | null } {
     const id = `s${++this.#count}`;
     const name = wanted.kind === "lasting" ? wanted.put.name : "";
-    const subscribed = wanted.kind === "lasting" ? new Subscribed(this.#caller, name) : null;
-    const one: Started = { id, wanted, told, subscribed, started: false, view: null, timer: null };
+    const subscribed =
+      wanted.kind === "lasting" ? new Subscribed(this.#caller, name, () => this.#pulls.room(name)) : null;
+    const puller: Puller | null = subscribed && {
+      name,
+      window: (wanted.kind === "lasting" ? wanted.window : undefined) ?? windowDefault,
+      subscribed,
+      message: (view) => this.#message(one, view),
+      failed: (error) => this.#fail(one, error),
+    };
+    const one: Started = { id, wanted, told, subscribed, puller, started: false, view: null, timer: null };
     this.#all.set(id, one);
-    if (!this.#session.mayPush) {
-      const detail = "messages are pushed, and this client has no WebSocket";
+    if (wanted.kind === "live" && !this.#session.mayPush) {
+      const detail =
+        "what is delivered at most once is pushed, and this client has no WebSocket: subscribe with a name";
       // Not before the caller has what it asked for.
       queueMicrotask(() => this.#fail(one, new CortexError(problem("connection-needed", detail))));
     } else {
@@ -116,6 +168,7 @@ export class Subscriptions {
   }
 
   welcomed(): void {
+    this.#pulls.clear();
     for (const one of this.#all.values()) this.#begin(one);
   }
 
@@ -131,6 +184,7 @@ export class Subscriptions {
   closed(error: Error): void {
     const all = [...this.#all.values()];
     this.#all.clear();
+    this.#pulls.clear();
     for (const one of all) {
       this.#clear(one);
       one.told.failed(error);
@@ -146,19 +200,22 @@ export class Subscriptions {
         one,
         new CortexError(problem("unknown-subscription", `the subscription ${event.name} is gone`)),
       );
-    else {
-      // One that is still worked on came again because this side was slow: whoever works on it goes on.
-      if (event.delivery !== undefined && event.messageId !== null) {
-        if (one.subscribed?.held.has(event.messageId)) return;
-        one.subscribed?.held.add(event.messageId);
-      }
-      one.told.message(event);
+    else this.#message(one, event);
+  }
+
+  #message(one: Started, view: MessageView): void {
+    // One that is still worked on came again because this side was slow: whoever works on it goes on.
+    if (view.delivery !== undefined && view.messageId !== null) {
+      if (one.subscribed?.held.has(view.messageId)) return;
+      one.subscribed?.held.add(view.messageId);
     }
+    one.told.message(view);
   }
 
   #end(one: Started): void {
     if (!this.#all.delete(one.id)) return;
     this.#clear(one);
+    if (one.puller !== null) this.#pulls.end(one.puller);
     if (!this.#session.pushes) return;
     // Nothing depends on the answer: messages of a subscription that is not in the map are not told.
     const op = one.wanted.kind === "live" ? "topic.unsubscribe" : "subscription.detach";
@@ -186,13 +243,18 @@ export class Subscriptions {
     if (this.#session.state === "connected" && this.#all.has(one.id)) this.#begin(one);
   }
 
-  /** Over HTTP nothing is pushed: it pauses until the WebSocket is back. */
+  /** Over HTTP nothing is pushed: one that lasts is asked for, a live one pauses until the WebSocket is back. */
   #begin(one: Started): void {
     const { wanted } = one;
     if (wanted.kind === "lasting" && one.view === null) return;
     if (one.started && wanted.kind === "live") one.told.lost({ count: null });
     one.started = true;
-    if (!this.#session.pushes) return;
+    if (!this.#session.pushes) {
+      if (one.puller === null) return;
+      this.#pulls.begin(one.puller);
+      this.#extendLater(one);
+      return;
+    }
     const refused = (error: Error) => this.#refused(one, error);
     if (wanted.kind === "live") {
       const input: Input<"topic.subscribe"> = { subscriptionId: one.id, topic: wanted.topic };
@@ -200,7 +262,7 @@ export class Subscriptions {
       this.#session.onConnection("topic.subscribe", input, ignore, refused);
       return;
     }
-    const holding = [...(one.subscribed as Subscribed).held];
+    const holding = (one.subscribed as Subscribed).unsettled.slice(0, limits.windowMax);
     const input: Input<"subscription.attach"> = { subscriptionId: one.id, name: wanted.put.name, holding };
     if (wanted.window !== undefined) input.window = wanted.window;
     this.#session.onConnection("subscription.attach", input, ignore, refused);
@@ -230,7 +292,7 @@ export class Subscriptions {
     const look = () => {
       one.timer = this.#caller.environment.setTimer(everyMs, look);
       // What came since is young enough.
-      if (this.#session.pushes)
+      if (this.#session.state === "connected")
         for (const messageId of subscribed.held)
           if (known.has(messageId))
             this.#caller.call("message.extend", { subscription: view.name, messageId }).catch(ignore);

@@ -103,8 +103,8 @@ export class Message<T = unknown> {
   /** It was not taken: it comes again after a while, or with `dead` never. */
   async nack(how: NackOptions = {}, options?: CallOptions): Promise<void> {
     const { messageId, subscription } = this.#waits();
-    this.#subscribed?.forget(messageId);
-    await this.#caller.call("message.nack", { ...how, subscription, messageId }, options);
+    const refused = this.#caller.call("message.nack", { ...how, subscription, messageId }, options);
+    await (this.#subscribed?.refuses(messageId, refused) ?? refused);
   }
   /** It is done, whatever becomes of the acknowledgement: that goes along with others. */
   done(): void {

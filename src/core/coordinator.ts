@@ -332,11 +332,12 @@ export class Coordinator {
 
   /** Carries out one operation whose input was validated. A refusal changes nothing. */
   run<N extends CoreOperationName>(operation: N, input: Input<N>, cause: Cause): Result {
+    const { session, seq } = cause;
+    this.session = session;
     if (operations[operation].kind !== "mutation") {
       this.who = cause.who;
       return this.#apply(operation, input);
     }
-    const { session, seq } = cause;
     if (session !== null) {
       const known = this.answers.find(session, seq);
       if (known === "acknowledged")
@@ -351,7 +352,6 @@ export class Coordinator {
         return { ok: known.text };
       }
     }
-    this.session = session;
     const work = () => {
       const lost = cause.fence === undefined ? null : refuseFence(this, cause.fence);
       const result = lost ?? this.#apply(operation, input);

@@ -14,6 +14,7 @@ import { DeadlineHeap, IndexedHeap } from "../lib/heap.ts";
 import { Line } from "../lib/line.ts";
 import { Sorted } from "../lib/sorted.ts";
 import { Topics } from "../lib/topics.ts";
+import { limits } from "../wire/limits.ts";
 import type { Backoff } from "../wire/tasks.ts";
 import { priorities } from "../wire/tasks.ts";
 import type { Coordinator } from "./coordinator.ts";
@@ -177,7 +178,7 @@ export class Lane {
   readonly acknowledged = new Line<Entry>(order);
 }
 
-/** Who is delivered to: a connection that has attached itself, or a request that takes some. */
+/** Who is delivered to: a connection that has attached itself, a request that takes some, or a session that asks again and again. */
 export class Consumer {
   flying = 0;
   /** Its socket takes no more for now. */
@@ -185,6 +186,10 @@ export class Consumer {
   isOpen = true;
   /** Stands among those that have room. */
   isQueued = false;
+  /** Of a session that takes by requests, what it has on its way; of others null. */
+  entries: Set<Entry> | null = null;
+  /** When that session last asked, on the lease clock. */
+  askedAt = 0;
 
   constructor(
     readonly inbox: Inbox,
@@ -203,6 +208,10 @@ export class Inbox {
   readonly flights = new Chain<Entry>();
   readonly dead = new Line<Entry>(order);
   readonly consumers = new Set<Consumer>();
+  /** Sessions that take by requests and say each time what they have. */
+  readonly takers = new Map<string, Consumer>();
+  /** Takers there were when those that ask no more were last let go. */
+  takersKept = 0;
   /** Those with room, in turns. */
   #roomy: Consumer[] = [];
   /** Not settled and not dead. */
@@ -249,6 +258,10 @@ export class Inbox {
   }
 }
 
+/** A session that has not asked for longer than any request waits, and has nothing, is forgotten. */
+const takerMs = 2 * limits.waitMsMax;
+/** So many of them are kept before anybody looks. */
+const takersMin = 64;
 /** Deliveries of one inbox before it is the turn of the next. */
 const deliveriesPerTurn = 200;
 
@@ -689,6 +702,7 @@ export class Inboxes {
     (inbox.lanes[entry.message.priority] as Lane).ready.remove(entry);
     entry.standing = "flying";
     consumer.flying += 1;
+    consumer.entries?.add(entry);
     entry.consumer = consumer;
     entry.flight ??= new Link<Entry>(entry);
     this.#watch(entry);
@@ -716,6 +730,7 @@ export class Inboxes {
     entry.consumer = null;
     if (consumer === null) return;
     consumer.flying -= 1;
+    consumer.entries?.delete(entry);
     this.room(consumer);
   }
 
@@ -752,17 +767,28 @@ export class Inboxes {
    */
   attach(consumer: Consumer, holding: readonly string[]): string[] {
     const { inbox } = consumer;
-    const named = new Set(holding);
     inbox.consumers.add(consumer);
+    inbox.takers.delete(consumer.session);
+    const lost = this.#takeOver(consumer, holding);
+    this.room(consumer);
+    return lost;
+  }
+
+  #takeOver(consumer: Consumer, holding: readonly string[]): string[] {
+    const { inbox } = consumer;
+    const named = new Set(holding);
     for (const entry of inbox.flights) {
       const had = entry.consumer;
-      if (had === null || had.isOpen || had.session !== consumer.session) continue;
+      // What is passed on stands at the end, and is met again.
+      if (had === null || had === consumer || had.isOpen || had.session !== consumer.session) continue;
       if (!named.delete(messageIdOf(entry.message))) {
         this.giveBack(entry);
         continue;
       }
       had.flying -= 1;
+      had.entries?.delete(entry);
       consumer.flying += 1;
+      consumer.entries?.add(entry);
       entry.consumer = consumer;
       this.extend(entry);
     }
@@ -772,8 +798,39 @@ export class Inboxes {
       if (entry?.standing === "ready") this.fly(entry, consumer);
       else lost.push(messageId);
     }
-    this.room(consumer);
     return lost;
+  }
+
+  /**
+   * The session takes by requests. What it has on its way stays so where it is named; the rest was in an answer that
+   * never came, and is ready again. Its first request goes over all flights, as who attaches does; later ones over its own.
+   */
+  taker(inbox: Inbox, session: string, holding: readonly string[]): Consumer {
+    let taker = inbox.takers.get(session);
+    if (taker === undefined) {
+      this.#endTakers(inbox);
+      taker = new Consumer(inbox, session, 0);
+      taker.isOpen = false;
+      taker.entries = new Set();
+      inbox.takers.set(session, taker);
+      this.#takeOver(taker, holding);
+    } else {
+      const named = new Set(holding);
+      for (const entry of [...(taker.entries as Set<Entry>)])
+        if (named.has(messageIdOf(entry.message))) this.extend(entry);
+        else this.giveBack(entry);
+    }
+    taker.askedAt = this.core.clock;
+    return taker;
+  }
+
+  /** Looks at all of them only once they are twice as many. */
+  #endTakers(inbox: Inbox): void {
+    const { takers } = inbox;
+    if (takers.size < Math.max(takersMin, 2 * inbox.takersKept)) return;
+    for (const [session, taker] of takers)
+      if (taker.flying === 0 && taker.askedAt + takerMs < this.core.clock) takers.delete(session);
+    inbox.takersKept = takers.size;
   }
 
   /** Nobody listens there any more. `gives`: what is on its way comes back at once; else its time must be over. */
@@ -791,6 +848,12 @@ export class Inboxes {
   listened(inbox: Inbox): void {
     inbox.idleSince = this.core.clock;
     this.watchIdle(inbox);
+  }
+
+  /** As `listened`, by the name. */
+  heard(name: string): void {
+    const inbox = this.#byName.get(name);
+    if (inbox !== undefined) this.listened(inbox);
   }
 
   /** One look at a time stands among the others: it is put off when it comes. */

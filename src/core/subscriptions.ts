@@ -368,13 +368,19 @@ export function extend(core: Coordinator, input: Input<"message.extend">): Resul
 
 /** Volatile, as every delivery: what is taken must be acknowledged in time, or comes again. */
 export function receive(core: Coordinator, input: Input<"message.receive">): Result {
-  const { subscription, count = 1 } = input;
+  const { subscription, count = 1, holding } = input;
+  if (holding !== undefined && core.session === null)
+    return invalid(
+      "/holding",
+      "is for a session that asks again: POST the operation as a frame, /api/frames",
+    );
   const inbox = core.inboxes.get(subscription);
   if (inbox === undefined) return unknownSubscription(subscription);
   core.inboxes.listened(inbox);
-  // It is gone with its answer; what it took stays its own until then.
-  const consumer = new Consumer(inbox, core.who, count);
-  consumer.isOpen = false;
+  const consumer =
+    holding === undefined
+      ? passing(inbox, core.who)
+      : core.inboxes.taker(inbox, core.session as string, holding);
   let texts = "";
   let units = 0;
   for (let i = 0; i < count; i++) {
@@ -386,6 +392,13 @@ export function receive(core: Coordinator, input: Input<"message.receive">): Res
     texts += `${i === 0 ? "" : ","}{"subscription":"${subscription}","delivery":${entry.delivery},${messageBody(entry.message)}}`;
   }
   return { ok: `{"messages":[${texts}]}` };
+}
+
+/** A request that is gone with its answer; what it took stays its own until it is acknowledged, or the time for that is over. */
+function passing(inbox: Inbox, who: string): Consumer {
+  const consumer = new Consumer(inbox, who, 0);
+  consumer.isOpen = false;
+  return consumer;
 }
 
 /** Messages looked at for one page. */

@@ -74,7 +74,11 @@ export class Waits {
     const key = keyOf(input);
     if ("subscription" in input) {
       const inbox = inboxes.get(key);
-      if (inbox === undefined || inbox.next() !== undefined) return false;
+      if (inbox === undefined) return false;
+      // What an answer took that never came is ready for this one.
+      const { holding } = given as Input<"message.receive">;
+      if (holding !== undefined && caller.session !== null) inboxes.taker(inbox, caller.session, holding);
+      if (inbox.next() !== undefined) return false;
     } else if ("lockId" in input) {
       if (locks.get(key)?.state !== "waiting") return false;
     } else if ("taskId" in input) {
@@ -248,11 +252,12 @@ export class Waits {
     this.#endAllOf(this.#claims);
   }
 
-  /** What waits has an open connection: the worker of a claim lives, and a lock is still wanted. */
+  /** What waits has an open connection: the worker of a claim lives, a lock is still wanted, and somebody listens. */
   beat(): void {
     const { core } = this.engine;
     for (const workerId of this.#claims.keys()) core.heard(core.dispatch.slot(workerId));
     for (const lockId of this.#locks.keys()) core.bids.beat(lockId);
+    for (const name of this.#receives.keys()) core.inboxes.heard(name);
   }
 }
 

@@ -117,8 +117,15 @@ export const MessageExtended = Closed({
 
 export const MessageReceive = Closed({
   subscription: SubscriptionName,
-  count: Type.Optional(Integer(1, limits.pageMax, "At most so many. Default 1.")),
+  count: Type.Optional(Integer(0, limits.pageMax, "At most so many. Default 1.")),
   waitMs: Type.Optional(Integer(0, limits.waitMsMax, "How long to wait for the first. Default 0.")),
+  holding: Type.Optional(
+    Type.Array(Type.String({ pattern: messageIdPattern }), {
+      maxItems: limits.windowMax,
+      description:
+        "Messages that this session got before and still works on: their time begins anew, and what else it took is delivered again at once, because the answer never came. Have one such request of a session at a subscription at a time. Default: what was taken before stays taken.",
+    }),
+  ),
 });
 
 const standing = Type.Union(

@@ -539,3 +539,179 @@ describe("fallback - watches", () => {
     await expect(client.watch().next()).rejects.toMatchObject({ code: "connection-needed" });
   });
 });
+
+describe("fallback - subscriptions", () => {
+  const view = (n: number, more: object = {}) => ({
+    ...{ subscription: "s", delivery: 1, messageId: `${n}-0`, topic: "t", workerId: null },
+    ...{ priority: "normal", publisher: "p", publishedAt: 0, expiresAt: null, publishId: null, payload: n },
+    ...more,
+  });
+  const lasting = (window?: number) => {
+    const ends: (() => void)[] = [];
+    const got: number[] = [];
+    return {
+      got,
+      end: () => ends.shift()?.(),
+      options: { name: "s", ...(window === undefined ? {} : { window }) },
+      handler: ({ payload }: { payload: number }) => {
+        got.push(payload);
+        return new Promise<void>((resolve) => ends.push(resolve));
+      },
+    };
+  };
+  async function subscribed(window?: number) {
+    const all = await onHttp();
+    const { script } = all.ways.daemon;
+    script["subscription.put"] = () => ({ ok: { name: "s", ackWaitMs: 30_000 } });
+    script["message.ackMany"] = () => ({ ok: { acknowledged: 1, lost: [] } });
+    const one = lasting(window);
+    const stop = all.client.topics.handle<number>("t", one.handler, one.options);
+    await settle();
+    await settle();
+    const asked = () => all.ways.request.ops("message.receive").map(({ input }) => input);
+    const give = async (...messages: object[]) => {
+      const [open] = all.ways.request.waiting;
+      open?.ok(open.messages[0]?.seq as number, { messages });
+      await settle();
+    };
+    return { ...all, ...one, stop, asked, give };
+  }
+
+  test("fallback - a subscription that lasts is asked for as much as there is room for, one request at a time", async () => {
+    const { asked, give, got, end, ways } = await subscribed(2);
+    const input = { subscription: "s", waitMs: 25_000 };
+    expect(asked()).toEqual([{ ...input, count: 2, holding: [] }]);
+    await give(view(1));
+    expect(asked().slice(1)).toEqual([{ ...input, count: 1, holding: ["1-0"] }]);
+    await give(view(2));
+    expect(got).toEqual([1, 2]);
+    // There is no room.
+    expect([asked().length, ways.request.waiting.length]).toEqual([2, 0]);
+    end();
+    await settle();
+    expect(ways.request.ops("message.ackMany").map(({ input }) => input)).toEqual([
+      { subscription: "s", messageIds: ["1-0"] },
+    ]);
+    expect(asked()[2]).toMatchObject({ count: 1, holding: expect.arrayContaining(["2-0"]) });
+  });
+
+  test("fallback - what is acknowledged without an answer yet is named, and does not come again", async () => {
+    const { asked, give, end, ways } = await subscribed();
+    ways.daemon.script["message.ackMany"] = () => "silent";
+    await give(view(1));
+    end();
+    await settle();
+    await give();
+    await settle();
+    expect(asked().at(-1)).toMatchObject({ holding: ["1-0"] });
+  });
+
+  test("fallback - back on the WebSocket it attaches with what it works on, and a late answer begins nothing", async () => {
+    const { asked, give, got, ways, world, client, end } = await subscribed();
+    await give(view(1));
+    const [open] = ways.request.waiting;
+    const { request } = ways;
+    ways.websocket = "open";
+    await world.advance(5000);
+    expect(client.transport).toBe("websocket");
+    expect(ways.socket.ops("subscription.attach").map(({ input }) => input)).toEqual([
+      { subscriptionId: "s1", name: "s", holding: ["1-0"] },
+    ]);
+    expect(ops(ways.socket.received)).not.toContain("message.receive");
+    const count = asked().length;
+    open?.ok(open.messages[0]?.seq as number, { messages: [view(2)] });
+    request.handlers.message(JSON.stringify([{ seq: open?.messages[0]?.seq, ok: { messages: [view(2)] } }]));
+    await settle();
+    expect([got, asked().length]).toEqual([[1], count]);
+    ways.socket.say({ event: "message", subscriptionId: "s1", ...view(2) });
+    await settle();
+    expect(got).toEqual([1, 2]);
+    end();
+  });
+
+  test("fallback - from the WebSocket to HTTP it goes on with what it holds named", async () => {
+    const { ways, world, client } = aClient();
+    ways.daemon.script["subscription.put"] = () => ({ ok: { name: "s", ackWaitMs: 30_000 } });
+    ways.daemon.script["subscription.attach"] = ({ input }) => ({ ok: { ...(input as object), lost: [] } });
+    const one = lasting();
+    client.topics.handle<number>("t", one.handler, one.options);
+    await client.connect();
+    await settle();
+    ways.socket.say({ event: "message", subscriptionId: "s1", ...view(1) });
+    for (let i = 0; i < 3; i++) {
+      ways.websocket = "refused";
+      ways.socket.break();
+      await world.advance(1000);
+    }
+    expect(client.transport).toBe("http");
+    expect(ways.request.ops("message.receive").map(({ input }) => input)).toEqual([
+      { subscription: "s", count: 99, waitMs: 25_000, holding: ["1-0"] },
+    ]);
+    // What takes long is said to be worked on, here too.
+    await world.advance(10_000);
+    await world.advance(10_000);
+    expect(ways.request.ops("message.extend").length).toBeGreaterThan(0);
+  });
+
+  test("fallback - who ends it gives back what it had, and asks no more", async () => {
+    const { asked, give, stop, ways } = await subscribed();
+    await give(view(1));
+    const before = asked().length;
+    stop();
+    await settle();
+    expect(asked().slice(before)).toEqual([{ subscription: "s", count: 0, holding: [] }]);
+    expect(ways.request.waiting.filter(({ aborted }) => !aborted).length).toBe(0);
+  });
+
+  test("fallback - two who share a name here share the requests, in turns", async () => {
+    const { asked, give, client, got, end, ways } = await subscribed(1);
+    const other = lasting(1);
+    client.topics.handle<number>("t", other.handler, other.options);
+    await settle();
+    await settle();
+    expect([asked().length, ways.request.waiting.length]).toEqual([1, 1]);
+    await give(view(1));
+    await give(view(2));
+    expect([got, other.got]).toEqual([[1], [2]]);
+    end();
+    await settle();
+    await give(view(3));
+    expect([got, other.got]).toEqual([[1, 3], [2]]);
+  });
+
+  test("fallback - empty answers that come at once are not asked for in a storm, and a refusal for good ends it", async () => {
+    const { asked, give, ways, world, client, told } = await subscribed();
+    ways.daemon.script["message.receive"] = () => ({ ok: { messages: [] } });
+    await give();
+    const before = asked().length;
+    await world.advance(1000);
+    expect(asked().length - before).toBeLessThanOrEqual(10);
+    ways.daemon.script["message.receive"] = () => ({ error: "busy" });
+    await world.advance(100);
+    const refused = asked().length;
+    await world.advance(5000);
+    expect(asked().length - refused).toBe(5);
+    ways.daemon.script["message.receive"] = () => ({ error: "unknown-subscription" });
+    await world.advance(1000);
+    expect(told.at(-1)).toContain("said the script");
+    const gone = asked().length;
+    await world.advance(5000);
+    expect(asked().length).toBe(gone);
+    expect(client.transport).toBe("http");
+  });
+
+  test("fallback - a live one is told that it loses, and where there will never be a WebSocket is refused by name", async () => {
+    const { ways, world, client } = await onHttp();
+    const lost: unknown[] = [];
+    client.topics.handle("t", () => {}, { onLost: (one) => lost.push(one) });
+    await settle();
+    expect(ops(ways.request.received)).not.toContain("topic.subscribe");
+    ways.websocket = "open";
+    await world.advance(20_000);
+    expect(lost).toEqual([{ count: null }]);
+    expect(ways.socket.ops("topic.subscribe").length).toBe(1);
+    const only = new CoordinationClient({ transport: { http: ways.transports.http }, environment: world });
+    await only.connect();
+    await expect(only.topics.subscribe("t").next()).rejects.toMatchObject({ code: "connection-needed" });
+  });
+});

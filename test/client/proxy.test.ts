@@ -119,6 +119,63 @@ test("proxy - through every change between WebSocket and HTTP each task is compl
   producer.close();
 }, 60_000);
 
+test("proxy - through every change between WebSocket and HTTP each message is handled once, and none is lost", async () => {
+  proxy.upgrades = true;
+  const changes: Record<string, number> = { websocket: 0, http: 0 };
+  const handled = new Map<number, number>();
+  const listener = new CoordinationClient(options);
+  listener
+    .on("connected", ({ transport }) => {
+      changes[transport] = (changes[transport] ?? 0) + 1;
+    })
+    .on("error", () => {});
+  await listener.connect();
+  const direct = new CoordinationClient({ url: daemon.url, token: "s3cret" });
+  await direct.subscriptions.put({ name: "orders", topic: "orders.>" });
+  listener.topics.handle<number>(
+    "orders.>",
+    async ({ payload }) => {
+      handled.set(payload, (handled.get(payload) ?? 0) + 1);
+      await new Promise((resolve) => machine.setTimer(machine.random() * 10, () => resolve(null)));
+    },
+    { name: "orders", window: 5 },
+  );
+  let publishing = true;
+  let count = 0;
+  const publishes = (async () => {
+    while (publishing) {
+      await direct.topics.publish("orders.eu", ++count);
+      await new Promise((resolve) => machine.setTimer(5, () => resolve(null)));
+    }
+  })();
+  const more = (by: number) => {
+    const to = handled.size + by;
+    return until(() => handled.size >= to);
+  };
+  for (let round = 0; round < 3; round++) {
+    await more(20);
+    const before = { ...changes };
+    proxy.upgrades = false;
+    proxy.deafen();
+    proxy.cut("sockets");
+    await until(() => (changes.http as number) > (before.http as number));
+    await more(40);
+    proxy.cut("all");
+    await more(20);
+    proxy.upgrades = true;
+    await until(() => (changes.websocket as number) > (before.websocket as number));
+    await more(20);
+  }
+  publishing = false;
+  await publishes;
+  await until(() => handled.size === count);
+  await until(async () => (await direct.subscriptions.get("orders")).pending === 0);
+  expect([...handled.values()].filter((times) => times !== 1)).toEqual([]);
+  listener.close();
+  await direct.subscriptions.delete("orders");
+  direct.close();
+}, 60_000);
+
 test("proxy - where no WebSocket passes a worker is registered, claims, is told of a cancel, and leaves", async () => {
   proxy.upgrades = false;
   const aborted = Promise.withResolvers<unknown>();

@@ -582,6 +582,97 @@ describe("messages - kept for later, and replayed", () => {
   });
 });
 
+describe("messages - taken by a session that says what it has", () => {
+  const aSession = () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "s", topic: "t", ackWaitMs: 1000 });
+    const take = (holding: string[], more: object = {}, session: string | null = "me") => {
+      const input = { subscription: "s", count: 10, holding, ...more };
+      const result = world.core.run("message.receive", input, { who: "me", session, seq: 1 } as never);
+      world.sound();
+      if ("error" in result) return result.error.code;
+      return (JSON.parse(result.ok) as { messages: { messageId: string; delivery: number }[] }).messages;
+    };
+    const taken = (...given: Parameters<typeof take>) =>
+      (take(...given) as { messageId: string; delivery: number }[]).map(({ messageId }) => messageId);
+    const publishes = (count: number) =>
+      Array.from({ length: count }, (_, n) => publish(world, "t", n).messageId as string);
+    return { world, take, taken, publishes };
+  };
+
+  test("messages - what an answer took that never came is taken again at once, uncharged; what is named stays", () => {
+    const { world, taken, take, publishes } = aSession();
+    const [a, b, c] = publishes(3) as [string, string, string];
+    expect(taken([], { count: 2 })).toEqual([a, b]);
+    expect(take([a])).toEqual([
+      expect.objectContaining({ messageId: b, delivery: 1 }),
+      expect.objectContaining({ messageId: c, delivery: 1 }),
+    ]);
+    expect(standing(world, "s")).toMatchObject({ inFlight: 3, waiting: 0 });
+    // Naming it begins its time anew, and nothing else does.
+    world.advance(999);
+    expect(taken([a])).toEqual([b, c]);
+    world.advance(999);
+    expect(standing(world, "s").inFlight).toBe(3);
+    world.advance(1);
+    expect(standing(world, "s")).toMatchObject({ inFlight: 0, waiting: 3 });
+  });
+
+  test("messages - so many as it has room for; with 0 it only gives back", () => {
+    const { world, taken, publishes } = aSession();
+    const [a, b] = publishes(2) as [string, string];
+    expect(taken([])).toEqual([a, b]);
+    expect(taken([b], { count: 0 })).toEqual([]);
+    attach(world, "s", 100, "other");
+    expect(ids(world)).toEqual([a]);
+  });
+
+  test("messages - a session changes over to a connection and back, with what it names and without the rest", () => {
+    const { world, taken, publishes } = aSession();
+    const [a, b, c] = publishes(3) as [string, string, string];
+    expect(taken([], { count: 2 })).toEqual([a, b]);
+    const consumer = attach(world, "s", 100, "me", [b]);
+    expect(consumer.lost).toEqual([]);
+    expect(ids(world)).toEqual([a, c]);
+    world.core.inboxes.detach(consumer, false);
+    expect(taken([a])).toEqual([b, c]);
+    // Another session gets nothing of it, whatever it names.
+    expect(taken([a, b, c], {}, "another")).toEqual([]);
+    ack(world, "s", a);
+    expect(taken([a, c])).toEqual([b]);
+  });
+
+  test("messages - what was refused and is named all the same comes again", () => {
+    const { world, taken, publishes } = aSession();
+    const [a] = publishes(1) as [string];
+    expect(taken([])).toEqual([a]);
+    world.ok("message.nack", { subscription: "s", messageId: a, delayMs: 0 });
+    expect(taken([a])).toEqual([a]);
+  });
+
+  test("messages - a new process takes the word of who says what it has, and who has no session may not", () => {
+    const { world, take, publishes } = aSession();
+    const [a, b] = publishes(2) as [string, string];
+    expect((take([]) as unknown[]).length).toBe(2);
+    const after = world.restarted();
+    const result = after.core.run("message.receive", { subscription: "s", count: 10, holding: [a] }, {
+      ...{ who: "me", session: "me", seq: 1 },
+    } as never);
+    expect(JSON.parse("ok" in result ? result.ok : "{}").messages).toMatchObject([{ messageId: b }]);
+    expect(take([], {}, null)).toBe("invalid-input");
+  });
+
+  test("messages - sessions that ask no more are forgotten once there are twice as many", () => {
+    const { world, taken } = aSession();
+    for (let i = 0; i < 64; i++) taken([], {}, `old-${i}`);
+    const { takers } = world.core.inboxes.get("s") as Inbox;
+    expect(takers.size).toBe(64);
+    world.advance(2 * limits.waitMsMax + 1);
+    taken([], {}, "new");
+    expect([...takers.keys()]).toEqual(["new"]);
+  });
+});
+
 describe("messages - to workers", () => {
   test("messages - a worker that is not there has an inbox from its first message on, and no wildcard sees it", () => {
     const world = new World();
