@@ -7,7 +7,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { OptionalKind, type TSchema } from "@sinclair/typebox";
-import { commands } from "../src/cli/commands.ts";
+import { commands, loaded } from "../src/cli/commands.ts";
 import { exitTable } from "../src/cli/exit.ts";
 import { commandHelp, serveHelp } from "../src/cli/help.ts";
 import { mapping } from "../src/cli/mapping.ts";
@@ -187,10 +187,12 @@ const protocolParts: Parts = {
 export const importParts: Parts = { fields: fieldsText };
 export const clientParts: Parts = { declarations: clientText };
 
+const entries = await loaded(commands);
+
 /** What `cortexd help COMMAND` says, a heading a command. */
 function commandsText(): string {
   const block = (name: string, help: string) => `### ${name}\n\n\`\`\`\n${help.trimEnd()}\n\`\`\``;
-  return Object.entries(commands)
+  return Object.entries(entries)
     .flatMap(([name, entry]) => {
       if ("raw" in entry) return [`## ${name}`, block(`cortexd ${name}`, serveHelp())];
       if (!("commands" in entry))

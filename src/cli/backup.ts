@@ -7,8 +7,8 @@ import { restore as restoreBackup } from "../log/restore.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
 import { command } from "./command.ts";
 import { Exit } from "./exit.ts";
-import { version } from "./help.ts";
 import { whileReading } from "./progress.ts";
+import { version } from "./version.ts";
 import { number } from "./words.ts";
 
 const time = (at: number) => new Date(at).toISOString();

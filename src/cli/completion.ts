@@ -3,7 +3,8 @@
  * tables, whole, so that no program is started at a tab. All else that a shell completes are files.
  */
 import { optionNames, optionTable } from "../config.ts";
-import { type Command, command, type Entry, type Option } from "./command.ts";
+import { type Command, command, type Option } from "./command.ts";
+import type { Entries } from "./commands.ts";
 import { flagOf, optionsOfCommand } from "./parse.ts";
 
 type Flag = {
@@ -39,7 +40,7 @@ function flagsOf(one: Command): Flag[] {
   return [...own, ...serve, helpFlag];
 }
 
-export function placesOf(all: Readonly<Record<string, Entry>>): Place[] {
+export function placesOf(all: Entries): Place[] {
   const summaries = Object.entries(all).map(([name, { summary }]): [string, string] => [name, summary]);
   const places: Place[] = [
     {
@@ -75,7 +76,7 @@ const choicesOf = ({ arguments: [first] }: Command): [string, string][] =>
 
 const shells = ["bash", "zsh", "fish"] as const;
 
-export const completion = (all: () => Readonly<Record<string, Entry>>): Command =>
+export const completion = (all: () => Promise<Entries>): Command =>
   command({
     summary: "Print the script by which a shell completes commands and options.",
     arguments: [{ name: "SHELL", help: "bash, zsh or fish.", choices: shells }],
@@ -91,7 +92,7 @@ export const completion = (all: () => Readonly<Record<string, Entry>>): Command 
       { words: "completion fish > ~/.config/fish/completions/cortexd.fish", meaning: "For fish." },
     ],
     async run({ words: [shell], out }) {
-      const script = scripts[shell as (typeof shells)[number]](placesOf(all()));
+      const script = scripts[shell as (typeof shells)[number]](placesOf(await all()));
       if (out.json) await out.value({ shell, script });
       else await out.write(script);
       return undefined;

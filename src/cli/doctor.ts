@@ -12,11 +12,11 @@ import { systemClock } from "../engine/clock.ts";
 import { freeBytes, shareFolder } from "../log/folder.ts";
 import { command } from "./command.ts";
 import type { configured } from "./configured.ts";
-import { listening } from "./doors.ts";
 import { Exit } from "./exit.ts";
-import { version } from "./help.ts";
+import { listening } from "./listening.ts";
 import type { Colour, Output } from "./output.ts";
 import { reachable } from "./terminal.ts";
+import { version } from "./version.ts";
 import { number, plural, span } from "./words.ts";
 
 export type Finding = {

@@ -2,7 +2,7 @@
  * The two ports: REST with the WebSocket at /ws on one, the WebSocket alone on the other, behind one guard. Opens
  * both or neither, and closes both.
  */
-import { flagOf, type Values } from "../config.ts";
+import type { Values } from "../config.ts";
 import type { Engine } from "../engine/engine.ts";
 import { createApp } from "../http/app.ts";
 import { serveHttp } from "../http/serve.ts";
@@ -10,8 +10,8 @@ import { createGuard } from "../lib/guard.ts";
 import { stopServer } from "../lib/server.ts";
 import type { Lines } from "../telemetry/lines.ts";
 import { createSockets } from "../ws/socket.ts";
-import { Exit } from "./exit.ts";
-import { version } from "./help.ts";
+import { listening } from "./listening.ts";
+import { version } from "./version.ts";
 
 export type Doors = {
   port: number;
@@ -61,26 +61,5 @@ export async function openDoors(engine: Engine, values: Values, lines: Lines): P
   } catch (error) {
     await http.stop(0);
     throw error;
-  }
-}
-
-/** Opening a port fails for reasons of the machine; they are told, with the option that mends them. */
-export function listening<T>({ host, ...values }: Values, name: "port" | "wsPort", listen: () => T): T {
-  try {
-    return listen();
-  } catch (error) {
-    const { code } = error as { code?: string };
-    const why = {
-      EADDRINUSE: "it is in use",
-      EADDRNOTAVAIL: "this machine does not have the address",
-      EACCES: "this user may not use the port",
-      EINVAL: "the host is not known",
-    }[code ?? ""];
-    if (why === undefined) throw error;
-    throw new Exit(
-      "address-unusable",
-      `${host}:${values[name]} cannot be listened on: ${why}.`,
-      `Choose another with ${flagOf(name)} or ${flagOf("host")}.`,
-    );
   }
 }

@@ -2,15 +2,14 @@
  * What `cortexd help`, `--help` and `cortexd --version` print. All of it is derived: from the commands, the options,
  * the presets and the exits.
  */
-import pkg from "../../package.json" with { type: "json" };
 import { optionsHelp, presets } from "../config.ts";
-import type { Command, Entry, Group, Option, Options } from "./command.ts";
+import type { Command, Group, Option, Options } from "./command.ts";
+import type { Entries } from "./commands.ts";
 import { exitHelp } from "./exit.ts";
 import { addressOptions, allowed, everyOption, flagOf, watchOption } from "./parse.ts";
+import { version } from "./version.ts";
 
-export const version: string = pkg.version;
-
-export function helpText(commands: Readonly<Record<string, Entry>>): string {
+export function helpText(commands: Entries): string {
   const list = Object.entries(commands).map(([name, entry]): [string, string] => [
     name,
     "commands" in entry ? `${entry.summary} (${Object.keys(entry.commands).join(", ")})` : entry.summary,

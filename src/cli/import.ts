@@ -18,10 +18,10 @@ import { type Address, command } from "./command.ts";
 import { exitOfClient, rest } from "./daemon.ts";
 import { type Element, ElementReader } from "./elements.ts";
 import { Exit, type ExitName } from "./exit.ts";
-import { version } from "./help.ts";
 import { Mapping, mapping } from "./mapping.ts";
 import { type Output, shown } from "./output.ts";
 import { bar, Progress } from "./progress.ts";
+import { version } from "./version.ts";
 import { number, plural } from "./words.ts";
 
 /** Of refusals so many are shown, and so many listed with --json; --report holds all. */

@@ -11,8 +11,8 @@ import { found, stopsBy } from "./child.ts";
 import { type Address, command } from "./command.ts";
 import { connectMs, environmentFor } from "./daemon.ts";
 import { Exit } from "./exit.ts";
-import { version } from "./help.ts";
 import { type Ending, onSignals } from "./signals.ts";
+import { version } from "./version.ts";
 
 export const lock = command({
   summary: "Hold a lock while a command runs.",

@@ -9,10 +9,10 @@ import { taskStates } from "../wire/tasks.ts";
 import { type Address, command } from "./command.ts";
 import { rest } from "./daemon.ts";
 import { Exit } from "./exit.ts";
-import { version } from "./help.ts";
 import type { Output } from "./output.ts";
 import { idOf, type Look, type Model, placeOf, screen, sorted, sorts, type View, views } from "./screen.ts";
 import { endAsked, onSignals } from "./signals.ts";
+import { version } from "./version.ts";
 import { plural } from "./words.ts";
 
 export const monitor = command({

@@ -9,6 +9,17 @@ import type { Page } from "./pages.ts";
 /** Thrown when nobody reads any more (`| head`): the command ends, and it is no failure. */
 export class ReaderGone extends Error {}
 
+/** Resolves when the text has left the process, or nobody reads it: an exit would cut off what is in the pipe. */
+export function print(text: string, to: NodeJS.WriteStream = process.stdout): Promise<void> {
+  return new Promise((resolve) => {
+    const giveUp = setTimeout(resolve, 1000);
+    to.write(text, () => {
+      clearTimeout(giveUp);
+      resolve();
+    });
+  });
+}
+
 export type Colour = "red" | "green" | "yellow" | "cyan" | "dim" | "bold";
 const codes: Record<Colour, string> = {
   red: "31",

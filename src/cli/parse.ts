@@ -55,12 +55,6 @@ export const optionsOfCommand = ({ options, client, watch }: Command): Options =
   ...everyOption,
 });
 
-/** Whether somebody asks what a command is for instead of using it; words after `--` are not looked at. */
-export function asks(argv: readonly string[], ...flags: string[]): boolean {
-  const end = argv.indexOf("--");
-  return (end === -1 ? argv : argv.slice(0, end)).some((word) => flags.includes(word));
-}
-
 /**
  * The words that are meant for `serve`, where a command takes those too. Every option of serve has a value, so the word
  * behind one is no word of the command.

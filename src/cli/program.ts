@@ -15,10 +15,10 @@ import { type Ended, found, runChild } from "./child.ts";
 import { type Address, command } from "./command.ts";
 import { environmentFor } from "./daemon.ts";
 import { Exit } from "./exit.ts";
-import { version } from "./help.ts";
 import { optionsOf } from "./options.ts";
 import { type Output, shown } from "./output.ts";
 import { onSignals } from "./signals.ts";
+import { version } from "./version.ts";
 import { plural, span } from "./words.ts";
 
 const variables = [

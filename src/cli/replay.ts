@@ -14,8 +14,8 @@ import { command } from "./command.ts";
 import { openDoors } from "./doors.ts";
 import { endingAsked } from "./ending.ts";
 import { Exit } from "./exit.ts";
-import { version } from "./help.ts";
 import { reachable } from "./terminal.ts";
+import { version } from "./version.ts";
 
 export const replay = command({
   summary: "Serve the state as it was at a revision, read-only, on ports of its own.",

@@ -16,9 +16,10 @@ import { configured } from "./configured.ts";
 import { type Doors, openDoors } from "./doors.ts";
 import { endingAsked } from "./ending.ts";
 import { exitTable } from "./exit.ts";
-import { version } from "./help.ts";
-import { createProgress, print, type Standing, summary } from "./terminal.ts";
+import { print } from "./output.ts";
+import { createProgress, type Standing, summary } from "./terminal.ts";
 import { withToken } from "./token.ts";
+import { version } from "./version.ts";
 
 export async function serve(argv: string[]): Promise<void> {
   const given = configured(argv);

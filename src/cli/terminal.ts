@@ -6,17 +6,6 @@ import { type Config, durationText, lossText, type Values } from "../config.ts";
 import type { Lines } from "../telemetry/lines.ts";
 import { counted, number } from "./words.ts";
 
-/** Resolves when the text has left the process, or nobody reads it: an exit would cut off what is in the pipe. */
-export function print(text: string, to: NodeJS.WriteStream = process.stdout): Promise<void> {
-  return new Promise((resolve) => {
-    const giveUp = setTimeout(resolve, 1000);
-    to.write(text, () => {
-      clearTimeout(giveUp);
-      resolve();
-    });
-  });
-}
-
 export type Progress = { report(done: number, total: number): void; end(): void };
 
 export function createProgress(lines: Lines, isTerminal: boolean, monotonicMs: () => number): Progress {

@@ -1,4 +1,7 @@
-/** Compiled validation: one check function an operation, made when the program loads. */
+/**
+ * Compiled validation: one check function an operation, made when it is first asked for. To make all of them takes a
+ * tenth of a second, and most processes that load this, such as a command or a test, never ask for most.
+ */
 
 import type { TSchema } from "@sinclair/typebox";
 import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
@@ -16,16 +19,29 @@ import {
 } from "../wire/operations.ts";
 import type { Step } from "../wire/transactions.ts";
 
-const checks = Object.fromEntries(
-  operationNames.map((name) => [name, TypeCompiler.Compile(operations[name].input as TSchema)]),
-) as Record<OperationName, TypeCheck<TSchema>>;
+const checks = Object.fromEntries(operationNames.map((name) => [name, null])) as Record<
+  OperationName,
+  TypeCheck<TSchema> | null
+>;
 
-const fences = TypeCompiler.Compile(Fence);
-export const isFence = (value: unknown): value is Fence => fences.Check(value);
+function checkOf(name: OperationName): TypeCheck<TSchema> {
+  let check = checks[name];
+  if (check === null) {
+    check = TypeCompiler.Compile(operations[name].input as TSchema);
+    checks[name] = check;
+  }
+  return check;
+}
+
+let fences: TypeCheck<typeof Fence> | null = null;
+export function isFence(value: unknown): value is Fence {
+  fences ??= TypeCompiler.Compile(Fence);
+  return fences.Check(value);
+}
 
 /** null when the input fits the operation. */
 export function validate(operation: OperationName, input: unknown): Problem | null {
-  const fits = checks[operation].Check(input);
+  const fits = checkOf(operation).Check(input);
   if (fits && operation !== "transaction.run") return null;
   const errors = fits
     ? stepErrors(input as Input<"transaction.run">)
@@ -52,7 +68,7 @@ function errorsOf({ operation, input = {} }: Step, pointer: string): FieldError[
   }
   const reason = notAStep(operation);
   if (reason !== null) return wrong("/operation", `${operation} cannot be part of a transaction: ${reason}`);
-  if (!checks[operation].Check(input))
+  if (!checkOf(operation).Check(input))
     return explain(operations[operation].input, input).map((error) => ({
       ...error,
       pointer: `${pointer}/input${error.pointer}`,

@@ -5,12 +5,14 @@ import { join } from "node:path";
 import { CoordinationClient } from "../../client/index.ts";
 import { RestClient } from "../../client/rest.ts";
 import type { Command } from "../../src/cli/command.ts";
-import { commands } from "../../src/cli/commands.ts";
+import { commands, loaded } from "../../src/cli/commands.ts";
 import { type ExitName, exitTable } from "../../src/cli/exit.ts";
 import { commandHelp } from "../../src/cli/help.ts";
 import { parse, serveWords } from "../../src/cli/parse.ts";
 import { loadConfig } from "../../src/config.ts";
 import { type Daemon, runCortexd, spawnDaemon, temporaryFolder } from "../support/daemon.ts";
+
+const entries = await loaded(commands);
 
 // Each starts processes of its own, some one after the other.
 setDefaultTimeout(60_000);
@@ -550,7 +552,7 @@ describe("commands - which daemon, and what is wrong", () => {
     for (const part of told) expect(errors).toContain(part);
   });
 
-  const named = Object.entries(commands).flatMap(([name, entry]): [string, Command][] => {
+  const named = Object.entries(entries).flatMap(([name, entry]): [string, Command][] => {
     if ("raw" in entry) return [];
     if (!("commands" in entry)) return [[name, entry]];
     return Object.entries(entry.commands).map(([word, one]) => [`${name} ${word}`, one]);

@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { exitTable } from "../../src/cli/exit.ts";
-import { version } from "../../src/cli/help.ts";
+import { version } from "../../src/cli/version.ts";
 import { newestMark } from "../../src/log/format.ts";
 import { type Daemon, runCortexd, spawnDaemon, temporaryFolder, until } from "../support/daemon.ts";
 

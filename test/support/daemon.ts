@@ -186,6 +186,10 @@ export function startProgram(command: string[], options: RunOptions = {}): Start
 export const startCortexd = (args: string[], options: RunOptions = {}): Started =>
   startProgram([...cortexd, ...args], options);
 
+/** Runs a program to its end. */
+export const runProgram = (command: string[], options: RunOptions = {}): Promise<Ended> =>
+  startProgram(command, options).ended;
+
 /** Runs `cortexd` to its end. */
 export const runCortexd = (args: string[], options: RunOptions = {}): Promise<Ended> =>
   startCortexd(args, options).ended;
