@@ -10,7 +10,9 @@ import type {
   Condition,
   KeyCondition,
   LockCondition,
+  MessageCondition,
   Step,
+  SubscriptionCondition,
   TaskCondition,
 } from "../src/wire/transactions.ts";
 import type { CallOptions } from "./connection.ts";
@@ -80,6 +82,27 @@ export class Conditions {
       at: (revision: number) => note({ revision }),
       exists: () => note({ exists: true }),
       absent: () => note({ exists: false }),
+    };
+  }
+
+  subscription(subscription: string) {
+    const note = (must: Omit<SubscriptionCondition, "subscription">) => this.note({ subscription, ...must });
+    return {
+      exists: () => note({ exists: true }),
+      absent: () => note({ exists: false }),
+      /** This is the entry of its last change, acknowledgements included; 0: there is none of the name. */
+      at: (revision: number) => note({ revision }),
+    };
+  }
+
+  message(messageId: string) {
+    const note = (must: Omit<MessageCondition, "messageId">) => this.note({ messageId, ...must });
+    return {
+      /** It is kept still. */
+      exists: () => note({ exists: true }),
+      absent: () => note({ exists: false }),
+      /** It is not settled for this subscription: `message.ack` would take it. */
+      waitsFor: (subscription: string) => note({ subscription }),
     };
   }
 

@@ -7,6 +7,7 @@ import { Topics } from "../lib/topics.ts";
 import { limits } from "../wire/limits.ts";
 import type { Input } from "../wire/operations.ts";
 import { priorities } from "../wire/tasks.ts";
+import type { MessageCondition, SubscriptionCondition } from "../wire/transactions.ts";
 import { backoffMs, backoffText, refuseBackoff } from "./backoff.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { ageOf, byAge } from "./ids.ts";
@@ -466,6 +467,22 @@ export function lookAtFlights(core: Coordinator, inbox: Inbox): void {
     }
     fail(core, entry, `it was not acknowledged in ${inbox.record.spec.ackWaitMs} ms`);
   }
+}
+
+// --- conditions of a transaction ------------------------------------------------------------------------------
+
+export function holds(core: Coordinator, { subscription, exists, revision }: SubscriptionCondition): boolean {
+  const known = core.subscriptions.get(subscription);
+  if (exists !== undefined && exists !== (known !== undefined)) return false;
+  return revision === undefined || revision === (known?.revision ?? 0);
+}
+
+export function keeps(core: Coordinator, { messageId, exists, subscription }: MessageCondition): boolean {
+  const row = core.messages.naming.row(messageId);
+  if (exists !== undefined && exists !== (core.inboxes.kept(row) !== undefined)) return false;
+  if (subscription === undefined) return true;
+  const inbox = core.inboxes.get(subscription);
+  return inbox !== undefined && find(core, inbox, messageId) !== undefined;
 }
 
 // --- as everyone sees it --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import type { Coordinator } from "./coordinator.ts";
 import * as kv from "./kv.ts";
 import * as locks from "./locks.ts";
 import { invalid, type Refusal, type Result, refuse } from "./result.ts";
+import * as subscriptions from "./subscriptions.ts";
 import * as tasks from "./tasks.ts";
 
 export function run(core: Coordinator, input: Input<"transaction.run">): Result {
@@ -48,7 +49,11 @@ export function run(core: Coordinator, input: Input<"transaction.run">): Result 
 /** What a condition is about is told by what it names. */
 function holds(core: Coordinator, condition: Condition): boolean {
   if ("key" in condition) return kv.holds(core, condition);
-  return "lock" in condition ? locks.holds(core, condition) : tasks.holds(core, condition);
+  if ("taskId" in condition) return tasks.holds(core, condition);
+  if ("lock" in condition) return locks.holds(core, condition);
+  // A message may name a subscription, too.
+  if ("messageId" in condition) return subscriptions.keeps(core, condition);
+  return subscriptions.holds(core, condition);
 }
 
 /** The refusal of one operation as the refusal of all of them: its pointers lead into the transaction. */

@@ -22,12 +22,11 @@ export const TopicPattern = (description: string) =>
   Type.String({ pattern: topicPatternPattern, maxLength: limits.topicLengthMax, description });
 
 /** A name, or a worker's own inbox. */
-export const SubscriptionName = Type.String({
-  pattern: subscriptionPattern,
-  maxLength: limits.nameLengthMax + 8,
-  description:
-    "The subscription. All who listen under it share it: each message goes to one of them. `$worker.ID` is that worker's own inbox.",
-});
+export const NameOfSubscription = (description: string) =>
+  Type.String({ pattern: subscriptionPattern, maxLength: limits.nameLengthMax + 8, description });
+export const SubscriptionName = NameOfSubscription(
+  "The subscription. All who listen under it share it: each message goes to one of them. `$worker.ID` is that worker's own inbox.",
+);
 
 const topic = TopicPattern(
   "Which topics: `*` stands for one token, `>` at the end for one or more. Always, but with a worker's own inbox.",

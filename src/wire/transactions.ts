@@ -6,7 +6,8 @@ import { type Static, Type } from "@sinclair/typebox";
 import { KeyName } from "./kv.ts";
 import { limits } from "./limits.ts";
 import { LockName } from "./locks.ts";
-import { Closed, Json, Name, Revision } from "./schema.ts";
+import { Closed, Json, messageIdPattern, Name, Revision } from "./schema.ts";
+import { NameOfSubscription } from "./subscriptions.ts";
 import { TaskId, TaskStateSchema } from "./tasks.ts";
 
 const exists = Type.Optional(Type.Boolean({ description: "Whether it is there." }));
@@ -42,7 +43,33 @@ export const LockCondition = Closed({
 });
 export type LockCondition = Static<typeof LockCondition>;
 
-export const Condition = Type.Union([KeyCondition, TaskCondition, LockCondition]);
+export const SubscriptionCondition = Closed({
+  subscription: NameOfSubscription("The subscription that is looked at."),
+  exists,
+  revision: Type.Optional(
+    Revision(
+      "This is the entry of its last change, acknowledgements included; 0: there is none of the name.",
+    ),
+  ),
+});
+export type SubscriptionCondition = Static<typeof SubscriptionCondition>;
+
+export const MessageCondition = Closed({
+  messageId: Type.String({ pattern: messageIdPattern, description: "The message that is looked at." }),
+  exists: Type.Optional(Type.Boolean({ description: "Whether it is kept still." })),
+  subscription: Type.Optional(
+    NameOfSubscription("It is not settled for this subscription: message.ack would take it, dead or not."),
+  ),
+});
+export type MessageCondition = Static<typeof MessageCondition>;
+
+export const Condition = Type.Union([
+  KeyCondition,
+  TaskCondition,
+  LockCondition,
+  SubscriptionCondition,
+  MessageCondition,
+]);
 export type Condition = Static<typeof Condition>;
 
 const operationsMax = limits.operationsPerTransactionMax;

@@ -460,6 +460,10 @@ test("daemon - a transaction whose conditions do not hold does what is to be don
     tx.if.key("tx/taken").exists();
     tx.if.key("tx/taken").at(revision + 1000);
     tx.if.task("9-9").is("queued", "running");
+    tx.if.subscription("tx-none").exists();
+    tx.if.message("9-9").waitsFor("tx-none");
+    tx.if.subscription("tx-none").at(0);
+    tx.if.message("9-9").absent();
     tx.kv.put("tx/more", 1);
   });
   await expect(work).rejects.toMatchObject({
@@ -467,6 +471,8 @@ test("daemon - a transaction whose conditions do not hold does what is to be don
     unmet: [
       { key: "tx/taken", revision: revision + 1000 },
       { taskId: "9-9", state: ["queued", "running"] },
+      { subscription: "tx-none", exists: true },
+      { messageId: "9-9", subscription: "tx-none" },
     ],
     revision,
   });

@@ -201,6 +201,14 @@ describe("transactions - conditions", () => {
   world.ok("kv.put", { key: "gone", value: 5, ttlMs: 10 });
   world.advance(10);
   const taskId = world.submit({ type: "t" });
+  world.ok("subscription.put", { name: "s", topic: "t" });
+  world.ok("subscription.put", { name: "other", topic: "t" });
+  const [settled, open, dropped] = [1, 2, 3].map(
+    (payload) => world.ok("message.publish", { topic: payload === 3 ? "nobody" : "t", payload }).messageId,
+  ) as [string, string, string];
+  world.ok("message.ack", { subscription: "s", messageId: settled });
+  world.ok("message.nack", { subscription: "other", messageId: open, dead: true });
+  const subscribed = world.ok("subscription.get", { name: "s" }).revision;
   const rows: [Condition, boolean][] = [
     [{ key: "a", revision }, true],
     [{ key: "a", revision: revision + 1 }, false],
@@ -233,6 +241,25 @@ describe("transactions - conditions", () => {
     [{ taskId, exists: false }, false],
     [{ taskId: "9-9", exists: false }, true],
     [{ taskId: "9-9", state: "queued" }, false],
+    [{ subscription: "s", exists: true }, true],
+    [{ subscription: "s", exists: false }, false],
+    [{ subscription: "none", exists: false }, true],
+    [{ subscription: "s", revision: subscribed }, true],
+    [{ subscription: "s", revision: subscribed - 1 }, false],
+    [{ subscription: "s", exists: true, revision: subscribed + 1 }, false],
+    [{ subscription: "none", revision: 0 }, true],
+    [{ subscription: "s", revision: 0 }, false],
+    [{ messageId: settled, exists: true }, true],
+    [{ messageId: dropped, exists: true }, false],
+    [{ messageId: dropped, exists: false }, true],
+    [{ messageId: settled, exists: false }, false],
+    [{ messageId: settled, subscription: "s" }, false],
+    [{ messageId: settled, subscription: "other" }, true],
+    [{ messageId: open, subscription: "s" }, true],
+    [{ messageId: open, subscription: "other" }, true],
+    [{ messageId: open, subscription: "none" }, false],
+    [{ messageId: open, exists: false, subscription: "s" }, false],
+    [{ messageId: dropped, subscription: "s" }, false],
   ];
   test.each(rows)("transactions - %j holds: %p", (condition, holds) => {
     const done = world.ok("transaction.run", { if: [condition], then: [read("n")] });
@@ -252,8 +279,10 @@ describe("transactions - conditions", () => {
   });
 
   test("transactions - one that says nothing is refused", () => {
-    const input = { if: [{ key: "a", exists: true }, { taskId }], then: [] };
-    expect(world.refused("transaction.run", input, "invalid-input").errors?.[0]?.pointer).toBe("/if/1");
+    for (const vague of [{ taskId }, { subscription: "s" }, { messageId: open }]) {
+      const input = { if: [{ key: "a", exists: true }, vague], then: [] };
+      expect(world.refused("transaction.run", input, "invalid-input").errors?.[0]?.pointer).toBe("/if/1");
+    }
   });
 
   test("transactions - they are about what was before the first operation", () => {
