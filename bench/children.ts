@@ -5,6 +5,7 @@
 import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
+import { allocatorOptions } from "../src/lib/allocator.ts";
 import { cleanUp, type Daemon, spawnDaemon, temporaryFolder } from "../test/support/daemon.ts";
 import type { BaselineKind } from "./baseline.ts";
 import type { Scale } from "./benchmark.ts";
@@ -36,6 +37,8 @@ class Child {
         );
         process.exit(1);
       },
+      // The baselines as the daemon gives them to itself, and the loads so that they leave it more of the machine.
+      env: { ...process.env, ...allocatorOptions },
       stdio: ["ignore", "inherit", "inherit"],
     });
     running.add(this.#process);

@@ -1,4 +1,8 @@
 /** The program: argv to a command, its end to the exit code, nothing else. */
-import { run } from "./cli/run.ts";
+import { tuneAllocator } from "./lib/allocator.ts";
 
-process.exit(await run(process.argv.slice(2)));
+const argv = process.argv.slice(2);
+const [first = "serve"] = argv;
+if (first === "serve" || first.startsWith("--")) tuneAllocator();
+const { run } = await import("./cli/run.ts");
+process.exit(await run(argv));

@@ -15,6 +15,7 @@ import {
 import { join } from "node:path";
 import { exitTable } from "../../src/cli/exit.ts";
 import { version } from "../../src/cli/version.ts";
+import { allocatorOptions } from "../../src/lib/allocator.ts";
 import { newestMark } from "../../src/log/format.ts";
 import { type Daemon, runCortexd, spawnDaemon, temporaryFolder, until } from "../support/daemon.ts";
 
@@ -349,6 +350,20 @@ describe("serve - how it ends", () => {
   });
 
   const proc = existsSync("/proc/self/stat");
+  test.skipIf(!proc)(
+    `serve - it begins with the allocator's options, unless it was given its own${proc ? "" : " (no /proc here)"}`,
+    async () => {
+      const optionsOf = async (environment: Record<string, string>) => {
+        const daemon = await start({ environment });
+        const all = readFileSync(`/proc/${daemon.pid}/environ`, "utf8").split("\0");
+        expect(all).toContain(`HOME=${process.env.HOME ?? ""}`);
+        return all.filter((one) => one.startsWith("MIMALLOC_")).sort();
+      };
+      const ours = Object.entries(allocatorOptions).map(([name, value]) => `${name}=${value}`);
+      expect(await optionsOf({})).toEqual(ours.sort());
+      expect(await optionsOf({ MIMALLOC_PURGE_DELAY: "7" })).toEqual(["MIMALLOC_PURGE_DELAY=7"]);
+    },
+  );
   test.skipIf(!proc)(
     `serve - the end of npx, which passes nothing on, ends it${proc ? "" : " (no /proc here)"}`,
     async () => {
