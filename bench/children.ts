@@ -18,7 +18,7 @@ process.on("exit", () => {
 });
 
 /** A process of this folder that speaks over IPC: it gets one word to begin with and is asked and heard one by one. */
-class Child {
+export class Child {
   readonly #process: Subprocess;
   readonly #heard: unknown[] = [];
   #wake: () => void = () => {};

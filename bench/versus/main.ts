@@ -12,7 +12,7 @@ import { bullmq } from "./bullmq.ts";
 import { cortexd } from "./cortexd.ts";
 import { nats } from "./nats.ts";
 import { redis } from "./redis.ts";
-import { type Running, removeFolder, type Setting, type System } from "./system.ts";
+import { chosen, missing, type Running, removeFolder, type Setting, type System } from "./system.ts";
 
 const systems: Record<string, System> = { cortexd, redis, bullmq, beanstalkd, nats };
 
@@ -28,13 +28,7 @@ const { values } = parseArgs({
 const seconds = Number(values.seconds);
 const rounds = Number(values.rounds);
 const inFlight = Number(values["in-flight"]);
-const names = values.only.split(",");
-const unknown = names.filter((name) => !Object.hasOwn(systems, name));
-if (unknown.length > 0) {
-  console.error(`there is no ${unknown.join(", ")}: give --only ${Object.keys(systems).join(",")}`);
-  process.exit(2);
-}
-const chosen = names.map((name) => systems[name]!);
+const systemsChosen = chosen(systems, values.only);
 if (![seconds, rounds, inFlight].every((value) => value > 0)) {
   console.error("--seconds, --rounds and --in-flight are numbers above 0");
   process.exit(2);
@@ -105,15 +99,16 @@ async function round(system: System, setting: Setting): Promise<Measured> {
   }
 }
 
-const rows = chosen.flatMap((system) =>
+const rows = systemsChosen.flatMap((system) =>
   (["synced", "relaxed"] as const).map((setting) => ({ system, setting, measured: [] as Measured[] })),
 );
 const notes: string[] = [];
 // Round by round and not system by system, so that what the machine does besides meets all alike.
 for (let i = 0; i < rounds; i++) {
   for (const { system, setting, measured } of rows) {
-    if (system.program !== null && Bun.which(system.program) === null) {
-      if (i === 0 && setting === "synced") notes.push(`${system.name}: ${system.program} is not installed`);
+    const why = missing(system);
+    if (why !== null) {
+      if (i === 0 && setting === "synced") notes.push(why);
       continue;
     }
     try {

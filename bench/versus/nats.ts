@@ -1,8 +1,8 @@
 /** NATS JetStream: a work-queue stream in files, a pull consumer, acknowledgements that are acknowledged. No results. */
 import { join } from "node:path";
-import { freePort, installed, type System, startServer } from "./system.ts";
+import { freePort, installed, type Setting, type System, startServer } from "./system.ts";
 
-const version = "3.4.0";
+export const version = "3.4.0";
 
 /** What is used of its packages. */
 type Connection = { close(): Promise<void> };
@@ -20,6 +20,16 @@ type JetStream = {
   }>;
 };
 
+export async function startNats(setting: Setting, folder: string) {
+  const port = await freePort();
+  // Versions before 2.10 do not know it, and end with that word.
+  const sync = setting === "synced" ? ", sync_interval: always" : "";
+  const file = join(folder, "nats.conf");
+  await Bun.write(file, `listen: "127.0.0.1:${port}"\njetstream { store_dir: "${folder}/data"${sync} }\n`);
+  const server = await startServer(["nats-server", "-c", file], port);
+  return { port, stop: server.stop };
+}
+
 export const nats: System = {
   name: "NATS JetStream",
   settings: { synced: "sync_interval: always", relaxed: "as it comes, synced every two minutes" },
@@ -31,12 +41,7 @@ export const nats: System = {
     });
     const { connect } = (await import(resolve("@nats-io/transport-node"))) as Transport;
     const { jetstream, jetstreamManager } = (await import(resolve("@nats-io/jetstream"))) as JetStream;
-    const port = await freePort();
-    // Versions before 2.10 do not know it, and end with that word.
-    const sync = setting === "synced" ? ", sync_interval: always" : "";
-    const file = join(folder, "nats.conf");
-    await Bun.write(file, `listen: "127.0.0.1:${port}"\njetstream { store_dir: "${folder}/data"${sync} }\n`);
-    const server = await startServer(["nats-server", "-c", file], port);
+    const { port, stop } = await startNats(setting, folder);
     const connection = await connect({ servers: `127.0.0.1:${port}` });
     const manager = await jetstreamManager(connection);
     await manager.streams.add({
@@ -67,7 +72,7 @@ export const nats: System = {
       },
       async stop() {
         await connection.close().catch(() => {});
-        await server.stop();
+        await stop();
       },
     };
   },

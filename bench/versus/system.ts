@@ -26,6 +26,20 @@ export type System = {
   start(setting: Setting, folder: string): Promise<Running>;
 };
 
+/** Those that are named, parted by commas; ends the process where one is not known. */
+export function chosen<T>(all: Record<string, T>, names: string, option = "--only"): T[] {
+  const unknown = names.split(",").filter((name) => !Object.hasOwn(all, name));
+  if (unknown.length > 0) {
+    console.error(`there is no ${unknown.join(", ")}: give ${option} ${Object.keys(all).join(",")}`);
+    process.exit(2);
+  }
+  return names.split(",").map((name) => all[name] as T);
+}
+
+/** Why it cannot be measured on this machine; null: it can. */
+export const missing = ({ name, program }: { name: string; program: string | null }): string | null =>
+  program === null || Bun.which(program) !== null ? null : `${name}: ${program} is not installed`;
+
 export async function freePort(): Promise<number> {
   const probe = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response() });
   const { port } = probe;
