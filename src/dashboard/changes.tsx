@@ -30,6 +30,7 @@ const tables: readonly Table[] = [
   "keys",
   "locks",
   "subscriptions",
+  "messages",
 ];
 const pages: Partial<Record<Table, string>> = {
   tasks: "tasks",
@@ -39,6 +40,7 @@ const pages: Partial<Record<Table, string>> = {
   keys: "keys",
   locks: "locks",
   subscriptions: "messages",
+  messages: "messages",
 };
 
 const shownMax = 300;

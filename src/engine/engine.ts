@@ -49,7 +49,7 @@ import { type Listener, LiveTopics } from "./topics.ts";
 import { type Answer, answerOnly, type Caller, type Sink } from "./types.ts";
 import { validate } from "./validate.ts";
 import { isParked, type Waiter, Waits } from "./waits.ts";
-import { type Watch, Watches } from "./watch.ts";
+import { seesMessages, type Watch, Watches } from "./watch.ts";
 
 export type EngineOptions = {
   log: Log;
@@ -111,6 +111,9 @@ export class Engine {
   /** Somebody watches, or did of late, or is about to: the newest changes are kept until then (monotonic ms). */
   #isWatched = true;
   #watchedUntil = 0;
+  /** The same of messages, which most who watch do not ask for. */
+  #messageWatches = 0;
+  #messagesWatchedUntil = 0;
   /** Sinks that only watch. */
   readonly #watchers = new Set<Sink>();
   readonly #topics = new LiveTopics();
@@ -218,6 +221,7 @@ export class Engine {
     this.#log.onFailure((error) => this.#fail(error));
     this.#startedAt = this.#clock.monotonic();
     this.#expectWatches(watchAgainMs);
+    this.#messagesWatchedUntil = this.#watchedUntil;
     this.#state = this.#isReplay ? "read-only" : "running";
     this.#turn();
     return recovered;
@@ -571,6 +575,7 @@ export class Engine {
       if (this.#hasRevisions) this.core.tick();
     } else if (now >= this.#probeAt) this.#probe();
     if (this.#watches.size + this.#behind.size === 0 && now > this.#watchedUntil) this.#isWatched = false;
+    if (this.#messageWatches === 0 && now > this.#messagesWatchedUntil) this.#recent.leaveMessages();
     for (const listener of this.#turnListeners) listener(now);
     this.stats.turn(now);
     this.#readers.endIdle(now);
@@ -708,6 +713,10 @@ export class Engine {
   /** From now on, or from behind `after` on; what it missed since follows once the turn closes. */
   watch(sink: Sink, filter: WatchStart): Watch {
     const watch = { sink, filter };
+    if (seesMessages(filter)) {
+      this.#messageWatches++;
+      this.#expectMessageWatches();
+    }
     if (filter.after === undefined || filter.after >= this.store.revision) this.#watches.add(watch);
     else {
       this.#behind.add(watch, filter.after);
@@ -720,6 +729,10 @@ export class Engine {
   }
 
   unwatch(watch: Watch): void {
+    if (seesMessages(watch.filter)) {
+      this.#messageWatches--;
+      this.#expectMessageWatches();
+    }
     if (!this.#behind.delete(watch)) this.#watches.remove(watch);
     this.#expectWatches(keptAfterWatchMs);
     this.#watchers.delete(watch.sink);
@@ -730,6 +743,12 @@ export class Engine {
   #expectWatches(ms: number): void {
     this.#isWatched = true;
     this.#watchedUntil = Math.max(this.#watchedUntil, this.#clock.monotonic() + ms);
+  }
+
+  /** Messages, too, from now on. */
+  #expectMessageWatches(): void {
+    this.#recent.keepMessages(this.store.revision);
+    this.#messagesWatchedUntil = this.#clock.monotonic() + keptAfterWatchMs;
   }
 
   #endWatchers(): void {
@@ -885,11 +904,13 @@ export class Engine {
 
   tablePage(table: string, cursor: string | null, limit: number) {
     this.#expectWatches(keptAfterWatchMs);
+    if (table === "messages") this.#expectMessageWatches();
     return this.#readers.page(table, cursor, limit);
   }
 
   stateStream(table?: string): AsyncIterable<string> {
     this.#expectWatches(keptAfterWatchMs);
+    if (table === undefined || table === "messages") this.#expectMessageWatches();
     return this.#readers.stream(table === undefined ? tableNames : [table]);
   }
 

@@ -2,15 +2,17 @@
  * The newest changes, kept in memory so that a watch goes on where it was interrupted: references to immutable records,
  * as many as are allowed. A watch that begins behind them catches up in slices, no faster than its sink takes them, and
  * is live from the moment it has; what is kept no more is told as a gap. Records that are kept cost a busy daemon time,
- * because they outlive the collections of young ones, so nothing is kept where nobody has watched of late.
+ * because they outlive the collections of young ones, so nothing is kept where nobody has watched of late, and messages only
+ * where somebody has watched those.
  */
 import type { Step } from "../core/coordinator.ts";
+import type { MessageRecord } from "../core/inboxes.ts";
 import type { KeyRecord } from "../core/kv.ts";
 import type { Change } from "../core/store.ts";
 import type { TaskRecord } from "../core/tasks.ts";
 import { limits } from "../wire/limits.ts";
-import { ChangeView } from "../wire/state.ts";
-import { type Cause, changeText, gapText, type Watch, Watches } from "./watch.ts";
+import { ChangeView, type WatchStart } from "../wire/state.ts";
+import { type Cause, changeText, gapText, seesMessages, type Watch, Watches } from "./watch.ts";
 
 /** A transaction as watchers see it. */
 type Told = {
@@ -28,6 +30,8 @@ const changeBytes = 500;
 
 function bytesOf({ table, before, after }: Change): number {
   if (table.name === "keys") return changeBytes + ((after as KeyRecord | undefined)?.value.length ?? 0);
+  if (table.name === "messages")
+    return changeBytes + ((after as MessageRecord | undefined)?.payload.length ?? 0);
   if (table.name !== "tasks" || after === undefined) return changeBytes;
   const { spec, outcome } = after as TaskRecord;
   return changeBytes + (before === undefined ? spec.payload.length : 0) + (outcome.result?.length ?? 0);
@@ -41,6 +45,8 @@ export class Recent {
   #floor = 0;
   /** The last revision in the log when it was opened, while nothing was dropped: none between it and the floor was ever used. */
   #last = 0;
+  /** Messages are kept too, all since this revision; null: they are not. */
+  #messagesFrom: number | null = 0;
 
   constructor(private readonly bytesMax: number) {}
 
@@ -57,7 +63,8 @@ export class Recent {
     for (let i = 0; i < changes.length; i++) {
       const change = changes[i] as Change;
       while (step < steps.length && (steps[step] as Step).from <= i) step += 1;
-      if (!watched.has(change.table.name)) continue;
+      const { name } = change.table;
+      if (!watched.has(name) || (name === "messages" && this.#messagesFrom === null)) continue;
       kept.push(change);
       operations?.push((steps[step - 1] as Step).operation);
       bytes += bytesOf(change);
@@ -66,6 +73,15 @@ export class Recent {
     this.#told.push({ cause, changes: kept, operations, bytes });
     this.#bytes += bytes;
     while (this.#bytes > this.bytesMax) this.#drop();
+  }
+
+  /** Somebody watches messages, of a state of this revision. */
+  keepMessages(revision: number): void {
+    this.#messagesFrom ??= revision;
+  }
+  /** Nobody does any more; those that are here go with the others. */
+  leaveMessages(): void {
+    this.#messagesFrom = null;
   }
 
   /** Nobody is interested: nothing is kept, up to this revision. */
@@ -102,8 +118,10 @@ export class Recent {
   }
 
   /** The first revision after this one from which on all is here: the next, or where what is kept begins. */
-  knownAfter(revision: number): number {
-    return revision >= this.#floor || revision === this.#last ? revision + 1 : this.#floor + 1;
+  knownAfter(revision: number, filter: WatchStart): number {
+    const known = revision >= this.#floor || revision === this.#last ? revision + 1 : this.#floor + 1;
+    const from = seesMessages(filter) ? (this.#messagesFrom as number) : 0;
+    return Math.max(known, revision >= from ? known : from + 1);
   }
 
   /** The place of the first transaction from `revision` on. */
@@ -165,7 +183,7 @@ export class Behind {
   #slice(watch: Watch): boolean {
     const { watchId } = watch.filter;
     const after = this.#after.get(watch) as number;
-    const next = this.recent.knownAfter(after);
+    const next = this.recent.knownAfter(after, watch.filter);
     if (next > after + 1) {
       this.tell(watch, next - 1, gapText(watchId, after + 1, next - 1));
       this.#after.set(watch, next - 1);

@@ -1,14 +1,17 @@
 /**
  * Watches: who gets an event for which change. Each watch stands under the most selective thing it names (a
- * task, a worker, a queue, a key, a lock or a prefix, or all), so that a change looks only at the watches it may concern.
+ * task, a worker, a queue, a key, a lock, a prefix or a topic, or all), so that a change looks only at the watches it may
+ * concern. Messages are many: who does not ask for them by topic, or by their table, is told none.
  */
-import type { SubscriptionRecord } from "../core/inboxes.ts";
+import { type MessageRecord, messageIdOf, type SubscriptionRecord } from "../core/inboxes.ts";
 import type { KeyRecord } from "../core/kv.ts";
 import type { LockRecord } from "../core/locks.ts";
+import { addressText } from "../core/messages.ts";
 import type { ScheduleRecord } from "../core/schedules.ts";
 import type { Change } from "../core/store.ts";
 import { isFinal, leaseOf, type TaskRecord } from "../core/tasks.ts";
 import type { WorkerRecord } from "../core/workers.ts";
+import { Topics } from "../lib/topics.ts";
 import type { WatchStart } from "../wire/state.ts";
 import type { Sink } from "./types.ts";
 
@@ -16,7 +19,13 @@ export type Watch = { readonly sink: Sink; readonly filter: WatchStart };
 
 export type Cause = { revision: number; at: number; operation: string; who: string };
 
+/** Whether it is told of messages. */
+export const seesMessages = ({ topic, tables }: WatchStart): boolean =>
+  topic !== undefined || tables?.includes("messages") === true;
+
 const everything = "all";
+/** Under which those stand that are told of messages by their table. */
+const allMessages = "messages";
 const keyOf = (filter: WatchStart): string => {
   if (filter.key !== undefined) return `key ${filter.key}`;
   if (filter.lock !== undefined) return `lock ${filter.lock}`;
@@ -29,26 +38,52 @@ const keyOf = (filter: WatchStart): string => {
 
 export class Watches {
   readonly #byKey = new Map<string, Set<Watch>>();
-  size = 0;
   /** How long the watched prefixes are, and how many watches have one of that length. */
   readonly #prefixLengths = new Map<number, number>();
+  readonly #topics = new Topics<Watch>();
+  readonly #all = new Set<Watch>();
+  /** Of them, those that are told of messages. */
+  messageCount = 0;
+
+  get size(): number {
+    return this.#all.size;
+  }
 
   add(watch: Watch): void {
-    const key = keyOf(watch.filter);
-    const same = this.#byKey.get(key);
-    if (same === undefined) this.#byKey.set(key, new Set([watch]));
-    else same.add(watch);
-    this.size += 1;
-    this.#countPrefix(watch.filter, 1);
+    const { filter } = watch;
+    this.#all.add(watch);
+    if (seesMessages(filter)) this.messageCount += 1;
+    if (filter.topic !== undefined) {
+      this.#topics.add(filter.topic, watch);
+      return;
+    }
+    this.#put(keyOf(filter), watch);
+    if (seesMessages(filter)) this.#put(allMessages, watch);
+    this.#countPrefix(filter, 1);
   }
 
   remove(watch: Watch): void {
-    const key = keyOf(watch.filter);
-    const same = this.#byKey.get(key);
-    if (same?.delete(watch)) {
-      this.size -= 1;
-      this.#countPrefix(watch.filter, -1);
+    const { filter } = watch;
+    if (!this.#all.delete(watch)) return;
+    if (seesMessages(filter)) this.messageCount -= 1;
+    if (filter.topic !== undefined) {
+      this.#topics.delete(filter.topic, watch);
+      return;
     }
+    this.#take(keyOf(filter), watch);
+    if (seesMessages(filter)) this.#take(allMessages, watch);
+    this.#countPrefix(filter, -1);
+  }
+
+  #put(key: string, watch: Watch): void {
+    const same = this.#byKey.get(key);
+    if (same === undefined) this.#byKey.set(key, new Set([watch]));
+    else same.add(watch);
+  }
+
+  #take(key: string, watch: Watch): void {
+    const same = this.#byKey.get(key);
+    same?.delete(watch);
     if (same?.size === 0) this.#byKey.delete(key);
   }
 
@@ -100,6 +135,37 @@ export class Watches {
       );
     else if (name === "keys")
       this.#key(change.before as KeyRecord | undefined, change.after as KeyRecord | undefined, cause, each);
+    else if (name === "messages" && this.messageCount > 0)
+      this.#message(
+        change.before as MessageRecord | undefined,
+        change.after as MessageRecord | undefined,
+        cause,
+        each,
+      );
+  }
+
+  /** That it was published, and that nobody waits for it any more. */
+  #message(
+    before: MessageRecord | undefined,
+    after: MessageRecord | undefined,
+    cause: Cause,
+    each: (watch: Watch, text: string) => void,
+  ): void {
+    const message = (after ?? before) as MessageRecord;
+    let text: string | null = null;
+    const see = (watch: Watch) => {
+      const { tables, taskId, workerId, queue, key, lock, prefix } = watch.filter;
+      if (tables?.includes("messages") === false) return;
+      if (taskId !== undefined || workerId !== undefined || queue !== undefined) return;
+      if (key !== undefined || lock !== undefined || prefix !== undefined) return;
+      text ??=
+        `"table":"messages","id":"${messageIdOf(message)}",${causeText(cause)},"state":${present(after)},` +
+        `"before":${present(before)},${addressText(message.topic)}` +
+        (after === undefined ? "" : `,"value":${after.payload}`);
+      each(watch, text);
+    };
+    for (const watch of this.#topics.match(message.topic)) see(watch);
+    this.#under(allMessages, see);
   }
 
   /** That it is there, is gone, or has other settings; how far it is would be told with every message. */
@@ -111,13 +177,12 @@ export class Watches {
   ): void {
     if (before?.spec === after?.spec) return;
     const { name } = ((after ?? before) as SubscriptionRecord).spec;
-    const state = (record: unknown) => (record === undefined ? "null" : '"present"');
     // A watch of a task, a queue, a key or a worker stands under another key.
     this.#under(everything, (watch) => {
       if (watch.filter.tables?.includes("subscriptions") === false) return;
       each(
         watch,
-        `"table":"subscriptions","id":"${name}",${causeText(cause)},"state":${state(after)},"before":${state(before)}`,
+        `"table":"subscriptions","id":"${name}",${causeText(cause)},"state":${present(after)},"before":${present(before)}`,
       );
     });
   }
@@ -274,7 +339,7 @@ export class Watches {
 
 const quoted = (text: string | null | undefined) =>
   text === null || text === undefined ? "null" : `"${text}"`;
-const present = (record: KeyRecord | undefined) => (record === undefined ? "null" : '"present"');
+const present = (record: unknown) => (record === undefined ? "null" : '"present"');
 const causeText = (cause: Cause) =>
   `"revision":${cause.revision},"at":${cause.at},"operation":"${cause.operation}","who":"${cause.who}"`;
 

@@ -5,6 +5,7 @@ import { limits } from "./limits.ts";
 import { LockName } from "./locks.ts";
 import { Counts, Queue } from "./queues.ts";
 import { Closed, Json, Name, NamespaceName, Nullable, Revision } from "./schema.ts";
+import { TopicPattern } from "./subscriptions.ts";
 import { TaskStateSchema } from "./tasks.ts";
 import { LoopAge, WorkerHealthSchema } from "./workers.ts";
 
@@ -113,6 +114,7 @@ const WatchedTable = Type.Union([
   Type.Literal("keys"),
   Type.Literal("locks"),
   Type.Literal("subscriptions"),
+  Type.Literal("messages"),
 ]);
 export const WatchStart = Closed({
   watchId: Name("Chosen by the client; names the watch in its events. One connection may have many."),
@@ -120,7 +122,8 @@ export const WatchStart = Closed({
     Type.Array(WatchedTable, {
       minItems: 1,
       uniqueItems: true,
-      description: "Default: all of them.",
+      description:
+        "Default: all of them but messages, of which there are many: name `messages` here, or a `topic`.",
     }),
   ),
   queue: Type.Optional(Name("Only tasks of this queue, its settings and its pauses.")),
@@ -129,6 +132,11 @@ export const WatchStart = Closed({
   key: Type.Optional(KeyName("Only this key.")),
   lock: Type.Optional(LockName("Only locks of this name.")),
   prefix: Type.Optional(KeyName("Only keys, and locks with a name, that begin so.")),
+  topic: Type.Optional(
+    TopicPattern(
+      "Only messages of these topics, as they are kept and as they go: `*` stands for one token, `>` at the end for one or more.",
+    ),
+  ),
   after: Type.Optional(
     Revision(
       "Changes after this revision come first; those that are kept no more are told as one gap. Default: only those to come.",
@@ -162,7 +170,12 @@ export const ChangeView = Closed({
   workerId: Type.Optional(Nullable(Type.String())),
   progress: Type.Optional(Json("The task's newest progress, where that is what changed.")),
   health: Type.Optional(WorkerHealthSchema),
-  value: Type.Optional(Json("The key's value, where it is present; a lock's, where it has one.")),
+  value: Type.Optional(
+    Json(
+      "The key's value, where it is present; a lock's, where it has one; the payload of a message that came.",
+    ),
+  ),
+  topic: Type.Optional(Nullable(Type.String({ description: "A message's; null: it was sent to a worker." }))),
   names: Type.Optional(Type.Array(Type.String(), { description: "A lock's names." })),
   reason: Type.Optional(Nullable(Type.String({ description: "Why a lock was stolen." }))),
 });

@@ -1,6 +1,7 @@
 /** Watches: who sees which change, and what an event says. */
 import { describe, expect, test } from "bun:test";
-import type { WatchStart } from "../../src/wire/state.ts";
+import { explain } from "../../src/wire/explain.ts";
+import { ChangeView, type WatchStart } from "../../src/wire/state.ts";
 import { EngineWorld, settle, TestSink } from "./world.ts";
 
 /** Two tasks in two queues live through a worker's hands, under the eyes of one watch. */
@@ -130,6 +131,64 @@ describe("engine - watches", () => {
     await world.ok("kv.delete", { key: "a/1" });
     expect(sink.changes.map(({ event }) => event.id)).toEqual(expected);
   });
+
+  const topics: [string, Omit<WatchStart, "watchId">, string[]][] = [
+    ["all of it but messages", {}, ["s present"]],
+    ["a topic", { topic: "orders.eu" }, ["1 present", "1 null"]],
+    ["topics", { topic: "orders.*" }, ["1 present", "2 present", "1 null"]],
+    ["all topics", { topic: ">" }, ["1 present", "2 present", "3 present", "3 null", "1 null"]],
+    [
+      "the messages",
+      { tables: ["messages"] },
+      ["1 present", "2 present", "3 present", "3 null", "4 present", "1 null"],
+    ],
+    [
+      "messages and subscriptions",
+      { tables: ["messages", "subscriptions"], topic: "orders.us" },
+      ["2 present"],
+    ],
+    ["a topic, in the keys", { topic: ">", tables: ["keys"] }, []],
+    ["a topic of one queue", { topic: ">", queue: "q" }, []],
+    ["a topic nobody has", { topic: "orders" }, []],
+  ];
+  test.each(topics)(
+    "engine - a watch of %s sees those messages and no others",
+    async (_name, filter, expected) => {
+      const world = await EngineWorld.start();
+      const sink = new TestSink();
+      const watch = world.engine.watch(sink, { watchId: "x", ...filter });
+      await world.ok("subscription.put", { name: "s", topic: "orders.>" });
+      const names = new Map<string, string>([["s", "s"]]);
+      const publish = async (n: number, to: object) => {
+        const { messageId } = await world.ok("message.publish", { ...to, payload: { n } });
+        names.set(messageId, `${n}`);
+        return messageId;
+      };
+      const first = await publish(1, { topic: "orders.eu" });
+      await publish(2, { topic: "orders.us" });
+      await publish(3, { topic: "nobody" });
+      await publish(4, { workerId: "w" });
+      await world.ok("message.ack", { subscription: "s", messageId: first });
+      const told = sink.changes.map(({ event }) => [names.get(event.id), event.state] as const);
+      // The inbox of the worker that is sent to is made for it.
+      expect(told.filter(([name]) => name !== undefined).map(([name, state]) => `${name} ${state}`)).toEqual(
+        expected,
+      );
+      for (const { event } of sink.changes) {
+        const { watchId: _, event: __, ...view } = event;
+        expect(explain(ChangeView, view)).toEqual([]);
+        if (event.table === "messages" && event.state !== null)
+          expect(event).toMatchObject({
+            value: { n: Number(names.get(event.id)) },
+            operation: "message.publish",
+          });
+      }
+      world.engine.unwatch(watch);
+      const { length } = sink.changes;
+      await publish(5, { topic: "orders.eu" });
+      expect(sink.changes.length).toBe(length);
+    },
+  );
 
   test("engine - an event says what, when, by whom and through what", async () => {
     const world = await EngineWorld.start();
@@ -374,6 +433,41 @@ describe("engine - watches from a revision", () => {
     const late = watched(other, revision);
     await settle();
     expect(late.changes.map(short)).toEqual([`${revision + 1} a`]);
+  });
+
+  test("engine - messages are kept for who watched them, and who begins later is told a gap where they were not", async () => {
+    const world = await EngineWorld.start();
+    const publish = async (topic: string) =>
+      Number((await world.ok("message.publish", { topic })).messageId.split("-")[0]);
+    await world.ok("subscription.put", { name: "s", topic: ">" });
+    await world.advance(31_000);
+    // Others watch all the while.
+    watched(world, 0);
+    const unseen = await publish("a");
+    const early = new TestSink();
+    world.engine.unwatch(world.engine.watch(early, { watchId: "x", topic: "a" }));
+    const first = await publish("a");
+    const second = await publish("a.b");
+    const [all, missed, keys] = [
+      watched(world, first - 1, { topic: ">" }),
+      watched(world, unseen - 1, { topic: "a" }),
+      watched(world, unseen - 1, { tables: ["keys"] }),
+    ];
+    await settle();
+    expect(all.changes.map(short)).toEqual([`${first} ${first}-0`, `${second} ${second}-0`]);
+    expect(missed.changes.map(short)).toEqual([[unseen, unseen], `${first} ${first}-0`]);
+    expect(keys.changes).toEqual([]);
+  });
+
+  test("engine - who read the messages may watch them from there", async () => {
+    const world = await EngineWorld.start();
+    await world.ok("subscription.put", { name: "s", topic: ">" });
+    await world.advance(31_000);
+    const { revision } = await world.engine.tablePage("messages", null, 10);
+    const { messageId } = await world.ok("message.publish", { topic: "a" });
+    const sink = watched(world, revision, { topic: "a" });
+    await settle();
+    expect(sink.changes.map(({ event }) => event.id)).toEqual([messageId]);
   });
 
   test("engine - a watch that ended before it caught up is told nothing more", async () => {

@@ -43,6 +43,33 @@ async function read(query: string, count: number, headers: Record<string, string
 }
 
 describe("http watch", () => {
+  test("http watch - messages are told by topic", async () => {
+    const before = await put("before");
+    const published: string[] = [];
+    await fetch(`${daemon.url}/api/subscriptions/s`, {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ topic: "orders.>" }),
+    });
+    for (const topic of ["other", "orders.eu", "orders"]) {
+      const response = await fetch(`${daemon.url}/api/messages`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ topic, payload: topic }),
+      });
+      published.push(((await response.json()) as { messageId: string }).messageId);
+    }
+    const [event] = await read(`topic=orders.%3E&after=${before}`, 1);
+    expect(event!.data).toMatchObject({
+      table: "messages",
+      id: published[1],
+      topic: "orders.eu",
+      value: "orders.eu",
+    });
+    const wrong = await fetch(`${daemon.url}/api/watch?topic=orders..eu`);
+    expect(wrong.status).toBe(422);
+  });
+
   test("http watch - changes come with their cause, and only those that were asked for", async () => {
     const before = await put("other");
     const reading = read(`prefix=seen%2F&tables=keys,tasks&after=${before}`, 2);
