@@ -26,6 +26,7 @@ export const commands: Readonly<Record<string, Load>> = {
   messages: async () => (await import("./messages.ts")).messages,
   transaction: async () => (await import("./transaction.ts")).transaction,
   subscriptions: async () => (await import("./subscriptions.ts")).subscriptions,
+  watch: async () => (await import("./watch.ts")).watch,
   log: async () => (await import("./log.ts")).log,
   diff: async () => (await import("./log.ts")).diff,
   replay: async () => (await import("./replay.ts")).replay,

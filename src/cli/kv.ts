@@ -2,11 +2,12 @@
  * `cortexd kv …`: values under names. What a put or a list may say is read off the wire's schemas. A value is JSON,
  * here as everywhere; `--text` and `--raw` are for those who keep plain text.
  */
-import { CoordinationClient, type WatchEvent } from "../../client/index.ts";
+import type { WatchEvent, WatchFilter } from "../../client/index.ts";
 import { type KeyListed, type KeyStanding, KvDelete, KvIncrement, KvList, KvPut } from "../wire/kv.ts";
 import { command, type Group } from "./command.ts";
-import { connectMs, rest } from "./daemon.ts";
+import { rest } from "./daemon.ts";
 import { payloadOf, readWord } from "./input.ts";
+import { ongoing } from "./ongoing.ts";
 import { inputOf, optionsOf } from "./options.ts";
 import { type Column, type Output, shown } from "./output.ts";
 import { pagesOf } from "./pages.ts";
@@ -152,17 +153,14 @@ const watch = command({
     { words: "kv watch config/ --count 1", meaning: "Wait for the next change." },
   ],
   async run({ words: [prefix], values, to, out }) {
-    const client = new CoordinationClient({ ...to, client: "cortexd-kv-watch" });
-    try {
-      await client.connect({ timeoutMs: connectMs });
-      let left = values.count ?? Number.POSITIVE_INFINITY;
-      for await (const event of client.watch({ tables: ["keys"], ...(prefix && { prefix }) })) {
-        await (out.json ? out.value(event) : out.line(shown(lineOf(event))));
-        if (--left === 0) break;
-      }
-    } finally {
-      client.close();
-    }
+    const filter: WatchFilter = { tables: ["keys"], ...(prefix && { prefix }) };
+    await ongoing(
+      to,
+      "kv-watch",
+      values.count,
+      (client, signal) => client.watch(filter, { signal }),
+      (event) => (out.json ? out.value(event) : out.line(shown(lineOf(event)))),
+    );
     return undefined;
   },
 });

@@ -2,25 +2,82 @@
  * `cortexd log` and `cortexd diff`: what the log says, for people. The log holds what things became, so a difference is
  * told by what was made, changed and taken away between two revisions.
  */
+import type { CoordinationClient } from "../../client/client.ts";
+import { ClientError } from "../../client/errors.ts";
 import type { RestClient } from "../../client/rest.ts";
+import { limits } from "../wire/limits.ts";
 import { type LogEntry, type LogPage, LogRead } from "../wire/log.ts";
 import { command } from "./command.ts";
 import { rest } from "./daemon.ts";
 import { Exit } from "./exit.ts";
+import { ongoing } from "./ongoing.ts";
 import { inputOf, optionsOf } from "./options.ts";
-import { shown } from "./output.ts";
+import { brief } from "./output.ts";
 import { plural } from "./words.ts";
 
-/** The entries that fit, page by page; most pages of a search are empty. */
-async function* entriesOf(client: RestClient, filter: LogRead): AsyncGenerator<LogEntry> {
+/** Most pages of a search are empty. */
+async function* pagesOf(client: RestClient, filter: LogRead): AsyncGenerator<LogPage> {
   let after = filter.after ?? 0;
   for (;;) {
     const page: LogPage = await client.history({ ...filter, after });
-    if (page.oldest !== null && filter.after !== undefined && filter.after + 1 < page.oldest)
-      tooOld(page.oldest);
-    yield* page.entries;
+    yield page;
     if (page.next === null) return;
     after = page.next;
+  }
+}
+
+/** The entries that fit. */
+async function* entriesOf(client: RestClient, filter: LogRead): AsyncGenerator<LogEntry> {
+  for await (const { entries, oldest } of pagesOf(client, filter)) {
+    if (oldest !== null && filter.after !== undefined && filter.after + 1 < oldest) tooOld(oldest);
+    yield* entries;
+  }
+}
+
+/** The newest of them: the log is read forward, so ever more of its end is looked at, twice as much each time. */
+async function newestOf(
+  client: RestClient,
+  filter: LogRead,
+  upTo: number,
+  count: number,
+): Promise<LogEntry[]> {
+  for (let span = count; ; span *= 2) {
+    const after = Math.max(filter.after ?? 0, upTo - span);
+    const found: LogEntry[] = [];
+    let isAll = after === (filter.after ?? 0);
+    for await (const { entries, oldest } of pagesOf(client, { ...filter, after, upTo })) {
+      isAll ||= oldest === null || after < oldest;
+      found.push(...entries);
+      if (found.length > 2 * count) found.splice(0, found.length - count);
+    }
+    if (isAll || found.length >= count) return found.slice(-count);
+  }
+}
+
+/** The entries that fit and are added, once the figures say that there are some. */
+async function* addedTo(
+  client: RestClient,
+  stream: CoordinationClient,
+  filter: LogRead & { after: number },
+  signal: AbortSignal,
+): AsyncGenerator<LogEntry> {
+  const end = filter.upTo ?? Number.POSITIVE_INFINITY;
+  let { after } = filter;
+  for await (const { durableRevision } of stream.stats({ signal })) {
+    const upTo = Math.min(durableRevision, end);
+    if (upTo > after) {
+      try {
+        for await (const entry of entriesOf(client, { ...filter, after, upTo })) {
+          yield entry;
+          after = entry.revision;
+        }
+        after = upTo;
+      } catch (error) {
+        // It was away for a moment, and is asked again.
+        if (!(error instanceof ClientError)) throw error;
+      }
+    }
+    if (after >= end) return;
   }
 }
 
@@ -32,12 +89,6 @@ function tooOld(oldest: number): never {
   );
 }
 
-const shownMax = 100;
-const brief = (value: unknown) => {
-  const text = JSON.stringify(value);
-  return shown(text.length > shownMax ? `${text.slice(0, shownMax)}…` : text);
-};
-
 const headOf = ({ revision, at, operation, who }: LogEntry) =>
   `${revision}  ${new Date(at).toISOString()}  ${operation}  by ${who}`;
 
@@ -46,7 +97,16 @@ export const log = command({
   arguments: [],
   options: {
     ...optionsOf(LogRead, ["limit"]),
-    limit: { type: "integer", min: 1, default: 1000, help: "At most so many entries. (default 1000)" },
+    limit: {
+      type: "integer",
+      min: 1,
+      help: "At most so many entries. (default 1000; with --last or --follow all that they mean)",
+    },
+    last: { type: "integer", min: 1, max: limits.pageMax, help: "The newest so many of those that fit." },
+    follow: {
+      type: "flag",
+      help: "Go on with what is added, until it is stopped. Begins with the last 10, unless --last or --after says otherwise.",
+    },
   },
   client: true,
   json: "a line an entry, as GET /api/log shows it.",
@@ -54,23 +114,57 @@ export const log = command({
     { words: "log --key config/region", meaning: "Everything that happened to a key, oldest first." },
     { words: "log --task 1042-0", meaning: "A task's whole life." },
     { words: "log --who deploy-7 --after 1000", meaning: "What a session did after a revision." },
+    { words: "log --last 20", meaning: "What happened last, oldest first." },
+    { words: "log --follow --operation lock.steal", meaning: "Each as it happens." },
   ],
-  async run({ values: { limit, ...values }, to, out }) {
-    let left = limit;
-    for await (const entry of entriesOf(rest(to), inputOf(LogRead, values))) {
-      if (out.json) await out.value(entry);
-      else {
-        const lines = entry.changes.map(({ part, id, value }) =>
-          value === null ? `    - ${part} ${id}` : `    + ${part} ${id} ${brief(value)}`,
-        );
-        if (entry.short) lines.push("    …");
-        await out.line([headOf(entry), ...lines].join("\n"));
+  async run({ values: { limit, last, follow, ...values }, to, out }) {
+    const filter = inputOf(LogRead, values);
+    const tell = (entry: LogEntry) => (out.json ? out.value(entry) : out.line(textOf(entry)));
+    const isPlain = last === undefined && !follow;
+    let left = limit ?? (isPlain ? 1000 : Number.POSITIVE_INFINITY);
+    if (isPlain) {
+      for await (const entry of entriesOf(rest(to), filter)) {
+        await tell(entry);
+        if (--left === 0) break;
       }
-      if (--left === 0) break;
+      return undefined;
     }
+    const entries = (stream: CoordinationClient | null, signal: AbortSignal) =>
+      newestAndAdded(rest(to), stream, filter, last ?? (filter.after === undefined ? 10 : null), signal);
+    if (follow) await ongoing(to, "log", limit, entries, tell);
+    else
+      for await (const entry of entries(null, never)) {
+        await tell(entry);
+        if (--left === 0) break;
+      }
     return undefined;
   },
 });
+
+const never = new AbortController().signal;
+
+/** `last`: so many of those that are there; null: all of them. Then what is added, where there is a stream to tell of that. */
+async function* newestAndAdded(
+  client: RestClient,
+  stream: CoordinationClient | null,
+  filter: LogRead,
+  last: number | null,
+  signal: AbortSignal,
+): AsyncGenerator<LogEntry> {
+  const { durableRevision } = await client.state();
+  const upTo = Math.min(durableRevision, filter.upTo ?? Number.POSITIVE_INFINITY);
+  if (last === null) yield* entriesOf(client, { ...filter, upTo });
+  else yield* await newestOf(client, filter, upTo, last);
+  if (stream !== null) yield* addedTo(client, stream, { ...filter, after: upTo }, signal);
+}
+
+function textOf(entry: LogEntry): string {
+  const lines = entry.changes.map(({ part, id, value }) =>
+    value === null ? `    - ${part} ${id}` : `    + ${part} ${id} ${brief(value)}`,
+  );
+  if (entry.short) lines.push("    …");
+  return [headOf(entry), ...lines].join("\n");
+}
 
 /** What became of one thing between two revisions. */
 type Difference = { id: string; isNew: boolean; isGone: boolean; parts: Record<string, unknown> };

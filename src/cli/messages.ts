@@ -1,10 +1,11 @@
 /** `cortexd messages …`: publish, ask, and see what is said. */
-import { CoordinationClient, type Message } from "../../client/index.ts";
+import type { Message } from "../../client/index.ts";
 import { MessageList, type MessagePage, MessagePublish, MessageRequest } from "../wire/messages.ts";
 import { command, type Group } from "./command.ts";
-import { connectMs, rest } from "./daemon.ts";
+import { rest } from "./daemon.ts";
 import { Exit } from "./exit.ts";
 import { payloadOf } from "./input.ts";
+import { ongoing } from "./ongoing.ts";
 import { inputOf, optionsOf } from "./options.ts";
 import { type Column, shown } from "./output.ts";
 import { pagesOf } from "./pages.ts";
@@ -141,21 +142,17 @@ const tail = command({
     { words: "messages tail --count 1", meaning: "Wait for the next message." },
   ],
   async run({ words: [topic = ">"], values, to, out }) {
-    const client = new CoordinationClient({ ...to, client: "cortexd-messages-tail" });
-    try {
-      await client.connect({ timeoutMs: connectMs });
-      let left = values.count ?? Number.POSITIVE_INFINITY;
-      const onLost = ({ count }: { count: number | null }) => {
-        const text = `${count ?? "some"} messages were lost`;
-        void (out.json ? out.value({ lost: count }) : out.line(text));
-      };
-      for await (const message of client.topics.subscribe(topic, { onLost })) {
-        await (out.json ? out.value(message.view) : out.line(shown(lineOf(message))));
-        if (--left === 0) break;
-      }
-    } finally {
-      client.close();
-    }
+    const onLost = ({ count }: { count: number | null }) => {
+      const text = `${count ?? "some"} messages were lost`;
+      void (out.json ? out.value({ lost: count }) : out.line(text));
+    };
+    await ongoing(
+      to,
+      "messages-tail",
+      values.count,
+      (client, signal) => client.topics.subscribe(topic, { onLost, signal }),
+      (message) => (out.json ? out.value(message.view) : out.line(shown(lineOf(message)))),
+    );
     return undefined;
   },
 });

@@ -155,6 +155,12 @@ export class Output {
 /** As it is safe on a terminal, on one line. */
 export const shown = (text: string) =>
   text.replace(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, escaped);
+const briefMax = 100;
+/** A value in one line, and no more of it than fits there. */
+export function brief(value: unknown): string {
+  const text = JSON.stringify(value);
+  return shown(text.length > briefMax ? `${text.slice(0, briefMax)}…` : text);
+}
 /** The same, with its lines kept. */
 const shownLines = (text: string) => text.split(/\r?\n/).map(shown).join("\n");
 const escaped = (character: string) =>

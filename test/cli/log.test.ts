@@ -1,8 +1,9 @@
 /** `cortexd log` and `cortexd diff`, of a daemon that keeps its history. */
 import { afterAll, describe, expect, test } from "bun:test";
+import { CoordinationClient } from "../../client/client.ts";
 import { RestClient } from "../../client/rest.ts";
 import { exitTable } from "../../src/cli/exit.ts";
-import { runCortexd, spawnDaemon } from "../support/daemon.ts";
+import { runCortexd, spawnDaemon, startCortexd, until } from "../support/daemon.ts";
 
 const daemon = await spawnDaemon();
 afterAll(() => daemon.kill());
@@ -59,8 +60,107 @@ describe("log", () => {
     expect(await ends(0, ["log", "--key", "bell"])).toContain('"\\u009b2J\\u202eevil"');
   });
 
+  const revisions = (output: string) =>
+    output
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line).revision as number);
+
+  test("log - the newest are told oldest first, of all entries and of those that fit", async () => {
+    const made: number[] = [];
+    for (let n = 0; n < 30; n++)
+      made.push((await client.kv.put({ key: n % 10 === 0 ? "rare" : "often", value: n })).revision);
+    const last = (words: string[]) => ends(0, ["log", "--json", ...words]).then(revisions);
+    expect(await last(["--last", "3"])).toEqual(made.slice(-3));
+    expect(await last(["--last", "2", "--key", "rare"])).toEqual([made[10]!, made[20]!]);
+    expect(await last(["--last", "100", "--key", "rare"])).toEqual([made[0]!, made[10]!, made[20]!]);
+    expect(await last(["--last", "2", "--up-to", String(made[15]), "--after", String(made[14])])).toEqual([
+      made[15]!,
+    ]);
+    expect(await last(["--last", "3", "--limit", "1"])).toEqual([made[27]!]);
+  });
+
+  test("log - followed it goes on with what is added, and ends well when it is asked to", async () => {
+    const address = ["--url", daemon.url];
+    const first = (await client.kv.put({ key: "followed", value: 0 })).revision;
+    const words = ["log", "--follow", "--key", "followed", "--json", "--limit", "3", ...address];
+    const following = startCortexd(words);
+    let ended = false;
+    void following.ended.then(() => {
+      ended = true;
+    });
+    const added: number[] = [];
+    while (!ended) {
+      await client.kv.put({ key: "other", value: added.length });
+      added.push((await client.kv.put({ key: "followed", value: added.length })).revision);
+    }
+    const { code, output, errors } = await following.ended;
+    expect([code, errors]).toEqual([0, ""]);
+    // Those that were added before it looked are of the last ten.
+    const all = [first, ...added];
+    const told = revisions(output);
+    expect(told.length).toBe(3);
+    expect(told).toEqual(all.slice(all.indexOf(told[0]!), all.indexOf(told[0]!) + 3));
+    const stopped = startCortexd(["log", "--follow", "--after", String(first), ...address]);
+    const other = new CoordinationClient({ url: daemon.wsUrl });
+    for await (const { sessions } of other.stats()) if (sessions === 2) break;
+    other.close();
+    stopped.signal("SIGINT");
+    expect((await stopped.ended).code).toBe(0);
+  });
+
   test("log - what is wrong is told before anything is read", async () => {
     expect(await ends(exitTable.usage.code, ["diff", "x"])).toContain("FROM is");
     expect(await ends(exitTable.usage.code, ["diff", "5", "3"])).toContain("TO is 3");
+  });
+});
+
+describe("watch", () => {
+  const lines = (output: string) => output.trimEnd().split("\n");
+  const put = async (key: string, value: unknown) => (await client.kv.put({ key, value })).revision;
+
+  test("watch - changes from a revision on are told with their cause, and only those that fit", async () => {
+    // Changes are kept from now on for who comes to watch.
+    await (await fetch(`${daemon.url}/api/state?format=ndjson&table=keys`)).text();
+    await client.subscriptions.put({ name: "watched", topic: "orders.>" });
+    const from = await put("w/a", { n: 1 });
+    await put("other", 1);
+    const second = await put("w/a", "\u009b2J");
+    const { messageId } = await client.messages.publish({ topic: "orders.eu", payload: { id: 17 } });
+    await client.kv.delete({ key: "w/a" });
+    const third = (await client.state()).revision;
+    const found = lines(await ends(0, ["watch", "--prefix", "w/", "--from", String(from), "--count", "3"]));
+    expect(found[0]).toMatch(
+      new RegExp(`^${from}  \\d{4}-\\S+Z  keys w/a  new -> present  kv\\.put  by http  {"n":1}$`),
+    );
+    expect(found[1]).toEndWith(`  keys w/a  present  kv.put  by http  "\\u009b2J"`);
+    expect([found[1]!.split(" ")[0], found[2]!.split(" ")[0]]).toEqual([`${second}`, `${third}`]);
+    expect(found[2]).toContain("  keys w/a  present -> gone  kv.delete  by http");
+    const words = ["watch", "--from", String(from), "--count", "1", "--json"];
+    const seen = JSON.parse(await ends(0, [...words, "--tables", "keys", "--key", "other"]));
+    expect(seen).toMatchObject({ event: "change", table: "keys", id: "other", value: 1, who: "http" });
+    let ended = false;
+    const message = ends(0, ["watch", "--topic", "orders.*", "--count", "1", "--json"]).finally(() => {
+      ended = true;
+    });
+    while (!ended) await client.messages.publish({ topic: "orders.us", payload: 1 });
+    expect(JSON.parse(await message)).toMatchObject({ table: "messages", topic: "orders.us", value: 1 });
+    expect(messageId).toMatch(/^[0-9]+-0$/);
+  });
+
+  test("watch - asked to end it ends well, and what is wrong is told by its option", async () => {
+    const watches = async () =>
+      ((await (await fetch(`${daemon.url}/api/metrics`)).json()) as { bus: { watchesOpen: number } }).bus
+        .watchesOpen;
+    const before = await watches();
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+      const watching = startCortexd(["watch", "--queue", "q", "--url", daemon.url]);
+      await until(async () => (await watches()) > before);
+      watching.signal(signal);
+      expect(await watching.ended).toEqual({ code: 0, output: "", errors: "" });
+      await until(async () => (await watches()) === before);
+    }
+    expect(await ends(exitTable.refused.code, ["watch", "--topic", "a..b"])).toContain("--topic ");
+    expect(await ends(exitTable.usage.code, ["watch", "--from", "x"])).toContain("--from");
   });
 });
