@@ -3,7 +3,14 @@
  * it. A new option of a task is a field here when tasks that come alike have it alike; what is each task's own (a
  * key, a parent) belongs to `TaskExtras`. Neither costs a waiting task anything that leaves it at its default.
  */
-import { type Backoff, type OnFail, pushedDefaults, type Trace } from "../wire/tasks.ts";
+import {
+  type Backoff,
+  type OnFail,
+  priorities,
+  pushedDefaults,
+  type TaskSubmit,
+  type Trace,
+} from "../wire/tasks.ts";
 import type { UniqueKept } from "./unique.ts";
 
 /** Never changed, and shared: tell two of them apart by what they say, not by reference. */
@@ -95,6 +102,16 @@ export const noExtras: TaskExtras = {
   trace: null,
 };
 
+/** Whether a submit names none of them; what it is linked to stands elsewhere. */
+export const hasNoExtras = (submit: TaskSubmit): boolean =>
+  submit.group === undefined &&
+  submit.idempotencyKey === undefined &&
+  submit.unique === undefined &&
+  submit.deadlineAt === undefined &&
+  submit.workerId === undefined &&
+  submit.sticky === undefined &&
+  submit.trace === undefined;
+
 /** Whether it names other tasks, or will be named by them. */
 export const isLinked = ({ after, parent, open }: TaskExtras): boolean =>
   after.length > 0 || parent !== null || open;
@@ -149,6 +166,67 @@ export function shared(wanted: TaskOptions): TaskOptions {
   if (alike.length === optionsPerTypeMax) alike.shift();
   alike.push(kept);
   return kept;
+}
+
+export const priorityOf = ({ priority }: TaskSubmit): number =>
+  priority === undefined ? taskDefaults.priority : priorities.indexOf(priority);
+
+/** Whether a submit asks for nothing but a place in a queue, as most do. */
+export const isBare = (submit: TaskSubmit): boolean =>
+  submit.attempts === undefined &&
+  submit.backoff === undefined &&
+  submit.finalCodes === undefined &&
+  submit.retryCodes === undefined &&
+  submit.interruptionsMax === undefined &&
+  submit.leaseMs === undefined &&
+  submit.timeoutMs === undefined &&
+  submit.delayMs === undefined &&
+  submit.runAt === undefined &&
+  submit.unique === undefined &&
+  submit.ttlMs === undefined &&
+  submit.kind === undefined &&
+  submit.capabilities === undefined &&
+  submit.requires === undefined &&
+  submit.prefers === undefined &&
+  submit.slots === undefined &&
+  submit.sticky === undefined &&
+  submit.stickyMs === undefined &&
+  submit.labels === undefined &&
+  submit.limits === undefined;
+
+const bare = {
+  attempts: taskDefaults.attempts,
+  backoff: defaultBackoff,
+  finalCodes: noCapabilities,
+  retryCodes: null,
+  interruptionsMax: 0,
+  leaseMs: taskDefaults.leaseMs,
+  timeoutMs: 0,
+  delayMs: 0,
+  ttlMs: 0,
+  kind: null,
+  capabilities: noCapabilities,
+  requires: noCapabilities,
+  prefers: noCapabilities,
+  slots: 1,
+  stickyMs: 0,
+  labels: noLabels,
+  limits: noCapabilities,
+} as const;
+
+/** By type, the bare options that were found last. */
+const lastBare = new Map<string, TaskOptions>();
+
+/** The options of a submit that is bare. */
+export function bareOptions(submit: TaskSubmit): TaskOptions {
+  const { type, queue = taskDefaults.queue } = submit;
+  const priority = priorityOf(submit);
+  const last = lastBare.get(type);
+  if (last !== undefined && last.queue === queue && last.priority === priority) return last;
+  const options = shared({ ...bare, queue, type, priority });
+  if (lastBare.size === typesMax) lastBare.clear();
+  lastBare.set(type, options);
+  return options;
 }
 
 const isSame = (a: TaskOptions, b: TaskOptions): boolean =>

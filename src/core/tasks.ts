@@ -42,10 +42,15 @@ import { type Links, linksOf, unlinked } from "./links.ts";
 import { forgetLog } from "./logs.ts";
 import type { Needs } from "./offers.ts";
 import {
+  bareOptions,
   defaultBackoff,
   extrasOf,
+  hasNoExtras,
+  isBare,
   noCapabilities,
+  noExtras,
   noLabels,
+  priorityOf,
   shared,
   type TaskExtras,
   type TaskOptions,
@@ -165,7 +170,7 @@ export const specOrder = (a: TaskSpec, b: TaskSpec): number => a.revision - b.re
 // --- submit -----------------------------------------------------------------------------------------------
 
 /** A submit that was checked: what will become a record. */
-type Draft = { submit: TaskSubmit; needs: Needs; payload: string; unique: UniqueKept | null };
+type Draft = { submit: TaskSubmit; options: TaskOptions; payload: string; unique: UniqueKept | null };
 
 /**
  * `pointer` is where the submit stands in the input; `kept` its payload, where that was made text before; `coming`
@@ -178,26 +183,63 @@ function draft(
   kept?: string,
   coming?: Set<string>,
 ): Draft | Refusal {
-  const { runAt, deadlineAt } = submit;
-  if (runAt !== undefined && submit.delayMs !== undefined)
-    return invalid(`${pointer}/runAt`, "goes without delayMs: one of the two says when");
+  const { deadlineAt } = submit;
   if (deadlineAt !== undefined && deadlineAt <= core.now)
     return invalid(`${pointer}/deadlineAt`, `is past: it is ${core.now} now`);
-  const wrong = submit.backoff === undefined ? null : refuseBackoff(submit.backoff, `${pointer}/backoff`);
-  if (wrong !== null) return wrong;
-  const asked = needsOf(submit, pointer);
+  const asked = isBare(submit) ? { options: bareOptions(submit) } : optionsOf(core, submit, pointer);
   if ("error" in asked) return asked;
   const payload = kept === undefined ? textOf(submit.payload, "payload") : { text: kept };
   if ("error" in payload) return payload;
-  const { needs } = asked;
-  if (submit.workerId === undefined && !core.queues.hasRoomFor(needs, coming))
+  const { options } = asked;
+  if (submit.workerId === undefined && !core.queues.hasRoomFor(options, coming))
     return refuse(
       "too-many-requirement-sets",
       `tasks with ${limits.lanesMax} different combinations of queue, kind, capabilities, requires, prefers and slots are waiting`,
     );
-  const unique = uniqueOf(submit, needs.queue, payload.text, pointer);
+  const { unique: asksUnique } = submit;
+  const unique =
+    asksUnique === undefined ? null : uniqueOf(submit, asksUnique, options.queue, payload.text, pointer);
   if (unique !== null && "error" in unique) return unique;
-  return { submit, needs, payload: payload.text, unique };
+  return { submit, options, payload: payload.text, unique };
+}
+
+/** What a task asks for, or what of it cannot be. */
+function optionsOf(
+  core: Coordinator,
+  submit: TaskSubmit,
+  pointer: string,
+): { options: TaskOptions } | Refusal {
+  const { runAt } = submit;
+  if (runAt !== undefined && submit.delayMs !== undefined)
+    return invalid(`${pointer}/runAt`, "goes without delayMs: one of the two says when");
+  const wrong = submit.backoff === undefined ? null : refuseBackoff(submit.backoff, `${pointer}/backoff`);
+  if (wrong !== null) return wrong;
+  const asked = needsOf(submit, pointer);
+  if ("error" in asked) return asked;
+  const { needs } = asked;
+  const options = shared({
+    queue: needs.queue,
+    type: submit.type,
+    priority: priorityOf(submit),
+    attempts: submit.attempts ?? taskDefaults.attempts,
+    backoff: submit.backoff ?? defaultBackoff,
+    finalCodes: sorted(submit.finalCodes),
+    retryCodes: submit.retryCodes === undefined ? null : sorted(submit.retryCodes),
+    interruptionsMax: submit.interruptionsMax ?? 0,
+    leaseMs: submit.leaseMs ?? taskDefaults.leaseMs,
+    timeoutMs: submit.timeoutMs ?? 0,
+    delayMs: submit.delayMs ?? submit.unique?.debounceMs ?? Math.max(0, (runAt ?? 0) - core.now),
+    ttlMs: submit.ttlMs ?? 0,
+    kind: needs.kind,
+    capabilities: needs.capabilities,
+    requires: needs.requires,
+    prefers: needs.prefers,
+    slots: needs.slots,
+    stickyMs: submit.sticky === undefined ? 0 : (submit.stickyMs ?? taskDefaults.stickyMs),
+    labels: submit.labels ?? noLabels,
+    limits: sorted(submit.limits),
+  });
+  return { options };
 }
 
 /** What a task asks of a worker, or which of it cannot be read. */
@@ -221,9 +263,9 @@ export function needsOf(submit: Omit<TaskSubmit, "payload">, pointer: string): {
 }
 
 /** Each text in its one spelling, and none of them twice. */
-function spellingsOf(given: readonly string[] | undefined, pointer: string): { texts: string[] } | Refusal {
+function spellingsOf(given: readonly string[] = [], pointer: string): { texts: string[] } | Refusal {
   const texts = new Set<string>();
-  for (let i = 0; given !== undefined && i < given.length; i++) {
+  for (let i = 0; i < given.length; i++) {
     const read = readRequirement(given[i] as string);
     if ("detail" in read) return invalid(`${pointer}/${i}`, read.detail);
     texts.add(read.text);
@@ -235,47 +277,23 @@ const sorted = (names: readonly string[] | undefined): readonly string[] =>
   names === undefined || names.length === 0 ? noCapabilities : [...names].sort();
 
 function specOf(core: Coordinator, from: Draft, number: number, links: Links = unlinked): TaskSpec {
-  const { submit, needs } = from;
-  return new TaskSpec(
-    core.store.nextRevision,
-    number,
-    shared({
-      queue: needs.queue,
-      type: submit.type,
-      priority: submit.priority === undefined ? taskDefaults.priority : priorities.indexOf(submit.priority),
-      attempts: submit.attempts ?? taskDefaults.attempts,
-      backoff: submit.backoff ?? defaultBackoff,
-      finalCodes: sorted(submit.finalCodes),
-      retryCodes: submit.retryCodes === undefined ? null : sorted(submit.retryCodes),
-      interruptionsMax: submit.interruptionsMax ?? 0,
-      leaseMs: submit.leaseMs ?? taskDefaults.leaseMs,
-      timeoutMs: submit.timeoutMs ?? 0,
-      delayMs: submit.delayMs ?? submit.unique?.debounceMs ?? Math.max(0, (submit.runAt ?? 0) - core.now),
-      ttlMs: submit.ttlMs ?? 0,
-      kind: needs.kind,
-      capabilities: needs.capabilities,
-      requires: needs.requires,
-      prefers: needs.prefers,
-      slots: needs.slots,
-      stickyMs: submit.sticky === undefined ? 0 : (submit.stickyMs ?? taskDefaults.stickyMs),
-      labels: submit.labels ?? noLabels,
-      limits: sorted(submit.limits),
-    }),
-    from.payload,
-    extrasOf({
-      idempotencyKey: submit.idempotencyKey ?? null,
-      unique: from.unique,
-      group: submit.group ?? null,
-      deadlineAt: submit.deadlineAt ?? 0,
-      after: links.after,
-      parent: links.parent,
-      open: links.open,
-      workerId: submit.workerId ?? null,
-      sticky: submit.sticky ?? null,
-      trace: submit.trace ?? null,
-    }),
-    core.now,
-  );
+  const { submit, options, payload, unique } = from;
+  const extras =
+    links === unlinked && hasNoExtras(submit)
+      ? noExtras
+      : extrasOf({
+          idempotencyKey: submit.idempotencyKey ?? null,
+          unique,
+          group: submit.group ?? null,
+          deadlineAt: submit.deadlineAt ?? 0,
+          after: links.after,
+          parent: links.parent,
+          open: links.open,
+          workerId: submit.workerId ?? null,
+          sticky: submit.sticky ?? null,
+          trace: submit.trace ?? null,
+        });
+  return new TaskSpec(core.store.nextRevision, number, options, payload, extras, core.now);
 }
 
 export function stateAtFirst({ extras, options }: TaskSpec): TaskState {
@@ -308,11 +326,7 @@ export function submit(core: Coordinator, input: Input<"task.submit">): Result {
     : submitAll(core, [input as TaskSubmit], () => "");
   if ("error" in made) return made;
   let text = "";
-  for (const [i, one] of made.entries()) {
-    // What it waits for may have ended it meanwhile.
-    const state = core.tasks.get(one.id)?.state ?? one.state;
-    text += `${i > 0 ? "," : ""}${submitted({ ...one, state })}`;
-  }
+  for (let i = 0; i < made.length; i++) text += `${i > 0 ? "," : ""}${submitted(made[i] as Made)}`;
   return { ok: isMany ? `[${text}]` : text };
 }
 
@@ -341,30 +355,34 @@ export function submitAll(
   const links = linksOf(core, tasks, first, pointerOf, (i) => sameOf(core, drafts[i] as Draft));
   if ("error" in links) return links;
   const made: Made[] = [];
+  // One may drop, replace or wait for another, and what it waits for may be done already.
+  let areAlone = links.length === 0 && core.flow.settings.size === 0;
   for (let i = 0; i < count; i++) {
     const from = drafts[i] as Draft;
     const earlier = meet(core, from);
     const { id, state } = earlier ?? make(core, from, first + i, links[i]);
     made.push({ id, state, isDuplicate: earlier !== undefined, isReplaced: earlier?.isReplaced === true });
+    areAlone &&= earlier === undefined;
   }
-  // What it waits for may be done already.
+  if (areAlone) return made;
   if (core.graphs.isDue) core.graphs.settle();
+  for (const one of made) one.state = core.tasks.get(one.id)?.state ?? one.state;
   return made;
 }
 
 /** The task that has the draft's key already; it may be kept no more. */
-function earlierOf(core: Coordinator, { submit, needs, unique }: Draft): Known | undefined {
+function earlierOf(core: Coordinator, { submit, options, unique }: Draft): Known | undefined {
   if (unique !== null) return knownBy(core, unique);
   const key = submit.idempotencyKey;
-  const record = key === undefined ? undefined : core.queues.byKey(needs.queue, key);
+  const record = key === undefined ? undefined : core.queues.byKey(options.queue, key);
   return record && { id: record.spec.id, state: record.state };
 }
 
 /** What tells the task to be the same as others, and which is kept for it. */
 function sameOf(core: Coordinator, from: Draft): { key: string; keptId: string | undefined } | null {
-  const { submit, needs, unique } = from;
+  const { submit, options, unique } = from;
   if (unique === null && submit.idempotencyKey === undefined) return null;
-  const key = unique === null ? `key ${needs.queue} ${submit.idempotencyKey}` : `unique ${unique.key}`;
+  const key = unique === null ? `key ${options.queue} ${submit.idempotencyKey}` : `unique ${unique.key}`;
   return { key, keptId: earlierOf(core, from)?.id };
 }
 
@@ -450,8 +468,8 @@ function backlogFull(core: Coordinator, drafts: readonly Draft[]): Refusal | nul
   const fresh = new Map<string, number>();
   const keys = new Set<string>();
   for (const from of drafts) {
-    const { needs, submit, unique } = from;
-    const { queue } = needs;
+    const { options, submit, unique } = from;
+    const { queue } = options;
     const key = unique?.key ?? (submit.idempotencyKey && `${queue} ${submit.idempotencyKey}`);
     if (key !== undefined) {
       if (keys.has(key) || earlierOf(core, from) !== undefined) continue;
@@ -999,7 +1017,7 @@ export function assign(core: Coordinator, input: Input<"task.assign">): Result {
       return invalid("/task", "is assigned at once, so it has no ref, after, parent and open: submit it");
     fresh = checked;
   }
-  const needs = record?.spec.options ?? (fresh as Draft).needs;
+  const needs = record?.spec.options ?? (fresh as Draft).options;
   const pinned = record === undefined ? (fresh as Draft).submit.workerId : record.spec.extras.workerId;
   if (pinned != null && input.workerId !== undefined && input.workerId !== pinned)
     return refuse("worker-unavailable", `the task is for worker ${pinned} alone`);

@@ -98,12 +98,11 @@ export function leaveKey(core: Coordinator, { spec, state }: TaskRecord): void {
 /** What a submit says, checked; null where it says nothing. `payload` is its JSON text. */
 export function uniqueOf(
   submit: TaskSubmit,
+  unique: Unique,
   queue: string,
   payload: string,
   pointer: string,
-): UniqueKept | Refusal | null {
-  const { unique } = submit;
-  if (unique === undefined) return null;
+): UniqueKept | Refusal {
   const at = `${pointer}/unique`;
   const wrong = refuseUnique(submit, unique, at);
   if (wrong !== null) return wrong;
