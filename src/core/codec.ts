@@ -64,10 +64,19 @@ export type EntryHeader = {
   who: string;
 };
 
+/**
+ * Writes an entry behind the others of its batch, in pieces: a text that is put together of many is put together once, when
+ * the batch is. What comes with each submit is written piece by piece, the rest a line at a time.
+ */
+export function writeEntry(out: string[], header: EntryHeader, changes: readonly Change[]): void {
+  out.push("@", `${header.revision}`, headerEnd(header));
+  for (let i = 0; i < changes.length; i++) writeChange(out, changes[i] as Change);
+}
+
 export function encodeEntry(header: EntryHeader, changes: readonly Change[]): string {
-  let text = `@${header.revision}${headerEnd(header)}`;
-  for (let i = 0; i < changes.length; i++) text += encodeChange(changes[i] as Change);
-  return text;
+  const out: string[] = [];
+  writeEntry(out, header, changes);
+  return out.join("");
 }
 
 /** Entries that gather while one batch is on its way differ in their revision alone: the rest is written once for all. */
@@ -84,18 +93,27 @@ function headerEnd({ at, clock, operation, who }: EntryHeader): string {
   return last.end;
 }
 
+function writeChange(out: string[], change: Change): void {
+  const { before, after } = change;
+  const { name } = change.table;
+  if (name === "tasks" && after !== undefined) {
+    const { key } = change;
+    const record = after as TaskRecord;
+    if ((before as TaskRecord | undefined)?.spec !== record.spec)
+      out.push("+task\t", key, "\t", specHead(record.spec), "\t", record.spec.payload, "\n");
+    if (before !== undefined || !isAsSubmitted(record))
+      out.push("+task.run\t", key, "\t", encodeRun(record), "\n");
+  } else if (name === "answers" && after !== undefined) {
+    const answer = after as AnswerRecord;
+    out.push("+answer\t", change.key, "\t", encodeAnswerHead(answer), "\t", answer.text, "\n");
+  } else out.push(encodeChange(change));
+}
+
 function encodeChange(change: Change): string {
   const { key, before, after } = change;
   switch (change.table.name) {
-    case "tasks": {
-      if (after === undefined) return `-task\t${key}\n-task.run\t${key}\n`;
-      const record = after as TaskRecord;
-      const isNew = (before as TaskRecord | undefined)?.spec !== record.spec;
-      const spec = isNew ? `+task\t${key}\t${encodeSpec(record.spec)}\n` : "";
-      return before === undefined && isAsSubmitted(record)
-        ? spec
-        : `${spec}+task.run\t${key}\t${encodeRun(record)}\n`;
-    }
+    case "tasks":
+      return `-task\t${key}\n-task.run\t${key}\n`;
     case "errors":
       return after === undefined
         ? `-task.errors\t${key}\n`
@@ -139,9 +157,7 @@ function encodeChange(change: Change): string {
       return after === undefined ? `-${part}\t${key}\n` : `+${part}\t${key}\t${JSON.stringify(after)}\n`;
     }
     case "answers":
-      return after === undefined
-        ? `-answer\t${key}\n`
-        : `+answer\t${key}\t${encodeAnswer(after as AnswerRecord)}\n`;
+      return `-answer\t${key}\n`;
     default:
       throw new Error(`no codec for table ${change.table.name}`);
   }
@@ -193,8 +209,6 @@ function specHead(spec: TaskSpec): string {
   }
   return lastSpecHead;
 }
-
-const encodeSpec = (spec: TaskSpec): string => `${specHead(spec)}\t${spec.payload}`;
 
 function encodeHead(spec: TaskSpec): string {
   const { options } = spec;
@@ -370,7 +384,7 @@ function encodeArchived({ record, failures, graph }: ArchivedTask): string {
   const run = encodeRun(record);
   const outcome = run.includes("\t") ? run : `${run}\t\t`;
   const errors = failures === undefined ? "" : JSON.stringify(failures);
-  return `${fieldsText(record)}\t${encodeSpec(record.spec)}\t${outcome}\t${errors}\t${graph ?? ""}`;
+  return `${fieldsText(record)}\t${specHead(record.spec)}\t${record.spec.payload}\t${outcome}\t${errors}\t${graph ?? ""}`;
 }
 
 /** Of most tasks it is names alone, which need no escaping. */
@@ -555,12 +569,12 @@ function decodeDelivery(key: string, text: string): DeliveryRecord {
   };
 }
 
-/** Its session and place are the row's name. */
-function encodeAnswer(answer: AnswerRecord): string {
+/** What stands before its text. Its session and place are the row's name. */
+function encodeAnswerHead(answer: AnswerRecord): string {
   let text = `{"seq":${answer.seq}${answerMiddle(answer.operation, answer.at)}${answer.revision}`;
   if (answer.ackedThrough !== 0) text += `,"ackedThrough":${answer.ackedThrough}`;
   if (answer.fingerprint !== 0) text += `,"fingerprint":${answer.fingerprint}`;
-  return `${text}}\t${answer.text}`;
+  return `${text}}`;
 }
 
 function decodeAnswer(key: string, text: string): AnswerRecord {

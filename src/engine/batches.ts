@@ -4,7 +4,7 @@
  * keeps the ceiling: no revision is used that the log has not reserved. What follows for the state of the engine
  * and for those who wait is not decided here.
  */
-import { encodeEntry } from "../core/codec.ts";
+import { writeEntry } from "../core/codec.ts";
 import type { Transaction } from "../core/store.ts";
 import { Histogram } from "../lib/histogram.ts";
 import type { Batch, Log, Recovered } from "../log/log.ts";
@@ -27,7 +27,9 @@ const reserveEarly = 500_000;
 
 export class Batches {
   #keepsText = true;
-  #text = "";
+  /** What gathers, entry by entry: a text that grows by its end alone would be put together when it is sent. */
+  #texts: string[] = [];
+  #textBytes = 0;
   #textFirst = 0;
   /** What is at the log, and what has gathered since. */
   #sent: Transaction[] = [];
@@ -57,7 +59,7 @@ export class Batches {
   }
 
   get undurableBytes(): number {
-    return this.#sentBytes + this.#text.length;
+    return this.#sentBytes + this.#textBytes;
   }
 
   /** How many revisions may be used before the log has reserved more. */
@@ -82,10 +84,14 @@ export class Batches {
     this.#gathered.push(transaction);
     if (!this.#keepsText) return;
     const { operation, who, now, clock } = core;
-    const text = encodeEntry({ revision, at: now, clock, operation, who }, changes);
-    counters.bytesLogged += text.length;
-    if (this.#text === "") this.#textFirst = revision;
-    this.#text += text;
+    if (this.#textBytes === 0) this.#textFirst = revision;
+    const texts = this.#texts;
+    const from = texts.length;
+    writeEntry(texts, { revision, at: now, clock, operation, who }, changes);
+    let bytes = 0;
+    for (let i = from; i < texts.length; i++) bytes += (texts[i] as string).length;
+    counters.bytesLogged += bytes;
+    this.#textBytes += bytes;
   }
 
   /** Lets out what may leave, and sends what has gathered to the log, if nothing is on its way. */
@@ -95,15 +101,17 @@ export class Batches {
       this.#settle(this.engine.store.revision);
     } else {
       this.on.letOut();
-      if (!this.#appending && this.#text !== "") this.#append();
+      if (!this.#appending && this.#textBytes > 0) this.#append();
     }
   }
 
   #append(): void {
-    const batch: Batch = { first: this.#textFirst, last: this.engine.store.revision, text: this.#text };
-    this.#text = "";
+    const text = this.#texts.join("");
+    const batch: Batch = { first: this.#textFirst, last: this.engine.store.revision, text };
+    this.#texts = [];
+    this.#textBytes = 0;
     this.#sent = this.#gathered;
-    this.#sentBytes = batch.text.length;
+    this.#sentBytes = text.length;
     this.#gathered = [];
     this.#appending = true;
     this.engine.counters.batchesLogged++;
@@ -148,7 +156,8 @@ export class Batches {
     this.#sent = [];
     this.#sentBytes = 0;
     this.#gathered = [];
-    this.#text = "";
+    this.#texts = [];
+    this.#textBytes = 0;
     // What stands is durable; the revisions that were undone are never used again.
     this.#durable = store.revision;
     return undone.length;
