@@ -3,6 +3,7 @@
  * tasks in the order they ended (for retention), its idempotency keys; and over all queues the order of
  * submission, for lists. A queue is there once a task was submitted to it.
  */
+import { Chunks } from "../lib/chunks.ts";
 import { Line } from "../lib/line.ts";
 import { Ranked } from "../lib/ranked.ts";
 import { limits } from "../wire/limits.ts";
@@ -62,7 +63,7 @@ export class Queues implements Index<TaskRecord> {
   #laneCount = 0;
   readonly counts = noCounts();
   /** Every task in the order of submission; those in #left are gone and not yet collected. */
-  #order: TaskSpec[] = [];
+  #order = new Chunks<TaskSpec>();
   #orderDirty = false;
   readonly #left = new Set<TaskSpec>();
   /** What somebody will look for among all the others, in the order of submission too. */
@@ -117,7 +118,7 @@ export class Queues implements Index<TaskRecord> {
       to.keys.set(idempotencyKey, after.spec);
     }
     this.#sort();
-    this.#order[this.#placeOf(after.spec.id)] = after.spec;
+    this.#order.set(this.#placeOf(after.spec.id), after.spec);
   }
 
   #add(queue: Queue, record: TaskRecord): void {
@@ -169,7 +170,7 @@ export class Queues implements Index<TaskRecord> {
     const { idempotencyKey } = spec.extras;
     if (idempotencyKey !== null) queue.keys.set(idempotencyKey, spec);
     if (this.#left.delete(spec)) return;
-    const last = this.#order.at(-1);
+    const { last } = this.#order;
     if (last !== undefined && specOrder(last, spec) > 0) this.#orderDirty = true;
     this.#order.push(spec);
   }
@@ -178,9 +179,13 @@ export class Queues implements Index<TaskRecord> {
     queue.taskCount -= 1;
     const { idempotencyKey } = spec.extras;
     if (idempotencyKey !== null) queue.keys.delete(idempotencyKey);
-    this.#left.add(spec);
-    if (this.#left.size > 4096 && this.#left.size * 2 > this.#order.length) {
-      this.#order = this.#order.filter((one) => !this.#left.has(one));
+    const order = this.#order;
+    if (order.first !== spec) this.#left.add(spec);
+    else
+      do order.shift();
+      while (order.first !== undefined && this.#left.delete(order.first));
+    if (this.#left.size > 4096 && this.#left.size * 2 > this.#order.size) {
+      this.#order = Chunks.from(this.#order.toArray().filter((one) => !this.#left.has(one)));
       this.#left.clear();
     }
   }
@@ -188,7 +193,7 @@ export class Queues implements Index<TaskRecord> {
   /** What the entry of this revision made was taken back, and the revision is used again: nothing of it may stay. */
   undone(revision: number): void {
     this.#sort();
-    for (let last = this.#order.at(-1); last?.revision === revision; last = this.#order.at(-1)) {
+    for (let { last } = this.#order; last?.revision === revision; last = this.#order.last) {
       this.#left.delete(last);
       this.#order.pop();
     }
@@ -279,7 +284,7 @@ export class Queues implements Index<TaskRecord> {
   /** Those tasks, oldest first. Walks all tasks: for a setting that changes, never on a hot path. */
   *waitingIn(name: string): Iterable<TaskSpec> {
     if (this.waiting(name) === 0) return;
-    for (const spec of this.#order) {
+    for (const spec of this.#order.toArray()) {
       if (spec.options.queue !== name || this.#left.has(spec)) continue;
       if (waits(this.core.tasks.get(spec.row) as TaskRecord)) yield spec;
     }
@@ -356,15 +361,15 @@ export class Queues implements Index<TaskRecord> {
   *#newestFirst(cursor: string | undefined): Iterable<TaskSpec> {
     this.#sort();
     const order = this.#order;
-    for (let i = (cursor === undefined ? order.length : this.#placeOf(cursor)) - 1; i >= 0; i--) {
-      const spec = order[i] as TaskSpec;
+    for (let i = (cursor === undefined ? order.size : this.#placeOf(cursor)) - 1; i >= 0; i--) {
+      const spec = order.at(i) as TaskSpec;
       if (!this.#left.has(spec)) yield spec;
     }
   }
 
   #sort(): void {
     if (!this.#orderDirty) return;
-    this.#order.sort(specOrder);
+    this.#order = Chunks.from(this.#order.toArray().sort(specOrder));
     this.#orderDirty = false;
   }
 
@@ -372,10 +377,10 @@ export class Queues implements Index<TaskRecord> {
   #placeOf(id: string): number {
     const { revision, number } = ageOf(id);
     let low = 0;
-    let high = this.#order.length;
+    let high = this.#order.size;
     while (low < high) {
       const middle = (low + high) >> 1;
-      const spec = this.#order[middle] as TaskSpec;
+      const spec = this.#order.at(middle) as TaskSpec;
       if (spec.revision < revision || (spec.revision === revision && spec.number < number)) low = middle + 1;
       else high = middle;
     }

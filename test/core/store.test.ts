@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import { idNaming } from "../../src/core/ids.ts";
 import { createStore, type Store, type Transaction } from "../../src/core/store.ts";
 
 type Row = { readonly value: number };
@@ -160,4 +161,13 @@ test("store - a row that is restored to nothing where nothing is tells no index"
     [undefined, { value: 1 }],
     [{ value: 1 }, undefined],
   ]);
+});
+
+test("store - neighbours in age lie in few Maps, and many ids in all of them", () => {
+  const shards = (rows: (string | number)[]) => new Set(rows.map((row) => idNaming.shard!(row))).size;
+  const revisions = Array.from({ length: 1000 }, (_, i) => 7_000_000_123 + i);
+  expect(shards(revisions)).toBeLessThanOrEqual(2);
+  expect(shards(Array.from({ length: 1000 }, (_, i) => `7000000123-${i + 1}`))).toBeLessThanOrEqual(2);
+  expect(shards(Array.from({ length: 64 }, (_, i) => 7_000_000_123 + i * 1024))).toBe(64);
+  expect(shards(["", "no id", "-", "1-"])).toBe(1);
 });
