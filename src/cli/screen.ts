@@ -156,7 +156,7 @@ function topOf(model: Model, look: Look, line: LineOf): string[] {
   if (sample !== undefined) title.push(dot, `up ${span(sample.uptimeMs)}`);
   if (sample === undefined) return [line(...title), "", line(["Waiting for the first figures…", "dim"]), ""];
 
-  const { counted, tasks, workers, health, answerMs, waitMs, runMs, sessions } = sample;
+  const { counted, tasks, workers, health, answerMs, waitMs, runMs, sessions, locks, messages } = sample;
   const behind = sample.revision - sample.durableRevision;
   const sick = health.failing + health.quarantined + health.deaf + health.stalled;
   const graph = (of: (sample: Stats) => number): Piece => [
@@ -214,6 +214,13 @@ function topOf(model: Model, look: Look, line: LineOf): string[] {
       [`${number(sick)} sick`, loud(sick, "yellow")],
       ["   sessions ", "dim"],
       number(sessions),
+    ),
+    line(
+      labelled("locks"),
+      `${number(locks.held)} held, ${number(locks.waiting)} waiting`,
+      ["   messages ", "dim"],
+      `${number(messages.waiting)} waiting, ${number(messages.inFlight)} in flight, `,
+      [`${number(messages.dead)} dead`, loud(messages.dead, "red")],
     ),
     line(
       labelled("log"),

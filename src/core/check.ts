@@ -378,6 +378,8 @@ function checkLocks(core: Coordinator, expect: Expect): void {
   }
   const held = locks.filter(({ state }) => state === "held");
   expect(bids.heldCount === held.length, `${bids.heldCount} locks are held, not ${held.length}`);
+  const waiting = locks.filter(({ state }) => state === "waiting").length;
+  expect(bids.waitingCount === waiting, `${bids.waitingCount} locks wait, not ${waiting}`);
   // Each against each, where they are few: the lines are not asked.
   if (held.length > 200) return;
   for (const [i, one] of held.entries())
@@ -425,6 +427,7 @@ function checkMessages(core: Coordinator, expect: Expect): void {
   const messages = [...core.messages.values()].sort(byAge);
   const waiting = new Map<MessageRecord, number>();
   const owned = new Map<string, string[]>();
+  const total = { pending: 0, flying: 0, dead: 0 };
   let rows = 0;
   let retries = 0;
   for (const [name, record] of core.subscriptions.entries()) {
@@ -476,6 +479,9 @@ function checkMessages(core: Coordinator, expect: Expect): void {
       if (stands === "flying") found.flying += 1;
       if (stands !== "acknowledged") waiting.set(message, (waiting.get(message) ?? 0) + 1);
     }
+    total.pending += found.pending;
+    total.flying += found.flying;
+    total.dead += found.dead;
     expect(inbox.entries.size === found.entries, `${of} has ${inbox.entries.size} entries`);
     expect(inbox.pendingCount === found.pending, `${of} counts ${inbox.pendingCount} pending`);
     expect(inbox.waitingCount === found.waiting, `${of} counts ${inbox.waitingCount} waiting`);
@@ -494,6 +500,11 @@ function checkMessages(core: Coordinator, expect: Expect): void {
       `${of} is not looked at when its flights are over`,
     );
   }
+  const { pendingCount: pending, flyingCount: flying, deadCount: dead } = inboxes;
+  expect(
+    pending === total.pending && flying === total.flying && dead === total.dead,
+    `${pending} messages wait for subscriptions, ${flying} are on their way and ${dead} dead, not ${total.pending}, ${total.flying} and ${total.dead}`,
+  );
   expect(
     core.deliveries.size === rows,
     `${core.deliveries.size} deliveries have rows, ${rows} of which stand for something`,

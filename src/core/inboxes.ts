@@ -288,6 +288,10 @@ export class Inboxes {
   readonly publishedEnds = new DeadlineHeap<string>();
   /** Those that may have something for someone with room. */
   readonly #due = new Set<Inbox>();
+  /** Of all subscriptions together: not settled and not dead, those of them on their way, and dead. */
+  pendingCount = 0;
+  flyingCount = 0;
+  deadCount = 0;
   /** Kept by nobody any more, and not deleted in the entry that made it so. */
   readonly loose = new Set<Kept>();
 
@@ -595,9 +599,11 @@ export class Inboxes {
       entry.standing = "dead";
       inbox.dead.add(entry);
       inbox.deadCount += 1;
+      this.deadCount += 1;
       return;
     }
     inbox.pendingCount += 1;
+    this.pendingCount += 1;
     if (row !== null && row.at > this.core.now) {
       entry.standing = "waiting";
       inbox.waitingCount += 1;
@@ -622,20 +628,22 @@ export class Inboxes {
       case "dead":
         inbox.dead.remove(entry);
         inbox.deadCount -= 1;
+        this.deadCount -= 1;
         break;
       case "ready":
         lane.ready.remove(entry);
-        inbox.pendingCount -= 1;
         break;
       case "flying":
         this.#land(entry);
-        inbox.pendingCount -= 1;
         break;
       case "waiting":
         this.retries.delete(entry);
         inbox.waitingCount -= 1;
-        inbox.pendingCount -= 1;
         break;
+    }
+    if (standing !== "dead") {
+      inbox.pendingCount -= 1;
+      this.pendingCount -= 1;
     }
     kept.waiting -= 1;
     this.#loosen(kept);
@@ -703,6 +711,7 @@ export class Inboxes {
     entry.standing = "flying";
     consumer.flying += 1;
     consumer.entries?.add(entry);
+    this.flyingCount += 1;
     entry.consumer = consumer;
     entry.flight ??= new Link<Entry>(entry);
     this.#watch(entry);
@@ -727,6 +736,7 @@ export class Inboxes {
   #land(entry: Entry): void {
     const { inbox, consumer } = entry;
     inbox.flights.delete(entry.flight as Link<Entry>);
+    this.flyingCount -= 1;
     entry.consumer = null;
     if (consumer === null) return;
     consumer.flying -= 1;

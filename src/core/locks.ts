@@ -101,6 +101,7 @@ export class Locks implements Index<LockRecord> {
   readonly #sorted = new Sorted();
   readonly #names = new Map<string, number>();
   heldCount = 0;
+  waitingCount = 0;
 
   constructor(private readonly core: Coordinator) {}
 
@@ -108,6 +109,8 @@ export class Locks implements Index<LockRecord> {
     this.core.limits.grow(sizeOfLock(after) - sizeOfLock(before));
     if (before?.state === "held") this.heldCount -= 1;
     if (after?.state === "held") this.heldCount += 1;
+    if (before?.state === "waiting") this.waitingCount -= 1;
+    if (after?.state === "waiting") this.waitingCount += 1;
     if (before === undefined) this.#add(after as LockRecord);
     else if (after === undefined) this.#delete(before);
     else {

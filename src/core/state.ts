@@ -20,6 +20,12 @@ export function healthCounts(core: Coordinator): Record<WorkerHealth, number> {
   return counts;
 }
 
+/** Messages, and how they stand for all subscriptions together. */
+export function messageCounts({ messages, inboxes }: Coordinator) {
+  const { pendingCount, flyingCount: inFlight, deadCount: dead } = inboxes;
+  return { kept: messages.size, waiting: pendingCount - inFlight, inFlight, dead };
+}
+
 /** How many workers the overview shows; the others are on the pages of worker.list. */
 const workersShown = 100;
 

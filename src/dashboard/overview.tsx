@@ -79,12 +79,18 @@ export function Overview() {
         <Plot title="Workers" lines={workers} write={count} spanMs={span.value} floor={4} />
       </div>
       <p class="foot dim">
-        {counted(sample.sessions, "session")} · revision <b>{sample.revision}</b> · log{" "}
-        {bytes(sample.logBytes)} · memory {bytes(sample.memoryBytes)} · up {duration(sample.uptimeMs)}
+        {counted(sample.sessions, "session")} ·{" "}
+        <a href={href("locks")}>{counted(sample.locks.held, "lock")}</a> held, {count(sample.locks.waiting)}{" "}
+        waiting · <a href={href("messages")}>{counted(waitingOf(sample), "message")}</a> not acknowledged ·
+        revision <b>{sample.revision}</b> · log {bytes(sample.logBytes)} · memory {bytes(sample.memoryBytes)}{" "}
+        · up {duration(sample.uptimeMs)}
       </p>
     </>
   );
 }
+
+/** Of each subscription, what waits there or is on its way. */
+const waitingOf = ({ messages }: Stats) => messages.waiting + messages.inFlight;
 
 function Tiles({ sample }: { sample: Stats }) {
   const { tasks, workers: of, answerMs } = sample;
@@ -141,7 +147,7 @@ function Tiles({ sample }: { sample: Stats }) {
 
 /** What somebody should look at; where all is well, that. */
 function Attention({ sample }: { sample: Stats }) {
-  const { tasks, workers: of, health, status } = sample;
+  const { tasks, workers: of, health, status, messages } = sample;
   const sick = health.failing + health.quarantined + health.deaf + health.stalled;
   const found: { tone: Tone; text: string; to?: string }[] = [];
   if (status === "read-only")
@@ -159,6 +165,8 @@ function Attention({ sample }: { sample: Stats }) {
       text: counted(tasks.failed, "failed task"),
       to: href("tasks", null, { state: "failed" }),
     });
+  if (messages.dead > 0)
+    found.push({ tone: "bad", text: counted(messages.dead, "dead message"), to: href("messages") });
   if (sick > 0) found.push({ tone: "warn", text: counted(sick, "unhealthy worker"), to: href("workers") });
   if (tasks.queued > 0 && of.idle + of.busy === 0)
     found.push({

@@ -11,7 +11,7 @@ import { Loader } from "../core/codec.ts";
 import { Coordinator, type CoreOptions } from "../core/coordinator.ts";
 import type { Emission } from "../core/messages.ts";
 import { refuse } from "../core/result.ts";
-import { healthCounts, workerCounts } from "../core/state.ts";
+import { healthCounts, messageCounts, workerCounts } from "../core/state.ts";
 import { createStore, type Store, type Transaction } from "../core/store.ts";
 import { Durations } from "../lib/durations.ts";
 import { Histogram } from "../lib/histogram.ts";
@@ -815,6 +815,7 @@ export class Engine {
   readings(): Readings {
     const workers = workerCounts(this.core);
     const health = healthCounts(this.core);
+    const messages = messageCounts(this.core);
     const { counts } = this.core.queues;
     const log = this.#log.status();
     return {
@@ -827,8 +828,11 @@ export class Engine {
       schedules: this.core.schedules.size,
       keys: this.core.keys.size,
       locksHeld: this.core.bids.heldCount,
-      locksWaiting: this.core.locks.size - this.core.bids.heldCount,
-      messages: this.core.messages.size,
+      locksWaiting: this.core.bids.waitingCount,
+      messages: messages.kept,
+      messagesWaiting: messages.waiting,
+      messagesInFlight: messages.inFlight,
+      deadMessages: messages.dead,
       subscriptions: this.core.subscriptions.size,
       workersIdle: workers.idle,
       workersBusy: workers.busy,
@@ -860,6 +864,8 @@ export class Engine {
       health: healthCounts(this.core),
       schedules: this.core.schedules.size,
       keys: this.core.keys.size,
+      locks: { held: this.core.bids.heldCount, waiting: this.core.bids.waitingCount },
+      messages: messageCounts(this.core),
       sessions: this.sessions.size,
       counted: Object.fromEntries(
         countedNames.map((name) => [name, this.counters[name]]),

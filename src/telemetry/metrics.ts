@@ -246,6 +246,24 @@ export const metricTable = {
     help: "Messages that a full subscription let go of.",
   },
   messages: { type: "reading", part: "bus", unit: "", help: "Messages that are kept." },
+  messagesWaiting: {
+    type: "reading",
+    part: "bus",
+    unit: "",
+    help: "Messages to be delivered, once for each subscription.",
+  },
+  messagesInFlight: {
+    type: "reading",
+    part: "bus",
+    unit: "",
+    help: "Messages delivered and not acknowledged, once for each subscription.",
+  },
+  deadMessages: {
+    type: "reading",
+    part: "bus",
+    unit: "",
+    help: "Messages kept as dead, once for each subscription.",
+  },
   subscriptions: { type: "reading", part: "bus", unit: "", help: "Subscriptions that last." },
   messagesEmitted: {
     type: "counter",

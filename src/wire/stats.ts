@@ -56,6 +56,16 @@ export const Stats = Closed({
   ),
   schedules: Type.Integer(),
   keys: Type.Integer(),
+  locks: Closed({
+    held: Type.Integer(),
+    waiting: Type.Integer({ description: "Requests that stand in line." }),
+  }),
+  messages: Closed({
+    kept: Type.Integer({ description: "Messages, each stored once." }),
+    waiting: Type.Integer({ description: "Of each subscription: to be delivered, at once or again later." }),
+    inFlight: Type.Integer({ description: "Of each subscription: delivered, and not acknowledged yet." }),
+    dead: Type.Integer({ description: "Of each subscription: failed too often, and kept." }),
+  }),
   sessions: Type.Integer({ description: "Sessions that are connected." }),
   counted: Closed({
     operations: Type.Integer({ description: "Refused ones included." }),

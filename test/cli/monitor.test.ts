@@ -279,6 +279,8 @@ describe("monitor - the screen", () => {
   const sample = (counted: Partial<Stats["counted"]>, more: Partial<Stats> = {}): Stats => ({
     ...{ at: 1000, overMs: 1000, status: "ok", uptimeMs: 5000, memoryBytes: 2 ** 26, logBytes: 2 ** 20 },
     ...{ revision: 12, durableRevision: 10, schedules: 0, keys: 0, sessions: 2 },
+    locks: { held: 3, waiting: 1 },
+    messages: { kept: 5, waiting: 4, inFlight: 2, dead: 1 },
     tasks: {
       scheduled: 0,
       blocked: 0,
@@ -322,6 +324,11 @@ describe("monitor - the screen", () => {
     const rateOf = (one: Stats) => screen({ ...model, samples: [one] }, { ...look, colours: false })[2]!;
     expect(rateOf(sample({ operations: 12_345 }))).toContain("12,345/s");
     expect(rateOf(sample({ operations: 50_000 }, { overMs: 10_000 }))).toContain("5,000/s");
+  });
+
+  test("monitor - it says how many locks are held and how many messages wait", () => {
+    const text = screen(model, { ...look, colours: false }).join("\n");
+    expect(text).toContain("3 held, 1 waiting   messages 4 waiting, 2 in flight, 1 dead");
   });
 
   test("monitor - before the first figures, and without a connection, it says so", () => {

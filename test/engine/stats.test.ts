@@ -56,6 +56,41 @@ describe("stats", () => {
     expect(third.tasks).toEqual(second.tasks);
   });
 
+  test("stats - locks and messages are counted as they stand, for all subscriptions together", async () => {
+    const world = await EngineWorld.start();
+    const sink = new TestSink();
+    world.engine.stats.start(sink, 0);
+    const now = async () => {
+      await world.advance(1000);
+      const { locks, messages } = samplesOf(sink).at(-1)!;
+      return { ...locks, ...messages };
+    };
+    expect(await now()).toEqual({ held: 0, waiting: 0, kept: 0, inFlight: 0, dead: 0 });
+    for (const name of ["a", "a", "a", "b"])
+      await world.ok("lock.acquire", { resources: [{ name }], waitMs: 60_000 });
+    expect(await now()).toMatchObject({ held: 2 });
+    expect(world.engine.metrics().daemon).toMatchObject({ locksHeld: 2, locksWaiting: 2 });
+    for (const name of ["s", "other"]) await world.ok("subscription.put", { name, topic: "t" });
+    const ids: string[] = [];
+    for (let n = 0; n < 4; n++) ids.push((await world.ok("message.publish", { topic: "t" })).messageId);
+    await world.ok("message.receive", { subscription: "s", count: 2 });
+    await world.ok("message.nack", { subscription: "other", messageId: ids[3]!, dead: true });
+    await world.ok("message.ack", { subscription: "s", messageId: ids[3]! });
+    await world.ok("message.ack", { subscription: "s", messageId: ids[0]! });
+    await world.ok("message.nack", { subscription: "s", messageId: ids[1]!, delayMs: 60_000 });
+    await world.ok("message.receive", { subscription: "s" });
+    // Of s one is on its way and one is put off, of the other three are ready and one is dead.
+    const counts = { kept: 4, waiting: 4, inFlight: 1, dead: 1 };
+    await world.advance(1000);
+    expect(samplesOf(sink).at(-1)!.messages).toEqual(counts);
+    expect(world.engine.metrics().bus).toMatchObject({
+      ...{ messages: 4, messagesWaiting: 4, messagesInFlight: 1, deadMessages: 1 },
+    });
+    await world.ok("subscription.delete", { name: "other" });
+    await world.advance(1000);
+    expect(samplesOf(sink).at(-1)!.messages).toEqual({ kept: 2, waiting: 1, inFlight: 1, dead: 0 });
+  });
+
   test("stats - an answer takes until the log has it", async () => {
     const world = await EngineWorld.start();
     const sink = new TestSink();

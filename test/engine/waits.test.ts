@@ -10,6 +10,21 @@ async function claiming(...workers: string[]) {
 const ids = (sink: TestSink, seq: number) =>
   sink.ok(seq).assignments.map(({ task }: { task: { id: string } }) => task.id);
 
+describe("engine - message.receive that waits", () => {
+  test("messages - a request that waits listens all the while", async () => {
+    const { world, sink } = await claiming();
+    await world.ok("subscription.put", { name: "s", topic: "t", idleMs: 1000 });
+    const seq = world.ask(sink, "message.receive", { subscription: "s", waitMs: 10_000 });
+    for (let i = 0; i < 20; i++) await world.advance(300);
+    expect(sink.answers).toEqual([]);
+    await world.ok("message.publish", { topic: "t", payload: 1 });
+    await settle();
+    expect(sink.ok(seq).messages).toMatchObject([{ payload: 1 }]);
+    for (let i = 0; i < 5; i++) await world.advance(300);
+    await world.refused("subscription.get", { name: "s" }, "unknown-subscription");
+  });
+});
+
 describe("engine - task.get that waits", () => {
   test("engine - it is answered when the task ends, and not before", async () => {
     const { world, sink } = await claiming("w");
