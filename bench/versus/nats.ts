@@ -5,11 +5,19 @@ import { freePort, installed, type Setting, type System, startServer } from "./s
 export const version = "3.4.0";
 
 /** What is used of its packages. */
-type Connection = { close(): Promise<void> };
-type Message = { string(): string; ackAck(): Promise<boolean> };
-type Consumer = { consume(options: object): Promise<AsyncIterable<Message> & { stop(): void }> };
-type Transport = { connect(options: object): Promise<Connection> };
-type JetStream = {
+export type Connection = {
+  publish(subject: string, payload: string): void;
+  subscribe(
+    subject: string,
+    options: { callback: (error: Error | null, message: { string(): string }) => void },
+  ): unknown;
+  flush(): Promise<void>;
+  close(): Promise<void>;
+};
+type Message = { string(): string; ack(): void; ackAck(): Promise<boolean> };
+type Consumer = { consume(options: object): Promise<AsyncIterable<Message>> };
+export type Transport = { connect(options: object): Promise<Connection> };
+export type JetStream = {
   jetstream(connection: Connection): {
     publish(subject: string, payload: string): Promise<unknown>;
     consumers: { get(stream: string, consumer: string): Promise<Consumer> };

@@ -31,7 +31,7 @@ test("versus - a system that it does not know is refused by name", async () => {
 
 describe("what programs share", () => {
   const shared = join(import.meta.dir, "../../bench/versus/shared/main.ts");
-  const quick = ["--seconds", "0.2", "--rounds", "1", "--in-flight", "8", "--json"];
+  const quick = ["--seconds", "0.2", "--warm", "0.1", "--rounds", "1", "--in-flight", "8", "--json"];
   const run = async (environment: Record<string, string>, ...args: string[]) => {
     const { code, output } = await startProgram([process.execPath, shared, ...quick, ...args], {
       environment,

@@ -1,7 +1,7 @@
 /**
  * What programs share, beside the alternatives: `bun bench/versus/shared/main.ts [--only NAMES] [--measure NAMES] [--setting
- * synced,relaxed] [--seconds N] [--rounds N] [--in-flight N] [--json]`. ../README.md says what is measured, and what it cannot
- * compare.
+ * synced,relaxed] [--seconds N] [--warm N] [--rounds N] [--in-flight N] [--json]`. ../README.md says what is measured, and what
+ * it cannot compare.
  */
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,6 +21,7 @@ const { values } = parseArgs({
     measure: { type: "string", default: Object.keys(measures).join(",") },
     setting: { type: "string", default: "synced,relaxed" },
     seconds: { type: "string", default: "2" },
+    warm: { type: "string", default: "2" },
     rounds: { type: "string", default: "3" },
     "in-flight": { type: "string", default: "64" },
     json: { type: "boolean", default: false },
@@ -37,16 +38,18 @@ const asked = chosen(
 );
 const settingsAsked = chosen(settings, values.setting, "--setting");
 const seconds = Number(values.seconds);
+const warm = Number(values.warm);
 const rounds = Number(values.rounds);
 const inFlight = Number(values["in-flight"]);
-if (![seconds, rounds, inFlight].every((value) => value > 0)) {
-  console.error("--seconds, --rounds and --in-flight are numbers above 0");
+if (![seconds, warm, rounds, inFlight].every((value) => value > 0)) {
+  console.error("--seconds, --warm, --rounds and --in-flight are numbers above 0");
   process.exit(2);
 }
 
 const runMs = 1000 * seconds;
-const warmMs = runMs / 4;
-const samples = Math.ceil(200 * seconds);
+/** What is compiled as it runs takes its time to be fast. */
+const warmMs = 1000 * warm;
+const samples = Math.ceil(500 * seconds);
 const connections = 50;
 /** How far a publisher may be ahead of its subscribers, in messages. */
 const ahead = { publish: 2000, fanOut: 1000 };
@@ -181,10 +184,10 @@ const results = present
     ) as Partial<Record<Measure, number>>,
   }));
 if (values.json)
-  console.log(JSON.stringify({ seconds, rounds, inFlight, results, notes: [...notes] }, null, 2));
+  console.log(JSON.stringify({ seconds, warm, rounds, inFlight, results, notes: [...notes] }, null, 2));
 else {
   console.log(
-    `${inFlight} in flight, ${connections} listen, ${seconds} s each, median of ${rounds} rounds\n`,
+    `${inFlight} in flight, ${connections} listen, ${seconds} s each after ${warm}, median of ${rounds} rounds\n`,
   );
   console.log(`| system | setting |${asked.map((measure) => ` ${measures[measure]} |`).join("")}`);
   console.log(`|---|---|${asked.map(() => "---:|").join("")}`);

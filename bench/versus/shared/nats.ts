@@ -2,32 +2,9 @@
  * NATS: a bucket of keys, a work-queue stream with a pull consumer, and plain subjects. A lock is a key of the bucket that is
  * created and deleted, its revision the token; only newer servers let a single key run out, so such a lock has no time here.
  */
-import { startNats, version } from "../nats.ts";
+import { type Connection, type JetStream, startNats, type Transport, version } from "../nats.ts";
 import type { Messages, System } from "./system.ts";
 
-/** What is used of its packages. */
-type Connection = {
-  publish(subject: string, payload: string): void;
-  subscribe(
-    subject: string,
-    options: { callback: (error: Error | null, message: { string(): string }) => void },
-  ): unknown;
-  flush(): Promise<void>;
-  close(): Promise<void>;
-};
-type Message = { string(): string; ack(): void };
-type Consumer = { consume(options: object): Promise<AsyncIterable<Message>> };
-type Transport = { connect(options: object): Promise<Connection> };
-type JetStream = {
-  jetstream(connection: Connection): {
-    publish(subject: string, payload: string): Promise<unknown>;
-    consumers: { get(stream: string, consumer: string): Promise<Consumer> };
-  };
-  jetstreamManager(connection: Connection): Promise<{
-    streams: { add(options: object): Promise<unknown> };
-    consumers: { add(stream: string, options: object): Promise<unknown> };
-  }>;
-};
 type Bucket = {
   put(key: string, value: string): Promise<number>;
   update(key: string, value: string, revision: number): Promise<number>;
