@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "vite";
-import { missingBrowser, openBrowser } from "../support/browser.ts";
+import { missingBrowser, openWindow } from "../support/browser.ts";
 import { spawnDaemon, temporaryFolder } from "../support/daemon.ts";
 import { missingNode, project } from "../support/package.ts";
 import type { Page } from "./page/page.ts";
@@ -44,7 +44,7 @@ test.skipIf(missing !== "")(
     const data = temporaryFolder();
     const args = ["--token", token, "--allow-origin", origin];
     const first = await spawnDaemon({ data, args });
-    await using browser = await openBrowser();
+    await using browser = await openWindow();
     const tab = await browser.newPage();
     const complaints: string[] = [];
     tab.on("pageerror", (error) => complaints.push(String(error)));

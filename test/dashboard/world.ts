@@ -7,9 +7,9 @@
 import { expect } from "bun:test";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Page } from "playwright-core";
+import type { BrowserContext, Page } from "playwright-core";
 import { CoordinationClient, type RunningWorker, worker } from "../../client/index.ts";
-import { type Browser, openBrowser } from "../support/browser.ts";
+import { openWindow } from "../support/browser.ts";
 import { type Daemon, spawnDaemon, until } from "../support/daemon.ts";
 
 const pictures = join(import.meta.dir, "../../artifacts/screenshots");
@@ -27,7 +27,7 @@ export class Desk {
 
   private constructor(
     public daemon: Daemon,
-    readonly browser: Browser,
+    readonly browser: BrowserContext,
     readonly page: Page,
     readonly client: CoordinationClient,
     readonly args: string[],
@@ -42,7 +42,7 @@ export class Desk {
   static async open({ token, args: more = [] }: { token?: string; args?: string[] } = {}): Promise<Desk> {
     const args = token === undefined ? more : [...more, "--token", token];
     const daemon = await spawnDaemon({ args });
-    const browser = await openBrowser();
+    const browser = await openWindow();
     const page = await browser.newPage();
     await page.setViewportSize(wide);
     const client = new CoordinationClient({ url: daemon.url, token });
@@ -133,7 +133,7 @@ export class Desk {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.browser[Symbol.asyncDispose]();
+    await this.browser.close();
     await Promise.all(this.#workers.map((one) => one.stop({ graceMs: 0 })));
     this.client.close();
     await this.daemon.kill();

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { missingBrowser, openBrowser } from "../support/browser.ts";
+import { missingBrowser, openWindow } from "../support/browser.ts";
 import { world } from "./world.ts";
 
 const artifacts = join(import.meta.dir, "../../artifacts");
@@ -12,7 +12,7 @@ describe("http swagger", () => {
     `http swagger - Try it out submits a task, with nothing loaded from elsewhere${missingBrowser}`,
     async () => {
       await using w = world();
-      await using browser = await openBrowser();
+      await using browser = await openWindow();
       const page = await browser.newPage();
       const complaints: string[] = [];
       const requested: string[] = [];

@@ -1,8 +1,7 @@
 /** A real browser for tests, where the machine has one; nothing is loaded from elsewhere. */
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { type BrowserContext, chromium } from "playwright-core";
+import { existsSync } from "node:fs";
+import { type Browser, type BrowserContext, chromium } from "playwright-core";
+import { atEnd } from "./ending.ts";
 
 const executable = Bun.which("chromium") ?? Bun.which("chromium-browser") ?? Bun.which("google-chrome");
 
@@ -20,21 +19,16 @@ const flags = [
   "--disable-sync",
 ];
 
-export type Browser = BrowserContext & AsyncDisposable;
+/** One for all tests of a process: to start one takes as long as most of them. */
+let browser: Promise<Browser> | null = null;
+atEnd(async () => {
+  const ending = await browser;
+  browser = null;
+  await ending?.close();
+});
 
-/** Closed, and its profile removed, when it goes out of scope. */
-export async function openBrowser(): Promise<Browser> {
-  const profile = mkdtempSync(join(tmpdir(), "cortexd-browser-"));
-  const browser = await chromium.launchPersistentContext(profile, {
-    executablePath: executable!,
-    headless: true,
-    args: flags,
-    viewport: { width: 1280, height: 1400 },
-  });
-  return Object.assign(browser, {
-    async [Symbol.asyncDispose]() {
-      await browser.close();
-      rmSync(profile, { recursive: true, force: true });
-    },
-  });
+/** As a browser of its own: nothing that one window keeps is seen in another. Closed when it goes out of scope. */
+export async function openWindow(): Promise<BrowserContext> {
+  browser ??= chromium.launch({ executablePath: executable!, headless: true, args: flags });
+  return (await browser).newContext({ viewport: { width: 1280, height: 1400 } });
 }

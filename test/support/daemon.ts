@@ -9,6 +9,7 @@ import { join } from "node:path";
 import type { Subprocess } from "bun";
 import type { PresetName } from "../../src/config.ts";
 import type { EventName } from "../../src/telemetry/lines.ts";
+import { atEnd } from "./ending.ts";
 
 const root = join(import.meta.dir, "..", "..");
 
@@ -20,11 +21,12 @@ export const cortexd: string[] = process.env.CORTEX_TEST_EXECUTABLE
 const running = new Set<Subprocess>();
 const folders = new Set<string>();
 
-/** Ends what still runs and removes the folders; test/support/setup.ts calls it when all tests are done. */
+/** Ends what still runs and removes the folders. */
 export function cleanUp(): void {
   for (const child of running) child.kill("SIGKILL");
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 }
+atEnd(cleanUp);
 
 /** A new empty folder, gone when the tests end. */
 export function temporaryFolder(): string {

@@ -1,5 +1,5 @@
-/** Loaded before every test file (bunfig.toml): the runner fires no process exit event, so cleaning up is a hook. */
+/** Loaded before every test file (bunfig.toml): what the files started ends when all tests are done. */
 import { afterAll } from "bun:test";
-import { cleanUp } from "./daemon.ts";
+import { end } from "./ending.ts";
 
-afterAll(cleanUp);
+afterAll(end);
