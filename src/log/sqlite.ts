@@ -53,6 +53,9 @@ const schema = `
     checks TEXT NOT NULL, hash TEXT NOT NULL) STRICT;
   ${imageSchema} ${archiveSchema}`;
 
+/** A row of broken pages: null comes out of columns that never hold it. What checks the row must see it, and not trip. */
+type Broken<R> = { [C in keyof R]: R[C] extends string ? string | null : R[C] };
+
 export class SqliteStorage implements OldStorage {
   readonly name: string;
   readonly #path: string;
@@ -183,8 +186,8 @@ export class SqliteStorage implements OldStorage {
   }
 
   async readImages(): Promise<{ upto: number; text: string }[]> {
-    const rows = this.#read("SELECT upto, text FROM images ORDER BY upto") as [number, string][];
-    return rows.map(([upto, text]) => ({ upto, text }));
+    const rows = this.#read("SELECT upto, text FROM images ORDER BY upto") as [number, string | null][];
+    return rows.map(([upto, text]) => ({ upto, text: text ?? "" }));
   }
 
   async readPiece(id: number): Promise<Uint8Array | null> {
@@ -243,8 +246,9 @@ export class SqliteStorage implements OldStorage {
     let bytes = 0;
     try {
       for (const row of this.#statement(sql).iterate(after)) {
-        page.push(row as LogRow);
-        bytes += (row as LogRow).text.length;
+        const { first, last, text, checks, hash } = row as Broken<LogRow>;
+        page.push({ first, last, text: text ?? "", checks: checks ?? "", hash: hash ?? "" });
+        bytes += text?.length ?? 0;
         if (bytes >= bytesMax) break;
       }
     } catch (error) {

@@ -1,4 +1,5 @@
 /** Keeping the data: verify, backup and restore, on real folders, beside real daemons, through kills. */
+import { Database } from "bun:sqlite";
 import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
   cpSync,
@@ -62,6 +63,18 @@ function flip(path: string, at: (bytes: Buffer) => number): void {
   writeFileSync(path, bytes);
 }
 
+/** What a broken page can do to a column that is never null. */
+function nulled(path: string, table: string, column: string): void {
+  const bytes = readFileSync(path);
+  const said = `${column} TEXT NOT NULL`;
+  const at = bytes.indexOf(said, bytes.indexOf(`CREATE TABLE ${table} (`));
+  expect(at).toBeGreaterThan(0);
+  bytes.write(`${column} TEXT`.padEnd(said.length), at);
+  writeFileSync(path, bytes);
+  using db = new Database(path);
+  db.run(`UPDATE ${table} SET ${column} = NULL`);
+}
+
 /** A data folder with tasks; of a daemon that was stopped, or killed. */
 async function folderOf(
   count: number,
@@ -115,6 +128,9 @@ describe("verify", () => {
       "not a database",
     ],
     ["a deleted database", (data) => unlinkSync(join(data, "cortex.db")), "gone"],
+    ["an image without its text", (data) => nulled(join(data, "cortex.db"), "images", "text"), "image"],
+    ["a batch without its text", (data) => nulled(join(data, "cortex.db"), "log", "text"), "log row"],
+    ["a batch without its hash", (data) => nulled(join(data, "cortex.db"), "log", "hash"), "log row"],
     [
       "pages of nothing",
       (data) => {
