@@ -8,7 +8,7 @@ import { missing } from "./coverage.ts";
 import { run } from "./run.ts";
 
 /** Enough of them to meet every trouble at least once. */
-const quickSeeds = 150;
+const quickSeeds = 100;
 
 describe("simulator - quick seeds", () => {
   const counts: Record<string, number> = {};
