@@ -136,16 +136,19 @@ const packages = mkdtempSync(join(tmpdir(), "cortex-versus-"));
 
 async function round({ name, system, setting, found }: Row): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "cortex-versus-"));
-  const server = await system.start(setting, folder);
   try {
-    for (const measure of asked.filter((one) => system.has.includes(one))) {
-      const place = { port: server.port, folder: packages, topic: measure };
-      const at: Place = { system: name, place };
-      const value = await measured(at, server, setting, measure);
-      found.set(measure, [...(found.get(measure) ?? []), value]);
+    const server = await system.start(setting, folder);
+    try {
+      for (const measure of asked.filter((one) => system.has.includes(one))) {
+        const place = { port: server.port, folder: packages, topic: measure };
+        const at: Place = { system: name, place };
+        const value = await measured(at, server, setting, measure);
+        found.set(measure, [...(found.get(measure) ?? []), value]);
+      }
+    } finally {
+      await server.stop();
     }
   } finally {
-    await server.stop();
     removeFolder(folder);
   }
 }
