@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { check, stateText } from "../../src/core/check.ts";
 import { encodeEntry, Loader } from "../../src/core/codec.ts";
+import { messageIdOf } from "../../src/core/inboxes.ts";
 import { createStore } from "../../src/core/store.ts";
 import { validate } from "../../src/engine/validate.ts";
 import { explain } from "../../src/wire/explain.ts";
@@ -30,6 +31,9 @@ function sight({ core }: World): unknown {
     ["kv.list", {}],
     ["lock.list", {}],
     ["subscription.list", {}],
+    ["message.list", { limit: 1000 }],
+    ...["a", "b", "c"].map((subscription): [string, object] => ["message.list", { subscription }]),
+    ["topic.list", {}],
     ["state.get", {}],
   ];
   const answers = reads.map(([operation, input]) => core.run(operation as "kv.list", input, nobody));
@@ -339,13 +343,27 @@ describe("transactions - what may be part of one", () => {
 
 const name = fc.constantFrom("a", "b", "c");
 const which = fc.nat(50);
-type Draw = { operation: string; input?: object; task?: number; held?: number };
+type Draw = {
+  operation: string;
+  input?: object;
+  task?: number;
+  held?: number;
+  /** It is one of many that are completed together. */
+  many?: true;
+  message?: number;
+};
 const draw = (operation: string, input: fc.Arbitrary<object> = fc.constant({})) =>
   input.map((given): Draw => ({ operation, input: given }));
 const ofTask = (operation: string, more: object = {}) =>
   which.map((task): Draw => ({ operation, input: more, task }));
 const ofHeld = (operation: string, more: object = {}) =>
   which.map((held): Draw => ({ operation, input: more, held }));
+const ofMessage = (operation: string, more: object = {}) =>
+  fc
+    .record({ message: which, name })
+    .map(
+      ({ message, name: subscription }): Draw => ({ operation, input: { subscription, ...more }, message }),
+    );
 const one = fc.record(
   {
     type: fc.constant("t"),
@@ -448,17 +466,33 @@ const step: fc.Arbitrary<Draw> = fc.oneof(
     ),
   },
   draw("message.publish", fc.record({ workerId: fc.constantFrom("w1", "w2"), payload: fc.nat(9) })),
+  draw(
+    "message.publish",
+    fc.record({ topic: fc.constant("news.a"), guarantee: fc.constant("exactly-once"), publishId: name }),
+  ),
+  { weight: 3, arbitrary: ofMessage("message.ack") },
+  ofMessage("message.ackMany"),
+  ofMessage("message.nack", { delayMs: 50 }),
+  ofMessage("message.nack", { dead: true }),
+  draw("message.retry", fc.record({ subscription: name })),
+  draw(
+    "topic.put",
+    fc.record({ topic: fc.constantFrom("news.*", "news.a"), keepCount: fc.constantFrom(1, 5) }),
+  ),
+  draw("topic.delete", fc.record({ topic: fc.constantFrom("news.*", "news.a") })),
+  which.map((held): Draw => ({ operation: "task.completeMany", held, many: true })),
 );
 
 type Move =
   | { do: "alone"; step: Draw }
   | { do: "all"; steps: Draw[]; failAt: number | null }
   | { do: "progress"; held: number }
+  | { do: "receive"; subscription: string; count: number }
   | { do: "wait"; ms: number };
 const move = fc.oneof(
   { weight: 3, arbitrary: fc.record({ do: fc.constant("alone" as const), step }) },
   {
-    weight: 3,
+    weight: 5,
     arbitrary: fc.record({
       do: fc.constant("all" as const),
       steps: fc.array(step, { minLength: 1, maxLength: 6 }),
@@ -466,23 +500,39 @@ const move = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("progress" as const), held: which }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant("receive" as const),
+      subscription: name,
+      count: fc.constantFrom(1, 5),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("wait" as const), ms: fc.constantFrom(1, 60, 400) }) },
 ) as fc.Arbitrary<Move>;
 
 /** The step as it is sent: a drawn number names a task that is there, or one that a worker holds. */
-function sent({ core }: World, { operation, input, task, held }: Draw): Step {
+function sent({ core }: World, { operation, input, task, held, many, message }: Draw): Step {
   const records = [...core.tasks.values()];
   const id = (list: typeof records, n: number) => list[n % Math.max(1, list.length)]?.spec.id ?? "9-9";
   if (task !== undefined) return { operation, input: { ...input, taskId: id(records, task) } };
+  if (message !== undefined) {
+    const ids = [...core.messages.values()].map(messageIdOf);
+    const messageId = ids[message % Math.max(1, ids.length)] ?? "9-9";
+    const named = operation === "message.ackMany" ? { messageIds: [messageId] } : { messageId };
+    return { operation, input: { ...input, ...named } };
+  }
   if (held === undefined) return { operation, input };
   const running = records.filter(({ state }) => state === "running");
   const record = running[held % Math.max(1, running.length)];
   const { workerId, token } = record?.lease ?? { workerId: "w1", token: 1 };
-  return { operation, input: { ...input, taskId: id(running, held), workerId, token } };
+  const taskId = id(running, held);
+  if (many) return { operation, input: { workerId, tasks: [{ taskId, token }], atomic: true } };
+  return { operation, input: { ...input, taskId, workerId, token } };
 }
 
 describe("transactions - anything, refused anywhere", () => {
-  const done = { kept: 0, undone: 0, byName: new Map<string, number>() };
+  const done = { kept: 0, undone: 0, byName: new Map<string, number>(), undoneNames: new Set<string>() };
 
   test("transactions - what is refused half-way leaves the tables, the indexes and all that is seen as they were", () => {
     fc.assert(
@@ -499,6 +549,9 @@ describe("transactions - anything, refused anywhere", () => {
             if (validate(operation as "kv.put", input) === null)
               world.run(operation as "kv.put", input as never);
             world.settle();
+          } else if (one.do === "receive") {
+            const { subscription, count } = one;
+            world.run("message.receive", { subscription, count });
           } else if (one.do === "progress") {
             const { input } = sent(world, {
               operation: "task.progress",
@@ -519,6 +572,7 @@ describe("transactions - anything, refused anywhere", () => {
             if ("error" in result) {
               expect(one.failAt).not.toBeNull();
               done.undone += 1;
+              for (const { operation } of then) done.undoneNames.add(operation);
               expect(sight(world)).toEqual(before);
               expect(world.transactions.length).toBe(made);
               continue;
@@ -538,11 +592,16 @@ describe("transactions - anything, refused anywhere", () => {
         const replayed = replay(world);
         expect(stateText(replayed.core)).toBe(stateText(world.core));
       }),
-      { numRuns: 150, reporter },
+      { numRuns: 180, reporter },
     );
     expect(done.kept).toBeGreaterThan(100);
     expect(done.undone).toBeGreaterThan(100);
     expect([...done.byName.keys()].length).toBeGreaterThan(25);
+    // A kind that nobody thought of here is named.
+    const changes = operationNames.filter(
+      (one) => operations[one].kind === "mutation" && notAStep(one) === null,
+    );
+    expect(changes.filter((one) => !done.undoneNames.has(one))).toEqual([]);
   });
 });
 
