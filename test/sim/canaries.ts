@@ -415,6 +415,20 @@ export const canaries: Canary[] = [
       ),
   },
   {
+    name: "a step of a transaction that is refused is passed over",
+    says: /of a trade's key/,
+    patch: () =>
+      replace(
+        Coordinator.prototype,
+        "step",
+        (old) =>
+          function (this: Coordinator, operation: string, input: unknown) {
+            const result = old.call(this, operation, input);
+            return "error" in result ? { ok: "null" } : result;
+          },
+      ),
+  },
+  {
     name: "a worker's beat is not heard",
     says: /was taken from|went offline/,
     patch: () => replace(Engine.prototype, "heard", () => () => {}),

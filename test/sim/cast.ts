@@ -4,9 +4,10 @@
  * What they were told is kept, and held against the daemon at the end.
  */
 import { CoordinationClient } from "../../client/client.ts";
-import { ClientError, CortexError, TaskFailed } from "../../client/errors.ts";
+import { ClientError, CortexError, isRefused, TaskFailed } from "../../client/errors.ts";
 import { type Lock, LockLost, shared } from "../../client/locks.ts";
 import type { WatchEvent } from "../../client/state.ts";
+import { ConditionsFailed } from "../../client/transactions.ts";
 import type { Environment } from "../../client/transport.ts";
 import { AfterChildren } from "../../client/verdicts.ts";
 import { type Context, RunningWorker } from "../../client/worker.ts";
@@ -39,6 +40,8 @@ export type CastOptions = {
   lockers: number;
   /** Publish and read messages, where nothing that was answered may be lost. */
   messengers: number;
+  /** Make transactions of a key, a counter, a task and a lock, each once. */
+  traders: number;
   /** Mean pause between two deeds of a producer, in ms. */
   paceMs: number;
   queues: number;
@@ -115,6 +118,7 @@ export class Cast {
     many(options.lockers, "locker", (process) => this.#locker(process));
     many(options.messengers, "publisher", (process) => this.#publisher(process));
     many(options.messengers, "reader", (process) => this.#reader(process));
+    many(options.traders, "trader", (process) => this.#trader(process));
     for (let i = 0; i < options.helpers; i++) this.#employ(`helper-${i}`);
   }
 
@@ -754,7 +758,55 @@ export class Cast {
     for (const workerId of drained) this.#go(process, "undrain", () => client.drain(workerId, false));
   }
 
-  /** Keeps a few schedules, and changes its mind; takes them away before it leaves. */
+  /**
+   * Each of its trades is one entry: a key, a counter, a task and a lock, where the key is not there. One that was refused,
+   * because somebody has the lock, is tried again; some are sent twice, and stand once.
+   */
+  async #trader(process: Process): Promise<void> {
+    const client = this.#client(process);
+    const { random } = this.world;
+    for (let n = 1; !this.ending; n++) {
+      await this.#pause(process, this.options.paceMs);
+      if (this.ending) return;
+      const task = this.#task();
+      // Whose key is known is another task.
+      delete task.idempotencyKey;
+      const sent = this.#sentOf(task);
+      sent.key = false;
+      const key = `once/${process.name}/${n}`;
+      const lock = { resources: [{ name: `trade-${random.int(1, 2)}` }], ttlMs: random.int(200, 3000) };
+      const deal = () =>
+        client.transaction((tx) => {
+          tx.if.key(key).absent();
+          const { tag } = task.payload as { tag: string };
+          const made = { put: tx.kv.put(key, tag), submitted: tx.submit(task) };
+          tx.kv.increment("once");
+          tx.call("lock.acquire", lock);
+          return made;
+        });
+      const attempt = async () => {
+        const { submitted } = await this.#track(process, "trade", deal());
+        sent.outcome = "taken";
+        sent.id = submitted.id;
+        this.#ids.push(submitted.id);
+        this.world.count("trade.stands");
+      };
+      const met = (error: unknown) => {
+        if (error instanceof ConditionsFailed) this.world.count("trade.stood");
+        else if (isRefused(error, "lock-held")) this.world.count("trade.refused");
+        else this.#met(process, "trade", error);
+        return !(error instanceof CortexError);
+      };
+      for (let tries = 0; tries < 3; tries++) {
+        const twice = random.chance(0.3) ? [attempt(), attempt()] : [attempt()];
+        const ends = await Promise.all(twice.map((one) => one.then(() => true, met)));
+        if (ends.includes(true)) break;
+        if (tries === 2) sent.outcome = "refused";
+        await this.#pause(process, 500);
+      }
+    }
+  }
+
   /** What it is told was published must arrive. */
   async #publisher(process: Process): Promise<void> {
     const client = this.#client(process);
@@ -826,6 +878,7 @@ export class Cast {
     return [...this.#published].filter((n) => !this.#acknowledged.has(n));
   }
 
+  /** Keeps a few schedules, and changes its mind; takes them away before it leaves. */
   async #scheduler(process: Process): Promise<void> {
     const client = this.#client(process);
     const { random } = this.world;

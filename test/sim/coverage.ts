@@ -22,6 +22,7 @@ const needed = [
   ...["submit.duplicate", "repeated.same", "request.duplicated", "http.retried", "watch.change", "watch.gap"],
   ...["answer.ok", "answer.lease-lost", "answer.busy", "answer.disk-full", "answer.wrong-state"],
   ...["refusal.compared", "transaction.rolledBack", "trouble.partition", "trouble.halfOpen", "trouble.wall"],
+  ...["trade.stands", "trade.stood", "trade.made", "trade.refused"],
   ...["lock.held", "lock.atOnce", "lock.granted", "lock.wrote", "lock.fenced"],
   ...["trouble.noSockets", "client.websocket", "client.http", "post.sent", "post.repeated"],
 ];

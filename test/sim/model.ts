@@ -100,6 +100,14 @@ type AnyInput = {
 
 type Operation = { op: string; input: unknown; cause: Cause };
 
+/** Of a transaction the step that is meant. */
+function stepOf(running: Operation | null, op: string): Operation | null {
+  if (running?.op !== "transaction.run") return running;
+  const { then } = running.input as { then: { operation: string; input: unknown }[] };
+  const step = then.find(({ operation }) => operation === op);
+  return step === undefined ? running : { op, input: step.input, cause: running.cause };
+}
+
 /** Something that must be pushed to a worker's connection once it is durable. */
 type Due = { revision: number; sink: object; key: string };
 
@@ -336,18 +344,42 @@ export class Model {
     this.world.trace(operation, text);
     const leased = new Set<string>();
     this.#begun.clear();
+    this.#trade(operation, changes);
+    // The only transactions that are made submit one task.
+    const told = operation === "transaction.run" ? "task.submit" : operation;
     for (const change of changes) {
       this.commits.push({ revision, table: change.table.name, key: change.key });
       if (change.table.name === "tasks" && operation === "worker.register")
         this.#noteGivenBack(revision, change as Change<TaskRecord>);
       if (change.table.name === "tasks")
-        this.#task(core, revision, operation, change as Change<TaskRecord>, leased);
+        this.#task(core, revision, told, change as Change<TaskRecord>, leased);
       else if (change.table.name === "workers") this.#worker(operation, change as Change<WorkerRecord>);
       else if (change.table.name === "locks") this.#lock(revision, change as Change<LockRecord>);
       else if (change.table.name === "schedules")
         this.#schedule(core, operation, change as Change<ScheduleRecord>);
     }
     if (changes.some(({ table }) => table.name === "locks")) this.#line();
+  }
+
+  /** A trade is a key, a counter, a task and a lock: all of it in one entry, or nothing. */
+  #trade(operation: string, changes: readonly Change[]): void {
+    const made = (table: string, isOf: (record: never, key: string) => boolean) =>
+      changes.filter(
+        ({ table: { name }, key, after }) =>
+          name === table && after !== undefined && isOf(after as never, key),
+      ).length;
+    const keys = made("keys", (_, key) => key.startsWith("once/"));
+    const counts = made("keys", (_, key) => key === "once");
+    if (operation !== "transaction.run" && keys === 0 && counts === 0) return;
+    const tasks = changes.filter(
+      ({ table: { name }, before, after }) => name === "tasks" && before === undefined && after !== undefined,
+    ).length;
+    const locks = made("locks", ({ state }: LockRecord) => state === "held");
+    this.expect(
+      operation === "transaction.run" && keys === 1 && counts === 1 && tasks === 1 && locks === 1,
+      `${operation} made ${keys} of a trade's key, ${counts} of its count, ${tasks} of its task and ${locks} of its lock`,
+    );
+    this.world.count("trade.made");
   }
 
   /** What was granted, in entries that stand. */
@@ -561,7 +593,7 @@ export class Model {
     record: TaskRecord,
     leased: Set<string>,
   ): void {
-    const current = this.#running;
+    const current = stepOf(this.#running, operation);
     const asked =
       current !== null &&
       current.op === operation &&
@@ -1214,6 +1246,9 @@ export class Model {
       const lost = expected.find((id) => !kept.has(id));
       throw new Violation(`${when}, ${lost} is not there and should be`);
     }
+    const trades = [...core.keys.values()].filter(({ key }) => key.startsWith("once/")).length;
+    const counted = Number(core.keys.get("once")?.value ?? 0);
+    this.expect(counted === trades, `${when}, ${counted} trades are counted, and ${trades} are there`);
     const problems = check(core);
     this.expect(problems.length === 0, `${when}, the state is not sound: ${problems[0]}`);
   }

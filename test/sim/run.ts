@@ -93,6 +93,7 @@ export function run({ seed, preset: given, plants = {} }: RunOptions): Run {
     messengers: preset === "durable" && !changesPreset ? random.int(0, 1) : 0,
     paceMs: random.pick([150, 500, 1000]),
     queues: random.int(1, 3),
+    traders: seed % 2,
   };
   const disk = new Disk(world);
   const daemon = new Daemon(world, disk, { preset, config, writer, changesPreset, plants });
