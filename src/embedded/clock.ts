@@ -25,6 +25,10 @@ export class MovedClock implements Clock {
   wall = (): number => this.wallNow;
   monotonic = (): number => this.monotonicNow;
 
+  soon(call: () => void): void {
+    queueMicrotask(call);
+  }
+
   after(ms: number, call: () => void): () => void {
     const timer = this.setTimer(ms, call);
     return () => this.clearTimer(timer);

@@ -33,6 +33,7 @@ export class Life implements Listener {
     const clock: Clock = {
       ...options.clock,
       after: (ms, call) => options.clock.after(ms, () => this.#isAlive && call()),
+      soon: (call) => options.clock.soon(() => this.#isAlive && call()),
     };
     this.engine = new Engine({ ...options, clock, telemetry: quietTelemetry() });
     this.#sessions = {

@@ -9,6 +9,8 @@ export type Clock = {
   monotonic(): number;
   /** Calls back once after `ms`, soon if that is past; the returned function forgets it. */
   after(ms: number, call: () => void): () => void;
+  /** Calls back once all that has come in by now was heard. */
+  soon(call: () => void): void;
 };
 
 /** setTimeout fires at once for anything above 2^31-1, and warns of what is below 0: a moment that is past. */
@@ -21,6 +23,8 @@ export const systemClock: Clock = {
     const timer = setTimeout(call, Math.min(Math.max(ms, 0), longestMs));
     return () => clearTimeout(timer);
   },
+  // Behind the callbacks of all sockets that had something to read; a microtask comes behind the first frame.
+  soon: (call) => void setImmediate(call),
 };
 
 /** A step longer than this is a pause: the loop stood still, or the process was stopped. */

@@ -128,6 +128,7 @@ export class Engine {
 
   readonly #turnListeners: ((now: number) => void)[] = [];
   #turnOpen = false;
+  readonly #close = () => this.#closeTurn();
   /** When it opened, on the monotonic clock. */
   #turnAt = 0;
   /** When the turn opened that last handed out messages, and whether a timer will do it. */
@@ -517,7 +518,7 @@ export class Engine {
     this.#turnOpen = true;
     this.#turnAt = this.#clock.monotonic();
     this.#readClocks();
-    queueMicrotask(() => this.#closeTurn());
+    this.#clock.soon(this.#close);
   }
 
   /** In a state that was, time stands still. */

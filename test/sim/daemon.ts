@@ -160,6 +160,8 @@ type Life = {
   posts: Posts;
   /** It takes connections. */
   isUp: boolean;
+  /** Turns that were opened and are not closed yet. */
+  turnsToCome: number;
   /** The last entry it had when it started, and the revision it goes on above. */
   ceiling: number;
   startedAt: number;
@@ -253,6 +255,14 @@ export class Daemon {
           event.call = null;
         };
       },
+      // Others may be heard between, as they are by a loop that has several sockets to read.
+      soon: (call) => {
+        life.turnsToCome++;
+        process.after(0, () => {
+          life.turnsToCome--;
+          call();
+        });
+      },
     };
     const engine = new WatchedEngine({
       log: this.#log(process),
@@ -274,6 +284,7 @@ export class Daemon {
       sessions: { engine, admitsToken: () => true, newId: () => `s${++this.#sessionCount}` },
       posts: new Posts(engine),
       isUp: false,
+      turnsToCome: 0,
       ceiling: 0,
       startedAt: world.now,
       hadState: false,
@@ -610,10 +621,11 @@ export class Daemon {
       this.#hinderedAt = this.uptime();
       return;
     }
-    model.matched(engine.core);
+    const isBetween = life.turnsToCome > 0;
+    if (!isBetween) model.matched(engine.core);
     if (thorough)
       for (const { health } of engine.core.dispatch.slots()) this.world.count(`worker.${health.state}`);
-    model.pushesDone(engine.durableRevision);
+    if (!isBetween) model.pushesDone(engine.durableRevision);
     if (thorough) {
       model.revokesDone((workerId) => engine.attachedTo.has(workerId), this.uptime() - this.#hinderedAt);
       model.verify(engine.core, "now");
@@ -627,6 +639,8 @@ export class Daemon {
     const { random } = this.world;
     const records = [...core.tasks.values()];
     if (records.length === 0) return;
+    // Room that is kept is no state, and not taken back: it would be free now, and no turn would follow to use it.
+    for (const { reservedFor } of core.dispatch.slots()) if (reservedFor !== null) return;
     const revision = engine.store.revision;
     const thrown = new Error("half-way");
     try {
