@@ -117,7 +117,10 @@ export class Locks implements Index<LockRecord> {
       const standing = this.#byId.get(after.id) as Standing;
       standing.record = after;
       // Whoever waited for it has as long as it lasts to hear of it.
-      if (before.state !== after.state) standing.beatAt = this.core.clock;
+      if (before.state !== after.state) {
+        this.#keepBeat(standing);
+        standing.beatAt = this.core.clock;
+      }
       this.#changed(standing);
       this.#watch(standing);
     }
@@ -139,6 +142,7 @@ export class Locks implements Index<LockRecord> {
 
   #delete({ id, resources, workerId }: LockRecord): void {
     const standing = this.#byId.get(id) as Standing;
+    this.#keepBeat(standing);
     this.#byId.delete(id);
     this.#contention.delete(standing);
     this.#due.delete(standing);
@@ -152,6 +156,16 @@ export class Locks implements Index<LockRecord> {
       }
     }
     this.owners.pass(standing, workerId, null);
+  }
+
+  /** A change that comes to nothing must not let it last longer than it did. */
+  #keepBeat({ record: { id }, beatAt }: Standing): void {
+    this.core.onUndo(() => {
+      const again = this.#byId.get(id);
+      if (again === undefined) return;
+      again.beatAt = beatAt;
+      this.#watch(again);
+    });
   }
 
   #changed(standing: Standing): void {

@@ -21,6 +21,24 @@ const stateOf = (world: World, { lockId }: { lockId: string }) => {
 const release = (world: World, { lockId }: { lockId: string }) => world.ok("lock.release", { lockId });
 
 describe("locks - one name", () => {
+  test("locks - what is refused half-way lets no lock last longer: not one it stole, gave back or granted", () => {
+    const world = new World();
+    const [stolen, released] = [ask(world, ["a"], { ttlMs: 60_000 }), ask(world, ["b"], { ttlMs: 60_000 })];
+    const waiting = ask(world, ["b"], { ttlMs: 60_000 });
+    world.advance(7000);
+    const locks = [stolen, released, waiting].map(({ lockId }) => ({ lockId }));
+    const before = locks.map((one) => world.ok("lock.get", one));
+    const fails = { operation: "kv.delete", input: { key: "absent" } };
+    for (const [operation, input] of [
+      ["lock.steal", { lockId: stolen.lockId }],
+      ["lock.steal", { lockId: released.lockId }],
+      ["lock.release", { lockId: stolen.lockId }],
+      ["lock.release", { lockId: released.lockId }],
+    ] as const)
+      world.refused("transaction.run", { then: [{ operation, input }, fails] }, "unknown-key");
+    expect(locks.map((one) => world.ok("lock.get", one))).toEqual(before);
+  });
+
   test("locks - a lock is told as it was asked for, with the revision of its request as token", () => {
     const world = new World();
     const lock = ask(world, ["deploy", shared("src/", 3)], { value: { host: "a" }, ttlMs: 5000 });
