@@ -20,6 +20,7 @@ export type Links = { after: readonly Link[]; parent: Link | null; open: boolean
 export const unlinked: Links = { after: noLinks, parent: null, open: false };
 
 const none: Links[] = [];
+const fewNames = 16;
 const idLike = new RegExp(taskIdPattern);
 /** Most names begin with a letter. */
 const isId = (name: string): boolean => name.charCodeAt(0) <= 57 && idLike.test(name);
@@ -51,8 +52,6 @@ class Linking {
   readonly #byRef = new Map<string, number>();
   /** By place: the places it waits for. */
   readonly #waitsFor: number[][] = [];
-  /** By id: the place that named it last. */
-  readonly #namedBy = new Map<string, number>();
   /** Parents that were found to take children. */
   readonly #parents = new Map<string, TaskRecord>();
 
@@ -117,23 +116,26 @@ class Linking {
     if (above !== null && "error" in above) return above;
     const links: Link[] = [];
     const waitsFor: number[] = [];
-    for (let k = 0; k < (after?.length ?? 0); k++) {
+    const count = after?.length ?? 0;
+    // Most name few: to look through those is cheaper than to remember them.
+    const named = count > fewNames ? new Set<string>() : null;
+    const isNamed = (id: string) => named?.has(id) ?? links.some(({ taskId }) => taskId === id);
+    for (let k = 0; k < count; k++) {
       const one = (after as NonNullable<typeof after>)[k] as string | { task: string };
       const { task, onFail = "fail" } = typeof one === "string" ? { task: one } : (one as AfterObject);
-      const pointer = () => `${this.pointerOf(i)}/after/${k}`;
       const place = this.#byRef.get(task);
       if (place === undefined && !isId(task))
-        return invalid(pointer(), `no task of this submit has the ref ${task}`);
+        return invalid(this.#afterAt(i, k), `no task of this submit has the ref ${task}`);
       const taskId = place === undefined ? task : (this.#ids[place] as string);
-      if (this.#namedBy.get(taskId) === i) return invalid(pointer(), `names ${task} a second time`);
-      this.#namedBy.set(taskId, i);
+      if (isNamed(taskId)) return invalid(this.#afterAt(i, k), `names ${task} a second time`);
+      named?.add(taskId);
       const maker = place === undefined ? -1 : (this.#makers[place] as number);
       if (maker >= 0) waitsFor.push(maker);
       const other = maker >= 0 ? (this.tasks[maker] as TaskSubmit) : this.core.tasks.get(taskId);
       if (other === undefined) return unknownTask(taskId);
       if (above !== null && !mayBeAwaited(above, other))
         return invalid(
-          pointer(),
+          this.#afterAt(i, k),
           `may itself wait for task ${above.spec.id}: a child waits for other children of its parent, for what is completed, or, where its parent is no child, for what was submitted before that`,
         );
       links.push({ taskId, name: place === undefined ? null : task, onFail });
@@ -144,6 +146,10 @@ class Linking {
       parent: above && { taskId: above.spec.id, name: ref ?? null, onFail: parent?.onFail ?? "fail" },
       open,
     };
+  }
+
+  #afterAt(i: number, k: number): string {
+    return `${this.pointerOf(i)}/after/${k}`;
   }
 
   /** The task that takes this one as its child, or why it does not. */

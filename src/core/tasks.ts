@@ -88,8 +88,13 @@ export class TaskSpec {
     readonly createdAt: number,
   ) {}
 
+  /** What names its row, where that is a text: made once, as its table keeps it anyhow. */
+  #name: string | null = null;
+
   get id(): string {
-    return `${this.revision}-${this.number}`;
+    if (this.number === 0) return `${this.revision}-0`;
+    this.#name ??= `${this.revision}-${this.number}`;
+    return this.#name;
   }
 
   /** As its table names it. */
