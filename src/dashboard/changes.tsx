@@ -94,6 +94,8 @@ export function Changes() {
       // Whoever goes on wants what is new, and whoever begins what led to it.
       const start = seen === undefined ? { after: startOf(filter, await revisionOf(of)) } : {};
       for await (const event of of.watch({ ...filter, ...start }, { signal: end.signal })) {
+        // Who stopped it sees no more, also of what was on its way.
+        if (stopped.peek() !== "") return;
         if (event.event === "gap" && number === 0) continue;
         const at = Math.floor(performance.now() / 1000);
         if (at !== second) {
