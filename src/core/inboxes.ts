@@ -470,12 +470,16 @@ export class Inboxes {
   }
 
   #keep(keeper: Keeper, kept: Kept): void {
+    this.#holdFor(keeper, kept);
+    this.#shorten(keeper);
+  }
+
+  #holdFor(keeper: Keeper, kept: Kept): void {
     const link = new Link(kept);
     keeper.links.set(kept, link);
     keeper.line.insert(link, keptOrder);
     kept.keepers += 1;
     this.loose.delete(kept);
-    this.#shorten(keeper);
   }
 
   #release(keeper: Keeper, kept: Kept): void {
@@ -493,9 +497,21 @@ export class Inboxes {
     while (
       (record.keepCount > 0 && line.size > record.keepCount) ||
       (line.size > 0 && keeper.dueAt <= this.core.now)
-    )
+    ) {
+      const { message } = line.first as Kept;
       this.#release(keeper, line.first as Kept);
+      this.core.onUndo(() => this.#keepAgain(record.topic, message));
+    }
     if (this.#keepers.get(record.topic) === keeper) this.#keepersDue.update(keeper);
+  }
+
+  /** What it had to make room for was taken back. */
+  #keepAgain(topic: string, message: MessageRecord): void {
+    const keeper = this.#keepers.get(topic);
+    const kept = this.#kept.get(rowOf(message));
+    if (keeper === undefined || kept === undefined || keeper.links.has(kept)) return;
+    this.#holdFor(keeper, kept);
+    this.#keepersDue.update(keeper);
   }
 
   /** The times of what topics keep are over. */

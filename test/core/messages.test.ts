@@ -482,6 +482,24 @@ describe("messages - kept for later, and replayed", () => {
     expect(world.core.messages.size).toBe(0);
   });
 
+  test("messages - what a topic keeps is what it was when what came after it is refused, or its limit was", () => {
+    const world = new World();
+    world.ok("topic.put", { topic: "a", keepCount: 2 });
+    for (const n of [1, 2]) publish(world, "a", n);
+    const topics = () => world.ok("topic.list", {}).topics;
+    const before = topics();
+    const fails = { operation: "kv.delete", input: { key: "absent" } };
+    const again = { operation: "message.publish", input: { topic: "a", payload: 3 } };
+    const fewer = { operation: "topic.put", input: { topic: "a", keepCount: 1 } };
+    for (const steps of [[again], [again, again, again], [fewer], [fewer, again]])
+      world.refused("transaction.run", { then: [...steps, fails] }, "unknown-key");
+    expect(topics()).toEqual(before);
+    world.advance(1000);
+    expect(kept(world)).toEqual([1, 2]);
+    publish(world, "a", 3);
+    expect(kept(world)).toEqual([2, 3]);
+  });
+
   test("messages - a topic keeps what is published for a time, or the newest, and a later subscription begins there", () => {
     const world = new World();
     world.ok("topic.put", { topic: "a.>", keepMs: 1000 });
