@@ -849,6 +849,10 @@ export class Dispatch {
 
   *lanes(): Iterable<Lane> {
     yield* this.#lanes;
+    yield* this.ownLanes();
+  }
+
+  *ownLanes(): Iterable<Lane> {
     for (const own of this.#owns.values()) yield* own.lanes.values();
   }
 

@@ -402,7 +402,7 @@ export class Queues implements Index<TaskRecord> {
     const byPriority = priorities.map((one, i) => `"${one}":${queue?.queuedByPriority[i] ?? 0}`).join(",");
     return (
       `{"name":"${name}","counts":${JSON.stringify(queue?.counts ?? noCounts())},` +
-      `"queuedByPriority":{${byPriority}},"oldestAt":${queue === undefined ? null : oldestIn(queue)},` +
+      `"queuedByPriority":{${byPriority}},"oldestAt":${queue === undefined ? null : oldestIn(queue, this.dispatch.ownLanes())},` +
       `${flowText(this.core, name)}}`
     );
   }
@@ -414,18 +414,22 @@ function letGo(core: Coordinator, record: TaskRecord): void {
   forget(core, record.spec);
 }
 
-/** So many streams are looked at for the oldest task of a queue. */
-const streamsLookedAt = 1000;
+/** So many lanes and streams are looked at for the oldest task of a queue. */
+const looksMax = 1000;
 
 /** When the oldest ready task was submitted; null: none is ready, or to find it would take too long. */
-function oldestIn({ plain, lanes }: Queue): number | null {
+function oldestIn({ plain, lanes, flow }: Queue, ownLanes: Iterable<Lane>): number | null {
   let oldest: number | null = null;
-  let looked = 0;
-  for (const lane of plain === undefined ? lanes.values() : [plain, ...lanes.values()])
-    for (const stream of lane.streams.values()) {
-      if (++looked > streamsLookedAt) return null;
-      const at = stream.oldestAt;
-      if (at !== null && (oldest === null || at < oldest)) oldest = at;
+  let looks = 0;
+  for (const some of [plain === undefined ? [] : [plain], lanes.values(), ownLanes])
+    for (const lane of some) {
+      if (++looks > looksMax) return null;
+      if (lane.queue !== flow) continue;
+      for (const stream of lane.streams.values()) {
+        if (++looks > looksMax) return null;
+        const at = stream.oldestAt;
+        if (at !== null && (oldest === null || at < oldest)) oldest = at;
+      }
     }
   return oldest;
 }

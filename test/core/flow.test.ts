@@ -37,6 +37,10 @@ test("flow - a queue says when its oldest ready task was submitted, whatever its
   complete(world);
   complete(world);
   expect(oldest()).toBeNull();
+  // One that waits for its own worker is of its queue as well.
+  const third = world.now;
+  submit(world, 1, { workerId: "another" });
+  expect(oldest()).toBe(third);
 });
 
 describe("flow - concurrency", () => {
