@@ -27,6 +27,8 @@ type Watch = {
   of: { revision: number; count: number };
   /** Of that revision, what was told before the watch was started again and comes once more. */
   again: number;
+  /** The newest revision that came with what is no entry: what lies before it was told by then. */
+  seen: number;
   /** Where it was started last; null: what comes is not asked for any more. */
   asked: number | null;
   /** Nothing has come since. */
@@ -54,6 +56,7 @@ export class Watches {
       filter,
       after: after ?? null,
       of: { revision: 0, count: 0 },
+      seen: 0,
       again: 0,
       asked: null,
       fresh: false,
@@ -108,7 +111,7 @@ export class Watches {
         return;
       }
       watch.of.count += 1;
-    }
+    } else watch.seen = Math.max(watch.seen, event.revision);
     watch.told(event);
   }
 
@@ -118,7 +121,8 @@ export class Watches {
     if (watch.fresh && gap.from === (watch.asked as number) + 1) {
       watch.after = gap.to;
       // What lies before the entry that was told last, maybe in part, was of nothing that it watches.
-      watch.told({ ...gap, from: Math.min(gap.to, Math.max(gap.from, watch.of.revision)) });
+      const from = Math.max(gap.from, watch.of.revision, watch.seen);
+      watch.told({ ...gap, from: Math.min(gap.to, from) });
       return;
     }
     watch.asked = null;
