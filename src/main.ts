@@ -1,8 +1,4 @@
 /** The program: argv to a command, its end to the exit code, nothing else. */
-import { tuneAllocator } from "./lib/allocator.ts";
+import { run } from "./cli/run.ts";
 
-const argv = process.argv.slice(2);
-const [first = "serve"] = argv;
-if (first === "serve" || first.startsWith("--")) tuneAllocator();
-const { run } = await import("./cli/run.ts");
-process.exit(await run(argv));
+process.exit(await run(process.argv.slice(2)));

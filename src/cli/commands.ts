@@ -3,6 +3,7 @@
  * named, and with it what that one needs: `cortexd tasks list` knows no server. Only what lists all of them, the
  * help and the completion, loads all. `help` and `version` belong to run.ts.
  */
+import { tuneAllocator } from "../lib/allocator.ts";
 import type { Entry } from "./command.ts";
 
 export type Entries = Readonly<Record<string, Entry>>;
@@ -11,7 +12,11 @@ type Load = () => Promise<Entry>;
 export const commands: Readonly<Record<string, Load>> = {
   serve: async () => ({
     summary: "Run the daemon; meant when no command is given.",
-    raw: async (argv) => (await import("./serve.ts")).serve(argv),
+    raw: async (argv) => {
+      // It may begin the process anew: before the server is loaded, not after.
+      tuneAllocator();
+      await (await import("./serve.ts")).serve(argv);
+    },
   }),
   run: async () => (await import("./program.ts")).program,
   status: async () => (await import("./status.ts")).status,

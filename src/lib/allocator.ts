@@ -2,7 +2,7 @@
  * How the runtime's allocator gives memory back. By default it looks for what it could return to the system each time
  * the loop is idle, which between two commits it always is: the pages that it returns are needed again at once, and a
  * daemon under load takes twice the time for an operation. It reads its options before any code runs, so a daemon begins anew
- * with them: the same process, started again before it has loaded anything (docs/decisions/0140).
+ * with them: the same process, started again before the server is loaded (docs/decisions/0140).
  */
 
 /** Names and values of mimalloc, as the runtime has it. */
