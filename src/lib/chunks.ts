@@ -55,21 +55,21 @@ export class Chunks<T> {
     const last = this.#chunks[this.#chunks.length - 1] as T[];
     last.pop();
     this.#size -= 1;
-    if (this.#size === 0) this.clear();
+    if (this.#size === 0) this.#clear();
     else if (last.length === 0) this.#chunks.pop();
   }
 
   shift(): void {
     this.#head += 1;
     this.#size -= 1;
-    if (this.#size === 0) this.clear();
+    if (this.#size === 0) this.#clear();
     else if (this.#head === length) {
       this.#chunks.shift();
       this.#head = 0;
     }
   }
 
-  clear(): void {
+  #clear(): void {
     this.#chunks = [];
     this.#head = 0;
     this.#size = 0;
