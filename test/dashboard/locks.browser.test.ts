@@ -32,8 +32,8 @@ test.skipIf(missingBrowser !== "")(
     await page.getByText('"by": "ada"').waitFor();
     await desk.lookAround("lock");
     const lost = new Promise((resolve) => first.signal.addEventListener("abort", resolve));
-    await page.getByRole("button", { name: "Take away" }).click();
-    await page.getByRole("button", { name: "Take it away" }).click();
+    await desk.button("Take away").click();
+    await desk.button("Take it away").click();
     await page.getByText(`Lock ${first.id} is over`).waitFor();
     await lost;
     const { token } = await second;
@@ -62,7 +62,7 @@ test.skipIf(missingBrowser !== "")(
     ]);
     const failed = submitted.at(-1)!.id;
     await until(async () => {
-      await page.getByRole("button", { name: "Look again" }).click();
+      await desk.button("Look again").click();
       return (await page.getByText("Page 1").count()) === 1;
     });
     await until(async () => (await client.archived({ state: "dead" })).tasks.length === 1);
@@ -74,7 +74,7 @@ test.skipIf(missingBrowser !== "")(
     await page.getByRole("link", { name: failed }).click();
     await page.getByText("in the archive: it does not change any more").waitFor();
     await page.getByText("Attempt 1 failed").waitFor();
-    expect(await page.getByRole("button", { name: "Retry" }).count()).toBe(0);
+    expect(await desk.button("Retry").count()).toBe(0);
     await desk.look("task-archived");
     desk.sound();
   },

@@ -23,18 +23,18 @@ test.skipIf(missingBrowser !== "")(
       await client.topics.publish("orders.eu", { id: 17, total: 99 }, { priority: "high" });
       return (await heard.count()) > 0;
     });
-    await page.getByRole("button", { name: "Publish" }).click();
+    await desk.button("Publish").click();
     await page.getByLabel("Topic", { exact: true }).fill("orders.us");
     await page.getByLabel("Payload, as JSON").fill("{ id: 18 }");
-    await page.locator("dialog").getByRole("button", { name: "Publish" }).click();
+    await desk.button("Publish", page.locator("dialog")).click();
     await page.getByText("The payload is not JSON").waitFor();
     await desk.look("message-publish");
     await page.getByLabel("Payload, as JSON").fill('{ "id": 18 }');
-    await page.locator("dialog").getByRole("button", { name: "Publish" }).click();
+    await desk.button("Publish", page.locator("dialog")).click();
     await page.getByText("Published to orders.us: kept by 1 subscription").waitFor();
     await heard.filter({ hasText: "orders.us" }).waitFor();
     await desk.lookAround("messages");
-    await page.getByRole("button", { name: "Stop" }).click();
+    await desk.button("Stop").click();
     await until(async () => (await heard.count()) === 0);
 
     const { pending } = await client.subscriptions.get("billing");
@@ -46,10 +46,10 @@ test.skipIf(missingBrowser !== "")(
     await page.getByRole("link", { name: "billing" }).click();
     await page.getByText("nobody listens").waitFor();
     await desk.lookAround("subscription");
-    await page.getByRole("button", { name: "Deliver dead ones again" }).click();
+    await desk.button("Deliver dead ones again").click();
     await until(async () => (await client.subscriptions.get("billing")).dead === 0);
-    await page.getByRole("button", { name: "Delete" }).click();
-    await page.getByRole("button", { name: "Delete it" }).click();
+    await desk.button("Delete").click();
+    await desk.button("Delete it").click();
     await page.getByText("No subscriptions yet").waitFor();
     expect((await client.subscriptions.list()).subscriptions).toEqual([]);
     desk.sound();

@@ -30,23 +30,23 @@ test.skipIf(missingBrowser !== "")(
     await page.getByText("Oldest queued").waitFor();
     await page.getByRole("cell", { name: "tenant-2" }).waitFor();
     await desk.lookAround("queue");
-    await page.locator(".subject").getByRole("button", { name: "Pause" }).click();
+    await desk.button("Pause", page.locator(".subject")).click();
     await page.getByLabel("For how long").selectOption("1 hour");
     await page.getByLabel("Why (others will see it)").fill("their server is down");
     await desk.look("queue-pause");
-    await page.locator("dialog").getByRole("button", { name: "Pause" }).click();
+    await desk.button("Pause", page.locator("dialog")).click();
     await page
       .locator(".subject")
       .getByText(/paused until .*: their server is down/)
       .waitFor();
     expect((await client.queue("mail")).paused).toMatchObject({ reason: "their server is down" });
-    await page.locator(".subject").getByRole("button", { name: "Resume" }).click();
+    await desk.button("Resume", page.locator(".subject")).click();
     await page.locator(".subject").getByText("open").waitFor();
     // Of one group alone.
     const group = page.getByRole("row", { name: /tenant-1/ });
-    await group.getByRole("button", { name: "Pause" }).click();
-    await page.locator("dialog").getByRole("button", { name: "Pause" }).click();
-    await group.getByRole("button", { name: "Resume" }).waitFor();
+    await desk.button("Pause", group).click();
+    await desk.button("Pause", page.locator("dialog")).click();
+    await desk.button("Resume", group).waitFor();
     expect((await client.queue("mail")).groupsPaused).toBe(1);
 
     // What is typed and chosen stays while the page is told of news, and a burst stays as it was.
@@ -57,7 +57,7 @@ test.skipIf(missingBrowser !== "")(
     await client.submit({ queue: "mail", type: "send", delayMs: 3_600_000 });
     await page.locator(".facts div", { hasText: "Scheduled" }).getByRole("link", { name: "1" }).waitFor();
     await page.getByLabel("Of one group start at most").fill("10");
-    await page.getByRole("button", { name: "Save limits" }).click();
+    await desk.button("Save limits").click();
     await page.getByText("Queue mail is set").waitFor();
     expect((await client.queue("mail")).settings).toMatchObject({
       ...{ concurrency: 5, groupRate: { count: 10, perMs: 1000 }, groupConcurrency: null, backlog: null },
@@ -65,7 +65,7 @@ test.skipIf(missingBrowser !== "")(
     });
     // What the daemon refuses is told in its words, and changes nothing.
     await page.getByLabel("Run at once").fill("2.5");
-    await page.getByRole("button", { name: "Save limits" }).click();
+    await desk.button("Save limits").click();
     await page.locator(".toast.bad").waitFor();
     expect((await client.queue("mail")).settings.concurrency).toBe(5);
     desk.sound();
@@ -105,13 +105,13 @@ test.skipIf(missingBrowser !== "")(
     await desk.go("workers/mailer-1");
     await until(async () => (await page.locator("[data-row]").count()) === 3);
     await desk.lookAround("worker");
-    await page.getByRole("button", { name: "Drain" }).click();
-    await page.getByRole("button", { name: "Drain it" }).click();
+    await desk.button("Drain").click();
+    await desk.button("Drain it").click();
     await page.locator(".subject").getByText("draining").waitFor();
     expect((await client.worker("mailer-1")).state).toBe("draining");
     busy.resolve();
     await page.getByText("It holds no task now.").waitFor();
-    await page.getByRole("button", { name: "Put back into service" }).click();
+    await desk.button("Put back into service").click();
     await page.locator(".subject").getByText("idle").waitFor();
     desk.sound();
   },

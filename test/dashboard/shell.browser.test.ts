@@ -13,11 +13,11 @@ test.skipIf(missingBrowser !== "")(
     await page.getByText("This daemon wants a token").waitFor();
     await desk.lookAround("token");
     await page.getByLabel("Token").fill("guess");
-    await page.getByRole("button", { name: "Unlock" }).click();
+    await desk.button("Unlock").click();
     await page.getByText("That is not the token").waitFor();
     await desk.look("token-wrong");
     await page.getByLabel("Token").fill("s3cret");
-    await page.getByRole("button", { name: "Unlock" }).click();
+    await desk.button("Unlock").click();
     await page.locator(".standing.live").waitFor();
     await page.reload();
     await page.locator(".standing.live").waitFor();

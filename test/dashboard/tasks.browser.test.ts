@@ -62,9 +62,9 @@ test.skipIf(missingBrowser !== "")(
     await page.getByRole("button", { name: /^dead\s*1$/ }).waitFor();
     await page.locator("[data-row]").nth(49).waitFor();
     await desk.lookAround("tasks");
-    await page.getByRole("button", { name: "Next" }).click();
+    await desk.button("Next").click();
     await page.getByText("Page 2").waitFor();
-    await page.getByRole("button", { name: "Next" }).click();
+    await desk.button("Next").click();
     await page.getByText("Page 3").waitFor();
     await page.getByRole("link", { name: id, exact: true }).waitFor();
 
@@ -86,7 +86,7 @@ test.skipIf(missingBrowser !== "")(
     await page.getByText("connecting").waitFor();
     await desk.lookAround("task-dead");
     broken = false;
-    await page.getByRole("button", { name: "Retry" }).click();
+    await desk.button("Retry").click();
     await page.getByText(`Task ${id} is queued again`).waitFor();
     await page.locator(".subject .badge", { hasText: "completed" }).waitFor();
     await page.getByText('"delivered": true').waitFor();
@@ -116,13 +116,13 @@ test.skipIf(missingBrowser !== "")(
     await desk.worker("reports", async () => null, "renderer-1", { capabilities: ["cpu"] });
     // It is asked again, because something has changed.
     await why.getByText("0 of 1").waitFor();
-    await page.getByRole("button", { name: "Cancel" }).click();
+    await desk.button("Cancel").click();
     await page.getByRole("heading", { name: `Cancel task ${id}?` }).waitFor();
     await desk.look("task-cancel");
-    await page.getByRole("button", { name: "Keep it" }).click();
+    await desk.button("Keep it").click();
     expect((await client.task(id).get()).state).toBe("queued");
-    await page.getByRole("button", { name: "Cancel" }).click();
-    await page.getByRole("button", { name: "Cancel it" }).click();
+    await desk.button("Cancel").click();
+    await desk.button("Cancel it").click();
     await page.locator(".subject .badge", { hasText: "cancelled" }).waitFor();
     expect(await client.task(id).get()).toMatchObject({ state: "cancelled", reason: "from the dashboard" });
     desk.sound();
@@ -139,16 +139,16 @@ test.skipIf(missingBrowser !== "")(
       Array.from({ length: 7 }, (_, i) => ({ queue: i < 5 ? "mail" : "other", type: "send" })),
     );
     await desk.go("tasks?state=queued&queue=mail");
-    await page.getByRole("button", { name: "Cancel all that fit" }).click();
-    await page.getByRole("button", { name: "Cancel them" }).click();
+    await desk.button("Cancel all that fit").click();
+    await desk.button("Cancel them").click();
     await page.getByText("5 tasks cancelled").waitFor();
     const states = async () => (await client.tasks()).tasks.map(({ queue, state }) => `${queue} ${state}`);
     expect((await states()).filter((one) => one === "mail cancelled").length).toBe(5);
     await page.getByText("No task fits").waitFor();
     await desk.look("tasks-none");
     await page.getByRole("button", { name: /^cancelled/ }).click();
-    await page.getByRole("button", { name: "Retry all that fit" }).click();
-    await page.getByRole("button", { name: "Retry them" }).click();
+    await desk.button("Retry all that fit").click();
+    await desk.button("Retry them").click();
     await page.getByText("5 tasks queued again").waitFor();
     expect((await states()).filter((one) => one.endsWith(" queued")).length).toBe(submitted.length);
     desk.sound();

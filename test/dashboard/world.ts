@@ -7,7 +7,7 @@
 import { expect } from "bun:test";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { BrowserContext, Page } from "playwright-core";
+import type { BrowserContext, Locator, Page } from "playwright-core";
 import { CoordinationClient, type RunningWorker, worker } from "../../client/index.ts";
 import { openWindow } from "../support/browser.ts";
 import { type Daemon, spawnDaemon, until } from "../support/daemon.ts";
@@ -60,6 +60,11 @@ export class Desk {
     await this.settled();
   }
 
+  /** By its whole name: a dialog that is going away may still hold a "Cancel it" beside the "Cancel" behind it. */
+  button(name: string, within: Page | Locator = this.page): Locator {
+    return within.getByRole("button", { name, exact: true });
+  }
+
   /** Nothing is being loaded. */
   async settled(): Promise<void> {
     await until(async () => (await this.page.locator(".skeleton").count()) === 0);
@@ -101,9 +106,9 @@ export class Desk {
 
   async #picture(name: string): Promise<void> {
     mkdirSync(pictures, { recursive: true });
-    // What fades in has.
+    // What fades in has, or is gone.
     await this.page.evaluate(() =>
-      Promise.all(
+      Promise.allSettled(
         document
           .getAnimations()
           .filter(({ effect }) => effect?.getTiming().iterations === 1)
