@@ -151,8 +151,6 @@ export type Step = { readonly operation: string; readonly from: number };
 const noSteps: Step[] = [];
 
 type Progress = { token: number; text: string };
-/** What is done at the end of an entry, and what is done if it comes to nothing. */
-type Pending = { effects: (() => void)[]; undos: (() => void)[] };
 
 /** Ends a transaction that is refused half-way. */
 class Undone {
@@ -225,8 +223,8 @@ export class Coordinator {
   readonly progressed = new Set<string>();
   /** How many tasks the entry has made so far. */
   #numbers = 0;
-  /** Of an entry that may come to nothing, as to what is no state; null: no such entry runs. */
-  #pending: Pending | null = null;
+  /** What is done at the end of an entry that may come to nothing; null: no such entry runs. */
+  #effects: (() => void)[] | null = null;
 
   /** Takes a store that may hold recovered tables, and builds every index from them. */
   constructor(
@@ -368,24 +366,23 @@ export class Coordinator {
   /** As `#transaction`, where work that is refused may have done some of it: what it did is taken back. */
   #allOrNothing(operation: string, who: string, work: () => Result): Result {
     const counted = { ...this.metrics };
-    const pending: Pending = { effects: [], undos: [] };
-    this.#pending = pending;
+    const effects: (() => void)[] = [];
+    this.#effects = effects;
     try {
       return this.#transaction(operation, who, () => {
         const result = work();
         if ("error" in result) throw new Undone(result);
-        this.#pending = null;
-        for (const effect of pending.effects) effect();
+        this.#effects = null;
+        for (const effect of effects) effect();
         return result;
       });
     } catch (error) {
       if (!(error instanceof Undone)) throw error;
       Object.assign(this.metrics, counted);
-      for (const undo of pending.undos.reverse()) undo();
       this.queues.undone(this.store.nextRevision);
       return error.refusal;
     } finally {
-      this.#pending = null;
+      this.#effects = null;
     }
   }
 
@@ -404,13 +401,8 @@ export class Coordinator {
 
   /** Inside a transaction: changes what is no state, now or once nothing can be refused any more. */
   effect(work: () => void): void {
-    if (this.#pending === null) work();
-    else this.#pending.effects.push(work);
-  }
-
-  /** Takes back a change of what is no state, if the entry that made it comes to nothing. */
-  onUndo(work: () => void): void {
-    this.#pending?.undos.push(work);
+    if (this.#effects === null) work();
+    else this.#effects.push(work);
   }
 
   /** Inside a transaction: the first of so many numbers, which tell the tasks of an entry from each other. */
@@ -806,7 +798,7 @@ export class Coordinator {
       const progress = this.#progress.get(id);
       if (progress === undefined) return;
       this.#progress.delete(id);
-      this.onUndo(() => this.#progress.set(id, progress));
+      this.store.onUndo(() => this.#progress.set(id, progress));
     }
   }
 

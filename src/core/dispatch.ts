@@ -657,12 +657,23 @@ export class Dispatch {
     slot.aborts.push({ taskId: record.spec.id, token, at: now });
   }
 
+  /** It is not void after all. */
+  dropAbort(record: TaskRecord): void {
+    const aborts = this.#slots.get(leaseOf(record).workerId)?.aborts;
+    const place = this.#placeOfAbort(record);
+    if (place !== -1) aborts?.splice(place, 1);
+  }
+
   /** Whether its worker is to be told that this attempt is void. */
   hasNoted(record: TaskRecord): boolean {
+    return this.#placeOfAbort(record) !== -1;
+  }
+
+  #placeOfAbort(record: TaskRecord): number {
     const { workerId, token } = leaseOf(record);
     const { id } = record.spec;
     const aborts = this.#slots.get(workerId)?.aborts;
-    return aborts?.findLast((one) => one.taskId === id && one.token === token) !== undefined;
+    return aborts?.findLastIndex((one) => one.taskId === id && one.token === token) ?? -1;
   }
 
   /** Puts the worker where its room and its socket say. */

@@ -165,6 +165,7 @@ const sooner = (a: Entry, b: Entry) =>
   a.row!.at !== b.row!.at
     ? a.row!.at < b.row!.at
     : order(a, b) < 0 || (order(a, b) === 0 && a.inbox.name < b.inbox.name);
+const landsSooner = (a: Entry, b: Entry) => a.landsAt - b.landsAt;
 const expiresSooner = (a: Kept, b: Kept) =>
   a.message.expiresAt !== b.message.expiresAt
     ? a.message.expiresAt < b.message.expiresAt
@@ -500,7 +501,7 @@ export class Inboxes {
     ) {
       const { message } = line.first as Kept;
       this.#release(keeper, line.first as Kept);
-      this.core.onUndo(() => this.#keepAgain(record.topic, message));
+      this.core.store.onUndo(() => this.#keepAgain(record.topic, message));
     }
     if (this.#keepers.get(record.topic) === keeper) this.#keepersDue.update(keeper);
   }
@@ -650,6 +651,7 @@ export class Inboxes {
         lane.ready.remove(entry);
         break;
       case "flying":
+        this.#resumes(entry);
         this.#land(entry);
         break;
       case "waiting":
@@ -737,10 +739,13 @@ export class Inboxes {
     const { inbox } = entry;
     entry.landsAt = this.core.clock + inbox.record.spec.ackWaitMs;
     inbox.flights.push(entry.flight as Link<Entry>);
-    if (inbox.lookAt === Number.POSITIVE_INFINITY) {
-      inbox.lookAt = entry.landsAt;
-      this.looks.push(entry.landsAt, inbox);
-    }
+    this.#lookBy(inbox, entry.landsAt);
+  }
+
+  #lookBy(inbox: Inbox, at: number): void {
+    if (at >= inbox.lookAt) return;
+    inbox.lookAt = at;
+    this.looks.push(at, inbox);
   }
 
   /** Its time begins anew. */
@@ -761,15 +766,18 @@ export class Inboxes {
   }
 
   /** What takes it off its way may be taken back: then it is on its way again. */
-  resumes(entry: Entry): void {
-    if (entry.standing !== "flying") return;
+  #resumes(entry: Entry): void {
     const { inbox, consumer, landsAt } = entry;
     const row = rowOf(entry.message);
-    this.core.onUndo(() => {
+    this.core.store.onUndo(() => {
       const again = inbox.entries.get(row);
       if (again?.standing !== "ready" || consumer === null) return;
       this.fly(again, consumer);
       again.landsAt = landsAt;
+      const flight = again.flight as Link<Entry>;
+      inbox.flights.delete(flight);
+      inbox.flights.insert(flight, landsSooner);
+      this.#lookBy(inbox, landsAt);
     });
   }
 

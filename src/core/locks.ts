@@ -158,9 +158,9 @@ export class Locks implements Index<LockRecord> {
     this.owners.pass(standing, workerId, null);
   }
 
-  /** A change that comes to nothing must not let it last longer than it did. */
+  /** A change that is taken back must not let it last longer than it did. */
   #keepBeat({ record: { id }, beatAt }: Standing): void {
-    this.core.onUndo(() => {
+    this.core.store.onUndo(() => {
       const again = this.#byId.get(id);
       if (again === undefined) return;
       again.beatAt = beatAt;

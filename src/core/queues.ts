@@ -99,7 +99,7 @@ export class Queues implements Index<TaskRecord> {
       queue.flow.hasTasks = true;
       this.#queues.set(options.queue, queue);
       const made = queue;
-      this.core.onUndo(() => this.#dropEmpty(made));
+      this.core.store.onUndo(() => this.#dropEmpty(made));
     }
     return queue;
   }

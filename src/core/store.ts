@@ -45,7 +45,14 @@ class Noted implements Change {
 }
 
 /** A committed transaction; `changes` in the order they were made. */
-export type Transaction = { readonly revision: number; readonly changes: readonly Change[] };
+export type Transaction = {
+  readonly revision: number;
+  readonly changes: readonly Change[];
+  /** What puts back, behind the records, what none of them says. */
+  readonly undos: readonly Undo[];
+};
+type Undo = () => void;
+const noUndos: Undo[] = [];
 
 /** Something derived from a table. It is told every change, and the inverse when one is rolled back. */
 export type Index<R> = {
@@ -242,6 +249,7 @@ export class Store {
   readonly #tables = new Map<string, Table<unknown>>();
   readonly #listeners: ((transaction: Transaction) => void)[] = [];
   #open: Change[] | null = null;
+  #undos = noUndos;
   #revision = 0;
 
   /** The revision of the last committed transaction. */
@@ -287,18 +295,19 @@ export class Store {
     assert(this.#open === null, "a transaction is open already");
     const changes: Change[] = [];
     this.#open = changes;
+    this.#undos = noUndos;
     let result: T;
     try {
       result = work();
     } catch (error) {
       this.#open = null;
-      this.#rollback(changes);
+      this.#rollback(changes, this.#undos);
       throw error;
     }
     this.#open = null;
     if (changes.length > 0) {
       this.#revision += 1;
-      const transaction = { revision: this.#revision, changes };
+      const transaction = { revision: this.#revision, changes, undos: this.#undos };
       for (let i = 0; i < this.#listeners.length; i++) this.#listeners[i]?.(transaction);
     }
     return result;
@@ -307,7 +316,17 @@ export class Store {
   /** Takes a committed transaction back: newest first, and only the newest that still stands. */
   undo(transaction: Transaction): void {
     assert(this.#open === null, "a transaction is open");
-    this.#rollback(transaction.changes);
+    this.#rollback(transaction.changes, transaction.undos);
+  }
+
+  /**
+   * Whoever, inside a transaction, changes something that is in no record says here how it is put back, should the
+   * transaction throw or be taken back later. While one is being taken back, nothing is noted.
+   */
+  onUndo(undo: Undo): void {
+    if (this.#open === null) return;
+    if (this.#undos === noUndos) this.#undos = [];
+    this.#undos.push(undo);
   }
 
   /** Hears every committed transaction, in order. */
@@ -324,11 +343,12 @@ export class Store {
     this.#open.push(new Noted(table, row, before, after));
   }
 
-  #rollback(changes: readonly Change[]): void {
+  #rollback(changes: readonly Change[], undos: readonly Undo[]): void {
     for (let i = changes.length - 1; i >= 0; i--) {
       const change = changes[i] as Change;
       change.table.restore(change.key, change.before);
     }
+    for (let i = undos.length - 1; i >= 0; i--) (undos[i] as Undo)();
   }
 }
 

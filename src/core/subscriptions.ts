@@ -319,7 +319,6 @@ export function ack(core: Coordinator, input: Input<"message.ack">): Result {
   if (inbox === undefined) return unknownSubscription(subscription);
   const entry = find(core, inbox, messageId);
   if (entry === undefined) return unknownMessage(messageId, subscription);
-  core.inboxes.resumes(entry);
   settle(core, inbox, [entry]);
   core.metrics.messagesAcknowledged++;
   return { ok: `{"messageId":"${messageId}"}` };
@@ -336,7 +335,6 @@ export function ackMany(core: Coordinator, input: Input<"message.ackMany">): Res
     if (entry === undefined) lost.push(messageId);
     else entries.push(entry);
   }
-  for (const entry of entries) core.inboxes.resumes(entry);
   settle(core, inbox, entries);
   core.metrics.messagesAcknowledged += entries.length;
   return { ok: `{"acknowledged":${entries.length},"lost":${JSON.stringify(lost)}}` };
@@ -349,7 +347,6 @@ export function nack(core: Coordinator, input: Input<"message.nack">): Result {
   if (inbox === undefined) return unknownSubscription(subscription);
   const entry = find(core, inbox, messageId);
   if (entry === undefined || entry.standing === "dead") return unknownMessage(messageId, subscription);
-  core.inboxes.resumes(entry);
   fail(core, entry, reason, { delayMs, dead });
   const isDead = inbox.entries.get(rowOf(entry.message))?.row?.state === "dead";
   return { ok: `{"messageId":"${messageId}","state":"${isDead ? "dead" : "waiting"}"}` };

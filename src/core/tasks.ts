@@ -676,7 +676,10 @@ function attemptFailed(core: Coordinator, record: TaskRecord): void {
 
 /** Its worker is to be told that the attempt is void. */
 export const noteAbort = (core: Coordinator, record: TaskRecord): void =>
-  core.effect(() => core.dispatch.noteAbort(record, core.now));
+  core.effect(() => {
+    core.dispatch.noteAbort(record, core.now);
+    core.store.onUndo(() => core.dispatch.dropAbort(record));
+  });
 
 /** The attempt ran longer than it may: it failed. */
 export function timeOut(core: Coordinator, record: TaskRecord): void {

@@ -18,7 +18,16 @@ import { noCapabilities, noLabels } from "./options.ts";
 import { type Result, refuse } from "./result.ts";
 import type { Slot } from "./slots.ts";
 import { release as releaseSubscriptions } from "./subscriptions.ts";
-import { assignmentText, giveBack, interrupt, leaseEnd, timeOut, timeoutEnd, tokenOf } from "./tasks.ts";
+import {
+  assignmentText,
+  giveBack,
+  interrupt,
+  leaseEnd,
+  noteAbort,
+  timeOut,
+  timeoutEnd,
+  tokenOf,
+} from "./tasks.ts";
 
 export type WorkerRecord = {
   readonly id: string;
@@ -165,7 +174,7 @@ export function inspect(core: Coordinator, slot: Slot): void {
     const tooLongAt = timeoutEnd(core, record);
     if (tooLongAt <= core.clock) timeOut(core, record);
     else if (silentAt <= core.clock) {
-      core.dispatch.noteAbort(record, core.now);
+      noteAbort(core, record);
       interrupt(core, record);
     } else next = Math.min(next, silentAt, tooLongAt);
   }
@@ -193,7 +202,7 @@ export function lookAtHealth(core: Coordinator, slot: Slot): void {
   for (const { row } of revoked) {
     const record = core.tasks.get(row)!;
     core.metrics.pushesRevoked++;
-    core.dispatch.noteAbort(record, core.now);
+    noteAbort(core, record);
     giveBack(core, record);
   }
 }

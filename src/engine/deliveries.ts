@@ -3,7 +3,7 @@
  * to those with room, most urgent first, and leaves once its message is durable. A connection whose socket has enough
  * gets no more until it has taken that; the others go on.
  */
-import { Consumer, type Entry, type Inbox } from "../core/inboxes.ts";
+import { Consumer, type Entry, type Inbox, rowOf } from "../core/inboxes.ts";
 import { messageBody } from "../core/subscriptions.ts";
 import { limits } from "../wire/limits.ts";
 import type { Input } from "../wire/operations.ts";
@@ -123,8 +123,10 @@ export class Deliveries {
   }
 
   /** It was not sent, because what it came about with was undone. */
-  unsent(entry: Entry): void {
-    this.engine.core.inboxes.giveBack(entry);
+  unsent({ inbox, message }: Entry, to: Consumer): void {
+    // By now it may stand anew, and be on its way to another, from whom what was undone had taken it.
+    const entry = inbox.entries.get(rowOf(message));
+    if (entry?.consumer === to) this.engine.core.inboxes.giveBack(entry);
   }
 
   /** Those who listen on a subscription that is gone are told, once that is durable. */

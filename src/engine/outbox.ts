@@ -100,7 +100,7 @@ export class Outbox {
         one.sink.change(one.watchId, one.revision, one.text);
         this.#touched.add(one.sink);
       } else if (one.kind === "push") this.#countPush(one.workerId, one.bytes, 0);
-      else if (one.kind === "delivery") this.deliveries.unsent(one.entry);
+      else if (one.kind === "delivery") this.deliveries.unsent(one.entry, one.to);
     return this.#flush();
   }
 

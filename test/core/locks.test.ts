@@ -39,6 +39,24 @@ describe("locks - one name", () => {
     expect(locks.map((one) => world.ok("lock.get", one))).toEqual(before);
   });
 
+  test("locks - what a full disk takes back lets no lock last longer either", () => {
+    const world = new World();
+    const [stolen, released] = [ask(world, ["a"], { ttlMs: 60_000 }), ask(world, ["b"], { ttlMs: 60_000 })];
+    const waiting = ask(world, ["b"], { ttlMs: 60_000 });
+    world.advance(7000);
+    const locks = [stolen, released, waiting].map(({ lockId }) => ({ lockId }));
+    const before = locks.map((one) => world.ok("lock.get", one));
+    const durable = world.transactions.length;
+    world.ok("lock.steal", { lockId: stolen.lockId });
+    world.advance(1);
+    world.ok("lock.release", { lockId: released.lockId });
+    expect(world.ok("lock.get", { lockId: waiting.lockId }).state).toBe("held");
+    world.undo(durable);
+    expect(locks.map((one) => world.ok("lock.get", one))).toEqual(before);
+    world.advance(52_999);
+    expect(world.core.locks.size).toBe(0);
+  });
+
   test("locks - a lock is told as it was asked for, with the revision of its request as token", () => {
     const world = new World();
     const lock = ask(world, ["deploy", shared("src/", 3)], { value: { host: "a" }, ttlMs: 5000 });

@@ -347,8 +347,8 @@ describe("messages - in transactions", () => {
     }
     expect(standing(world, "a").pending).toBe(1);
     expect(world.core.metrics.messagesAcknowledged).toBe(0);
-    // What was deleted for a moment is delivered again, to those who listen there still.
-    expect(ids(world)).toEqual([messageId]);
+    // Those who listened on what was deleted for a moment listen there still, and have what they had.
+    expect([ids(world), standing(world, "a").inFlight, consumer.flying]).toEqual([[], 1, 1]);
     expect([...(world.core.inboxes.get("a")?.consumers ?? [])]).toEqual([consumer]);
     world.core.inboxes.detach(consumer, false);
     const again = attach(world, "a", 100, "s", [messageId]);
@@ -493,6 +493,14 @@ describe("messages - kept for later, and replayed", () => {
     const fewer = { operation: "topic.put", input: { topic: "a", keepCount: 1 } };
     for (const steps of [[again], [again, again, again], [fewer], [fewer, again]])
       world.refused("transaction.run", { then: [...steps, fails] }, "unknown-key");
+    expect(topics()).toEqual(before);
+    // A full disk takes back what was done, an entry each.
+    const durable = world.transactions.length;
+    for (const { operation, input } of [again, again, again, fewer, again]) {
+      world.ok(operation as "message.publish", input as never);
+      world.settle();
+    }
+    world.undo(durable);
     expect(topics()).toEqual(before);
     world.advance(1000);
     expect(kept(world)).toEqual([1, 2]);

@@ -605,6 +605,62 @@ describe("transactions - anything, refused anywhere", () => {
   });
 });
 
+test("transactions - what a full disk takes back, whatever it was, leaves what was there before it", () => {
+  const done = new Set<string>();
+  /** But the revision, which never goes back, and what was counted: attempts, as workers said they ended. */
+  const stays = (world: World) => {
+    const { answers, revision, metrics, ...more } = sight(world) as Record<string, unknown>;
+    const texts = (answers as { ok?: string }[]).slice(0, -1).map(({ ok = "" }) => ok);
+    return { ...more, texts: texts.map((text) => text.replace(/"healthy":.*?"failedCount":\d+/g, "")) };
+  };
+  fc.assert(
+    fc.property(
+      fc.array(move, { minLength: 5, maxLength: 20 }),
+      fc.array(fc.array(step, { minLength: 1, maxLength: 3 }), { minLength: 1, maxLength: 6 }),
+      (moves, undone) => {
+        const world = new World();
+        world.worker("w1", { capacity: 2 });
+        world.worker("w2", { capacity: 2 });
+        for (const one of moves) {
+          if (one.do === "wait") world.advance(one.ms);
+          else if (one.do === "receive")
+            world.run("message.receive", { subscription: one.subscription, count: one.count });
+          else if (one.do !== "progress")
+            for (const drawn of one.do === "alone" ? [one.step] : one.steps) run(world, drawn);
+        }
+        world.settle();
+        for (const worker of ["w1", "w2"]) world.beat(worker);
+        const before = stays(world);
+        const durable = world.transactions.length;
+        for (const steps of undone) {
+          const then = steps.map((drawn) => sent(world, drawn));
+          if (
+            validate("transaction.run", { then }) === null &&
+            "ok" in world.run("transaction.run", { then })
+          )
+            for (const { operation } of then) done.add(operation);
+          for (const drawn of steps) {
+            const name = run(world, drawn);
+            if (name !== null) done.add(name);
+          }
+          world.settle();
+        }
+        world.undo(durable);
+        expect(stays(world)).toEqual(before);
+      },
+    ),
+    { numRuns: 150, reporter },
+  );
+  expect(done.size).toBeGreaterThan(35);
+});
+
+/** Carries it out alone; its name, if it was not refused. */
+function run(world: World, drawn: Draw): string | null {
+  const { operation, input } = sent(world, drawn);
+  if (validate(operation as "kv.put", input) !== null) return null;
+  return "ok" in world.run(operation as "kv.put", input as never) ? operation : null;
+}
+
 /** Leaves out what would be refused, until all but one that surely is would be taken. */
 function onlyWhatIsTaken(world: World, then: Step[]): void {
   for (;;) {

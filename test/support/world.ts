@@ -135,6 +135,12 @@ export class World {
     return result.error;
   }
 
+  /** A full disk: the entries from this place on are taken back, newest first. */
+  undo(from: number): void {
+    for (const transaction of this.transactions.splice(from).reverse()) this.store.undo(transaction);
+    this.sound();
+  }
+
   submit(input: Input<"task.submit"> & object): string {
     return (this.ok("task.submit", input) as { id: string }).id;
   }
