@@ -9,6 +9,7 @@ import { priorities, type TaskState, taskStates } from "../wire/tasks.ts";
 import { refuseBacklog } from "./backlog.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { shared } from "./options.ts";
+import { Coming } from "./queues.ts";
 import { invalid, type Refusal, type Result, refuse } from "./result.ts";
 import {
   cancelAsked,
@@ -84,7 +85,7 @@ function mover(
   /** Of the tasks that were found to fit: how many come to the queue, and with which idempotency keys. */
   let comingCount = 0;
   const keys = new Set<string>();
-  const coming = new Set<string>();
+  const coming = new Coming();
   return {
     from: waiting,
     refuse(record) {
@@ -120,10 +121,10 @@ function mover(
         priority: priority === undefined ? spec.options.priority : priorities.indexOf(priority),
       };
       if (wanted.queue === spec.options.queue && wanted.priority === spec.options.priority) return;
-      const { revision, number, payload, extras, createdAt } = spec;
+      const { revision, number, payload, extras, links, createdAt } = spec;
       core.tasks.put(spec.row, {
         ...record,
-        spec: new TaskSpec(revision, number, shared(wanted), payload, extras, createdAt),
+        spec: new TaskSpec(revision, number, shared(wanted), payload, extras, links, createdAt),
         revision: core.store.nextRevision,
       });
     },
@@ -142,7 +143,7 @@ export const cancelMany = (core: Coordinator, input: Input<"task.cancelMany">): 
 export function retryMany(core: Coordinator, input: Input<"task.retryMany">): Result {
   /** What makes those unique that were found to fit, and what they ask of workers. */
   const keys = new Set<string>();
-  const coming = new Set<string>();
+  const coming = new Coming();
   return change(core, input, {
     from: ["failed", "dead", "cancelled"],
     refuse(record, before) {

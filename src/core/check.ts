@@ -12,21 +12,13 @@ import { endsAt } from "./expiry.ts";
 import { sizeOfFailures } from "./failures.ts";
 import type { Gate } from "./gates.ts";
 import { isOpen } from "./graphs.ts";
-import { byAge } from "./ids.ts";
-import {
-  deliveryKey,
-  type Entry,
-  type Kept,
-  type MessageRecord,
-  messageIdOf,
-  rowOf,
-  toAll,
-} from "./inboxes.ts";
+import { byAge, rowOf } from "./ids.ts";
+import { deliveryKey, type Entry, type Kept, type MessageRecord, messageIdOf, toAll } from "./inboxes.ts";
 import type { Lane, Stream } from "./lanes.ts";
 import type { LockRecord } from "./locks.ts";
 import { logSize } from "./logs.ts";
 import { fits, Offer } from "./offers.ts";
-import { isLinked } from "./options.ts";
+import { unlinked } from "./options.ts";
 import { nextRun } from "./schedules.ts";
 import type { Slot } from "./slots.ts";
 import { isFinal, specOrder, type TaskRecord } from "./tasks.ts";
@@ -638,8 +630,8 @@ function checkGraphs(core: Coordinator, expect: Expect): void {
     if (above !== undefined && !isFinal(above.state)) needed.set(awaited, (needed.get(awaited) ?? 0) + 1);
   };
   for (const [id, { spec }] of core.tasks.entries()) {
-    const { after, parent } = spec.extras;
-    if (isLinked(spec.extras)) linked.add(id);
+    const { after, parent } = spec.links;
+    if (spec.links !== unlinked) linked.add(id);
     for (const { taskId, onFail } of after) link(id, taskId, onFail);
     if (parent !== null) link(parent.taskId, id, parent.onFail);
   }

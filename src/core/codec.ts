@@ -31,6 +31,8 @@ import {
   defaultBackoff,
   extrasOf,
   type Link,
+  type Links,
+  linksFrom,
   noCapabilities,
   noExtras,
   noLabels,
@@ -38,6 +40,7 @@ import {
   shared,
   type TaskExtras,
   type TaskOptions,
+  unlinked,
 } from "./options.ts";
 import { newSchedule, type ScheduleRecord, type ScheduleSpec } from "./schedules.ts";
 import { type Change, chosenKeys, type Store, type Table } from "./store.ts";
@@ -64,13 +67,22 @@ export type EntryHeader = {
   who: string;
 };
 
+/** As many pieces of an entry are put together at once: a list of all that a large one has takes more than its text. */
+const piecesMax = 8192;
+
 /**
  * Writes an entry behind the others of its batch, in pieces: a text that is put together of many is put together once, when
- * the batch is. What comes with each submit is written piece by piece, the rest a line at a time.
+ * the batch is, unless it is large. What comes with each submit is written piece by piece, the rest a line at a time.
  */
 export function writeEntry(out: string[], header: EntryHeader, changes: readonly Change[]): void {
+  let from = out.length;
   out.push("@", `${header.revision}`, headerEnd(header));
-  for (let i = 0; i < changes.length; i++) writeChange(out, changes[i] as Change);
+  for (let i = 0; i < changes.length; i++) {
+    writeChange(out, changes[i] as Change);
+    if (out.length - from < piecesMax) continue;
+    out.push(out.splice(from).join(""));
+    from = out.length;
+  }
 }
 
 export function encodeEntry(header: EntryHeader, changes: readonly Change[]): string {
@@ -97,12 +109,15 @@ function writeChange(out: string[], change: Change): void {
   const { before, after } = change;
   const { name } = change.table;
   if (name === "tasks" && after !== undefined) {
-    const { key } = change;
     const record = after as TaskRecord;
-    if ((before as TaskRecord | undefined)?.spec !== record.spec)
-      out.push("+task\t", key, "\t", specHead(record.spec), "\t", record.spec.payload, "\n");
+    const { spec } = record;
+    if ((before as TaskRecord | undefined)?.spec !== spec) {
+      out.push("+task\t", spec.id);
+      writeSpec(out, spec);
+      out.push("\n");
+    }
     if (before !== undefined || !isAsSubmitted(record))
-      out.push("+task.run\t", key, "\t", encodeRun(record), "\n");
+      out.push("+task.run\t", change.key, "\t", encodeRun(record), "\n");
   } else if (name === "answers" && after !== undefined) {
     const answer = after as AnswerRecord;
     out.push("+answer\t", change.key, "\t", encodeAnswerHead(answer), "\t", answer.text, "\n");
@@ -194,27 +209,29 @@ const isAsSubmitted = (record: TaskRecord) =>
  */
 const unnamed = { priority: 2, attempts: 3, backoff: defaultBackoff, leaseMs: 30_000, timeoutMs: 0 } as const;
 
-/** Tasks that come together differ in their payload alone: what stands before it is written once for all of them. */
-let lastOptions: TaskOptions | null = null;
-let lastExtras: TaskExtras | null = null;
-let lastCreatedAt = 0;
-let lastSpecHead = "";
-function specHead(spec: TaskSpec): string {
-  const { options, extras, createdAt } = spec;
-  if (options !== lastOptions || extras !== lastExtras || createdAt !== lastCreatedAt) {
-    lastOptions = options;
-    lastExtras = extras;
-    lastCreatedAt = createdAt;
-    lastSpecHead = encodeHead(spec);
+/** Tasks that come together differ in their payload and their links alone: the rest of a head is written once for all of them. */
+const lastHead = { options: null as TaskOptions | null, createdAt: 0, open: "", whole: "" };
+function writeSpec(out: string[], spec: TaskSpec): void {
+  const { options, extras, links, createdAt, payload } = spec;
+  if (options !== lastHead.options || createdAt !== lastHead.createdAt) {
+    lastHead.options = options;
+    lastHead.createdAt = createdAt;
+    lastHead.open = encodeOptions(spec);
+    lastHead.whole = `${lastHead.open}}\t`;
   }
-  return lastSpecHead;
+  if (extras === noExtras && links === unlinked) out.push(lastHead.whole, payload);
+  else {
+    out.push(lastHead.open);
+    if (extras !== noExtras) out.push(encodeExtras(extras));
+    if (links !== unlinked) writeLinks(out, links);
+    out.push("}\t", payload);
+  }
 }
 
-function encodeHead(spec: TaskSpec): string {
+/** A tab and what all tasks with these options have, to which more may come. */
+function encodeOptions(spec: TaskSpec): string {
   const { options } = spec;
-  const { idempotencyKey, unique, group, deadlineAt, after, parent, open, workerId, sticky, trace } =
-    spec.extras;
-  let text = `{"queue":"${options.queue}","type":"${options.type}","createdAt":${spec.createdAt}`;
+  let text = `\t{"queue":"${options.queue}","type":"${options.type}","createdAt":${spec.createdAt}`;
   if (options.priority !== unnamed.priority) text += `,"priority":${options.priority}`;
   if (options.attempts !== unnamed.attempts) text += `,"attempts":${options.attempts}`;
   if (options.backoff !== unnamed.backoff) text += `,"backoff":${JSON.stringify(options.backoff)}`;
@@ -223,32 +240,47 @@ function encodeHead(spec: TaskSpec): string {
   if (options.interruptionsMax !== 0) text += `,"interruptionsMax":${options.interruptionsMax}`;
   if (options.leaseMs !== unnamed.leaseMs) text += `,"leaseMs":${options.leaseMs}`;
   if (options.timeoutMs !== unnamed.timeoutMs) text += `,"timeoutMs":${options.timeoutMs}`;
-  if (idempotencyKey !== null) text += `,"idempotencyKey":${JSON.stringify(idempotencyKey)}`;
-  if (unique !== null) text += `,"unique":${JSON.stringify(unique)}`;
   if (options.kind !== null) text += `,"kind":"${options.kind}"`;
   if (options.capabilities.length > 0) text += `,"capabilities":${JSON.stringify(options.capabilities)}`;
   if (options.requires.length > 0) text += `,"requires":${JSON.stringify(options.requires)}`;
   if (options.prefers.length > 0) text += `,"prefers":${JSON.stringify(options.prefers)}`;
   if (options.slots !== 1) text += `,"slots":${options.slots}`;
-  if (workerId !== null) text += `,"workerId":"${workerId}"`;
-  if (sticky !== null) text += `,"sticky":"${sticky}","stickyMs":${options.stickyMs}`;
+  if (options.stickyMs !== 0) text += `,"stickyMs":${options.stickyMs}`;
   if (options.labels !== noLabels) text += `,"labels":${JSON.stringify(options.labels)}`;
   if (options.ttlMs !== 0) text += `,"ttlMs":${options.ttlMs}`;
-  if (deadlineAt !== 0) text += `,"deadlineAt":${deadlineAt}`;
   if (options.limits.length > 0) text += `,"limits":${JSON.stringify(options.limits)}`;
-  if (group !== null) text += `,"group":"${group}"`;
-  if (after.length > 0) text += `,"after":[${after.map(encodeLink).join(",")}]`;
-  if (parent !== null) text += `,"parent":${encodeLink(parent)}`;
-  if (open) text += `,"open":true`;
-  if (trace !== null) text += `,"trace":${JSON.stringify(trace)}`;
   if (options.delayMs !== 0) text += `,"readyAt":${readyAt(spec)}`;
-  return `${text}}`;
+  return text;
 }
 
-/** What is not the default, behind the id. */
-function encodeLink({ taskId, name, onFail }: Link): string {
-  if (name !== null) return `["${taskId}","${onFail}","${name}"]`;
-  return onFail === "fail" ? `["${taskId}"]` : `["${taskId}","${onFail}"]`;
+function encodeExtras(extras: TaskExtras): string {
+  const { idempotencyKey, unique, group, deadlineAt, workerId, sticky, trace } = extras;
+  let text = "";
+  if (idempotencyKey !== null) text += `,"idempotencyKey":${JSON.stringify(idempotencyKey)}`;
+  if (unique !== null) text += `,"unique":${JSON.stringify(unique)}`;
+  if (workerId !== null) text += `,"workerId":"${workerId}"`;
+  if (sticky !== null) text += `,"sticky":"${sticky}"`;
+  if (deadlineAt !== 0) text += `,"deadlineAt":${deadlineAt}`;
+  if (group !== null) text += `,"group":"${group}"`;
+  if (trace !== null) text += `,"trace":${JSON.stringify(trace)}`;
+  return text;
+}
+
+function writeLinks(out: string[], { after, parent, open }: Links): void {
+  for (let i = 0; i < after.length; i++) writeLink(out, i === 0 ? `,"after":[["` : `"],["`, after[i] as Link);
+  if (after.length > 0) out.push(`"]]`);
+  if (parent !== null) {
+    writeLink(out, `,"parent":["`, parent);
+    out.push(`"]`);
+  }
+  if (open) out.push(`,"open":true`);
+}
+
+/** What is not the default, behind the id; its end is open. */
+function writeLink(out: string[], start: string, { taskId, name, onFail }: Link): void {
+  out.push(start, taskId);
+  if (name !== null) out.push(onFail === "fail" ? `","fail","` : `","${onFail}","`, name);
+  else if (onFail !== "fail") out.push(`","`, onFail);
 }
 
 type LinkLine = [taskId: string, onFail?: Link["onFail"], name?: string];
@@ -259,10 +291,10 @@ const decodeLink = ([taskId, onFail = "fail", name = undefined]: LinkLine): Link
 });
 
 /** Tasks that came together differ in their payload alone: what stands before it is read once for all of them. */
-let lastHead = "";
-let last: Pick<TaskSpec, "options" | "extras" | "createdAt">;
+let lastRead = "";
+let last: Pick<TaskSpec, "options" | "extras" | "links" | "createdAt">;
 function decodeHead(head: string) {
-  if (head === lastHead) return last;
+  if (head === lastRead) return last;
   const from = JSON.parse(head);
   last = {
     options: shared({
@@ -292,24 +324,26 @@ function decodeHead(head: string) {
       unique: from.unique ?? null,
       group: from.group ?? null,
       deadlineAt: from.deadlineAt ?? 0,
-      after: from.after?.map(decodeLink) ?? noLinks,
-      parent: from.parent === undefined ? null : decodeLink(from.parent),
-      open: from.open ?? false,
       workerId: from.workerId ?? null,
       sticky: from.sticky ?? null,
       trace: from.trace ?? null,
     }),
+    links: linksFrom(
+      from.after?.map(decodeLink) ?? noLinks,
+      from.parent === undefined ? null : decodeLink(from.parent),
+      from.open ?? false,
+    ),
     createdAt: from.createdAt,
   };
-  lastHead = head;
+  lastRead = head;
   return last;
 }
 
 function decodeSpec(id: string, text: string): TaskSpec {
   const tab = text.indexOf("\t");
-  const { options, extras, createdAt } = decodeHead(text.slice(0, tab));
+  const { options, extras, links, createdAt } = decodeHead(text.slice(0, tab));
   const { revision, number } = ageOf(id);
-  return new TaskSpec(revision, number, options, text.slice(tab + 1), extras, createdAt);
+  return new TaskSpec(revision, number, options, text.slice(tab + 1), extras, links, createdAt);
 }
 
 const none = "";
@@ -384,7 +418,9 @@ function encodeArchived({ record, failures, graph }: ArchivedTask): string {
   const run = encodeRun(record);
   const outcome = run.includes("\t") ? run : `${run}\t\t`;
   const errors = failures === undefined ? "" : JSON.stringify(failures);
-  return `${fieldsText(record)}\t${specHead(record.spec)}\t${record.spec.payload}\t${outcome}\t${errors}\t${graph ?? ""}`;
+  const spec: string[] = [];
+  writeSpec(spec, record.spec);
+  return `${fieldsText(record)}${spec.join("")}\t${outcome}\t${errors}\t${graph ?? ""}`;
 }
 
 /** Of most tasks it is names alone, which need no escaping. */

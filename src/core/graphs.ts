@@ -7,13 +7,13 @@
  * or ends it then. Due is a function of the tables alone, so whether it is settled in the entry that made it due (the
  * usual case), in one of many slices, or after a restart, is one and the same: no marker, no list to be kept.
  */
-import { IndexedHeap } from "../lib/heap.ts";
+import { PlacedHeap } from "../lib/heap.ts";
 import { limits } from "../wire/limits.ts";
 import type { Input } from "../wire/operations.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { endsAt } from "./expiry.ts";
 import { ageOf } from "./ids.ts";
-import { isLinked, type Link } from "./options.ts";
+import { type Link, type Links, unlinked } from "./options.ts";
 import { type Refusal, type Result, refuse } from "./result.ts";
 import type { Index, RowName } from "./store.ts";
 import {
@@ -22,6 +22,7 @@ import {
   giveBack,
   held,
   isFinal,
+  isNew,
   isRefusal,
   noteAbort,
   placeTakenBy,
@@ -52,23 +53,24 @@ const standingOf = (record: TaskRecord | undefined): Standing => {
 
 /** Whether it takes children from anyone. */
 export const isOpen = ({ spec, state, outcome }: TaskRecord): boolean =>
-  spec.extras.open && outcome.closedAt === 0 && !isFinal(state);
+  spec.links.open && outcome.closedAt === 0 && !isFinal(state);
 
 /** One task waits for another. */
 class Edge {
-  /** Taken out of the graph, and perhaps not yet of its arrays. */
-  isOut = false;
+  /** Its neighbours among those that wait for the same. */
+  previous: Edge | null = null;
+  next: Edge | null = null;
 
   constructor(
     readonly waiting: Node,
     readonly awaited: Node,
     readonly link: Link,
-    /** The link is the parent of what is waited for. */
-    readonly isChild: boolean,
+    /** `child`: the link is the parent of what is waited for; `left`: of one that is out, and perhaps not yet of the list. */
+    public kind: "after" | "child" | "left",
   ) {}
 
   get awaitedId(): string {
-    return this.isChild ? (this.awaited.spec as TaskSpec).id : this.link.taskId;
+    return this.kind === "child" ? (this.awaited.spec as TaskSpec).id : this.link.taskId;
   }
 
   /** What the task that waits calls the other. */
@@ -77,8 +79,8 @@ class Edge {
   }
 }
 
-/** Edges that come at the end and leave from anywhere, each at constant cost. */
-class Edges {
+/** Edges to children: they come at the end and leave from anywhere, each at constant cost. */
+class Children {
   #all: Edge[] = [];
   #outCount = 0;
   #isSorted = true;
@@ -92,14 +94,14 @@ class Edges {
     this.#isSorted = false;
   }
 
-  /** The edge is out. */
-  left(): void {
+  left(edge: Edge): void {
+    edge.kind = "left";
     this.#outCount += 1;
     if (this.#outCount * 2 > this.#all.length) this.#collect();
   }
 
   #collect(): void {
-    this.#all = this.#all.filter((edge) => !edge.isOut);
+    this.#all = this.#all.filter(({ kind }) => kind === "child");
     this.#outCount = 0;
   }
 
@@ -112,26 +114,23 @@ class Edges {
     return this.#all;
   }
 
-  /** Those that are out among them, which must be passed over. */
-  get all(): readonly Edge[] {
-    return this.#all;
-  }
-
+  /** In no order. */
   *[Symbol.iterator](): Iterator<Edge> {
-    for (const edge of this.#all) if (!edge.isOut) yield edge;
+    for (const edge of this.#all) if (edge.kind === "child") yield edge;
   }
 }
 
+const noEdges: readonly Edge[] = [];
+
+/** Of a task; there is one for each that is linked, so no more is kept in it than what is asked of all the time. */
 class Node {
-  spec: TaskSpec | null = null;
+  record: TaskRecord | undefined;
   standing: Standing = "gone";
-  isBlocked = false;
-  isOpen = false;
-  /** What it waits for: as it named them, and its children. */
-  after: Edge[] = [];
-  readonly children = new Edges();
-  /** Who waits for it. */
-  readonly waiting = new Edges();
+  /** What it waits for: as it named them, and its children; null: it never had one. */
+  after: readonly Edge[] = noEdges;
+  children: Children | null = null;
+  /** Who waits for it: a list whose edges know their neighbours, so that most of them cost nothing but the edge. */
+  waiting: Edge | null = null;
   /** Of what it waits for: not done; failed so that it fails; completed; failed, dead or cancelled. */
   pending = 0;
   failing = 0;
@@ -139,21 +138,45 @@ class Node {
   failed = 0;
   /** How many that wait for it have not ended. */
   needed = 0;
+  /** Among those that are due. */
+  place = -1;
 
   constructor(readonly row: RowName) {}
 
+  get spec(): TaskSpec | undefined {
+    return this.record?.spec;
+  }
+
   get total(): number {
-    return this.after.length + this.children.size;
+    return this.after.length + this.childrenCount;
+  }
+
+  get childrenCount(): number {
+    return this.children?.size ?? 0;
   }
 
   get isDue(): boolean {
-    return this.isBlocked && (this.failing > 0 || (this.pending === 0 && !this.isOpen));
+    const { record } = this;
+    if (record?.state !== "blocked") return false;
+    return this.failing > 0 || (this.pending === 0 && !isOpen(record));
   }
 
   /** In the order in which they are listed. */
   *edges(): Iterable<Edge> {
     yield* this.after;
-    yield* this.children.byAge();
+    if (this.children !== null) yield* this.children.byAge();
+  }
+
+  wait(edge: Edge): void {
+    edge.next = this.waiting;
+    if (this.waiting !== null) this.waiting.previous = edge;
+    this.waiting = edge;
+  }
+
+  waitsNoMore({ previous, next }: Edge): void {
+    if (next !== null) next.previous = previous;
+    if (previous !== null) previous.next = next;
+    else this.waiting = next;
   }
 }
 
@@ -173,7 +196,7 @@ function placeBehind(children: readonly Edge[], id: string): number {
 
 export class Graphs implements Index<TaskRecord> {
   readonly #nodes = new Map<RowName, Node>();
-  readonly #due = new IndexedHeap<Node>((a, b) => specOrder(a.spec as TaskSpec, b.spec as TaskSpec) < 0);
+  readonly #due = new PlacedHeap<Node>((a, b) => specOrder(a.spec as TaskSpec, b.spec as TaskSpec) < 0);
 
   /** The task whose change is being heard, and the record of it that the queues count: they hear of it after this. */
   #changing: Node | null = null;
@@ -183,13 +206,12 @@ export class Graphs implements Index<TaskRecord> {
 
   change(before: TaskRecord | undefined, after: TaskRecord | undefined): void {
     const { spec } = (after ?? before) as TaskRecord;
-    const { extras } = spec;
-    const linked = isLinked(extras);
-    if (!linked && this.#nodes.size === 0) return;
-    const { row } = spec;
+    const { row, links } = spec;
+    const isLinked = links !== unlinked;
+    if (!isLinked && this.#nodes.size === 0) return;
     let node = this.#nodes.get(row);
     if (node === undefined) {
-      if (!linked) return;
+      if (!isLinked) return;
       node = new Node(row);
       this.#nodes.set(row, node);
     }
@@ -197,32 +219,30 @@ export class Graphs implements Index<TaskRecord> {
     this.#counted = after === undefined ? before : undefined;
     if (after === undefined) {
       for (const edge of node.after) this.#unlink(edge);
-      node.after = [];
-      const { parent } = extras;
+      node.after = noEdges;
+      const { parent } = links;
       if (parent !== null)
-        for (const edge of node.waiting)
+        for (let edge = node.waiting; edge !== null; edge = edge.next)
           if (edge.link === parent) {
             this.#unlink(edge);
             break;
           }
     }
     this.#see(node, after);
-    if (before === undefined && linked) {
-      for (const link of extras.after) {
-        const edge = new Edge(node, this.#node(link.taskId), link, false);
-        node.after.push(edge);
-        this.#link(edge);
-      }
-      if (extras.parent !== null) {
-        const above = this.#node(extras.parent.taskId);
-        const edge = new Edge(above, node, extras.parent, true);
-        above.children.add(edge);
-        this.#link(edge);
-      }
-    }
+    if (before === undefined && isLinked) this.#linkAll(node, links);
     this.#place(node);
     this.#dropUnused(node);
     this.#changing = null;
+  }
+
+  #linkAll(node: Node, { after, parent }: Links): void {
+    if (after.length > 0)
+      node.after = after.map((link) => this.#link(new Edge(node, this.#node(link.taskId), link, "after")));
+    if (parent === null) return;
+    const above = this.#node(parent.taskId);
+    above.children ??= new Children();
+    above.children.add(this.#link(new Edge(above, node, parent, "child")));
+    this.#place(above);
   }
 
   #node(id: string): Node {
@@ -232,61 +252,54 @@ export class Graphs implements Index<TaskRecord> {
       node = new Node(row);
       this.#nodes.set(row, node);
       this.#see(node, this.core.tasks.get(row));
+      this.#place(node);
     }
     return node;
   }
 
   #dropUnused(node: Node): void {
-    if (node.spec !== null && isLinked(node.spec.extras)) return;
+    const { record } = node;
     // Blocked and left by all it waited for, it is due.
-    if (node.isBlocked) return;
-    if (node.total === 0 && node.waiting.size === 0) this.#nodes.delete(node.row);
+    if (record !== undefined && (record.spec.links !== unlinked || record.state === "blocked")) return;
+    if (node.total === 0 && node.waiting === null) this.#nodes.delete(node.row);
   }
 
-  /** Takes over how the task stands. */
+  /** Takes over how the task stands. To place the node is the caller's, once it knows what it waits for. */
   #see(node: Node, record: TaskRecord | undefined): void {
     const was = node.standing;
     const is = standingOf(record);
-    if (this.#due.size > 0) this.#due.delete(node);
-    node.spec = record?.spec ?? null;
-    node.isBlocked = record?.state === "blocked";
-    node.isOpen = record !== undefined && isOpen(record);
-    if (was !== is) {
-      const { all } = node.waiting;
-      for (let i = 0; i < all.length; i++) if (!(all[i] as Edge).isOut) this.#count(all[i] as Edge, -1);
-      node.standing = is;
-      for (let i = 0; i < all.length; i++) {
-        const edge = all[i] as Edge;
-        if (edge.isOut) continue;
-        this.#count(edge, 1);
-        this.#place(edge.waiting);
-      }
-      if (was === "pending" || is === "pending") {
-        const by = is === "pending" ? 1 : -1;
-        for (const edge of node.after) this.#need(edge.awaited, by);
-        for (const edge of node.children) this.#need(edge.awaited, by);
-      }
+    this.#due.delete(node);
+    node.record = record;
+    if (was === is) return;
+    for (let edge = node.waiting; edge !== null; edge = edge.next) this.#count(edge, -1);
+    node.standing = is;
+    for (let edge = node.waiting; edge !== null; edge = edge.next) {
+      this.#count(edge, 1);
+      this.#place(edge.waiting);
     }
-    this.#place(node);
+    if (was !== "pending" && is !== "pending") return;
+    const by = is === "pending" ? 1 : -1;
+    for (const edge of node.after) this.#need(edge.awaited, by);
+    if (node.children !== null) for (const edge of node.children) this.#need(edge.awaited, by);
   }
 
-  #link(edge: Edge): void {
-    edge.awaited.waiting.add(edge);
+  #link(edge: Edge): Edge {
+    edge.awaited.wait(edge);
     this.#count(edge, 1);
     if (edge.waiting.standing === "pending") this.#need(edge.awaited, 1);
-    this.#place(edge.waiting);
+    return edge;
   }
 
   #unlink(edge: Edge): void {
     const { waiting, awaited } = edge;
     this.#count(edge, -1);
     if (waiting.standing === "pending") this.#need(awaited, -1);
-    edge.isOut = true;
-    awaited.waiting.left();
+    awaited.waitsNoMore(edge);
     // A child leaves with its link; whoever waits gives up its list as a whole.
-    if (edge.isChild) waiting.children.left();
+    const isChild = edge.kind === "child";
+    if (isChild) waiting.children?.left(edge);
     this.#place(waiting);
-    this.#dropUnused(edge.isChild ? waiting : awaited);
+    this.#dropUnused(isChild ? waiting : awaited);
   }
 
   /** Counts what the edge says of the task that waits. */
@@ -313,15 +326,15 @@ export class Graphs implements Index<TaskRecord> {
     const wasNeeded = node.needed > 0;
     node.needed += by;
     const isNeeded = node.needed > 0;
-    if (wasNeeded === isNeeded) return;
-    const record = node === this.#changing ? this.#counted : this.core.tasks.get(node.row);
+    if (wasNeeded === isNeeded || (node.standing !== "completed" && node.standing !== "failed")) return;
+    const record = node === this.#changing ? this.#counted : node.record;
     // In recovery there are no queues yet: they ask when they see the task.
-    if (record !== undefined && isFinal(record.state)) this.core.queues?.neededChanged(record, isNeeded);
+    if (record !== undefined) this.core.queues?.neededChanged(record, isNeeded);
   }
 
   #place(node: Node): void {
     if (node.isDue) this.#due.update(node);
-    else if (this.#due.size > 0) this.#due.delete(node);
+    else this.#due.delete(node);
   }
 
   // --- what others ask --------------------------------------------------------------------------------------
@@ -341,13 +354,13 @@ export class Graphs implements Index<TaskRecord> {
   }
 
   childrenCount(spec: TaskSpec): number {
-    return this.#nodes.get(spec.row)?.children.size ?? 0;
+    return this.#nodes.get(spec.row)?.childrenCount ?? 0;
   }
 
   /** Whether it has something to wait for. */
   mustWait({ spec, outcome }: TaskRecord): boolean {
     const node = this.#nodes.get(spec.row);
-    return node !== undefined && (node.pending > 0 || (spec.extras.open && outcome.closedAt === 0));
+    return node !== undefined && (node.pending > 0 || (spec.links.open && outcome.closedAt === 0));
   }
 
   /** The first task because of which this one would end. */
@@ -361,8 +374,9 @@ export class Graphs implements Index<TaskRecord> {
 
   /** Tasks that wait for this one, have ended, and may have because it failed. */
   *endedWith({ row }: TaskSpec): Iterable<TaskSpec> {
-    for (const { waiting, link } of this.#nodes.get(row)?.waiting ?? [])
-      if (link.onFail === "fail" && waiting.standing === "failed") yield waiting.spec as TaskSpec;
+    for (let edge = this.#nodes.get(row)?.waiting ?? null; edge !== null; edge = edge.next)
+      if (edge.link.onFail === "fail" && edge.waiting.standing === "failed")
+        yield edge.waiting.spec as TaskSpec;
   }
 
   /** Tasks that this one waits for and that have not ended. */
@@ -376,8 +390,8 @@ export class Graphs implements Index<TaskRecord> {
     if (this.#nodes.size === 0) return null;
     const { spec } = record;
     const node = this.#nodes.get(spec.row);
-    const { parent } = spec.extras;
-    if (node === undefined || (node.total === 0 && !isLinked(spec.extras))) return null;
+    const { parent } = spec.links;
+    if (node === undefined || (node.total === 0 && spec.links === unlinked)) return null;
     return (
       `{"parentId":${parent === null ? null : `"${parent.taskId}"`},"open":${isOpen(record)},` +
       `"total":${node.total},"pending":${node.pending},"completed":${node.completed},"failed":${node.failed}}`
@@ -418,7 +432,7 @@ export class Graphs implements Index<TaskRecord> {
     const add = (edge: Edge) => {
       const type = edge.awaited.spec?.options.type;
       text +=
-        `${count === 0 ? "" : ","}{"name":"${edge.name}","taskId":"${edge.awaitedId}","relation":"${edge.isChild ? "child" : "after"}",` +
+        `${count === 0 ? "" : ","}{"name":"${edge.name}","taskId":"${edge.awaitedId}","relation":"${edge.kind}",` +
         `"onFail":"${edge.link.onFail}","type":${type === undefined ? null : `"${type}"`},${this.#endText(edge)}}`;
       count += 1;
     };
@@ -428,7 +442,7 @@ export class Graphs implements Index<TaskRecord> {
       let place = isChild ? after.length : Number(cursor ?? 0);
       for (; place < after.length && !isFull(); place++) add(after[place] as Edge);
       next = `${place}`;
-      const children = node.children.byAge();
+      const children = node.children?.byAge() ?? noEdges;
       let child = isChild ? placeBehind(children, cursor as string) : 0;
       for (; child < children.length && !isFull(); child++) {
         add(children[child] as Edge);
@@ -528,13 +542,12 @@ export function submit(core: Coordinator, { tasks }: Input<"graph.submit">): Res
   const made = submitAll(core, tasks, (i) => `/tasks/${i}`);
   if ("error" in made) return made;
   const duplicates: number[] = [];
-  let ids = "";
-  for (let i = 0; i < made.length; i++) {
-    const { id, isDuplicate } = made[i] as (typeof made)[number];
-    if (isDuplicate) duplicates.push(i);
-    ids += `${i === 0 ? "" : ","}"${id}"`;
-  }
-  return { ok: `{"ids":[${ids}],"duplicates":[${duplicates.join(",")}]}` };
+  const ids = made.map((one, i) => {
+    if (isNew(one)) return one.spec.id;
+    duplicates.push(i);
+    return one.id;
+  });
+  return { ok: `{"ids":["${ids.join('","')}"],"duplicates":[${duplicates.join(",")}]}` };
 }
 
 /** The attempt ends, uncharged; the task is blocked until its children are done, and runs again. */
@@ -553,7 +566,7 @@ export function close(core: Coordinator, input: Input<"task.close">): Result {
   const record = core.tasks.get(input.taskId);
   if (record === undefined) return unknownTask(input.taskId);
   const { spec, outcome } = record;
-  if (!spec.extras.open) return refuse("wrong-state", `task ${input.taskId} was not submitted as open`);
+  if (!spec.links.open) return refuse("wrong-state", `task ${input.taskId} was not submitted as open`);
   if (outcome.closedAt !== 0) return standing(record);
   if (isFinal(record.state))
     return refuse(

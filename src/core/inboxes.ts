@@ -18,7 +18,7 @@ import { limits } from "../wire/limits.ts";
 import type { Backoff } from "../wire/tasks.ts";
 import { priorities } from "../wire/tasks.ts";
 import type { Coordinator } from "./coordinator.ts";
-import { byAge } from "./ids.ts";
+import { byAge, rowOf } from "./ids.ts";
 import { Owners } from "./owners.ts";
 import type { RowName } from "./store.ts";
 
@@ -93,8 +93,6 @@ export type TopicRecord = {
 };
 
 export const messageIdOf = ({ revision, number }: MessageRecord): string => `${revision}-${number}`;
-export const rowOf = (message: MessageRecord): RowName =>
-  message.number === 0 ? message.revision : messageIdOf(message);
 export const deliveryKey = (subscription: string, messageId: string): string =>
   `${subscription} ${messageId}`;
 

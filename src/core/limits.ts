@@ -16,7 +16,7 @@ const linkBytes = 600;
 const sizeOf = (record: TaskRecord): number =>
   taskBytes +
   record.spec.payload.length +
-  linkBytes * (record.spec.extras.after.length + (record.spec.extras.parent === null ? 0 : 1)) +
+  linkBytes * (record.spec.links.after.length + (record.spec.links.parent === null ? 0 : 1)) +
   (record.outcome === noOutcome ? 0 : sizeOfOutcome(record.outcome));
 
 const sizeOfOutcome = ({ result, progress, error }: Outcome): number =>

@@ -11,25 +11,28 @@ import { taskIdPattern } from "../wire/schema.ts";
 import type { Parent, TaskSubmit } from "../wire/tasks.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { isOpen } from "./graphs.ts";
-import { type Link, noLinks } from "./options.ts";
+import { type Link, type Links, linksFrom, noLinks, unlinked } from "./options.ts";
 import { invalid, type Refusal, refuse } from "./result.ts";
 import { held, isRefusal, type TaskRecord, unknownTask } from "./tasks.ts";
 
-/** What a task will keep of it. */
-export type Links = { after: readonly Link[]; parent: Link | null; open: boolean };
-export const unlinked: Links = { after: noLinks, parent: null, open: false };
-
-const none: Links[] = [];
+/** What each task of a submit is called, and what it is linked to; both are empty where none is linked. */
+type Linked = { ids: readonly string[]; links: readonly Links[] };
+const none: Linked = { ids: [], links: [] };
+const unnamed: NonNullable<TaskSubmit["after"]> = [];
 const fewNames = 16;
 const idLike = new RegExp(taskIdPattern);
 /** Most names begin with a letter. */
 const isId = (name: string): boolean => name.charCodeAt(0) <= 57 && idLike.test(name);
 
+const isNamed = (links: readonly Link[], id: string): boolean => {
+  for (let i = 0; i < links.length; i++) if ((links[i] as Link).taskId === id) return true;
+  return false;
+};
+
 type PointerOf = (index: number) => string;
 /** By what a task of the submit is told to be the same as another, if by anything, and the task that is kept for it. */
 type SameOf = (index: number) => { key: string; keptId: string | undefined } | null;
 
-/** What each task of a submit is linked to; empty where none is. */
 export function linksOf(
   core: Coordinator,
   tasks: readonly TaskSubmit[],
@@ -37,7 +40,7 @@ export function linksOf(
   first: number,
   pointerOf: PointerOf,
   sameOf: SameOf,
-): Links[] | Refusal {
+): Linked | Refusal {
   for (const { ref, after, parent, open } of tasks)
     if (ref !== undefined || after !== undefined || parent !== undefined || open !== undefined)
       return new Linking(core, tasks, first, pointerOf, sameOf).links();
@@ -50,8 +53,8 @@ class Linking {
   /** The place that makes it, which is an earlier one where that has the same key; -1: it was kept before. */
   readonly #makers: number[] = [];
   readonly #byRef = new Map<string, number>();
-  /** By place: the places it waits for. */
-  readonly #waitsFor: number[][] = [];
+  /** One waits for what does not stand before it. */
+  #isForward = false;
   /** Parents that were found to take children. */
   readonly #parents = new Map<string, TaskRecord>();
 
@@ -63,20 +66,18 @@ class Linking {
     private readonly sameOf: SameOf,
   ) {}
 
-  links(): Links[] | Refusal {
+  links(): Linked | Refusal {
     const wrong = this.#name();
     if (wrong !== null) return wrong;
     const links: Links[] = [];
-    let isForward = false;
     for (let i = 0; i < this.tasks.length; i++) {
       // One that makes no task waits for nothing, whatever it names.
       const found = this.#makers[i] === i ? this.#linksOf(i) : unlinked;
       if ("error" in found) return found;
       links.push(found);
-      isForward ||= this.#waitsFor[i]?.some((other) => other >= i) === true;
     }
     // Who waits only for what stands before it waits in no circle.
-    return (isForward && this.#circle()) || links;
+    return (this.#isForward && this.#circle()) || { ids: this.#ids, links };
   }
 
   #name(): Refusal | null {
@@ -111,26 +112,24 @@ class Linking {
   }
 
   #linksOf(i: number): Links | Refusal {
-    const { ref, after, parent, open = false } = this.tasks[i] as TaskSubmit;
+    const { ref, after = unnamed, parent, open = false } = this.tasks[i] as TaskSubmit;
     const above = parent === undefined ? null : this.#parent(i, parent);
     if (above !== null && "error" in above) return above;
     const links: Link[] = [];
-    const waitsFor: number[] = [];
-    const count = after?.length ?? 0;
     // Most name few: to look through those is cheaper than to remember them.
-    const named = count > fewNames ? new Set<string>() : null;
-    const isNamed = (id: string) => named?.has(id) ?? links.some(({ taskId }) => taskId === id);
-    for (let k = 0; k < count; k++) {
-      const one = (after as NonNullable<typeof after>)[k] as string | { task: string };
-      const { task, onFail = "fail" } = typeof one === "string" ? { task: one } : (one as AfterObject);
+    const named = after.length > fewNames ? new Set<string>() : null;
+    for (let k = 0; k < after.length; k++) {
+      const one = after[k] as string | AfterObject;
+      const task = typeof one === "string" ? one : one.task;
       const place = this.#byRef.get(task);
       if (place === undefined && !isId(task))
         return invalid(this.#afterAt(i, k), `no task of this submit has the ref ${task}`);
       const taskId = place === undefined ? task : (this.#ids[place] as string);
-      if (isNamed(taskId)) return invalid(this.#afterAt(i, k), `names ${task} a second time`);
+      if (named?.has(taskId) ?? isNamed(links, taskId))
+        return invalid(this.#afterAt(i, k), `names ${task} a second time`);
       named?.add(taskId);
       const maker = place === undefined ? -1 : (this.#makers[place] as number);
-      if (maker >= 0) waitsFor.push(maker);
+      if (maker >= i) this.#isForward = true;
       const other = maker >= 0 ? (this.tasks[maker] as TaskSubmit) : this.core.tasks.get(taskId);
       if (other === undefined) return unknownTask(taskId);
       if (above !== null && !mayBeAwaited(above, other))
@@ -138,14 +137,14 @@ class Linking {
           this.#afterAt(i, k),
           `may itself wait for task ${above.spec.id}: a child waits for other children of its parent, for what is completed, or, where its parent is no child, for what was submitted before that`,
         );
+      const onFail = typeof one === "string" ? "fail" : (one.onFail ?? "fail");
       links.push({ taskId, name: place === undefined ? null : task, onFail });
     }
-    this.#waitsFor[i] = waitsFor;
-    return {
-      after: links.length === 0 ? noLinks : links,
-      parent: above && { taskId: above.spec.id, name: ref ?? null, onFail: parent?.onFail ?? "fail" },
+    return linksFrom(
+      links.length === 0 ? noLinks : links,
+      above && { taskId: above.spec.id, name: ref ?? null, onFail: parent?.onFail ?? "fail" },
       open,
-    };
+    );
   }
 
   #afterAt(i: number, k: number): string {
@@ -174,9 +173,20 @@ class Linking {
     return record;
   }
 
+  /** The places that a task waits for. */
+  #waitsFor(i: number): number[] {
+    const { after = unnamed } = this.tasks[i] as TaskSubmit;
+    if (this.#makers[i] !== i) return [];
+    return after.flatMap((one) => {
+      const place = this.#byRef.get(typeof one === "string" ? one : one.task);
+      const maker = place === undefined ? -1 : (this.#makers[place] as number);
+      return maker < 0 ? [] : [maker];
+    });
+  }
+
   /** The first circle of tasks that wait for each other, as a refusal. */
   #circle(): Refusal | null {
-    const waitsFor = this.#waitsFor;
+    const waitsFor = this.tasks.map((_, i) => this.#waitsFor(i));
     /** 1: on the path, 2: waits in no circle. */
     const seen = new Uint8Array(this.tasks.length);
     /** How many of what it waits for were looked at. */
@@ -218,10 +228,10 @@ class Linking {
  * and that child could not name it.
  */
 function mayBeAwaited(above: TaskRecord, other: TaskSubmit | TaskRecord): boolean {
-  const { id, revision, extras } = above.spec;
+  const { id, revision, links } = above.spec;
   if (!("spec" in other)) return other.parent?.taskId === id;
-  if (other.state === "completed" || other.spec.extras.parent?.taskId === id) return true;
-  return extras.parent === null && other.spec.revision < revision;
+  if (other.state === "completed" || other.spec.links.parent?.taskId === id) return true;
+  return links.parent === null && other.spec.revision < revision;
 }
 
 type AfterObject = { task: string; onFail?: Link["onFail"] };

@@ -6,8 +6,8 @@
 import type { Input } from "../wire/operations.ts";
 import { priorities } from "../wire/tasks.ts";
 import type { Coordinator } from "./coordinator.ts";
-import { idNaming } from "./ids.ts";
-import { type Inbox, type MessageRecord, messageIdOf, rowOf, toAll } from "./inboxes.ts";
+import { idNaming, rowOf } from "./ids.ts";
+import { type Inbox, type MessageRecord, messageIdOf, toAll } from "./inboxes.ts";
 import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
 import type { Store, Table } from "./store.ts";
 import { drop, open, shrink, sweep } from "./subscriptions.ts";

@@ -56,6 +56,16 @@ export type Link = {
   readonly onFail: OnFail;
 };
 
+/** What a task of a graph is linked to. */
+export type Links = {
+  /** What it waits for. */
+  readonly after: readonly Link[];
+  /** Who waits for it. Null: nobody that it names. */
+  readonly parent: Link | null;
+  /** It takes children until it is closed, and waits for that. */
+  readonly open: boolean;
+};
+
 /** What few tasks have and hardly two alike. */
 export type TaskExtras = {
   readonly idempotencyKey: string | null;
@@ -64,12 +74,6 @@ export type TaskExtras = {
   readonly group: string | null;
   /** By when it must have ended, on the wall clock. 0: never. */
   readonly deadlineAt: number;
-  /** What it waits for. */
-  readonly after: readonly Link[];
-  /** Who waits for it. Null: nobody that it names. */
-  readonly parent: Link | null;
-  /** It takes children until it is closed, and waits for that. */
-  readonly open: boolean;
   /** The only worker that may run it. */
   readonly workerId: string | null;
   readonly sticky: string | null;
@@ -94,15 +98,12 @@ export const noExtras: TaskExtras = {
   unique: null,
   group: null,
   deadlineAt: 0,
-  after: noLinks,
-  parent: null,
-  open: false,
   workerId: null,
   sticky: null,
   trace: null,
 };
 
-/** Whether a submit names none of them; what it is linked to stands elsewhere. */
+/** Whether a submit names none of them. */
 export const hasNoExtras = (submit: TaskSubmit): boolean =>
   submit.group === undefined &&
   submit.idempotencyKey === undefined &&
@@ -112,9 +113,11 @@ export const hasNoExtras = (submit: TaskSubmit): boolean =>
   submit.sticky === undefined &&
   submit.trace === undefined;
 
-/** Whether it names other tasks, or will be named by them. */
-export const isLinked = ({ after, parent, open }: TaskExtras): boolean =>
-  after.length > 0 || parent !== null || open;
+/** The links of a task in no graph; one that names no others and takes no children has these. */
+export const unlinked: Links = { after: noLinks, parent: null, open: false };
+
+export const linksFrom = (after: readonly Link[], parent: Link | null, open: boolean): Links =>
+  after.length > 0 || parent !== null || open ? { after, parent, open } : unlinked;
 
 /** Groups whose tasks share one record of extras. */
 const groupsMax = 65_536;
@@ -124,7 +127,7 @@ const ofGroups = new Map<string, TaskExtras>();
 export function extrasOf(wanted: TaskExtras): TaskExtras {
   const { idempotencyKey, unique, group, deadlineAt, workerId, sticky, trace } = wanted;
   if (idempotencyKey !== null || unique !== null || deadlineAt !== 0) return wanted;
-  if (workerId !== null || sticky !== null || trace !== null || isLinked(wanted)) return wanted;
+  if (workerId !== null || sticky !== null || trace !== null) return wanted;
   if (group === null) return noExtras;
   let extras = ofGroups.get(group);
   if (extras === undefined) {

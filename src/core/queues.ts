@@ -35,6 +35,13 @@ const noCounts = (): Counts => ({
 
 const endOrder = (a: TaskRecord, b: TaskRecord) => a.revision - b.revision || specOrder(a.spec, b.spec);
 
+/** New needs of tasks that are queued together. */
+export class Coming {
+  readonly keys = new Set<string>();
+  /** For the last of them there was room. */
+  last: Needs | null = null;
+}
+
 class Queue {
   readonly counts = noCounts();
   readonly queuedByPriority = [0, 0, 0, 0];
@@ -232,7 +239,14 @@ export class Queues implements Index<TaskRecord> {
    * Whether tasks with these needs may be queued: known needs always, new ones up to `lanesMax`. `coming`: new needs of
    * others that are queued with them, to which these are added.
    */
-  hasRoomFor(needs: Needs, coming?: Set<string>): boolean {
+  hasRoomFor(needs: Needs, coming?: Coming): boolean {
+    if (coming === undefined) return this.#hasRoomFor(needs);
+    const hasRoom = needs === coming.last || this.#hasRoomFor(needs, coming.keys);
+    if (hasRoom) coming.last = needs;
+    return hasRoom;
+  }
+
+  #hasRoomFor(needs: Needs, coming?: Set<string>): boolean {
     const queue = this.#queues.get(needs.queue);
     const lane = isPlain(needs) ? queue?.plain : queue?.lanes.get(laneKey(needs));
     if (lane !== undefined && (coming === undefined || !lane.isEmpty)) return true;

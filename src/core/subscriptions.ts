@@ -10,7 +10,7 @@ import { priorities } from "../wire/tasks.ts";
 import type { MessageCondition, SubscriptionCondition } from "../wire/transactions.ts";
 import { backoffMs, backoffText, refuseBackoff } from "./backoff.ts";
 import type { Coordinator } from "./coordinator.ts";
-import { ageOf, byAge } from "./ids.ts";
+import { ageOf, byAge, rowOf } from "./ids.ts";
 import {
   Consumer,
   deliveryKey,
@@ -19,7 +19,6 @@ import {
   type Kept,
   type MessageRecord,
   messageIdOf,
-  rowOf,
   type SubscriptionRecord,
   type SubscriptionSpec,
 } from "./inboxes.ts";

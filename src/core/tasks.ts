@@ -37,8 +37,8 @@ import { endsAt, expiresAt } from "./expiry.ts";
 import { type Failures, failuresText, forgetFailures, isFinalCode, noteFailure } from "./failures.ts";
 import { shutInWords } from "./flow.ts";
 import * as graphs from "./graphs.ts";
-import { idNaming } from "./ids.ts";
-import { type Links, linksOf, unlinked } from "./links.ts";
+import { idNaming, rowOf } from "./ids.ts";
+import { linksOf } from "./links.ts";
 import { forgetLog } from "./logs.ts";
 import type { Needs } from "./offers.ts";
 import {
@@ -47,6 +47,7 @@ import {
   extrasOf,
   hasNoExtras,
   isBare,
+  type Links,
   noCapabilities,
   noExtras,
   noLabels,
@@ -55,7 +56,9 @@ import {
   type TaskExtras,
   type TaskOptions,
   taskDefaults,
+  unlinked,
 } from "./options.ts";
+import { Coming } from "./queues.ts";
 import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
 import type { Slot } from "./slots.ts";
 import type { RowName, Store, Table } from "./store.ts";
@@ -85,11 +88,15 @@ export class TaskSpec {
     /** JSON text: parsed once when it came, never again by the daemon. */
     readonly payload: string,
     readonly extras: TaskExtras,
+    readonly links: Links,
     readonly createdAt: number,
-  ) {}
+    name: string | null = null,
+  ) {
+    this.#name = name;
+  }
 
-  /** What names its row, where that is a text: made once, as its table keeps it anyhow. */
-  #name: string | null = null;
+  /** Of one that came with others, which is asked for several times at once: made once. */
+  #name: string | null;
 
   get id(): string {
     if (this.number === 0) return `${this.revision}-0`;
@@ -99,7 +106,7 @@ export class TaskSpec {
 
   /** As its table names it. */
   get row(): RowName {
-    return this.number === 0 ? this.revision : this.id;
+    return rowOf(this);
   }
 }
 
@@ -178,20 +185,20 @@ export const specOrder = (a: TaskSpec, b: TaskSpec): number => a.revision - b.re
 type Draft = { submit: TaskSubmit; options: TaskOptions; payload: string; unique: UniqueKept | null };
 
 /**
- * `pointer` is where the submit stands in the input; `kept` its payload, where that was made text before; `coming`
+ * `pointer` tells where the submit stands in the input; `kept` its payload, where that was made text before; `coming`
  * what those ask of workers that are submitted with it.
  */
 function draft(
   core: Coordinator,
   submit: TaskSubmit,
-  pointer: string,
+  pointer: () => string,
   kept?: string,
-  coming?: Set<string>,
+  coming?: Coming,
 ): Draft | Refusal {
   const { deadlineAt } = submit;
   if (deadlineAt !== undefined && deadlineAt <= core.now)
-    return invalid(`${pointer}/deadlineAt`, `is past: it is ${core.now} now`);
-  const asked = isBare(submit) ? { options: bareOptions(submit) } : optionsOf(core, submit, pointer);
+    return invalid(`${pointer()}/deadlineAt`, `is past: it is ${core.now} now`);
+  const asked = isBare(submit) ? { options: bareOptions(submit) } : optionsOf(core, submit, pointer());
   if ("error" in asked) return asked;
   const payload = kept === undefined ? textOf(submit.payload, "payload") : { text: kept };
   if ("error" in payload) return payload;
@@ -203,7 +210,7 @@ function draft(
     );
   const { unique: asksUnique } = submit;
   const unique =
-    asksUnique === undefined ? null : uniqueOf(submit, asksUnique, options.queue, payload.text, pointer);
+    asksUnique === undefined ? null : uniqueOf(submit, asksUnique, options.queue, payload.text, pointer());
   if (unique !== null && "error" in unique) return unique;
   return { submit, options, payload: payload.text, unique };
 }
@@ -281,28 +288,30 @@ function spellingsOf(given: readonly string[] = [], pointer: string): { texts: s
 const sorted = (names: readonly string[] | undefined): readonly string[] =>
   names === undefined || names.length === 0 ? noCapabilities : [...names].sort();
 
-function specOf(core: Coordinator, from: Draft, number: number, links: Links = unlinked): TaskSpec {
+function specOf(
+  core: Coordinator,
+  from: Draft,
+  number: number,
+  links: Links = unlinked,
+  id: string | null = null,
+): TaskSpec {
   const { submit, options, payload, unique } = from;
-  const extras =
-    links === unlinked && hasNoExtras(submit)
-      ? noExtras
-      : extrasOf({
-          idempotencyKey: submit.idempotencyKey ?? null,
-          unique,
-          group: submit.group ?? null,
-          deadlineAt: submit.deadlineAt ?? 0,
-          after: links.after,
-          parent: links.parent,
-          open: links.open,
-          workerId: submit.workerId ?? null,
-          sticky: submit.sticky ?? null,
-          trace: submit.trace ?? null,
-        });
-  return new TaskSpec(core.store.nextRevision, number, options, payload, extras, core.now);
+  const extras = hasNoExtras(submit)
+    ? noExtras
+    : extrasOf({
+        idempotencyKey: submit.idempotencyKey ?? null,
+        unique,
+        group: submit.group ?? null,
+        deadlineAt: submit.deadlineAt ?? 0,
+        workerId: submit.workerId ?? null,
+        sticky: submit.sticky ?? null,
+        trace: submit.trace ?? null,
+      });
+  return new TaskSpec(core.store.nextRevision, number, options, payload, extras, links, core.now, id);
 }
 
-export function stateAtFirst({ extras, options }: TaskSpec): TaskState {
-  if (extras.after.length > 0 || extras.open) return "blocked";
+export function stateAtFirst({ links, options }: TaskSpec): TaskState {
+  if (links.after.length > 0 || links.open) return "blocked";
   return options.delayMs > 0 ? "scheduled" : "queued";
 }
 
@@ -321,8 +330,10 @@ export function newRecord(spec: TaskSpec): TaskRecord {
   };
 }
 
-const submitted = ({ id, state, isDuplicate, isReplaced }: Made) =>
-  `{"id":"${id}","state":"${state}","duplicate":${isDuplicate}${isReplaced ? `,"replaced":true` : ""}}`;
+const submitted = (made: Made) =>
+  isNew(made)
+    ? `{"id":"${made.spec.id}","state":"${made.state}","duplicate":false}`
+    : `{"id":"${made.id}","state":"${made.state}","duplicate":true${made.isReplaced ? `,"replaced":true` : ""}}`;
 
 export function submit(core: Coordinator, input: Input<"task.submit">): Result {
   const isMany = Array.isArray(input);
@@ -336,7 +347,9 @@ export function submit(core: Coordinator, input: Input<"task.submit">): Result {
 }
 
 /** What became of one task of a submit: a new one, or the one that has its key already. */
-export type Made = Known & { isDuplicate: boolean; isReplaced: boolean };
+export type Made = TaskRecord | Met;
+type Met = Known & { isReplaced?: boolean };
+export const isNew = (made: Made): made is TaskRecord => "spec" in made;
 
 /** Submits all or none; `pointerOf` tells where each stands in the input. */
 export function submitAll(
@@ -348,31 +361,39 @@ export function submitAll(
   const busy = core.limits.refuseSubmit(count);
   if (busy !== null) return busy;
   const drafts: Draft[] = [];
-  const coming = count > 1 ? new Set<string>() : undefined;
-  for (let i = 0; i < count; i++) {
-    const checked = draft(core, tasks[i] as TaskSubmit, pointerOf(i), undefined, coming);
+  const coming = count > 1 ? new Coming() : undefined;
+  let i = 0;
+  const pointer = () => pointerOf(i);
+  for (; i < count; i++) {
+    const checked = draft(core, tasks[i] as TaskSubmit, pointer, undefined, coming);
     if ("error" in checked) return checked;
     drafts.push(checked);
   }
   const full = backlogFull(core, drafts);
   if (full !== null) return full;
   const first = core.takeNumbers(count);
-  const links = linksOf(core, tasks, first, pointerOf, (i) => sameOf(core, drafts[i] as Draft));
-  if ("error" in links) return links;
+  const linked = linksOf(core, tasks, first, pointerOf, (i) => sameOf(core, drafts[i] as Draft));
+  if ("error" in linked) return linked;
+  const { ids, links } = linked;
   const made: Made[] = [];
-  // One may drop, replace or wait for another, and what it waits for may be done already.
-  let areAlone = links.length === 0 && core.flow.settings.size === 0;
+  // One may drop or replace another, or what it waits for may be done already.
+  let isChanged = core.flow.settings.size > 0;
   for (let i = 0; i < count; i++) {
     const from = drafts[i] as Draft;
     const earlier = meet(core, from);
-    const { id, state } = earlier ?? make(core, from, first + i, links[i]);
-    made.push({ id, state, isDuplicate: earlier !== undefined, isReplaced: earlier?.isReplaced === true });
-    areAlone &&= earlier === undefined;
+    made.push(earlier ?? make(core, from, first + i, links[i], ids[i]));
+    isChanged ||= earlier !== undefined;
   }
-  if (areAlone) return made;
-  if (core.graphs.isDue) core.graphs.settle();
-  for (const one of made) one.state = core.tasks.get(one.id)?.state ?? one.state;
-  return made;
+  if (core.graphs.isDue) {
+    isChanged = true;
+    core.graphs.settle();
+  }
+  return isChanged ? made.map((one) => asItStands(core, one)) : made;
+}
+
+function asItStands(core: Coordinator, made: Made): Made {
+  if (isNew(made)) return core.tasks.get(made.spec.row) ?? made;
+  return { ...made, state: core.tasks.get(made.id)?.state ?? made.state };
 }
 
 /** The task that has the draft's key already; it may be kept no more. */
@@ -392,7 +413,7 @@ function sameOf(core: Coordinator, from: Draft): { key: string; keptId: string |
 }
 
 /** The same; where the newer of the two counts, the task is what the draft says from now on. */
-function meet(core: Coordinator, from: Draft): (Known & { isReplaced?: boolean }) | undefined {
+function meet(core: Coordinator, from: Draft): Met | undefined {
   const earlier = earlierOf(core, from);
   const { unique } = from.submit;
   if (earlier === undefined || unique === undefined || !keepsNewer(unique)) return earlier;
@@ -412,7 +433,7 @@ function replace(core: Coordinator, record: TaskRecord, from: Draft): TaskRecord
   // What is not asked for at a time is ready: since it was, or since now where that begins its time to live.
   else if (isTimed || fresh.options.ttlMs > 0) at = readyAt(fresh);
   const options = { ...fresh.options, delayMs: Math.max(0, at - createdAt) };
-  const spec = new TaskSpec(revision, number, options, fresh.payload, fresh.extras, createdAt);
+  const spec = new TaskSpec(revision, number, options, fresh.payload, fresh.extras, fresh.links, createdAt);
   const isLater = at > core.now;
   const waits = record.state === "queued" || record.state === "scheduled";
   const replaced: TaskRecord = {
@@ -427,10 +448,10 @@ function replace(core: Coordinator, record: TaskRecord, from: Draft): TaskRecord
 }
 
 /** Makes a new task, which takes its key; the task as it stands then. */
-function make(core: Coordinator, from: Draft, number: number, links?: Links): Known {
-  const record = enter(core, newRecord(specOf(core, from, number, links)));
+function make(core: Coordinator, from: Draft, number: number, links?: Links, id?: string): TaskRecord {
+  const record = enter(core, newRecord(specOf(core, from, number, links, id)));
   takeKey(core, record, from.submit.unique?.forMs);
-  return { id: record.spec.id, state: record.state };
+  return record;
 }
 
 /** Puts a new task into its queue, and drops what is too much in it; the task as it stands then. */
@@ -459,12 +480,11 @@ function drop(core: Coordinator, record: TaskRecord): TaskRecord {
  * limits on what waits in all are the caller's to ask.
  */
 export function submitKept(core: Coordinator, task: TaskSubmit, payload: string): { id: string } | Refusal {
-  const from = draft(core, task, "", payload);
+  const from = draft(core, task, () => "", payload);
   if ("error" in from) return from;
   const full = backlogFull(core, [from]);
   if (full !== null) return full;
-  const { id } = meet(core, from) ?? make(core, from, core.takeNumbers(1));
-  return { id };
+  return { id: meet(core, from)?.id ?? make(core, from, core.takeNumbers(1)).spec.id };
 }
 
 /** The first queue that may not take as many more tasks as are new in it. */
@@ -921,7 +941,7 @@ export function mayRetry(
   core: Coordinator,
   record: TaskRecord,
   count: number,
-  coming?: Set<string>,
+  coming?: Coming,
 ): Refusal | null {
   const { id } = record.spec;
   if (record.state !== "failed" && record.state !== "dead" && record.state !== "cancelled")
@@ -1018,7 +1038,7 @@ export function assign(core: Coordinator, input: Input<"task.assign">): Result {
   } else {
     const busy = core.limits.refuseSubmit(1);
     if (busy !== null) return busy;
-    const checked = draft(core, input.task as TaskSubmit, "/task");
+    const checked = draft(core, input.task as TaskSubmit, () => "/task");
     if ("error" in checked) return checked;
     const { ref, after, parent, open } = checked.submit;
     if (ref !== undefined || after !== undefined || parent !== undefined || open !== undefined)

@@ -93,7 +93,7 @@ function blocked(core: Coordinator, { spec, outcome }: TaskRecord): Reason {
   const more = ids.length > namedMax ? " and more" : "";
   const named = ids.slice(0, namedMax);
   if (named.length > 0) return reason("blocked", `it waits for ${named.join(", ")}${more}`, named);
-  return spec.extras.open && outcome.closedAt === 0
+  return spec.links.open && outcome.closedAt === 0
     ? reason("blocked", "it is open: it waits for children until it is closed")
     : reason("blocked", "what it waited for has ended: it goes on at once");
 }

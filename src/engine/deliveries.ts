@@ -3,7 +3,8 @@
  * to those with room, most urgent first, and leaves once its message is durable. A connection whose socket has enough
  * gets no more until it has taken that; the others go on.
  */
-import { Consumer, type Entry, type Inbox, rowOf } from "../core/inboxes.ts";
+import { rowOf } from "../core/ids.ts";
+import { Consumer, type Entry, type Inbox } from "../core/inboxes.ts";
 import { messageBody } from "../core/subscriptions.ts";
 import { limits } from "../wire/limits.ts";
 import type { Input } from "../wire/operations.ts";

@@ -205,6 +205,10 @@ export class PlacedHeap<T extends Placed> {
     if (this.#up(place) === place) this.#down(place);
   }
 
+  items(): readonly T[] {
+    return this.#items;
+  }
+
   #up(from: number): number {
     const items = this.#items;
     const item = items[from] as T;

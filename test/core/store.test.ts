@@ -171,3 +171,35 @@ test("store - neighbours in age lie in few Maps, and many ids in all of them", (
   expect(shards(Array.from({ length: 64 }, (_, i) => 7_000_000_123 + i * 1024))).toBe(64);
   expect(shards(["", "no id", "-", "1-"])).toBe(1);
 });
+
+test("store - an id has one row, that row has this id, and what is no id stays what it is", () => {
+  const { row, key } = idNaming;
+  const ids = [
+    "1-0",
+    "1-1",
+    "42-7",
+    "42-999999",
+    "8589934591-1048575",
+    "8589934592-1",
+    "1795666503373-3",
+    "1-1048576",
+  ];
+  for (const id of ids) expect(key(row(id))).toBe(id);
+  expect(new Set(ids.map(row)).size).toBe(ids.length);
+  expect(row("9007199254740991-0")).toBe(9_007_199_254_740_991);
+  for (const no of [
+    "",
+    "-",
+    "1",
+    "1-",
+    "-1",
+    "01-1",
+    "1-01",
+    "1-1-1",
+    "0-1",
+    "1-1 ",
+    "1e1-1",
+    "9007199254740993-0",
+  ])
+    expect(row(no)).toBe(no);
+});
