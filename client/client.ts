@@ -11,6 +11,7 @@ import type {
   LimitSettings,
   PauseOptions,
   Queue,
+  QueuePage,
   QueueSettings,
 } from "../src/wire/queues.ts";
 import type { State, Welcome } from "../src/wire/state.ts";
@@ -31,7 +32,7 @@ import { ClientError, isRefused } from "./errors.ts";
 import { Emitter } from "./events.ts";
 import { Graph } from "./graphs.ts";
 import { httpRequests, type TransportChoice } from "./http.ts";
-import { iterate } from "./iterate.ts";
+import { iterate, pagesOf } from "./iterate.ts";
 import { WatchedKv } from "./kv.ts";
 import { Holdings, type LockCaller, Locks } from "./locks.ts";
 import { Schedules } from "./schedules.ts";
@@ -345,8 +346,14 @@ export class CoordinationClient extends Emitter<ClientEvents> implements LockCal
   drain(workerId: string, drain = true, options?: CallOptions): Promise<Worker> {
     return this.call("worker.drain", { workerId, drain }, options);
   }
-  async queues(options?: CallOptions): Promise<Output<"queue.list">["queues"]> {
-    return (await this.call("queue.list", {}, options)).queues;
+  /** A page of the queues, by name. */
+  queues(page: Input<"queue.list"> = {}, options?: CallOptions): Promise<QueuePage> {
+    return this.call("queue.list", page, options);
+  }
+  /** All queues whose names begin so, page by page as the loop goes on. */
+  async *allQueues(prefix = "", options?: CallOptions): AsyncGenerator<Queue> {
+    for await (const { queues } of pagesOf((from) => this.queues({ prefix, ...from }, options)))
+      yield* queues;
   }
   queue(name: string, options?: CallOptions): Promise<Queue> {
     return this.call("queue.get", { queue: name }, options);

@@ -19,10 +19,12 @@ import type {
   LimitSettings,
   PauseOptions,
   Queue,
+  QueuePage,
   QueueSettings,
 } from "../src/wire/queues.ts";
 import type { Schedule, ScheduleShown } from "../src/wire/schedules.ts";
 import type { HealthView, State } from "../src/wire/state.ts";
+import type { Stats } from "../src/wire/stats.ts";
 import type { SubscriptionPage, SubscriptionView } from "../src/wire/subscriptions.ts";
 import type {
   LeaseView,
@@ -86,11 +88,16 @@ export class RestClient {
   metrics(options?: RequestOptions): Promise<MetricsView> {
     return answer(this.#api.api.metrics.get(request(options)));
   }
+  /** The newest figures of the namespace; with `historyMs` those of so long ago too, oldest first. */
+  async stats({ historyMs, ...options }: RequestOptions & { historyMs?: number } = {}): Promise<Stats[]> {
+    const query = historyMs === undefined ? {} : { historyMs };
+    return (await answer(this.#api.api.stats.get({ query, ...request(options) }))).samples;
+  }
   state(options?: RequestOptions): Promise<State> {
     return answer(this.#api.api.state.get({ query: {}, ...request(options) })) as Promise<State>;
   }
-  async queues(options?: RequestOptions): Promise<Queue[]> {
-    return (await answer(this.#api.api.queues.get(request(options)))).queues;
+  queues(page: Input<"queue.list"> = {}, options?: RequestOptions): Promise<QueuePage> {
+    return answer(this.#api.api.queues.get({ query: page, ...request(options) }));
   }
 
   // ----------------------------------------------------------------------------------- queues and limits

@@ -28,7 +28,7 @@ export class StatsReaders {
     const reader: Reader = { historyMs, seenAt: 0, told, failed };
     this.#readers.add(reader);
     if (!this.#session.mayPush) {
-      const detail = "figures are pushed, and this client has no WebSocket";
+      const detail = "figures are pushed, and this client has no WebSocket; GET /api/stats reads them";
       // Not before the caller has what it asked for.
       queueMicrotask(() => this.#fail(reader, new CortexError(problem("connection-needed", detail))));
       return () => void this.#readers.delete(reader);

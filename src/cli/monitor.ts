@@ -185,7 +185,7 @@ class Monitor {
 
   async #rows(view: View): Promise<void> {
     const { rows, filter } = this.#model;
-    if (view === "queues") rows.queues = await this.daemon.queues();
+    if (view === "queues") rows.queues = (await this.daemon.queues({ limit: rowsMax })).queues;
     else if (view === "workers") rows.workers = (await this.daemon.workers({ limit: rowsMax })).workers;
     else {
       const state = filter === null ? {} : { state: filter };

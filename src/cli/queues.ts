@@ -1,10 +1,17 @@
 /** `cortexd queues …`: what waits in which queue, how it may flow, and pausing it. */
-import { type Group as GroupView, type Queue, type QueueSettings, strategies } from "../wire/queues.ts";
+import {
+  type Group as GroupView,
+  type Queue,
+  QueueList,
+  type QueueSettings,
+  strategies,
+} from "../wire/queues.ts";
 import { taskStates } from "../wire/tasks.ts";
 import { command, type Group } from "./command.ts";
 import { rest } from "./daemon.ts";
 import { Exit } from "./exit.ts";
 import { amountOf, given, rateOf, rateText } from "./limits.ts";
+import { inputOf, optionsOf } from "./options.ts";
 import type { Column, Output } from "./output.ts";
 import { pagesOf } from "./pages.ts";
 import { age, moment, number, stateColour } from "./words.ts";
@@ -15,23 +22,30 @@ const group = { type: "text", help: "One group of the queue alone.", unit: "NAME
 const list = command({
   summary: "List the queues with their counts, and what is shut.",
   arguments: [],
-  options: {},
+  options: {
+    ...optionsOf(QueueList, ["cursor", "limit"]),
+    limit: { type: "integer", min: 1, default: 1000, help: "At most so many." },
+  },
   client: true,
   watch: true,
-  json: 'one object, {"queues": [...]}, as GET /api/queues answers.',
+  json: 'one object, {"queues": [...], "cursor": ...}, as GET /api/queues answers; cursor is null when all are there.',
   examples: [
     { words: "queues", meaning: "A line a queue: how many tasks are in which state." },
+    { words: "queues list --prefix mail-", meaning: "Those whose names begin so." },
     { words: "queues list --json | jq -r '.queues[].name'", meaning: "Their names alone." },
   ],
-  async run({ to, out }) {
-    const queues = await rest(to).queues();
-    if (out.json) await out.value({ queues });
-    else
-      await out.table(
-        queues,
-        queueColumns,
-        "There are no queues: a queue is there once a task was submitted to it, or something was set for it.",
-      );
+  async run({ values, to, out }) {
+    const client = rest(to);
+    const filter = inputOf(QueueList, values);
+    const pages = pagesOf("queues", values.limit, (asked) => client.queues({ ...filter, ...asked }));
+    await out.pages(
+      "queues",
+      pages,
+      queueColumns,
+      values.prefix === undefined
+        ? "There are no queues: a queue is there once a task was submitted to it, or something was set for it."
+        : `No queue's name begins with ${values.prefix}.`,
+    );
     return undefined;
   },
 });

@@ -43,9 +43,13 @@ export const status = command({
       ["Completed", `${rate(completed)} since the daemon started`],
     ]);
     if (state.queues.length > 0) await out.line(`\n${out.tableText(state.queues, queueColumns)}`);
+    if (state.queues.length === queuesShown) await out.line("All of them: cortexd queues");
     return undefined;
   },
 });
+
+/** An overview names no more of them. */
+const queuesShown = 100;
 
 const doneOf = (counters: Record<string, unknown>) => ({
   submitted: Number(counters.tasksSubmitted ?? 0),

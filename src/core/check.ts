@@ -585,6 +585,10 @@ function checkFlow(core: Coordinator, expect: Expect): void {
     expect(!rate || opening.has(gate) || looks.nextAt <= gate.lookAt, `${key} is not looked at again`);
     expect(!rate || opening.has(gate) || gate.lookAt < Number.POSITIVE_INFINITY, `${key} is forgotten`);
   };
+  expect(
+    same([...flow.namesFrom("")], [...flow.queues()].map(({ name }) => name).sort()),
+    "the names of queues in order are others than those there are",
+  );
   for (const queue of flow.queues()) {
     checkGate(queue.gate, `queue ${queue.name}`);
     if (queue.waiting !== null) {

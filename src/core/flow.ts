@@ -8,6 +8,7 @@
  * have opened is woken one by one (gates.ts). What runs is never stopped by a limit.
  */
 
+import { Sorted } from "../lib/sorted.ts";
 import type { Strategy } from "../wire/queues.ts";
 import { Waiting } from "./backlog.ts";
 import { type Bucket, Gate, type Gates, type Rate, type Shut } from "./gates.ts";
@@ -128,6 +129,8 @@ export class Flow {
   readonly limits: Table<LimitRecord>;
   readonly pauses: Table<PauseRecord>;
   readonly #queues = new Map<string, QueueFlow>();
+  /** Their names, for who reads them in pages. */
+  readonly #names = new Sorted();
   /** By name; the users are streams and a record. */
   readonly #gates = new Map<string, { gate: Gate; users: number }>();
   /** Named groups, and queues with a weight: 0 where they are not used. */
@@ -176,6 +179,7 @@ export class Flow {
     if (queue === undefined) {
       queue = new QueueFlow(name, this.#share);
       this.#queues.set(name, queue);
+      this.#names.add(name);
     }
     return queue;
   }
@@ -189,6 +193,7 @@ export class Flow {
   dropUnused(queue: QueueFlow): void {
     if (queue.hasTasks || queue.settings !== undefined || queue.gate.paused || queue.groupsPaused > 0) return;
     this.#queues.delete(queue.name);
+    this.#names.delete(queue.name);
     for (const name of queue.groups.keys()) if (name !== "") this.#groupCount -= 1;
   }
 
@@ -441,6 +446,11 @@ export class Flow {
 
   queues(): Iterable<QueueFlow> {
     return this.#queues.values();
+  }
+
+  /** The names of queues in order, from `from` on. */
+  namesFrom(from: string): Iterable<string> {
+    return this.#names.from(from);
   }
 
   /** The gate of a named limit that is used or set. */

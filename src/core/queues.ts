@@ -406,10 +406,6 @@ export class Queues implements Index<TaskRecord> {
     return this.#queues.get(name)?.finished.toArray() ?? [];
   }
 
-  *texts(): Iterable<string> {
-    for (const { name } of this.core.flow.queues()) yield this.text(name);
-  }
-
   /** A queue as everyone sees it, whether or not it has tasks. */
   text(name: string): string {
     const queue = this.#queues.get(name);
@@ -472,6 +468,15 @@ function hasLabel(labels: Readonly<Record<string, string>>, label: string): bool
   return Object.hasOwn(labels, key) && labels[key] === label.slice(sign + 1);
 }
 
-export const list = (core: Coordinator, _input: Input<"queue.list">): Result => ({
-  ok: `{"queues":[${[...core.queues.texts()].sort().join(",")}]}`,
-});
+export function list(core: Coordinator, { prefix = "", cursor, limit = 100 }: Input<"queue.list">): Result {
+  const texts: string[] = [];
+  let last = "";
+  for (const name of core.flow.namesFrom(cursor !== undefined && cursor > prefix ? cursor : prefix)) {
+    if (name === cursor) continue;
+    if (!name.startsWith(prefix)) break;
+    if (texts.length === limit) return { ok: `{"queues":[${texts.join(",")}],"cursor":"${last}"}` };
+    texts.push(core.queues.text(name));
+    last = name;
+  }
+  return { ok: `{"queues":[${texts.join(",")}],"cursor":null}` };
+}

@@ -26,14 +26,19 @@ export function messageCounts({ messages, inboxes }: Coordinator) {
   return { kept: messages.size, waiting: pendingCount - inFlight, inFlight, dead };
 }
 
-/** How many workers the overview shows; the others are on the pages of worker.list. */
-const workersShown = 100;
+/** How many workers and queues the overview shows; the others are on the pages of worker.list and queue.list. */
+const shown = 100;
 
 export function get(core: Coordinator, _input: Input<"state.get">): Result {
   const workers: string[] = [];
   for (const slot of core.dispatch.slots()) {
-    if (workers.length === workersShown) break;
+    if (workers.length === shown) break;
     workers.push(workerText(core, slot));
+  }
+  const queues: string[] = [];
+  for (const name of core.flow.namesFrom("")) {
+    if (queues.length === shown) break;
+    queues.push(core.queues.text(name));
   }
   const { revision } = core.store;
   return {
@@ -41,6 +46,6 @@ export function get(core: Coordinator, _input: Input<"state.get">): Result {
       // The answer leaves when its revision is durable, so it may say so.
       `{"revision":${revision},"durableRevision":${revision},"namespace":"${core.namespace}",` +
       `"counts":{"tasks":${JSON.stringify(core.queues.counts)},"workers":${JSON.stringify(workerCounts(core))}},` +
-      `"workers":[${workers.join(",")}],"queues":[${[...core.queues.texts()].sort().join(",")}]}`,
+      `"workers":[${workers.join(",")}],"queues":[${queues.join(",")}]}`,
   };
 }

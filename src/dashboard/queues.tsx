@@ -2,6 +2,7 @@
 import { useSignal } from "@preact/signals";
 import type { Group, Queue, QueueSettings, Rate } from "../wire/queues.ts";
 import { strategies } from "../wire/queues.ts";
+import { namePartPattern } from "../wire/schema.ts";
 import { priorities } from "../wire/tasks.ts";
 import { now } from "./figures.ts";
 import { count, distance, duration, moment } from "./format.ts";
@@ -11,10 +12,11 @@ import { Badge } from "./parts/badge.tsx";
 import { Age } from "./parts/cells.tsx";
 import { Dialog } from "./parts/dialog.tsx";
 import { type Column, List, Pager, usePages } from "./parts/list.tsx";
+import { Search } from "./parts/search.tsx";
 import { Empty, Shown } from "./parts/states.tsx";
 import { act } from "./parts/toast.tsx";
 import { Facts } from "./parts/value.tsx";
-import { href } from "./route.ts";
+import { href, refine, route } from "./route.ts";
 
 /** Why nothing starts in it, or that things do. */
 function Standing({ of }: { of: Pick<Queue, "paused" | "shut"> }) {
@@ -88,24 +90,53 @@ const columns: Column<Queue>[] = [
   },
 ];
 
+const mayBegin = new RegExp(namePartPattern);
+
 export function Queues() {
-  const reading = useLive((of, options) => of.queues(options), [onFigures], []);
+  const prefix = route.value.query.get("prefix") ?? "";
+  const pages = usePages(prefix);
+  const { asked } = pages;
+  const reading = useLive(
+    (of, options) => of.queues({ ...asked, ...(prefix !== "" && { prefix }) }, options),
+    [onFigures],
+    [prefix, asked],
+  );
   return (
     <>
+      <Search
+        label="Find queues by how they begin"
+        placeholder="mail-"
+        value={prefix}
+        search={(text) => {
+          const word = text.trim();
+          if (!mayBegin.test(word)) return "A name has letters, digits and . _ : @ / + - alone.";
+          refine({ prefix: word });
+          return null;
+        }}
+      />
       <Shown reading={reading}>
-        {(queues) =>
-          queues.length === 0 ? (
-            <Empty title="No queues yet">A queue is there once a task was submitted to it.</Empty>
-          ) : (
-            <List
-              label="Queues"
-              rows={queues}
-              columns={columns}
-              keyOf={({ name }) => name}
-              open={({ name }) => href("queues", name)}
-            />
-          )
-        }
+        {({ queues, cursor: next }) => (
+          <>
+            {queues.length === 0 && pages.page === 1 ? (
+              <Empty title={prefix === "" ? "No queues yet" : `No queue's name begins with ${prefix}`}>
+                {prefix === "" ? (
+                  "A queue is there once a task was submitted to it."
+                ) : (
+                  <a href={href("queues")}>Show all queues</a>
+                )}
+              </Empty>
+            ) : (
+              <List
+                label="Queues"
+                rows={queues}
+                columns={columns}
+                keyOf={({ name }) => name}
+                open={({ name }) => href("queues", name)}
+              />
+            )}
+            <Pager pages={pages} next={next} />
+          </>
+        )}
       </Shown>
       <Limits />
     </>

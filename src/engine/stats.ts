@@ -79,9 +79,14 @@ export class StatsStream {
   /** From now on the sink is told each sample; those of the last `historyMs`, oldest first, are the answer. */
   start(sink: Sink, historyMs: number): Stats[] {
     this.#sinks.add(sink);
+    return historyMs === 0 ? [] : this.last(historyMs);
+  }
+
+  /** Those of the last `historyMs`, oldest first; the newest in any case, once there is one. */
+  last(historyMs: number): Stats[] {
     const newest = this.#kept[0]?.at(-1);
-    if (newest === undefined || historyMs === 0) return [];
-    const after = newest.at - historyMs;
+    if (newest === undefined) return [];
+    const after = newest.at - Math.max(1, historyMs);
     return [...this.#kept].reverse().flatMap((row) => row.filter(({ at }) => at > after));
   }
 

@@ -3,8 +3,11 @@ import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { MetricsView, ReadyView } from "../wire/http.ts";
 import { HealthView } from "../wire/state.ts";
+import { StatsQuery, StatsView } from "../wire/stats.ts";
 import type { Port } from "./port.ts";
-import { asJson, docOf, namespaceOf, portOf, told } from "./route.ts";
+import { asJson, checks, docOf, namespaceOf, portOf, told } from "./route.ts";
+
+const statsQuery = checks<StatsQuery>(StatsQuery);
 
 /** Of all namespaces together; the metrics of one where the request names it. */
 export const health = (port: Port) =>
@@ -26,6 +29,23 @@ export const health = (port: Port) =>
         "Of all namespaces together; with a Cortex-Namespace header, of that one.",
       ),
     })
+    .get(
+      "/api/stats",
+      async ({ query, request }) => {
+        const { historyMs = 0 } = statsQuery(query);
+        return asJson<StatsView>({ samples: (await portOf(port, request)).stats.last(historyMs) });
+      },
+      {
+        query: told(StatsQuery),
+        response: told(StatsView),
+        detail: docOf(
+          "stats",
+          "health",
+          "The figures of a namespace, and with historyMs those of the last hour: what the dashboard draws.",
+          "A sample a second: how it stands, what was counted, and how long it took. Over the WebSocket they are pushed (stats.start).",
+        ),
+      },
+    )
     .get("/metrics", async ({ request }) => text((await counted(port, request)).prometheus()), {
       response: told(Type.String()),
       detail: docOf("prometheus", "health", "The metrics as Prometheus reads them."),

@@ -25,6 +25,8 @@ export type Port = FramePort &
     /** The metrics as JSON, and as Prometheus text. */
     metrics(): MetricsView;
     prometheus(): string;
+    /** Its figures, as samples. */
+    stats: Pick<Engine["stats"], "last">;
     /** Its name, and those it is one of. */
     namespace: string;
     namespaces: Engine["namespaces"];

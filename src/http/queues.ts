@@ -1,13 +1,15 @@
 /** Queues over HTTP: a line a route. */
 import { Elysia } from "elysia";
 import { GroupQuery, QueueConfigureBody, QueuePath, QueuePauseBody, QueueResumeBody } from "../wire/http.ts";
+import { QueueList } from "../wire/queues.ts";
 import type { Port } from "./port.ts";
 import { answers, doc, fromText, runs, told, within } from "./route.ts";
 
 export const queues = (port: Port) => {
   const run = runs(port);
   return new Elysia({ prefix: "/api/queues", normalize: false })
-    .get("/", ({ request }) => run("queue.list", {}, { request }), {
+    .get("/", ({ query, request }) => run("queue.list", fromText(QueueList, query), { request }), {
+      query: told(QueueList),
       response: answers("queue.list"),
       detail: doc("queue.list"),
     })

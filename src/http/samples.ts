@@ -5,6 +5,7 @@
 
 import type { MessageView } from "../wire/messages.ts";
 import type { Output } from "../wire/operations.ts";
+import type { Stats } from "../wire/stats.ts";
 import type { SubscriptionView } from "../wire/subscriptions.ts";
 import type { Task, TaskShown } from "../wire/tasks.ts";
 import type { TopicView } from "../wire/topics.ts";
@@ -38,6 +39,26 @@ const message: MessageView = {
   ...{ messageId: "1042-0", topic: "orders.eu", workerId: null, priority: "high" },
   ...{ publisher: "c0ffee42", publishedAt: at, expiresAt: null, publishId: null },
   payload: { id: 17, total: 99 },
+};
+
+const took = { p50: 0.4, p95: 1.1, p99: 2.3, max: 4 };
+const stats: Stats = {
+  ...{ at, overMs: 1000, status: "ok", uptimeMs: 86_400_000, memoryBytes: 62_000_000, logBytes: 1_048_576 },
+  ...{ revision: 1042, durableRevision: 1042 },
+  tasks: {
+    ...{ scheduled: 0, blocked: 0, queued: 1, running: 1 },
+    ...{ completed: 16, failed: 0, dead: 0, cancelled: 0 },
+  },
+  workers: { idle: 1, busy: 1, draining: 0, offline: 0 },
+  health: { healthy: 2, failing: 0, quarantined: 0, probation: 0, deaf: 0, stalled: 0 },
+  ...{ schedules: 1, keys: 3, locks: { held: 1, waiting: 0 } },
+  messages: { kept: 16, waiting: 12, inFlight: 4, dead: 0 },
+  sessions: 3,
+  counted: {
+    ...{ operations: 40, operationsRefused: 0, tasksSubmitted: 12, tasksLeased: 12, tasksCompleted: 11 },
+    ...{ tasksRetried: 1, tasksFailed: 0, tasksDead: 0, tasksCancelled: 0, tasksInterrupted: 0 },
+  },
+  ...{ answerMs: took, waitMs: { p50: 1, p95: 3, p99: 4, max: 6 }, runMs: null },
 };
 
 const topic: TopicView = {
@@ -345,7 +366,7 @@ export const responseSamples: Record<string, Sample> = {
   workerDrain: { ok: { ...worker, state: "draining" } },
   workerGet: { ok: worker },
   workerList: { ok: { workers: [worker], cursor: null } },
-  queueList: { ok: { queues: [queue] } },
+  queueList: { ok: { queues: [queue], cursor: null } },
   schedulePut: { ok: schedule },
   scheduleGet: { ok: { ...schedule, nextRuns } },
   scheduleList: { ok: { schedules: [schedule], cursor: null } },
@@ -460,6 +481,7 @@ export const responseSamples: Record<string, Sample> = {
   metrics: {
     ok: { daemon: { tasksSubmitted: 1 }, store: { revision: 1042 }, bus: { connections: 1 } },
   },
+  stats: { ok: { samples: [stats] } },
   watch: {
     ok: 'id: 1042-1\nevent: change\ndata: {"table":"keys","id":"config/region","revision":1042,"at":1767225600000,"operation":"kv.put","who":"http","state":"present","before":null,"value":1}\n\n',
   },

@@ -717,8 +717,9 @@ export const operations = {
     input: queues.QueueList,
     output: queues.QueuePage,
     errors: [],
-    summary: "List queues with their counts and settings, and why nothing starts where nothing does.",
-    example: {},
+    summary:
+      "List queues by name, with their counts and settings, and why nothing starts where nothing does.",
+    example: { prefix: "mail-", limit: 50 },
   },
   "schedule.put": {
     kind: "mutation",

@@ -4,7 +4,17 @@
  */
 import { type Static, Type } from "@sinclair/typebox";
 import { limits } from "./limits.ts";
-import { Closed, DurationMs, Integer, labelPattern, Moment, Name, Nullable, Revision } from "./schema.ts";
+import {
+  Closed,
+  DurationMs,
+  Integer,
+  labelPattern,
+  Moment,
+  Name,
+  Nullable,
+  namePartPattern,
+  Revision,
+} from "./schema.ts";
 
 export const Counts = Closed({
   scheduled: Type.Integer(),
@@ -168,8 +178,21 @@ export const Queue = Closed({
   groupsPaused: Type.Integer({ description: "Groups that are paused." }),
 });
 export type Queue = Static<typeof Queue>;
-export const QueueList = Closed({});
-export const QueuePage = Closed({ queues: Type.Array(Queue) });
+export const QueueList = Closed({
+  prefix: Type.Optional(
+    Type.String({
+      pattern: namePartPattern,
+      maxLength: limits.nameLengthMax,
+      description: "Only queues whose names begin so. Default: all.",
+    }),
+  ),
+  cursor: Type.Optional(Name("From the page before.")),
+  limit: Type.Optional(Integer(1, limits.pageMax, "Rows on the page. Default 100.")),
+});
+export const QueuePage = Closed({
+  queues: Type.Array(Queue, { description: "By name." }),
+  cursor: Nullable(Type.String({ description: "Where the next page starts; null: this was the last." })),
+});
 export type QueuePage = Static<typeof QueuePage>;
 
 export const GroupList = Closed({

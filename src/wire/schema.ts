@@ -8,6 +8,9 @@ import { limits } from "./limits.ts";
 /** A name: starts with a letter, digit or underscore; never a key that JavaScript treats specially. */
 export const namePattern = "^(?!(?:__proto__|constructor|prototype)$)[A-Za-z0-9_][A-Za-z0-9._:@/+-]*$";
 
+/** How a name may begin. */
+export const namePartPattern = "^([A-Za-z0-9_][A-Za-z0-9._:@/+-]*)?$";
+
 /** A namespace's name is a folder's too, on file systems that do not tell cases apart, and stands in headers. */
 export const namespacePattern = "^[a-z0-9][a-z0-9_-]*$";
 

@@ -29,7 +29,7 @@ export const State = Closed({
   workers: Type.Array(Json("A worker, as GET /api/workers shows it."), {
     description: "The first hundred workers.",
   }),
-  queues: Type.Array(Queue),
+  queues: Type.Array(Queue, { description: "The first hundred queues, by name." }),
 });
 export type State = Static<typeof State>;
 

@@ -97,5 +97,21 @@ export const StatsStart = Closed({
 export const StatsStarted = Closed({
   samples: Type.Array(Stats, { description: "Of the time asked for, oldest first." }),
 });
+export const StatsQuery = Closed({
+  historyMs: Type.Optional(
+    Integer(
+      0,
+      limits.durationMsMax,
+      "The samples of so long ago, up to about an hour; the older ones are several in one. Default 0: the newest alone.",
+    ),
+  ),
+});
+export type StatsQuery = Static<typeof StatsQuery>;
+export const StatsView = Closed({
+  samples: Type.Array(Stats, {
+    description: "Oldest first; none in the first second after a start.",
+  }),
+});
+export type StatsView = Static<typeof StatsView>;
 export const StatsStop = Closed({});
 export const StatsStopped = Closed({});

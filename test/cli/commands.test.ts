@@ -350,7 +350,11 @@ describe("commands - workers, queues, status", () => {
 
   test("commands - queues and status say what the daemon says", async () => {
     await client.submit({ queue: "counted", type: "t" });
-    expect(await json(["queues"])).toEqual({ queues: await client.queues() });
+    expect(await json(["queues"])).toEqual(await client.queues());
+    const { name } = (await client.queues({ limit: 1 })).queues[0]!;
+    expect((await json(["queues", "--prefix", name])).queues[0].name).toBe(name);
+    expect((await json(["queues", "list", "--limit", "1"])).cursor).toBe(name);
+    expect((await ends("ok", ["queues", "--prefix", "zzz"])).output).toContain("begins with zzz");
     expect((await ends("ok", ["queues"])).output).toMatch(/^counted +0 +0 +1 /m);
     expect(await json(["status"])).toMatchObject({
       health: { status: "ok" },

@@ -35,7 +35,7 @@ const outcome = async (as: ExitName, words: string[], stdin?: string) =>
   JSON.parse((await imported(as, [...words, "--json"], stdin)).output);
 
 async function countOf(queue: string): Promise<number> {
-  const found = (await client.queues()).find(({ name }) => name === queue);
+  const found = (await client.queues()).queues.find(({ name }) => name === queue);
   return found === undefined ? 0 : Object.values(found.counts).reduce((sum, count) => sum + count, 0);
 }
 
@@ -234,7 +234,7 @@ describe("import - interrupted and run again", () => {
     for (const line of lines.slice(0, 1500)) child.stdin.write(`${line}\n`);
     await child.stdin.flush();
     const rest = new RestClient({ url: first.url });
-    await until(async () => (await rest.queues()).length > 0);
+    await until(async () => (await rest.queues()).queues.length > 0);
     await first.kill();
     const command = ["serve", "--port", `${port}`, "--ws-port", `${wsPort}`, "--data", data];
     const second = await spawnDaemon({ data, command });
@@ -243,7 +243,7 @@ describe("import - interrupted and run again", () => {
     expect([await child.exited, await new Response(child.stderr).text()]).toEqual([0, ""]);
     const told = JSON.parse(await new Response(child.stdout).text());
     expect(told).toMatchObject({ submittedCount: 3000, duplicateCount: 0 });
-    const [queue] = await rest.queues();
+    const [queue] = (await rest.queues()).queues;
     expect(queue!.counts.queued).toBe(3000);
     await second.kill();
   });

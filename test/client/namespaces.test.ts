@@ -124,7 +124,7 @@ describe("client namespaces, with a daemon", () => {
     const inside = new RestClient({ url, namespace: "rest" });
     expect(await refusal(inside.queues())).toBe("unknown-namespace");
     await inside.submit({ queue: "q", type: "t" });
-    expect((await inside.queues()).map(({ name }) => name)).toEqual(["q"]);
+    expect((await inside.queues()).queues.map(({ name }) => name)).toEqual(["q"]);
     expect(await inside.createNamespace("rest")).toEqual({ namespace: "rest", created: false });
     const found = (await inside.namespaces()).namespaces.find(({ name }) => name === "rest");
     expect(found?.tasks.queued).toBe(1);

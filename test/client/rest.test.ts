@@ -105,7 +105,7 @@ test("rest - every operation that has a method arrives with its input", async ()
   await rest.register({ workerId: "w" });
   await rest.heartbeat({ workerId: "w" });
   await rest.unregister({ workerId: "w" });
-  await rest.queues();
+  await rest.queues({ prefix: "q", limit: 5 });
   await rest.schedules.put({ name: "a/b", everyMs: 5000, task: { type: "t" } });
   await rest.schedules.get("a/b", { count: 2 });
   await rest.schedules.list({ state: "paused" });
@@ -159,7 +159,7 @@ test("rest - every operation that has a method arrives with its input", async ()
     ["worker.register", { workerId: "w" }],
     ["worker.heartbeat", { workerId: "w" }],
     ["worker.unregister", { workerId: "w" }],
-    ["queue.list", {}],
+    ["queue.list", { prefix: "q", limit: 5 }],
     ["schedule.put", { name: "a/b", everyMs: 5000, task: { type: "t" } }],
     ["schedule.get", { name: "a/b", count: 2 }],
     ["schedule.list", { state: "paused" }],
@@ -194,4 +194,5 @@ test("rest - every operation that has a method arrives with its input", async ()
   expect((await rest.health()).status).toBe("ok");
   expect((await rest.ready()).ready).toBe(true);
   expect(await rest.metrics()).toHaveProperty("store");
+  expect((await rest.stats({ historyMs: 60_000 }))[0]).toHaveProperty("answerMs");
 });

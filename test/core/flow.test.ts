@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { Bucket } from "../../src/core/gates.ts";
+import type { Input } from "../../src/wire/operations.ts";
 import { World } from "../support/world.ts";
 
 /** Ids of the tasks that run, in the order they were leased. */
@@ -587,6 +588,41 @@ describe("flow - settings", () => {
     world.ok("queue.configure", { queue: "q", concurrency: null, groupWeights: null, weight: null });
     expect(world.core.flow.settings.size).toBe(0);
     expect(world.ok("queue.list", {}).queues).toEqual([]);
+  });
+
+  test("flow - queues are listed by name, page by page, through a restart and whatever goes meanwhile", () => {
+    let world = new World();
+    for (const queue of ["b", "a/2", "c", "a", "a/1", "b-1"])
+      world.ok("queue.configure", { queue, weight: 2 });
+    world.submit({ type: "t", queue: "a/3" });
+    world.ok("queue.pause", { queue: "d" });
+    const names = (input: Input<"queue.list">) => {
+      const { queues, cursor } = world.ok("queue.list", input);
+      return [queues.map(({ name }) => name).join(" "), cursor];
+    };
+    for (let restarts = 0; restarts < 2; restarts++) {
+      expect(names({})).toEqual(["a a/1 a/2 a/3 b b-1 c d", null]);
+      expect(names({ limit: 3 })).toEqual(["a a/1 a/2", "a/2"]);
+      expect(names({ limit: 3, cursor: "a/2" })).toEqual(["a/3 b b-1", "b-1"]);
+      expect(names({ limit: 3, cursor: "b-1" })).toEqual(["c d", null]);
+      expect(names({ prefix: "a/", limit: 2 })).toEqual(["a/1 a/2", "a/2"]);
+      expect(names({ prefix: "a/", limit: 2, cursor: "a/2" })).toEqual(["a/3", null]);
+      expect(names({ prefix: "b", cursor: "c" })).toEqual(["", null]);
+      expect(names({ prefix: "e" })).toEqual(["", null]);
+      world = world.restarted();
+    }
+    // The last of a page goes before the next is asked for.
+    world.ok("queue.configure", { queue: "a/2", weight: null });
+    expect(names({ limit: 2, cursor: "a/2" })).toEqual(["a/3 b", "b"]);
+    world.ok("queue.resume", { queue: "d" });
+    expect(names({ cursor: "b" })).toEqual(["b-1 c", null]);
+  });
+
+  test("flow - the overview names the first hundred queues", () => {
+    const world = new World();
+    for (let i = 0; i < 120; i++) world.submit({ type: "t", queue: `q${String(i).padStart(3, "0")}` });
+    const { queues } = world.ok("state.get", {});
+    expect([queues.length, queues[0]?.name, queues.at(-1)?.name]).toEqual([100, "q000", "q099"]);
   });
 
   test("flow - what changes nothing writes no entry", () => {

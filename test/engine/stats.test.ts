@@ -91,6 +91,17 @@ describe("stats", () => {
     expect(samplesOf(sink).at(-1)!.messages).toEqual({ kept: 2, waiting: 1, inFlight: 1, dead: 0 });
   });
 
+  test("stats - who reads them has the newest, or those of so long ago, and is told nothing later", async () => {
+    const world = await EngineWorld.start();
+    const { stats } = world.engine;
+    expect([stats.last(0), stats.last(hourMs)]).toEqual([[], []]);
+    await world.advance(5000);
+    const ages = (historyMs: number) => stats.last(historyMs).map(({ at }) => world.clock.wallNow - at);
+    expect(ages(0)).toEqual([0]);
+    expect(ages(3000)).toEqual([2000, 1000, 0]);
+    expect(ages(hourMs)).toEqual([4000, 3000, 2000, 1000, 0]);
+  });
+
   test("stats - an answer takes until the log has it", async () => {
     const world = await EngineWorld.start();
     const sink = new TestSink();

@@ -6,6 +6,7 @@ import { MetricsView, TableView } from "../../src/wire/http.ts";
 import { limits } from "../../src/wire/limits.ts";
 import { type OperationName, type Output, operations } from "../../src/wire/operations.ts";
 import { tableNames } from "../../src/wire/state.ts";
+import { StatsView } from "../../src/wire/stats.ts";
 import { spawnDaemon } from "../support/daemon.ts";
 
 const daemon = await spawnDaemon({ preset: "development" });
@@ -125,6 +126,7 @@ describe("http engine", () => {
       const page = await (await w.fetch(`/api/state?table=${table}&limit=2`)).json();
       expect([table, explain(TableView, page)]).toEqual([table, []]);
     }
+    expect(explain(StatsView, await (await w.fetch("/api/stats?historyMs=1000")).json())).toEqual([]);
     expect(explain(MetricsView, await (await w.fetch("/api/metrics")).json())).toEqual([]);
     expect(await (await w.fetch("/metrics")).text()).toMatch(/^# (HELP|TYPE) cortex/);
   });

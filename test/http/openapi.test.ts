@@ -8,6 +8,7 @@ import { explain } from "../../src/wire/explain.ts";
 import { FrameAnswer, MetricsView, ReadyView } from "../../src/wire/http.ts";
 import { commonErrors, type OperationName, operationNames, operations } from "../../src/wire/operations.ts";
 import { HealthView } from "../../src/wire/state.ts";
+import { StatsView } from "../../src/wire/stats.ts";
 import { TaskShown } from "../../src/wire/tasks.ts";
 import { world } from "./world.ts";
 
@@ -60,7 +61,7 @@ describe("openapi", () => {
     const wanted = operationNames.filter((name) => operations[name].kind !== "session").map(operationId);
     const ids = listed.map(({ operation }) => operation.operationId);
     expect([...ids].sort()).toEqual(
-      [...wanted, "health", "ready", "metrics", "prometheus", "frames", "watch"].sort(),
+      [...wanted, "health", "ready", "metrics", "prometheus", "stats", "frames", "watch"].sort(),
     );
   });
 
@@ -71,6 +72,7 @@ describe("openapi", () => {
         "GET /ready",
         "GET /metrics",
         "GET /api/metrics",
+        "GET /api/stats",
         "GET /api/namespaces",
         "POST /api/namespaces",
         "DELETE /api/namespaces/{name}",
@@ -235,6 +237,7 @@ describe("openapi", () => {
   test("openapi - every answer in an example is one that the operation gives", () => {
     const views: Record<string, Json> = { health: HealthView, ready: ReadyView, metrics: MetricsView };
     views.frames = FrameAnswer;
+    views.stats = StatsView;
     for (const name of operationNames) views[operationId(name)] = operations[name].output;
     views.taskSubmit = TaskShown;
     for (const [id, sample] of Object.entries(responseSamples)) {

@@ -26,6 +26,13 @@ describe("http workers", () => {
     ["POST", "/api/workers/w1/drain", undefined, "worker.drain", { workerId: "w1" }],
     ["POST", "/api/workers/w1/drain", { drain: false }, "worker.drain", { workerId: "w1", drain: false }],
     ["GET", "/api/queues", undefined, "queue.list", {}],
+    [
+      "GET",
+      "/api/queues?prefix=mail&cursor=mail-7&limit=2",
+      undefined,
+      "queue.list",
+      { prefix: "mail", cursor: "mail-7", limit: 2 },
+    ],
     ["GET", "/api/queues/rack%2F1", undefined, "queue.get", { queue: "rack/1" }],
     ["PATCH", "/api/queues/q", { concurrency: null }, "queue.configure", { queue: "q", concurrency: null }],
     [
@@ -136,6 +143,21 @@ describe("http health", () => {
     const text = await w.fetch("/metrics");
     expect(text.headers.get("content-type")).toStartWith("text/plain; version=0.0.4");
     expect(await text.text()).toContain("# TYPE");
+  });
+
+  test("http health - figures are read at /api/stats: the newest sample, or those of so long ago", async () => {
+    const asked: number[] = [];
+    w.port.stats = {
+      last(historyMs) {
+        asked.push(historyMs);
+        return [];
+      },
+    };
+    expect(await (await w.fetch("/api/stats")).json()).toEqual({ samples: [] });
+    expect((await w.fetch("/api/stats?historyMs=600000")).status).toBe(200);
+    expect(asked).toEqual([0, 600_000]);
+    for (const wrong of ["historyMs=soon", "historyMs=-1", "history=1"])
+      expect((await w.fetch(`/api/stats?${wrong}`)).status).toBe(400);
   });
 
   test("http health - HEAD answers as GET without a body", async () => {

@@ -12,6 +12,7 @@ import { createGuard, type Guard } from "../../src/lib/guard.ts";
 import { type Problem, problem } from "../../src/wire/errors.ts";
 import { explain, explainInWords } from "../../src/wire/explain.ts";
 import { type Output, operations, type StateOperationName } from "../../src/wire/operations.ts";
+import type { StatsView } from "../../src/wire/stats.ts";
 
 type Call = { operation: StateOperationName; input: unknown; caller: Caller };
 
@@ -123,6 +124,7 @@ export function world(options: Options = {}): World {
     },
     health: () => responseSamples.health!.ok as ReturnType<Port["health"]>,
     ready: () => ({ ready: true, reason: "" }),
+    stats: { last: () => (responseSamples.stats!.ok as StatsView).samples },
     metrics: () => responseSamples.metrics!.ok as ReturnType<Port["metrics"]>,
     prometheus: () => responseSamples.prometheus!.ok as string,
     tables: () => ["tasks", "workers"],
