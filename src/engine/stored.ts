@@ -16,7 +16,7 @@ import type { Answer } from "./types.ts";
 
 export class StoredReads {
   constructor(
-    private readonly engine: Pick<Engine, "core" | "config">,
+    private readonly engine: Pick<Engine, "core" | "config" | "durableRevision">,
     private readonly log: Log,
     /** Whether the state as it is now becomes durable; false: a full disk undid it. */
     private readonly whenDurable: () => Promise<boolean>,
@@ -67,7 +67,8 @@ export class StoredReads {
     }
     const { entries, next, oldest } = await this.log.ask("history", {
       after: input.after ?? 0,
-      upTo: input.upTo ?? Number.MAX_SAFE_INTEGER,
+      // What is written behind that is there to be read before it is synced.
+      upTo: Math.min(input.upTo ?? Number.MAX_SAFE_INTEGER, this.engine.durableRevision),
       who: input.who ?? null,
       operation: input.operation ?? null,
       ...{ ids, says },

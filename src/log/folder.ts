@@ -10,11 +10,13 @@ import {
   closeSync,
   constants,
   existsSync,
+  fdatasyncSync,
   fsyncSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmSync,
   statfsSync,
@@ -112,14 +114,55 @@ export class FixedFile {
     const found = statSync(this.path, { throwIfNoEntry: false });
     const identity = found === undefined ? null : `${found.dev}:${found.ino}`;
     this.#identity ??= identity;
-    if (identity !== null && identity === this.#identity) return;
-    throw new LogError(
-      "log-failed",
-      `${this.path} was deleted or replaced while it was in use`,
-      "Put the folder back if you can, or restore a backup; `cortexd verify` says whether it is whole. Then start again.",
-    );
+    if (identity === null || identity !== this.#identity) throw replaced(this.path);
   }
 }
+
+/**
+ * Such a file that SQLite writes and we sync. Where the kernel tells where an open file lies, it is asked for that alone:
+ * a file whose times were looked at gets new ones with the next write, and its sync has to write those as well.
+ */
+export class SyncedFile {
+  readonly #file: number;
+  readonly #fixed: FixedFile;
+  readonly #place: string | null;
+
+  constructor(private readonly path: string) {
+    this.#file = openSync(path, "r+");
+    this.#fixed = new FixedFile(path);
+    this.#place = placeOf(this.#file);
+  }
+
+  sync(): void {
+    fdatasyncSync(this.#file);
+  }
+
+  /** Throws unless the file is still where it was. */
+  check(): void {
+    if (this.#place === null) this.#fixed.check();
+    else if (placeOf(this.#file) !== this.#place) throw replaced(this.path);
+  }
+
+  close(): void {
+    closeSync(this.#file);
+  }
+}
+
+/** Null where there is no such folder: elsewhere than on Linux. */
+function placeOf(file: number): string | null {
+  try {
+    return readlinkSync(`/proc/self/fd/${file}`);
+  } catch {
+    return null;
+  }
+}
+
+const replaced = (path: string) =>
+  new LogError(
+    "log-failed",
+    `${path} was deleted or replaced while it was in use`,
+    "Put the folder back if you can, or restore a backup; `cortexd verify` says whether it is whole. Then start again.",
+  );
 
 function inUse(folder: string, holder: string): LogError {
   return new LogError(

@@ -19,6 +19,7 @@ import {
   makeFolder,
   notReadable,
   notWritable,
+  SyncedFile,
   syncFile,
   syncFolder,
 } from "./folder.ts";
@@ -46,7 +47,7 @@ const newPageBytes = 8192;
 /** Hardly a page is looked at twice, and one that is new to the cache costs a page fault: more than writing it. */
 const cacheKiB = 4096;
 
-/** `pulse` is there to be changed: SQLite syncs nothing for a commit that changes nothing. */
+/** `pulse` is there to be changed: what tries whether there is room must write. */
 const schema = `
   CREATE TABLE meta (id INTEGER PRIMARY KEY CHECK (id = 1), text TEXT NOT NULL, pulse INTEGER NOT NULL) STRICT;
   CREATE TABLE log (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, text TEXT NOT NULL,
@@ -61,13 +62,13 @@ export class SqliteStorage implements OldStorage {
   readonly #path: string;
   readonly #mark: MarkFile;
   readonly #file: FixedFile;
-  readonly #walFile: FixedFile;
+  /** The write-ahead file; null: not open. */
+  #wal: SyncedFile | null = null;
   #ballast: Ballast | null = null;
   #unlock: (() => void) | null = null;
   #db: Database | null = null;
   #statements = new Map<string, Statement>();
   readonly #archive = new ArchiveTable((sql) => this.#statement(sql));
-  #synchronous: "FULL" | "NORMAL" | null = null;
   /** A write or sync failed: what the handle says since then is worth nothing. */
   #isBroken = false;
   #tidiesSinceBallast = 0;
@@ -85,7 +86,6 @@ export class SqliteStorage implements OldStorage {
     this.#path = join(folder, "cortex.db");
     this.#mark = new MarkFile(folder);
     this.#file = new FixedFile(this.#path);
-    this.#walFile = new FixedFile(`${this.#path}-wal`);
   }
 
   /**
@@ -162,11 +162,15 @@ export class SqliteStorage implements OldStorage {
     db.run(`PRAGMA journal_size_limit=${keptWalBytes}`);
     db.run(`PRAGMA cache_size=-${cacheKiB}`);
     db.run("PRAGMA temp_store=MEMORY");
-    this.#setSynchronous("FULL");
+    db.run("PRAGMA synchronous=FULL");
     // Only an empty file is given tables: one of another format is looked at, not touched.
-    if (this.#read("SELECT count(*) FROM sqlite_schema")[0]![0] !== 0) return;
-    db.run(`BEGIN IMMEDIATE; ${schema} COMMIT;`);
-    syncFolder(this.name);
+    if (this.#read("SELECT count(*) FROM sqlite_schema")[0]![0] === 0) {
+      db.run(`BEGIN IMMEDIATE; ${schema} COMMIT;`);
+      syncFolder(this.name);
+    }
+    // From here on commits are synced by `commit`.
+    db.run("PRAGMA synchronous=NORMAL");
+    this.#wal = new SyncedFile(`${this.#path}-wal`);
   }
 
   #disconnect(): void {
@@ -174,7 +178,8 @@ export class SqliteStorage implements OldStorage {
     this.#statements.clear();
     this.#db?.close();
     this.#db = null;
-    this.#synchronous = null;
+    this.#wal?.close();
+    this.#wal = null;
   }
 
   async readMeta(): Promise<string | null> {
@@ -230,7 +235,6 @@ export class SqliteStorage implements OldStorage {
     // What was read stands in statements that would keep the tables.
     for (const statement of this.#statements.values()) statement.finalize();
     this.#statements.clear();
-    this.#setSynchronous("FULL");
     db.transaction(() => {
       for (const { upto, text } of images)
         db.run("INSERT INTO images (upto, text) VALUES (?, ?)", [upto, text]);
@@ -238,6 +242,7 @@ export class SqliteStorage implements OldStorage {
       db.run("DROP TABLE image");
       db.run("DROP TABLE base");
     })();
+    this.#wal?.sync();
   }
 
   async readLog(after: number, bytesMax: number): Promise<LogRow[]> {
@@ -276,22 +281,31 @@ export class SqliteStorage implements OldStorage {
   async commit(write: Write, sync: boolean): Promise<"done" | "full"> {
     const db = this.#open();
     try {
-      this.#setSynchronous(sync ? "FULL" : "NORMAL");
       this.#run("BEGIN IMMEDIATE");
       this.#apply(write, sync);
       this.#run("COMMIT");
-      // Two looks cost a hundredth of a sync.
-      this.#file.check();
-      this.#walFile.check();
-      return "done";
     } catch (error) {
       const full = isFull(error);
       // A full disk may have ended the transaction already. After anything else the handle is not used again.
       if (full && db.inTransaction) this.#run("ROLLBACK");
       if (full) return "full";
-      this.#isBroken = true;
-      throw this.#named(error);
+      throw this.#broken(error);
     }
+    try {
+      // SQLite would sync when the file was written to as well: on many file systems one more write to wait for.
+      if (sync) this.#wal?.sync();
+      this.#file.check();
+      this.#wal?.check();
+    } catch (error) {
+      // It is written and cannot be taken back: here a full disk is final too.
+      throw this.#broken(error);
+    }
+    return "done";
+  }
+
+  #broken(error: unknown): unknown {
+    this.#isBroken = true;
+    return this.#named(error);
   }
 
   #apply(write: Write, sync: boolean): void {
@@ -406,12 +420,6 @@ export class SqliteStorage implements OldStorage {
     } catch (error) {
       throw this.#named(error);
     }
-  }
-
-  #setSynchronous(level: "FULL" | "NORMAL"): void {
-    if (this.#synchronous === level) return;
-    this.#open().run(`PRAGMA synchronous=${level}`);
-    this.#synchronous = level;
   }
 
   #named(error: unknown): unknown {

@@ -70,4 +70,21 @@ describe("answers that come later", () => {
     expect(sink.order).toEqual([]);
     expect(world.failures).toHaveLength(1);
   });
+
+  test("later - the log tells of nothing that is written and not synced yet", async () => {
+    const world = await EngineWorld.start();
+    world.log.auto = false;
+    world.log.writesEarly = true;
+    const sink = new TestSink();
+    const first = world.ask(sink, "kv.put", { key: "a", value: 1 });
+    await settle();
+    const read = world.ask(sink, "log.read", {});
+    world.ask(sink, "kv.put", { key: "b", value: 2 });
+    await settle();
+    world.log.complete();
+    await settle();
+    expect(world.log.isAppending).toBe(true);
+    const { entries } = sink.ok(read);
+    expect(entries.map(({ revision }: { revision: number }) => revision)).toEqual([sink.ok(first).revision]);
+  });
 });

@@ -34,6 +34,7 @@ type Json = any;
 type Pending = {
   batch: Batch;
   after: number;
+  written: Appended | null;
   settle: (appended: Appended) => void;
   fail: (e: Error) => void;
 };
@@ -42,6 +43,8 @@ export class FakeLog extends KeptLog {
   /** Appends (and reservations) answer by themselves; false: the test does it. */
   auto = true;
   autoReserve = true;
+  /** What is appended can be read before its answer comes, as a database is before its sync. */
+  writesEarly = false;
   probeAnswer: boolean | Error = true;
   /** Every append that was asked for. */
   readonly appends: { batch: Batch; after: number }[] = [];
@@ -55,8 +58,9 @@ export class FakeLog extends KeptLog {
   override append(batch: Batch, after: number): Promise<Appended> {
     expect(this.#pending).toBeNull();
     this.appends.push({ batch, after });
+    const written = this.writesEarly ? this.write(batch, after) : null;
     return new Promise((settle, fail) => {
-      this.#pending = { batch, after, settle, fail };
+      this.#pending = { batch, after, written, settle, fail };
       if (this.auto) this.complete();
     });
   }
@@ -74,8 +78,8 @@ export class FakeLog extends KeptLog {
 
   /** The append on its way succeeds, if it follows what is there. */
   complete(): void {
-    const { batch, after, settle } = this.#take();
-    settle(this.write(batch, after));
+    const { batch, after, written, settle } = this.#take();
+    settle(written ?? this.write(batch, after));
   }
 
   full(): void {
