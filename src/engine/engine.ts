@@ -46,7 +46,7 @@ import { Seats } from "./seats.ts";
 import { type Reading, StatsStream } from "./stats.ts";
 import { StoredReads } from "./stored.ts";
 import { type Listener, LiveTopics } from "./topics.ts";
-import { type Answer, answerOnly, type Caller, type Sink } from "./types.ts";
+import { type Answer, AnswerOnly, type Caller, type Sink } from "./types.ts";
 import { validate } from "./validate.ts";
 import { isParked, type Waiter, Waits } from "./waits.ts";
 import { seesMessages, type Watch, Watches } from "./watch.ts";
@@ -299,7 +299,7 @@ export class Engine {
   /** As `request`, for those who have no sink of their own. */
   call(operation: StateOperationName, input: unknown, caller: Caller): Promise<Answer> {
     return new Promise((resolve) => {
-      this.request(operation, input, caller, answerOnly(resolve));
+      this.request(operation, input, caller, new AnswerOnly(resolve));
     });
   }
 
@@ -333,6 +333,11 @@ export class Engine {
       return null;
     }
     return this.#hold(sink, caller.seq, answer, "ok" in answer ? kept?.revision : undefined, operation);
+  }
+
+  /** What a read tells at this moment. It must leave with the answer of a change that was asked for in this turn, no sooner. */
+  look(operation: "task.get", input: Input<"task.get">): Answer {
+    return this.#run(operation, input, looking);
   }
 
   /** What is about no state waits for nothing: neither the message nor the answer. */
@@ -926,15 +931,12 @@ export class Engine {
     this.#openTurn();
     if (this.store.revision <= this.#batches.durable) return Promise.resolve(true);
     return new Promise((resolve) => {
-      this.#hold(
-        answerOnly((answer) => resolve("ok" in answer)),
-        null,
-        { ok: "null" },
-      );
+      this.#hold(new AnswerOnly((answer) => resolve("ok" in answer)), null, { ok: "null" });
     });
   }
 }
 
+const looking: Caller = { who: "http", session: null, seq: 0, ackedThrough: 0 };
 const stopping = refuse("shutting-down", "the daemon is starting or stopping", { retryAfterMs: 1000 });
 type Unlogged = "message.emit" | "message.request" | "message.reply";
 const isUnlogged = (operation: CoreOperationName): operation is Unlogged =>

@@ -47,13 +47,18 @@ export type Sink = {
 };
 
 /** A sink for those who ask and want nothing else told. */
-export const answerOnly = (answer: (answer: Answer) => void): Sink => ({
-  answer: (_seq, given) => answer(given),
-  push() {},
-  change() {},
-  message() {},
-  ended() {},
-  silent() {},
-  flush() {},
-  backlog: () => 0,
-});
+export class AnswerOnly implements Sink {
+  constructor(private readonly told: (answer: Answer) => void) {}
+  answer(_seq: number | null, answer: Answer): void {
+    this.told(answer);
+  }
+  push(): void {}
+  change(): void {}
+  message(): void {}
+  ended(): void {}
+  silent(): void {}
+  flush(): void {}
+  backlog(): number {
+    return 0;
+  }
+}

@@ -17,7 +17,7 @@ export type TablePage = {
 };
 
 export type Port = FramePort &
-  Pick<Engine, "watch" | "unwatch" | "drained"> & {
+  Pick<Engine, "watch" | "unwatch" | "drained" | "look"> & {
     /** Validates the input, runs the operation, and answers once its entry is durable. */
     call(operation: StateOperationName, input: unknown, caller: Caller): Promise<Answer>;
     health(): HealthView;

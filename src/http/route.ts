@@ -130,20 +130,24 @@ export function makes(operation: OperationName, input: unknown): boolean {
   return true;
 }
 
-/** What answers for the namespace that the request names. `first`: whether it is made if there is none. */
-export async function portOf(
+/**
+ * What answers for the namespace that the request names; a promise only where it has to be made, so that nothing else
+ * waits for one. `first`: whether it is made if there is none.
+ */
+export function portOf(
   port: Port,
   request: Request,
   first: () => boolean = () => false,
-): Promise<Port> {
+): Port | Promise<Port> {
   const name = namespaceOf(request);
   if (name === null || name === port.namespace) return port;
   const found = port.namespaces?.find(name);
   if (found !== undefined) return found;
   if (!port.namespaces || !first()) throw new Refusal("unknown-namespace", `There is no namespace ${name}.`);
-  const made = await port.namespaces.make(name);
-  if ("engine" in made) return made.engine;
-  throw new Refusal(made.error.code, made.error.detail, made.error);
+  return port.namespaces.make(name).then((made) => {
+    if ("engine" in made) return made.engine;
+    throw new Refusal(made.error.code, made.error.detail, made.error);
+  });
 }
 
 /** What a route keeps of each state, made when it is first asked for. */
@@ -162,7 +166,8 @@ export const runs =
   async <N extends StateOperationName>(operation: N, input: unknown, asked: Asked): Promise<Output<N>> => {
     const caller = callerOf(asked.request, input);
     if (operations[operation].kind !== "mutation" && !asked.isFenced) unfenced(asked.request);
-    const there = await portOf(port, asked.request, () => makes(operation, input));
+    const found = portOf(port, asked.request, () => makes(operation, input));
+    const there = found instanceof Promise ? await found : found;
     if ((input as { waitMs?: number } | null)?.waitMs) {
       // The server ends a quiet connection after some seconds; this one is quiet on purpose, until it is gone.
       asked.server?.timeout(asked.request, 0);

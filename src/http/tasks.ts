@@ -2,7 +2,7 @@
 
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { type Answer, answerOnly } from "../engine/types.ts";
+import { type Answer, AnswerOnly, type Caller } from "../engine/types.ts";
 import {
   CancelQuery,
   DependenciesQuery,
@@ -229,28 +229,42 @@ export const tasks = (port: Port) => {
  * A submit answers over HTTP with the task itself. It is read in the same turn: of the state that the submit made, and
  * behind the same sync, where a read that waited for the submit's answer would wait for the next one as well.
  */
-async function submit(port: Port, given: unknown, request: Request): Promise<Submission> {
+function submit(port: Port, given: unknown, request: Request): Promise<Submission> {
   const caller = callerOf(request, given);
   const body = traced(given, request);
-  const there = await portOf(port, request, () => makes("task.submit", body));
-  return new Promise((resolve) => {
+  const there = portOf(port, request, () => makes("task.submit", body));
+  return there instanceof Promise
+    ? there.then((made) => submitAt(made, body, caller))
+    : submitAt(there, body, caller);
+}
+
+const submitAt = (there: Port, body: unknown, caller: Caller): Promise<Submission> =>
+  new Promise((resolve) => {
     let rows: TaskSubmitted[] = [];
     const answers: Answer[] = [];
-    let answered = 0;
-    // A duplicate's task may have left memory, and is then read later than the others.
+    let missing = 1;
     const sinkOf = (place: number) =>
-      answerOnly((answer) => {
+      new AnswerOnly((answer) => {
         answers[place] = answer;
-        if (++answered === 1 + rows.length) resolve(submission(answers, rows, Array.isArray(body)));
+        if (--missing === 0) resolve(submission(answers, rows, Array.isArray(body)));
       });
     const submitted = there.request("task.submit", body, caller, sinkOf(0)) as Answer;
     if ("error" in submitted) return;
     rows = [JSON.parse(submitted.ok) as Output<"task.submit">].flat();
     const reader = { ...caller, session: null, seq: 0 };
-    for (const [i, { id }] of rows.entries())
-      there.request("task.get", { taskId: id }, reader, sinkOf(i + 1));
+    for (const [i, { id, duplicate }] of rows.entries()) {
+      const input = { taskId: id };
+      // What this submit made is as durable as its answer; of an earlier task newer things may be known.
+      const isOurs = !duplicate && caller.session === null;
+      const seen = isOurs ? there.look("task.get", input) : null;
+      if (seen !== null && "ok" in seen) answers[i + 1] = seen;
+      else {
+        // It may have left memory, and is then read later than the others.
+        missing += 1;
+        there.request("task.get", input, reader, sinkOf(i + 1));
+      }
+    }
   });
-}
 
 /** The first answer is the submit's, the others are the tasks'. */
 function submission(answers: Answer[], rows: TaskSubmitted[], isArray: boolean): Submission {

@@ -122,6 +122,7 @@ export function world(options: Options = {}): World {
       queueMicrotask(() => sink.answer(caller.seq, found));
       return found;
     },
+    look: (operation, input) => ({ ok: JSON.stringify(run({ operation, input, caller: null as never })) }),
     health: () => responseSamples.health!.ok as ReturnType<Port["health"]>,
     ready: () => ({ ready: true, reason: "" }),
     stats: { last: () => (responseSamples.stats!.ok as StatsView).samples },
