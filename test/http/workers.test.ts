@@ -157,7 +157,7 @@ describe("http health", () => {
     expect((await w.fetch("/api/stats?historyMs=600000")).status).toBe(200);
     expect(asked).toEqual([0, 600_000]);
     for (const wrong of ["historyMs=soon", "historyMs=-1", "history=1"])
-      expect((await w.fetch(`/api/stats?${wrong}`)).status).toBe(400);
+      expect((await w.fetch(`/api/stats?${wrong}`)).status).toBe(422);
   });
 
   test("http health - HEAD answers as GET without a body", async () => {
