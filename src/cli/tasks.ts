@@ -232,7 +232,7 @@ const fieldsOf = (task: TaskShown, now: number): Field[] => [
   ["Trace", task.trace?.traceparent ?? null],
   ["Key", task.idempotencyKey],
   ["Revision", String(task.revision)],
-  ["Archived", task.archived ? "it has left memory, and nothing changes it any more" : null],
+  ["Archived", task.archived ? "it has left memory; `cortexd tasks retry` brings it back" : null],
 ];
 
 const logs = command({

@@ -208,6 +208,8 @@ export class Coordinator {
   steps: Step[] = noSteps;
   /** Of the operation that runs; null: it has none. */
   session: string | null = null;
+  /** The task that the next operation is about, read from the archive; null: what is not in memory is unknown. */
+  fetched: ArchivedTask | null = null;
 
   /** What is due, answers by the lease clock. Entries are lazy: whoever pops one asks whether it still holds. */
   readonly #ready = new DeadlineHeap<TaskSpec>();

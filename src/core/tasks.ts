@@ -929,11 +929,43 @@ export function cancelOne(
 
 export function retry(core: Coordinator, input: Input<"task.retry">): Result {
   const record = core.tasks.get(input.taskId);
-  if (record === undefined) return unknownTask(input.taskId);
+  const { fetched } = core;
+  if (record === undefined)
+    return fetched?.record.spec.id === input.taskId ? bringBack(core, fetched) : unknownTask(input.taskId);
   const refused = mayRetry(core, record, 1);
   if (refused !== null) return refused;
   const again = retryOne(core, record);
   return (input.cascade ? graphs.retryAbove(core, record.spec) : null) ?? standing(again);
+}
+
+/** A task that has left memory is queued again, under its id and where its age puts it. */
+function bringBack(core: Coordinator, { record, failures, graph }: ArchivedTask): Result {
+  const { spec } = record;
+  const { revision, number, options, payload, extras, links, createdAt } = spec;
+  const refused = mayRetry(core, record, 1) ?? refuseAlone(core, spec, graph);
+  if (refused !== null) return refused;
+  if (failures !== undefined) core.errors.put(spec.row, failures);
+  // Its parent has ended without it.
+  const alone =
+    links === unlinked ? spec : new TaskSpec(revision, number, options, payload, extras, unlinked, createdAt);
+  return standing(retryOne(core, { ...record, spec: alone }));
+}
+
+/** Whether it can be without what was there beside it when it left. */
+function refuseAlone(core: Coordinator, spec: TaskSpec, graph: string | null): Refusal | null {
+  const { id, options, extras, links } = spec;
+  if (links.open || links.after.length > 0 || (graph !== null && JSON.parse(graph).total > 0))
+    return refuse(
+      "wrong-state",
+      `task ${id} waited for others, which have left memory with what they returned: submit it anew`,
+    );
+  const { idempotencyKey: key } = extras;
+  const other = key === null ? undefined : core.queues.byKey(options.queue, key);
+  if (other === undefined) return null;
+  return refuse(
+    "wrong-state",
+    `task ${other.spec.id} was submitted with the idempotency key of task ${id} since`,
+  );
 }
 
 /** Whether it may be queued again, as one of `count` that come with it; `coming` is what those ask of workers. */

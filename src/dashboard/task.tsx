@@ -71,9 +71,9 @@ function Actions({ task, again }: { task: TaskShown; again: () => void }) {
   if (of === null) return null;
   const taskId = task.id;
   const off = !isLive.value;
-  if (task.archived) return <Badge tone="calm">in the archive: it does not change any more</Badge>;
   return (
     <div class="actions">
+      {task.archived && <Badge tone="calm">in the archive</Badge>}
       <a class="button" href={href("changes", null, { task: taskId })}>
         Its changes
       </a>

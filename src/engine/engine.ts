@@ -499,7 +499,7 @@ export class Engine {
   }
 
   #mayBeArchived(operation: CoreOperationName, answer: Answer): boolean {
-    if (operation !== "task.get" || !this.config.archives) return false;
+    if ((operation !== "task.get" && operation !== "task.retry") || !this.config.archives) return false;
     return "error" in answer && answer.error.code === "unknown-task";
   }
 
@@ -510,9 +510,26 @@ export class Engine {
     sink: Sink,
     unknown: Answer,
   ): void {
-    const { taskId } = input as Input<"task.get">;
-    const work = () => this.#stored.task(taskId, unknown, () => this.#run(operation, input, caller));
+    const { taskId } = input as Input<"task.get" | "task.retry">;
+    const work = () =>
+      operation === "task.retry"
+        ? this.#retryArchived(taskId, input, caller)
+        : this.#stored.task(taskId, unknown, () => this.#run(operation, input, caller));
     this.answerLater(sink, caller.seq, work, operation);
+  }
+
+  /** Read first, then carried out as any mutation is, by whatever has become of the state meanwhile. */
+  async #retryArchived(taskId: string, input: unknown, caller: Caller): Promise<Answer> {
+    while (!(await this.#whenDurable()));
+    const archived = await this.#stored.archived(taskId);
+    this.#openTurn();
+    const kept = this.#kept("task.retry", caller);
+    const refused = this.#refusal("task.retry", input, kept !== undefined);
+    if (refused !== null) return refused;
+    this.core.fetched = archived;
+    const answer = this.#run("task.retry", input, caller);
+    this.core.fetched = null;
+    return (await this.#whenDurable()) || kept !== undefined ? answer : diskFull;
   }
 
   // --- turns ----------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
  * What is read of the log alone: operations of the kind `stored`, and tasks that have left memory. They ask the log
  * (log/questions.ts) and are answered later. What an answer tells is durable.
  */
-import { archivedText, tagsOfFilter } from "../core/archive.ts";
+import { type ArchivedTask, archivedText, tagsOfFilter } from "../core/archive.ts";
 import { decodeArchived, lineJson } from "../core/codec.ts";
 import { refuse } from "../core/result.ts";
 import { unreachable } from "../lib/assert.ts";
@@ -48,7 +48,12 @@ export class StoredReads {
       countMax: limit,
       unitsMax: limits.answerUnitsMax,
     });
-    const tasks = rows.map(({ id, text }) => this.#shown(id, text)).join(",");
+    // One that was retried is in memory again; its row stands until it leaves once more.
+    const { tasks: living } = this.engine.core;
+    const tasks = rows
+      .filter(({ id }) => !living.has(id))
+      .map(({ id, text }) => this.#shown(id, text))
+      .join(",");
     return { ok: `{"tasks":[${tasks}],"cursor":${next === null ? null : `"${next.at}/${next.id}"`}}` };
   }
 
@@ -86,10 +91,16 @@ export class StoredReads {
       const answer = again();
       if ("ok" in answer) return answer;
     }
+    const archived = await this.archived(taskId);
+    return archived === null ? unknown : { ok: archivedText(this.engine.core, archived) };
+  }
+
+  /** What the archive has of a task; null: nothing. */
+  async archived(taskId: string): Promise<ArchivedTask | null> {
     // An id begins with the revision that made the task. The archive of a state that was knows of later ones.
-    if (Number.parseInt(taskId, 10) > this.engine.core.store.revision) return unknown;
+    if (Number.parseInt(taskId, 10) > this.engine.core.store.revision) return null;
     const { text } = await this.log.ask("archived", { id: taskId });
-    return text === null ? unknown : { ok: this.#shown(taskId, text) };
+    return text === null ? null : decodeArchived(taskId, text);
   }
 
   #shown(id: string, text: string): string {

@@ -163,7 +163,7 @@ export const operations = {
     output: tasks.TaskStanding,
     errors: ["unknown-task", "wrong-state", "busy"],
     summary:
-      "Queue a failed, dead or cancelled task again with fresh attempts; with cascade, also what ended because of it.",
+      "Queue a failed, dead or cancelled task again with fresh attempts, also from the archive; with cascade, also what ended because of it.",
     example: { taskId: "1042-0" },
   },
   "task.delete": {

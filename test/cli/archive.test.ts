@@ -63,8 +63,18 @@ describe("the archive of a daemon", () => {
     expect(shown.output).toContain("it has left memory");
     const { code } = await run("tasks", "wait", first, "--timeout", "5s");
     expect(code).toBe(exitTable["not-completed"].code);
+    // What is retried is back, under its id, over each of them.
+    expect((await run("tasks", "retry", first, "--json")).output).toContain(
+      `"id":"${first}","state":"queued"`,
+    );
+    expect(await rest.retry(third)).toMatchObject({ id: third, state: "queued" });
+    expect(await client.task(second).retry()).toMatchObject({ id: second, state: "queued" });
+    expect(idsOf(await rest.archived())).toEqual([]);
+    expect(await rest.task(first)).toMatchObject({ payload: { to: "ada" }, archived: false });
+    for (const id of [first, second, third]) await rest.cancel(id, "not needed");
+    expect(idsOf(await rest.archived())).toEqual([third, second, first]);
     const metrics = await (await fetch(`${daemon.url}/metrics`)).text();
-    expect(metrics).toMatch(/^cortexd_tasks_archived_total 3$/m);
+    expect(metrics).toMatch(/^cortexd_tasks_archived_total 6$/m);
   });
 
   test("archive - a duplicate whose task has left memory is answered with that task", async () => {

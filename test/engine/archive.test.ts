@@ -41,7 +41,88 @@ describe("reading the archive", () => {
     expect(world.engine.core.tasks.size).toBe(0);
     expect(await world.task(id)).toEqual({ ...before, archived: true });
     await world.refused("task.get", { taskId: "99-0" }, "unknown-task");
-    await world.refused("task.retry", { taskId: id }, "unknown-task");
+    await world.refused("task.retry", { taskId: "99-0" }, "unknown-task");
+    await world.refused("task.cancel", { taskId: id }, "unknown-task");
+  });
+
+  test("archive - a task that is retried is in memory again as it was, and its next end takes the place of the last", async () => {
+    let world = await EngineWorld.start(keepsNone);
+    await world.ok("worker.register", { workerId: "w" });
+    const claim = async () => (await world.ok("task.claim", { workerId: "w" })).assignments[0]!;
+    const submit = { queue: "mail", payload: { to: "ada" }, priority: "high", labels: { a: "b" } } as const;
+    const id = await world.submit({ ...submit, attempts: 1, idempotencyKey: "k" });
+    const { token } = (await claim()).lease;
+    await world.ok("task.fail", { taskId: id, workerId: "w", token, error: "their server is down" });
+    const before = await world.task(id);
+    expect(before).toMatchObject({ state: "dead", archived: true });
+
+    // Younger ones stand behind it, and the list is in the order of submission.
+    const other = await world.submit({ queue: "mail", priority: "high" });
+    const done = await world.ok("task.retry", { taskId: id }, { session: "s", seq: 1 });
+    expect(done).toEqual({ id, state: "queued", revision: world.engine.revision });
+    const entries = world.engine.revision;
+    expect(await world.ok("task.retry", { taskId: id }, { session: "s", seq: 1 })).toEqual(done);
+    await world.refused("task.retry", { taskId: id }, "wrong-state");
+    expect(world.engine.revision).toBe(entries);
+    world.sound();
+    expect(await all(world, {})).toEqual([]);
+    expect((await world.ok("task.list", {})).tasks.map((task) => task.id)).toEqual([other, id]);
+
+    await world.engine.stop();
+    world = await EngineWorld.start({ ...keepsNone, disk: world.log.disk, clock: world.clock });
+    expect(await world.task(id)).toMatchObject({
+      ...submit,
+      ...{ state: "queued", attempt: 0, archived: false, idempotencyKey: "k" },
+      errors: before.errors,
+    });
+    await world.ok("worker.register", { workerId: "w" });
+    const again = await claim();
+    expect(again.task.id).toBe(id);
+    await world.refused("task.complete", { taskId: id, workerId: "w", token }, "lease-lost");
+    await world.ok("task.complete", { taskId: id, workerId: "w", token: again.lease.token, result: 1 });
+    expect((await all(world, { queue: "mail" })).map(({ state }) => state)).toEqual(["completed"]);
+    expect(await all(world, { state: "dead" })).toEqual([]);
+    await world.refused("task.retry", { taskId: id }, "wrong-state");
+  });
+
+  test("archive - what cannot be alone any more, or whose key another has, is not brought back", async () => {
+    const world = await EngineWorld.start(keepsNone);
+    const first = await world.submit({ delayMs: 60_000 });
+    const waits = await world.submit({ after: [first] });
+    await world.ok("task.cancel", { taskId: first, cascade: true });
+    await world.advance(1000);
+    expect(await world.task(waits)).toMatchObject({ archived: true });
+    expect((await world.refused("task.retry", { taskId: waits }, "wrong-state")).detail).toContain("anew");
+    expect(await world.ok("task.retry", { taskId: first })).toMatchObject({ id: first, state: "queued" });
+
+    const keyed = await archived(world, { idempotencyKey: "k" });
+    const newer = await world.submit({ idempotencyKey: "k" });
+    expect(newer).not.toBe(keyed);
+    expect((await world.refused("task.retry", { taskId: keyed }, "wrong-state")).detail).toContain(newer);
+    await world.ok("task.cancel", { taskId: newer });
+    await world.ok("task.retry", { taskId: keyed });
+    expect(await world.submit({ idempotencyKey: "k" })).toBe(keyed);
+    const unique = { unique: {} };
+    const lost = await archived(world, unique);
+    await world.submit(unique);
+    await world.refused("task.retry", { taskId: lost }, "wrong-state");
+    world.sound();
+  });
+
+  test("archive - a full disk undoes a retry, and takes none", async () => {
+    const world = await EngineWorld.start(keepsNone);
+    const id = await archived(world);
+    world.log.auto = false;
+    const sink = new TestSink();
+    const retry = world.ask(sink, "task.retry", { taskId: id });
+    await settle();
+    expect([sink.answers.length, world.engine.core.tasks.size]).toEqual([0, 1]);
+    world.log.full();
+    await settle();
+    expect(sink.error(retry).code).toBe("disk-full");
+    expect(world.engine.core.tasks.size).toBe(0);
+    expect((await world.refused("task.retry", { taskId: id }, "disk-full")).retryable).toBe(true);
+    expect(await world.task(id)).toMatchObject({ archived: true });
   });
 
   test("archive - it is found again after a restart", async () => {
