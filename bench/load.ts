@@ -32,6 +32,8 @@ export type Load =
       inFlight: number;
       length: Length;
       echo: boolean;
+      /** Values are longer by so many characters. */
+      longer?: number;
     }
   /** So many connections that listen to what is emitted, and count it; until it is stopped. */
   | { kind: "listeners"; url: string; connections: number }
@@ -224,10 +226,10 @@ const keyName = (i: number) => `bench/file-${i}/state`;
 const valueText =
   '{"path":"/srv/files/incoming/report.pdf","sizeBytes":184467,"checksum":"9f86d081884c7d659a2feaa0"}';
 
-function keyText(operation: KeyOperation, seq: number, key: number, revision: number): string {
+function keyText(operation: KeyOperation, seq: number, key: number, revision: number, value: string): string {
   const head = `{"op":"kv.${operation === "get" ? "get" : "put"}","seq":${seq},"input":{"key":"${keyName(key)}"`;
   if (operation === "get") return `${head}}`;
-  return `${head},"value":${valueText}${operation === "cas" ? `,"ifRevision":${revision}` : ""}}`;
+  return `${head},"value":${value}${operation === "cas" ? `,"ifRevision":${revision}` : ""}}`;
 }
 
 async function keys({
@@ -236,7 +238,9 @@ async function keys({
   inFlight,
   length,
   echo,
+  longer = 0,
 }: Extract<Load, { kind: "keys" }>): Promise<Run> {
+  const value = longer === 0 ? valueText : `"${"x".repeat(longer)}"`;
   const socket = await open(url, echo, `bench-${process.pid}`);
   const revisions = new Map<number, number>();
   if (!echo) {
@@ -255,7 +259,7 @@ async function keys({
       if (meter.left(begun) <= 0) return;
       // The key of an answer is told by its number.
       const seq = (begun++ + 1) * inFlight + key + 1;
-      socket.send(`[${keyText(operation, seq, key, revisions.get(key) ?? 1)},"ackedThrough":${acked}}]`);
+      socket.send(`[${keyText(operation, seq, key, revisions.get(key) ?? 1, value)},"ackedThrough":${acked}}]`);
     };
     socket.onmessage = ({ data }) => {
       const messages = JSON.parse(data) as { seq: number; ok?: { revision: number } }[];

@@ -15,10 +15,17 @@ const readyMsMax = 10_000;
 
 let built: Promise<string> | null = null;
 
+/**
+ * History is read as batches of bytes, whatever they tell: long values that replace each other fill it in half a
+ * minute, and leave nothing in the state.
+ */
+const historyValueLength = 4000;
+
 /** The folder of a daemon that was killed under load. */
 async function build(scale: Scale): Promise<string> {
   const live = scale.smoke ? 50_000 : 1_000_000;
-  const historyBytes = scale.smoke ? 0 : 2 ** 30;
+  // What is kept at all times: of a full history, 1 GiB, the oldest part goes before there is more.
+  const historyBytes = scale.smoke ? 0 : 0.9 * 2 ** 30;
   const daemon = await startDaemon({ ...scale, profile: null });
   const submit = (length: Length): Load => ({
     kind: "frames",
@@ -30,25 +37,17 @@ async function build(scale: Scale): Promise<string> {
     echo: false,
   });
   const lived = async () => (await metricsOf(daemon)).store.logBytes;
-  if (historyBytes > 0) {
-    const worker = await load({
-      kind: "worker",
+  // What is submitted below adds to the history and pushes out its oldest part.
+  while ((await lived()) < historyBytes)
+    await loaded({
+      kind: "keys",
       url: daemon.wsUrl,
-      workerId: "worker-1",
-      capacity: 1000,
-      bare: true,
+      operation: "put",
+      inFlight: 64,
+      length: { count: 20_000 },
+      echo: false,
+      longer: historyValueLength,
     });
-    worker.start();
-    let count = 0;
-    // What is submitted below adds to the history and pushes out its oldest part.
-    while ((await lived()) < historyBytes) {
-      count += 100_000;
-      await loaded(submit({ count: 100_000 }));
-      while ((await metricsOf(daemon)).daemon.tasksCompleted < count) await Bun.sleep(50);
-    }
-    worker.stop();
-    await worker.outcome();
-  }
   await loaded(submit({ count: live }));
   // Killed while as much again is on its way, and nothing had time to fold.
   const more = await load(submit({ count: live }));
