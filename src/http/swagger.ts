@@ -6,7 +6,6 @@ import { Elysia } from "elysia";
 import favicon from "swagger-ui-dist/favicon-32x32.png" with { type: "file" };
 import uiCss from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import uiJs from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
-import { openApiDocument } from "./openapi.ts";
 import type { Port } from "./port.ts";
 
 /** `style-src 'unsafe-inline'`: the interface sets styles on its elements. */
@@ -53,10 +52,16 @@ const file = (body: string | Blob, type: string) =>
 
 const hidden = { detail: { hide: true } };
 
+/** Loaded when it is asked for: what it is written with is several MiB, and most daemons are never asked. */
+async function documentOf(port: Port, version: string): Promise<string> {
+  const { openApiDocument } = await import("./openapi.ts");
+  return JSON.stringify(await openApiDocument(port, version));
+}
+
 export const swaggerUi = (port: Port, version: string) => {
   let document: Promise<string> | null = null;
   const documentText = () => {
-    document ??= openApiDocument(port, version).then((made) => JSON.stringify(made));
+    document ??= documentOf(port, version);
     return document;
   };
   return new Elysia({ prefix: "/swagger", normalize: false })
