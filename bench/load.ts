@@ -259,7 +259,9 @@ async function keys({
       if (meter.left(begun) <= 0) return;
       // The key of an answer is told by its number.
       const seq = (begun++ + 1) * inFlight + key + 1;
-      socket.send(`[${keyText(operation, seq, key, revisions.get(key) ?? 1, value)},"ackedThrough":${acked}}]`);
+      socket.send(
+        `[${keyText(operation, seq, key, revisions.get(key) ?? 1, value)},"ackedThrough":${acked}}]`,
+      );
     };
     socket.onmessage = ({ data }) => {
       const messages = JSON.parse(data) as { seq: number; ok?: { revision: number } }[];

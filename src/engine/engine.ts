@@ -597,7 +597,11 @@ export class Engine {
       this.#waits.beat();
       if (this.#hasRevisions) this.core.tick();
     } else if (now >= this.#probeAt) this.#probe();
-    if (this.#watches.size + this.#behind.size === 0 && now > this.#watchedUntil) this.#isWatched = false;
+    if (this.#isWatched && this.#watches.size + this.#behind.size === 0 && now > this.#watchedUntil) {
+      this.#isWatched = false;
+      // The next change would let go of them, and a state at rest has none.
+      this.#recent.forget(this.store.revision);
+    }
     if (this.#messageWatches === 0 && now > this.#messagesWatchedUntil) this.#recent.leaveMessages();
     for (const listener of this.#turnListeners) listener(now);
     this.stats.turn(now);

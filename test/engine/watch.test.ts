@@ -425,6 +425,14 @@ describe("engine - watches from a revision", () => {
     const sink = watched(world, first);
     await settle();
     expect(sink.changes.map(short)).toEqual([[first + 1, first + 1]]);
+    // What was kept goes too, though no change follows.
+    const resting = await EngineWorld.start();
+    const { revision: before } = await put(resting, "a");
+    const { revision: last } = await put(resting, "b");
+    await resting.advance(31_000);
+    const missed = watched(resting, before);
+    await settle();
+    expect(missed.changes.map(short)).toEqual([[last, last]]);
     const other = await EngineWorld.start();
     await other.advance(31_000);
     const { revision } = await other.engine.tablePage("keys", null, 10);
