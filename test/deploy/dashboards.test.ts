@@ -99,6 +99,18 @@ describe("dashboards - what is asked for", () => {
     expect(new Set(cells).size).toBe(cells.length);
   });
 
+  test("dashboards - every metric is drawn", () => {
+    const drawn = new Set(
+      exprs
+        .filter(([of]) => of.startsWith("panel"))
+        .flatMap(([, expr]) => askedIn(expr).map(({ name }) => name)),
+    );
+    const parts = /_(bucket|sum|count)$/;
+    expect(series.map(({ name }) => name).filter((name) => !parts.test(name) && !drawn.has(name))).toEqual(
+      [],
+    );
+  });
+
   test("dashboards - every alert says how grave it is, what is so and what to look at", () => {
     expect(alerts.length).toBeGreaterThan(5);
     for (const { alert, labels, annotations } of alerts) {
