@@ -30,8 +30,12 @@ export class Generation {
   /** Of the entries' texts, as the log counts them. */
   textBytes = 0;
   changeCount = 0;
-  #bytes = Buffer.allocUnsafeSlow(64 * 1024);
+  #bytes = Buffer.allocUnsafeSlow(256 * 1024);
   #length = 0;
+  /** Of the lines that no later one has replaced. */
+  #liveBytes = 0;
+  /** Of the same size as `#bytes`, where those were before they were last put together; null: not yet. */
+  #spare: Buffer<ArrayBuffer> | null = null;
   /** The last change of each key. */
   #changes = new Int32Array(1024 * fields);
   #keyCount = 0;
@@ -60,6 +64,7 @@ export class Generation {
     this.textBytes = 0;
     this.changeCount = 0;
     this.#length = 0;
+    this.#liveBytes = 0;
     this.#keyCount = 0;
     this.#slots.fill(0);
     this.#parts.length = 0;
@@ -69,7 +74,7 @@ export class Generation {
   /** Reads a batch's lines behind what is gathered. What is malformed throws, and leaves nothing behind. */
   stage(text: string): Staged {
     const byteLength = Buffer.byteLength(text);
-    this.#reserve(this.#length + byteLength);
+    this.#reserve(byteLength);
     this.#bytes.write(text, this.#length, "utf8");
     const bytes = this.#bytes;
     const end = this.#length + byteLength;
@@ -172,8 +177,9 @@ export class Generation {
       to = this.#keyCount * fields;
       if (to + fields > this.#changes.length) this.#changes = grown(this.#changes);
       this.#slots[slot] = ++this.#keyCount;
-    }
+    } else this.#liveBytes -= (this.#changes[to + 2] as number) - (this.#changes[to] as number);
     for (let i = 0; i < fields; i++) this.#changes[to + i] = staged[from + i] as number;
+    this.#liveBytes += (staged[from + 2] as number) - (staged[from] as number);
   }
 
   #isSameKey(known: number, staged: number): boolean {
@@ -197,11 +203,32 @@ export class Generation {
     this.#slots = slots;
   }
 
-  #reserve(length: number): void {
-    if (length <= this.#bytes.length) return;
-    const bytes = Buffer.allocUnsafeSlow(Math.max(length, this.#bytes.length * 2));
-    this.#bytes.copy(bytes, 0, 0, this.#length);
-    this.#bytes = bytes;
+  /**
+   * Room for so many bytes more. What was replaced goes before more memory is taken: a page that is touched for the first
+   * time costs more than all that is done with its lines.
+   */
+  #reserve(byteLength: number): void {
+    if (this.#length + byteLength <= this.#bytes.length) return;
+    const before = this.#bytes;
+    let size = before.length;
+    while (size < 2 * (this.#liveBytes + byteLength)) size *= 2;
+    const isSame = size === before.length;
+    this.#bytes = (isSame ? this.#spare : null) ?? Buffer.allocUnsafeSlow(size);
+    this.#spare = isSame ? before : null;
+    this.#putTogether(before);
+  }
+
+  /** Moves the lines that are not replaced here. */
+  #putTogether(from: Buffer): void {
+    const changes = this.#changes;
+    let length = 0;
+    for (let at = 0; at < this.#keyCount * fields; at += fields) {
+      const start = changes[at] as number;
+      from.copy(this.#bytes, length, start, changes[at + 2]);
+      for (let i = 0; i < 3; i++) changes[at + i] = (changes[at + i] as number) + length - start;
+      length = changes[at + 2] as number;
+    }
+    this.#length = length;
   }
 
   /**
