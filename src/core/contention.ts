@@ -42,8 +42,8 @@ export type Part = { readonly name: string; readonly mode: Mode; readonly limit:
 
 /** A wish for each name, and a word at each folder above. */
 export function partsOf(wishes: readonly Wish[]): readonly Part[] {
-  const [first] = wishes as [Wish];
-  if (wishes.length === 1 && !first.name.includes("/")) return [partOf(first)];
+  // A name and the folders above it: nothing of that is twice.
+  if (wishes.length === 1) return [partOf(wishes[0] as Wish), ...foldersOf(wishes[0] as Wish)];
   const parts = new Map<string, Part>();
   const add = (part: Part) => {
     const known = parts.get(part.name);
@@ -54,16 +54,21 @@ export function partsOf(wishes: readonly Wish[]): readonly Part[] {
     }
   };
   for (const wish of wishes) {
-    const { name, mode } = wish;
     add(partOf(wish));
-    for (let end = name.indexOf("/"); end >= 0 && end < name.length - 1; end = name.indexOf("/", end + 1))
-      add({
-        name: name.slice(0, end + 1),
-        mode: mode === "exclusive" ? exclusiveBelow : sharedBelow,
-        limit: 0,
-      });
+    for (const folder of foldersOf(wish)) add(folder);
   }
   return [...parts.values()];
+}
+
+function foldersOf({ name, mode }: Wish): Part[] {
+  const folders: Part[] = [];
+  for (let end = name.indexOf("/"); end >= 0 && end < name.length - 1; end = name.indexOf("/", end + 1))
+    folders.push({
+      name: name.slice(0, end + 1),
+      mode: mode === "exclusive" ? exclusiveBelow : sharedBelow,
+      limit: 0,
+    });
+  return folders;
 }
 
 const partOf = ({ name, mode, limit }: Wish): Part => ({
@@ -112,8 +117,8 @@ class Line {
   /** The first that is not open. */
   shut: Place | null = null;
   openCount = 0;
-  /** The limits of those that are open, and how many have each. */
-  readonly limits = new Map<number, number>();
+  /** The limits of those that are open, and how many have each; null: none had one yet, as most have not. */
+  limits: Map<number, number> | null = null;
 
   /** Puts it where it belongs, shut, and all behind it with it: those are told to `changed`. */
   add(place: Place, changed: (bid: Bid) => void): void {
@@ -166,13 +171,14 @@ class Line {
   /** Whether so many may be open beside one of this limit. */
   admits(count: number, limit: number): boolean {
     if (limit > 0 && count > limit) return false;
-    for (const one of this.limits.keys()) if (count > one) return false;
+    if (this.limits !== null) for (const one of this.limits.keys()) if (count > one) return false;
     return true;
   }
 
   #count({ limit }: Place, by: number): void {
     this.openCount += by;
     if (limit === 0) return;
+    this.limits ??= new Map();
     const count = (this.limits.get(limit) ?? 0) + by;
     if (count === 0) this.limits.delete(limit);
     else this.limits.set(limit, count);

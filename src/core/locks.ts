@@ -17,7 +17,7 @@ import { limits } from "../wire/limits.ts";
 import type { LockLostReason } from "../wire/locks.ts";
 import type { Input } from "../wire/operations.ts";
 import type { LockCondition } from "../wire/transactions.ts";
-import { Bid, Contention, partsOf, type Wish } from "./contention.ts";
+import { Bid, Contention, type Part, partsOf, type Wish } from "./contention.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { ageOf, byAge } from "./ids.ts";
 import { Owners, refuseOwner } from "./owners.ts";
@@ -102,6 +102,9 @@ export class Locks implements Index<LockRecord> {
   readonly #names = new Map<string, number>();
   heldCount = 0;
   waitingCount = 0;
+  /** Of the request that was looked at last, which is most often made next. */
+  #wishes: readonly Wish[] = [];
+  #parts: readonly Part[] = [];
 
   constructor(private readonly core: Coordinator) {}
 
@@ -129,7 +132,7 @@ export class Locks implements Index<LockRecord> {
   #add(record: LockRecord): void {
     const standing = new Standing(record, this.core.clock);
     this.#byId.set(record.id, standing);
-    this.#contention.add(standing, partsOf(record.resources));
+    this.#contention.add(standing, this.#partsOf(record.resources));
     this.#changed(standing);
     this.#watch(standing);
     for (const { name } of record.resources) {
@@ -138,6 +141,14 @@ export class Locks implements Index<LockRecord> {
       this.#names.set(name, count + 1);
     }
     this.owners.pass(standing, null, record.workerId);
+  }
+
+  #partsOf(wishes: readonly Wish[]): readonly Part[] {
+    if (wishes !== this.#wishes) {
+      this.#wishes = wishes;
+      this.#parts = partsOf(wishes);
+    }
+    return this.#parts;
   }
 
   #delete({ id, resources, workerId }: LockRecord): void {
@@ -232,7 +243,7 @@ export class Locks implements Index<LockRecord> {
   }
 
   inTheWay(resources: readonly Wish[]): { standing: Standing; name: string } | null {
-    const found = this.#contention.inTheWay(partsOf(resources));
+    const found = this.#contention.inTheWay(this.#partsOf(resources));
     return found === null ? null : { standing: found.bid as Standing, name: found.name };
   }
 
