@@ -45,4 +45,4 @@ export function tagsOfFilter({ queue, type, state, group, key, label }: ArchiveF
 
 /** As everyone sees it. */
 export const archivedText = (core: Coordinator, { record, failures, graph }: ArchivedTask): string =>
-  `${taskText(core, record, graph).slice(0, -1)},"errors":${failuresText(failures)},"archived":true}`;
+  taskText(core, record, `,"errors":${failuresText(failures)},"archived":true`, graph);

@@ -1118,10 +1118,11 @@ export function leaseText(core: Coordinator, record: TaskRecord): string {
   return `{"workerId":"${workerId}","token":${token},"deadlineAt":${deadlineAt}}`;
 }
 
-/** A task as JSON text; payload, progress and result are put in as they are. */
+/** A task as JSON text, with `more` fields at its end; payload, progress and result are put in as they are. */
 export function taskText(
   core: Coordinator,
   record: TaskRecord,
+  more = "",
   graph: string | null = core.graphs.viewOf(record),
 ): string {
   const { spec, lease, outcome } = record;
@@ -1147,7 +1148,7 @@ export function taskText(
     `"createdAt":${spec.createdAt},"runAt":${record.runAt || null},"startedAt":${lease?.startedAt ?? null},` +
     `"finishedAt":${outcome.finishedAt || null},"lease":${running ? leaseText(core, record) : null},` +
     `"progress":${core.progressOf(record)},"result":${outcome.result},"error":${jsonOrNull(outcome.error)},` +
-    `"reason":${jsonOrNull(outcome.reason)},"revision":${record.revision}}`
+    `"reason":${jsonOrNull(outcome.reason)},"revision":${record.revision}${more}}`
   );
 }
 
@@ -1155,7 +1156,7 @@ const namesText = (names: readonly string[]) => (names.length === 0 ? "[]" : JSO
 
 /** One task, with what its attempts failed of. */
 const shownText = (core: Coordinator, record: TaskRecord): string =>
-  `${taskText(core, record).slice(0, -1)},"errors":${failuresText(core.errors.get(record.spec.row))},"archived":false}`;
+  taskText(core, record, `,"errors":${failuresText(core.errors.get(record.spec.row))},"archived":false`);
 
 export const assignmentText = (core: Coordinator, record: TaskRecord): string =>
   `{"task":${taskText(core, record)},"lease":${leaseText(core, record)}${core.graphs.resultsOf(record.spec)}}`;

@@ -98,8 +98,8 @@ const tagged = (text: string): Record<string, string> => ({
 
 /** Whoever has this revision already is told no more than that. */
 function unlessKnown<T>(request: Request, answer: T): T {
-  const { headers } = answer as Response;
-  const etag = headers.get("etag");
-  if (etag === null || request.headers.get("if-none-match") !== etag) return answer;
+  const known = request.headers.get("if-none-match");
+  const etag = known && (answer as Response).headers.get("etag");
+  if (!etag || known !== etag) return answer;
   return new Response(null, { status: 304, headers: { etag } }) as unknown as T;
 }

@@ -251,7 +251,6 @@ const submitAt = (there: Port, body: unknown, caller: Caller): Promise<Submissio
     const submitted = there.request("task.submit", body, caller, sinkOf(0)) as Answer;
     if ("error" in submitted) return;
     rows = [JSON.parse(submitted.ok) as Output<"task.submit">].flat();
-    const reader = { ...caller, session: null, seq: 0 };
     for (const [i, { id, duplicate }] of rows.entries()) {
       const input = { taskId: id };
       // What this submit made is as durable as its answer; of an earlier task newer things may be known.
@@ -261,7 +260,7 @@ const submitAt = (there: Port, body: unknown, caller: Caller): Promise<Submissio
       else {
         // It may have left memory, and is then read later than the others.
         missing += 1;
-        there.request("task.get", input, reader, sinkOf(i + 1));
+        there.request("task.get", input, { ...caller, session: null, seq: 0 }, sinkOf(i + 1));
       }
     }
   });
