@@ -25,6 +25,9 @@ export type Outcomes = {
 const reservedAtOnce = 1_000_000;
 const reserveEarly = 500_000;
 
+/** Texts of more than this are put together where they are read: here it would be a copy more. */
+const largeBytes = 1_000_000;
+
 export class Batches {
   #keepsText = true;
   /** What gathers, entry by entry: a text that grows by its end alone would be put together when it is sent. */
@@ -106,7 +109,8 @@ export class Batches {
   }
 
   #append(): void {
-    const text = this.#texts.join("");
+    const isLarge = this.#textBytes > largeBytes;
+    const text = isLarge ? this.#texts.reduce((all, piece) => all + piece) : this.#texts.join("");
     const batch: Batch = { first: this.#textFirst, last: this.engine.store.revision, text };
     this.#texts = [];
     this.#textBytes = 0;

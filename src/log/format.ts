@@ -7,8 +7,18 @@
 import { assert } from "../lib/assert.ts";
 import type { Batch } from "./log.ts";
 
-/** The version of what lies in the data folder. A newer one is refused, an older one migrated after a copy. */
-export const formatVersion = 2;
+/** The newest version of what lies in a data folder. A newer one is refused, one older than the plain one migrated after a copy. */
+export const formatVersion = 3;
+
+/**
+ * What a folder begins with, and stays until it takes its first large batch: the version before opens it till then. In
+ * format 3 the text of such a batch may be packed, and all else is the same.
+ */
+export const plainFormat = 2;
+export const isPresent = (format: number): boolean => format === plainFormat || format === formatVersion;
+
+/** Texts from so many units on are packed where a storage can: a commit of megabytes costs ten times as much as packing them. */
+export const isLarge = (text: string): boolean => text.length >= 1024 * 1024;
 
 /** The hash before the first batch. */
 export const firstHash = "0000000000000000";
@@ -151,7 +161,7 @@ export type Mark = { revision: number; hash: string; ceiling: number; sequence: 
 export const markTextLength = 128;
 
 export function encodeMark(mark: Mark): string {
-  const body = `cortex-mark ${formatVersion} ${mark.sequence} ${mark.revision} ${mark.hash} ${mark.ceiling}`;
+  const body = `cortex-mark ${plainFormat} ${mark.sequence} ${mark.revision} ${mark.hash} ${mark.ceiling}`;
   return `${`${body} ${checkOf(body)}`.padEnd(markTextLength - 1)}\n`;
 }
 
@@ -181,7 +191,7 @@ export type Meta = {
   isSnapshot: boolean;
 };
 
-export const firstMeta: Meta = { format: formatVersion, isSnapshot: false };
+export const firstMeta: Meta = { format: plainFormat, isSnapshot: false };
 
 /** A part of an image: lines that put records, in the order of their keys. Written once, and never changed. */
 export type Piece = { id: number; bytes: number; check: string };

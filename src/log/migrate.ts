@@ -7,9 +7,9 @@ import {
   encodeImage,
   encodeMeta,
   firstImage,
-  formatVersion,
   type LogRow,
   lastHeader,
+  plainFormat,
   rowProblem,
 } from "./format.ts";
 import { Generation, type Place } from "./generation.ts";
@@ -93,7 +93,7 @@ async function rowsToPieces(storage: OldStorage): Promise<void> {
   }
   const kept = goals.filter(({ image }, index) => image.upto !== goals[index + 1]?.image.upto);
   const images = kept.map(({ image }) => ({ upto: image.upto, text: encodeImage(image) }));
-  await storage.endFormat2(images, encodeMeta({ format: formatVersion, isSnapshot: !meta.hasBase }));
+  await storage.endFormat2(images, encodeMeta({ format: plainFormat, isSnapshot: !meta.hasBase }));
 }
 
 /** An image underway: its rows are as of `to`, and it is whole with the entries up to `upto`, of which some wait. */

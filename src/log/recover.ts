@@ -19,6 +19,7 @@ import {
   formatOf,
   formatVersion,
   type Image,
+  isPresent,
   type LogRow,
   lastHeader,
   type Mark,
@@ -26,6 +27,7 @@ import {
   newestMark,
   type Piece,
   pieceCheck,
+  plainFormat,
   readHeader,
   rowProblem,
   splitEntries,
@@ -330,7 +332,7 @@ async function migrate(
   let text = metaText;
   for (;;) {
     const format = formatOf(text);
-    if (format === null || format === formatVersion) return text;
+    if (format === null || isPresent(format)) return text;
     if (format > formatVersion) {
       throw newerFormat(storage.name, format);
     }
@@ -391,12 +393,12 @@ export async function inspect(
   const problems: string[] = [];
   const metaText = (await storage.readMeta()) ?? "";
   const format = formatOf(metaText) ?? formatVersion;
-  const meta = format === formatVersion ? decodeMeta(metaText) : null;
+  const meta = isPresent(format) ? decodeMeta(metaText) : null;
   if (meta === null) {
-    const isOlder = format < formatVersion;
+    const isOlder = format < plainFormat;
     problems.push(
       isOlder
-        ? `it is of format ${format}, which the next start brings to format ${formatVersion}`
+        ? `it is of format ${format}, which the next start brings to format ${plainFormat}`
         : "the meta row is missing or has a wrong checksum",
     );
     return unreadable(problems, isOlder);

@@ -23,7 +23,7 @@ import {
   syncFile,
   syncFolder,
 } from "./folder.ts";
-import type { LogRow } from "./format.ts";
+import { isLarge, type LogRow } from "./format.ts";
 import { LogError } from "./log.ts";
 import type { OldStorage } from "./migrate.ts";
 import type { Write } from "./storage.ts";
@@ -252,8 +252,9 @@ export class SqliteStorage implements OldStorage {
     try {
       for (const row of this.#statement(sql).iterate(after)) {
         const { first, last, text, checks, hash } = row as Broken<LogRow>;
-        page.push({ first, last, text: text ?? "", checks: checks ?? "", hash: hash ?? "" });
-        bytes += text?.length ?? 0;
+        const whole = unpack(text ?? "");
+        page.push({ first, last, text: whole, checks: checks ?? "", hash: hash ?? "" });
+        bytes += whole.length;
         if (bytes >= bytesMax) break;
       }
     } catch (error) {
@@ -316,7 +317,8 @@ export class SqliteStorage implements OldStorage {
     for (const id of write.dropPieces ?? []) this.#run("DELETE FROM pieces WHERE id = ?", id);
     if (log !== undefined) {
       const sql = "INSERT OR REPLACE INTO log (first, last, text, checks, hash) VALUES (?, ?, ?, ?, ?)";
-      this.#run(sql, log.first, log.last, log.text, log.checks, log.hash);
+      const text = isLarge(log.text) ? pack(log.text) : log.text;
+      this.#run(sql, log.first, log.last, text, log.checks, log.hash);
     }
     for (const { id, bytes } of write.pieces ?? [])
       this.#run("INSERT OR REPLACE INTO pieces (id, bytes) VALUES (?, ?)", id, bytes);
@@ -424,6 +426,22 @@ export class SqliteStorage implements OldStorage {
 
   #named(error: unknown): unknown {
     return named(error, this.name, this.access === "own");
+  }
+}
+
+/** No text of a batch begins like this. The rest is base64, because the column holds text and nothing else. */
+const packedStart = "zstd ";
+
+const pack = (text: string): string =>
+  packedStart + Bun.zstdCompressSync(text, { level: 1 }).toString("base64");
+
+/** What cannot be unpacked is as it stands, and so no batch. */
+function unpack(text: string): string {
+  if (!text.startsWith(packedStart)) return text;
+  try {
+    return Bun.zstdDecompressSync(Buffer.from(text.slice(packedStart.length), "base64")).toString("utf8");
+  } catch {
+    return text;
   }
 }
 

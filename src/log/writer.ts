@@ -18,12 +18,14 @@ import {
   encodeMark,
   encodeMeta,
   firstImage,
+  formatVersion,
+  isLarge,
   lastHeader,
   type Mark,
   type Meta,
   type Piece,
 } from "./format.ts";
-import { Generation, type Place } from "./generation.ts";
+import { Generation, type Place, type Staged } from "./generation.ts";
 import {
   type Appended,
   type Batch,
@@ -128,6 +130,8 @@ export class LogWriter implements Log {
 
   /** What was taken since the last generation was handed to the fold. */
   #gathering!: Generation;
+  /** What is taken and not gathered yet. */
+  #taken: { staged: Staged; place: Place; units: number } | null = null;
   /** Rows of the archive that are to be written, and how many there are; null: not counted yet. */
   readonly #archive = new ArchiveQueue();
   #archivedCount: number | null = null;
@@ -245,10 +249,13 @@ export class LogWriter implements Log {
     const staged = this.#gathering.stage(batch.text);
     const { mode } = this.#options;
     if (mode !== "snapshot") {
-      if ((await this.#commit({ log: row }, mode === "always")) === "full") {
+      const meta = isLarge(row.text) ? { ...this.#meta, format: formatVersion } : this.#meta;
+      const write = meta.format === this.#meta.format ? { log: row } : { log: row, meta: encodeMeta(meta) };
+      if ((await this.#commit(write, mode === "always")) === "full") {
         this.#becomeFull();
         return "full";
       }
+      this.#meta = meta;
       if (mode === "always") this.#synced = row.last;
     }
     this.#position += row.text.length;
@@ -261,14 +268,23 @@ export class LogWriter implements Log {
     this.#batchCount++;
     this.#takenAt = this.#now;
     this.#archive.take(staged.archived, row.last);
-    this.#gathering.gather(staged, this.#place(), row.text.length);
-    if (this.#isBig(this.#gathering)) this.#seal();
+    this.#taken = { staged, place: this.#place(), units: row.text.length };
     return "done";
   }
 
-  /** Folds and archives as much as the appends since have paid for. To be called after an append, once it was answered. */
+  /** What was taken last needs not be gathered before it is answered, but before anything else. */
+  #gather(): void {
+    if (this.#taken === null) return;
+    const { staged, place, units } = this.#taken;
+    this.#taken = null;
+    this.#gathering.gather(staged, place, units);
+    if (this.#isBig(this.#gathering)) this.#seal();
+  }
+
+  /** Gathers, folds and archives what the appends since have paid for. To be called after an append, once it was answered. */
   async work(): Promise<void> {
-    if (this.#state !== "open" || !(this.#isWorkDue() || this.#isArchiveFull)) return;
+    if (this.#state !== "open") return;
+    if (!(this.#taken !== null || this.#isWorkDue() || this.#isArchiveFull)) return;
     await this.#exclusive(async () => {
       if (this.#state !== "open") return;
       if (this.#isArchiveFull) await this.#archiveStep();
@@ -416,6 +432,7 @@ export class LogWriter implements Log {
         throw new LogError("log-failed", "the log is stopped", "Start it again.");
       const wasNew = this.#state === "new";
       try {
+        this.#gather();
         return await work();
       } catch (error) {
         this.#state = "failed";

@@ -298,7 +298,7 @@ describe("damaged files", () => {
     const folder = await stoppedFolder(5);
     const path = join(folder, "cortex.db");
     const db = new Database(path);
-    db.run("UPDATE meta SET text = replace(text, '\"format\":2', '\"format\":3')");
+    db.run("UPDATE meta SET text = replace(text, '\"format\":2', '\"format\":4')");
     db.run("PRAGMA wal_checkpoint(TRUNCATE)");
     db.close(true);
     const before = Bun.hash(readFileSync(path));
@@ -327,6 +327,62 @@ test("reader - one that reads for long holds up no append", async () => {
   await storage.makeRoom();
   expect(Bun.file(join(folder, "cortex.db-wal")).size).toBe(0);
   await storage.close();
+});
+
+describe("large batches", () => {
+  const big = Array.from({ length: 60_000 }, (_, i) => `step ${i} of "ünïcode €🙂"`).join(" ");
+  const contents = (folder: string, change = "") => {
+    const db = new Database(join(folder, "cortex.db"), { strict: true });
+    if (change !== "") db.run(change);
+    const [meta] = db.query("SELECT text FROM meta").values()[0] as [string];
+    const texts = db.query("SELECT text FROM log ORDER BY first").values() as [string][];
+    db.close();
+    return { format: JSON.parse(meta.slice(9)).format, texts: texts.map(([text]) => text) };
+  };
+  const filled = async () => {
+    const folder = newFolder();
+    const log = openLog({ strategy: "wal", folder, sync: "always" });
+    await log.open(new Rebuilt());
+    await log.append(put(1, "small", "s"), 0);
+    await log.stop();
+    const before = contents(folder);
+    const again = openLog({ strategy: "wal", folder, sync: "always" });
+    await again.open(new Rebuilt());
+    await again.append(put(2, "big", big), 1);
+    await again.append(put(3, "last", "l"), 2);
+    await again.stop();
+    return { folder, before };
+  };
+
+  test("sqlite - a large batch is packed, comes back whole, and an earlier version is told by the format", async () => {
+    const { folder, before } = await filled();
+    expect(before.format).toBe(2);
+    const { format, texts } = contents(folder);
+    expect(format).toBe(3);
+    expect(texts.map((text) => text.startsWith("zstd "))).toEqual([false, true, false]);
+    expect((texts[1] as string).length).toBeLessThan(big.length / 5);
+    const rebuilt = new Rebuilt();
+    const log = openLog({ strategy: "wal", folder, sync: "always" });
+    expect(await log.open(rebuilt)).toMatchObject({ revision: 3, notes: [] });
+    await log.stop();
+    expect(rebuilt.state.get("tasks\tbig")).toBe(big);
+    expect(await inspectFolder(folder, true)).toMatchObject({ problems: [], recoverTo: 3 });
+  });
+
+  test("recovery - a packed batch that is damaged is found, whether or not it can be unpacked", async () => {
+    for (const change of [
+      "UPDATE log SET text = substr(text, 1, length(text) - 40) WHERE first = 2",
+      "UPDATE log SET text = 'zstd ' WHERE first = 2",
+      `UPDATE log SET text = 'zstd ${Bun.zstdCompressSync("@2\t1\t4\tx\ty\n").toString("base64")}' WHERE first = 2`,
+    ]) {
+      const { folder } = await filled();
+      contents(folder, change);
+      const log = openLog({ strategy: "wal", folder, sync: "always" });
+      await expect(log.open(new Rebuilt())).rejects.toMatchObject({ code: "data-folder-damaged" });
+      await log.stop();
+      expect(await inspectFolder(folder, true)).toMatchObject({ recoverTo: 1 });
+    }
+  });
 });
 
 describe("one process a folder", () => {
@@ -412,7 +468,8 @@ describe("the write-ahead file", () => {
     const storage = new SqliteStorage(folder);
     await storage.open();
     const size = () => statSync(join(folder, "cortex.db-wal")).size;
-    const text = "x".repeat(1024 * 1024);
+    // As much as is written as it is.
+    const text = "x".repeat(1024 * 1024 - 16);
     const fill = async (count: number) => {
       for (let i = 0; i < count; i++) {
         await storage.commit({ log: { first: 1, last: 1, text: `${i}${text}`, checks: "", hash: "" } }, true);

@@ -856,10 +856,10 @@ describe("damage", () => {
 
   test("recovery - a newer format is refused and left alone", async () => {
     const disk = await history();
-    disk.now.meta = '00000000 {"format":3,"whatever":true}';
+    disk.now.meta = '00000000 {"format":4,"whatever":true}';
     const error = await refusal(disk);
     expect(error.code).toBe("data-folder-newer-format");
-    expect(disk.now.meta).toContain('"format":3');
+    expect(disk.now.meta).toContain('"format":4');
   });
 
   test("recovery - an older format is copied, then migrated", async () => {
