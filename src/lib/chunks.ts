@@ -3,12 +3,18 @@
  * young reads each old object again that was written to since: of a list in one piece that is all of it, of this the last
  * piece (docs/PERFORMANCE.md).
  */
-const bits = 10;
-const length = 1 << bits;
+
+/** With what the runtime adds, a piece is just below 8 KiB, which is a size of its allocator's. */
+const length = 1000;
 
 export class Chunks<T> {
-  /** All are full but the last. */
+  /**
+   * All are full but the last. The first grows while it is filled, as most lists have no other; the rest have all their
+   * places from the start, or the last growth would leave a third of them without use.
+   */
   #chunks: T[][] = [];
+  /** Of the last chunk, what is filled. */
+  #tail = length;
   /** Of the first chunk, what was taken. */
   #head = 0;
   #size = 0;
@@ -28,35 +34,40 @@ export class Chunks<T> {
   }
 
   get last(): T | undefined {
-    const last = this.#chunks[this.#chunks.length - 1];
-    return last?.[last.length - 1];
+    return this.#chunks[this.#chunks.length - 1]?.[this.#tail - 1];
   }
 
   /** From the front. */
   at(index: number): T | undefined {
     const place = this.#head + index;
-    return this.#chunks[place >> bits]?.[place & (length - 1)];
+    return this.#chunks[Math.trunc(place / length)]?.[place % length];
   }
 
   /** In the place of what stands there. */
   set(index: number, item: T): void {
     const place = this.#head + index;
-    (this.#chunks[place >> bits] as T[])[place & (length - 1)] = item;
+    (this.#chunks[Math.trunc(place / length)] as T[])[place % length] = item;
   }
 
   push(item: T): void {
-    const last = this.#chunks[this.#chunks.length - 1];
-    if (last === undefined || last.length === length) this.#chunks.push([item]);
-    else last.push(item);
+    if (this.#tail === length) {
+      this.#chunks.push(this.#chunks.length === 0 ? [] : new Array(length));
+      this.#tail = 0;
+    }
+    (this.#chunks[this.#chunks.length - 1] as T[])[this.#tail] = item;
+    this.#tail += 1;
     this.#size += 1;
   }
 
   pop(): void {
-    const last = this.#chunks[this.#chunks.length - 1] as T[];
-    last.pop();
+    this.#tail -= 1;
+    (this.#chunks[this.#chunks.length - 1] as (T | undefined)[])[this.#tail] = undefined;
     this.#size -= 1;
     if (this.#size === 0) this.#clear();
-    else if (last.length === 0) this.#chunks.pop();
+    else if (this.#tail === 0) {
+      this.#chunks.pop();
+      this.#tail = length;
+    }
   }
 
   shift(): void {
@@ -72,10 +83,11 @@ export class Chunks<T> {
   #clear(): void {
     this.#chunks = [];
     this.#head = 0;
+    this.#tail = length;
     this.#size = 0;
   }
 
   toArray(): T[] {
-    return this.#chunks.flat().slice(this.#head);
+    return this.#chunks.flat().slice(this.#head, this.#head + this.#size);
   }
 }
