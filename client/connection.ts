@@ -172,6 +172,8 @@ export class Session {
   #ceilingMs = 0;
   #welcomedAt = never;
   #flushing = false;
+  /** What is said when it closes. */
+  readonly #last: string[] = [];
   /** The daemon said that it stops: nothing more is sent on this connection. */
   #leaving = false;
   #sentAt = 0;
@@ -257,6 +259,13 @@ export class Session {
     });
   }
 
+  /** Before the session closes, where nothing is pushed: this is said all the same, and nobody hears the answer. */
+  lastly<N extends RoutedOperationName>(op: N, input: Input<N>): void {
+    const repetition = operations[op].kind === "mutation" ? boundMutation : bound;
+    const pending = this.#add(op, input, repetition, ignore, ignore);
+    if (pending !== null) this.#last.push(pending.text);
+  }
+
   /**
    * An operation for this connection alone. Its answer is handed over at once, before the events that follow it
    * in the same frame, which a promise would be too late for.
@@ -283,7 +292,7 @@ export class Session {
     if (this.state === "closed") return;
     this.state = "closed";
     this.closedBy = error;
-    this.#drop();
+    this.#drop(this.#last.length === 0 ? undefined : `[${this.#last.join(",")}]`);
     for (const pending of [...this.#pending.values()]) this.#refuse(pending, error);
     this.#handlers.state("closed", error.message);
   }
@@ -502,7 +511,7 @@ export class Session {
     looking?.close();
   }
 
-  #drop(): void {
+  #drop(last?: string): void {
     this.#epoch++;
     const connection = this.#connection;
     this.#connection = null;
@@ -514,7 +523,7 @@ export class Session {
     this.#waiting.drop();
     if (this.#holdTimer !== null) this.#environment.clearTimer(this.#holdTimer);
     this.#holdTimer = null;
-    connection?.close();
+    connection?.close(last);
   }
 
   #become(state: SessionState, detail: string): void {

@@ -4,7 +4,7 @@
  * failed request ends the connection: what was on its way is the session's to repeat.
  */
 import type { Problem } from "../src/wire/errors.ts";
-import type { Connection, Handlers, Timer, Transport, TransportName } from "./transport.ts";
+import type { Connection, Environment, Handlers, Timer, Transport, TransportName } from "./transport.ts";
 
 /** Which transports a client may use: the WebSocket and, where it cannot be had, HTTP; or one of them alone. */
 export type TransportChoice = "auto" | TransportName;
@@ -18,6 +18,8 @@ export type Fetch = (
     body: string;
     signal: AbortSignal;
     cache: "no-store";
+    /** It outlives the page that sends it. */
+    keepalive?: boolean;
   },
 ) => Promise<Pick<Response, "ok" | "status" | "headers" | "text">>;
 
@@ -39,12 +41,20 @@ export const requestsOver = (fetcher: Fetch): Transport => ({
       if (underWay.has(controller)) environment.clearTimer(underWay.get(controller));
       underWay.delete(controller);
     };
-    const close = () => {
+    const close = (last?: string) => {
       ended = true;
       for (const controller of [...underWay.keys()]) {
         forget(controller);
         controller.abort();
       }
+      if (last !== undefined) void say(last);
+    };
+    /** To a daemon that may be gone: the process is not held up by it. */
+    const say = async (body: string) => {
+      const { signal, abort } = endingIn(lastMs, environment);
+      const request = { method: "POST", headers, body, signal, cache: "no-store", keepalive: true } as const;
+      await fetcher(address, request).catch(() => {});
+      abort();
     };
     const end = (reason: string, refusal?: Problem) => {
       if (ended) return;
@@ -106,6 +116,19 @@ export const requestsOver = (fetcher: Fetch): Transport => ({
     };
   },
 });
+
+/** How long a last word may take. */
+const lastMs = 5000;
+
+function endingIn(ms: number, environment: Environment): { signal: AbortSignal; abort: () => void } {
+  const controller = new AbortController();
+  const timer = environment.setTimer(ms, () => controller.abort());
+  const abort = () => {
+    environment.clearTimer(timer);
+    controller.abort();
+  };
+  return { signal: controller.signal, abort };
+}
 
 export const httpRequests = requestsOver((address, request) => fetch(address, request));
 

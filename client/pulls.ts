@@ -62,6 +62,12 @@ export class Pulls {
     this.#caller.call("message.receive", input).catch(ignore);
   }
 
+  /** Who is asked for, and what was acknowledged there and is not known to be. */
+  *open(): Iterable<{ name: string; settling: string[] }> {
+    for (const [name, { pullers }] of this.#pulls)
+      yield { name, settling: pullers.flatMap(({ subscribed }) => subscribed.settling) };
+  }
+
   /** The connection is another: whoever still wants to be asked for begins again. */
   clear(): void {
     for (const pull of this.#pulls.values()) this.#giveUp(pull);

@@ -174,7 +174,15 @@ export class Subscriptions {
 
   /** Before the client closes: what is on its way goes to another at once. */
   leave(): void {
-    if (!this.#session.pushes) return;
+    if (!this.#session.pushes) {
+      for (const { name: subscription, settling } of this.#pulls.open()) {
+        // An acknowledgement that is on its way may be given up with its request.
+        for (const messageIds of slicesOf(settling, limits.pageMax))
+          this.#session.lastly("message.ackMany", { subscription, messageIds });
+        this.#session.lastly("message.receive", { subscription, count: 0, holding: [] });
+      }
+      return;
+    }
     const lasting = [...this.#all.values()].filter(({ wanted }) => wanted.kind === "lasting");
     for (const { id } of lasting)
       this.#session.onConnection("subscription.detach", { subscriptionId: id }, ignore, ignore);

@@ -17,8 +17,11 @@ export type Handlers = {
 export type Connection = {
   /** `withinMs`: an answer that takes longer is none; for connections that ask. */
   send(text: string, withinMs: number): void;
-  /** Ends the connection. `handlers.close` may still follow. */
-  close(): void;
+  /**
+   * Ends the connection. `handlers.close` may still follow. `last`: a frame that leaves all the same, where the connection
+   * asks; nobody hears its answer.
+   */
+  close(last?: string): void;
   /** What was sent and has not left this process yet. */
   readonly bufferedBytes: number;
   /**

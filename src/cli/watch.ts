@@ -27,6 +27,7 @@ export const watch = command({
       meaning: "Keys and locks that begin so, from a revision on.",
     },
     { words: "watch --topic 'orders.>' --json", meaning: "Messages as they are published and as they go." },
+    { words: "watch --worker worker-001 --tables messages", meaning: "Those that are sent to this worker." },
     { words: "watch --lock deploy --count 1", meaning: "Wait until something happens to a lock." },
   ],
   async run({ values: { from, count, ...values }, to, out }) {

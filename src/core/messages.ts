@@ -24,7 +24,7 @@ export type Emission = {
 };
 
 /** A worker's own topics: no wildcard fits them. */
-const topicOf = (workerId: string): string => (workerId === "*" ? toAll : `$worker.${workerId}`);
+export const topicOf = (workerId: string): string => (workerId === "*" ? toAll : `$worker.${workerId}`);
 
 type Addressed = { topic?: string; workerId?: string };
 

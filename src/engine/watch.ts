@@ -3,10 +3,10 @@
  * task, a worker, a queue, a key, a lock, a prefix or a topic, or all), so that a change looks only at the watches it may
  * concern. Messages are many: who does not ask for them by topic, or by their table, is told none.
  */
-import { type MessageRecord, messageIdOf, type SubscriptionRecord } from "../core/inboxes.ts";
+import { type MessageRecord, messageIdOf, type SubscriptionRecord, toAll } from "../core/inboxes.ts";
 import type { KeyRecord } from "../core/kv.ts";
 import type { LockRecord } from "../core/locks.ts";
-import { addressText } from "../core/messages.ts";
+import { addressText, topicOf } from "../core/messages.ts";
 import type { ScheduleRecord } from "../core/schedules.ts";
 import type { Change } from "../core/store.ts";
 import { isFinal, leaseOf, type TaskRecord } from "../core/tasks.ts";
@@ -156,8 +156,10 @@ export class Watches {
     const see = (watch: Watch) => {
       const { tables, taskId, workerId, queue, key, lock, prefix } = watch.filter;
       if (tables?.includes("messages") === false) return;
-      if (taskId !== undefined || workerId !== undefined || queue !== undefined) return;
+      if (taskId !== undefined || queue !== undefined) return;
       if (key !== undefined || lock !== undefined || prefix !== undefined) return;
+      const { topic } = message;
+      if (workerId !== undefined && topic !== topicOf(workerId) && topic !== toAll) return;
       text ??=
         `"table":"messages","id":"${messageIdOf(message)}",${causeText(cause)},"state":${present(after)},` +
         `"before":${present(before)},${addressText(message.topic)}` +

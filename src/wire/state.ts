@@ -128,7 +128,11 @@ export const WatchStart = Closed({
   ),
   queue: Type.Optional(Name("Only tasks of this queue, its settings and its pauses.")),
   taskId: Type.Optional(Type.String({ maxLength: 32, description: "Only this task." })),
-  workerId: Type.Optional(Name("Only this worker, and tasks leased to it.")),
+  workerId: Type.Optional(
+    Name(
+      "Only this worker, and tasks leased to it; with `messages` in `tables`, what was sent to it and to all workers.",
+    ),
+  ),
   key: Type.Optional(KeyName("Only this key.")),
   lock: Type.Optional(LockName("Only locks of this name.")),
   prefix: Type.Optional(KeyName("Only keys, and locks with a name, that begin so.")),

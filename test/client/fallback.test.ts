@@ -663,6 +663,27 @@ describe("fallback - subscriptions", () => {
     expect(ways.request.waiting.filter(({ aborted }) => !aborted).length).toBe(0);
   });
 
+  test("fallback - who closes gives back what it had, and says once more what it has acknowledged", async () => {
+    const { asked, give, end, client, ways } = await subscribed();
+    ways.daemon.script["message.ackMany"] = () => "silent";
+    await give(view(1), view(2));
+    end();
+    await settle();
+    const before = asked().length;
+    const acked = ways.request.ops("message.ackMany").length;
+    client.close();
+    expect(asked().slice(before)).toEqual([{ subscription: "s", count: 0, holding: [] }]);
+    expect(
+      ways.request
+        .ops("message.ackMany")
+        .slice(acked)
+        .map(({ input }) => input),
+    ).toEqual([{ subscription: "s", messageIds: ["1-0"] }]);
+    expect(ways.request.closed).toBe(true);
+    const last = ways.request.asks.at(-1)!.messages.map(({ op }) => op);
+    expect(last).toEqual(["message.ackMany", "message.receive"]);
+  });
+
   test("fallback - two who share a name here share the requests, in turns", async () => {
     const { asked, give, client, got, end, ways } = await subscribed(1);
     const other = lasting(1);

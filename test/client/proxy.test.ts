@@ -176,6 +176,26 @@ test("proxy - through every change between WebSocket and HTTP each message is ha
   direct.close();
 }, 60_000);
 
+test("proxy - who closes over HTTP leaves what it had to another, at once", async () => {
+  proxy.upgrades = false;
+  const first = new CoordinationClient(options);
+  await first.connect();
+  expect(first.transport).toBe("http");
+  const direct = new CoordinationClient({ url: daemon.url, token: "s3cret" });
+  await direct.subscriptions.put({ name: "left", topic: "left", ackWaitMs: 300_000 });
+  const begun = Promise.withResolvers<void>();
+  const never = () => new Promise<void>(() => begun.resolve());
+  first.topics.handle("left", never, { name: "left" });
+  await direct.topics.publish("left", 1);
+  await begun.promise;
+  first.close();
+  await until(async () => (await direct.subscriptions.get("left")).inFlight === 0);
+  expect(await direct.subscriptions.get("left")).toMatchObject({ pending: 1, waiting: 0 });
+  await direct.subscriptions.delete("left");
+  direct.close();
+  proxy.upgrades = true;
+}, 60_000);
+
 test("proxy - where no WebSocket passes a worker is registered, claims, is told of a cancel, and leaves", async () => {
   proxy.upgrades = false;
   const aborted = Promise.withResolvers<unknown>();

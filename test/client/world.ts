@@ -131,6 +131,10 @@ export class AskingLine extends Line {
     this.bufferedBytes = text.length;
     this.#ask(text, false);
   }
+  override close(last?: string) {
+    if (last !== undefined) this.#ask(last, true);
+    super.close();
+  }
   apart(text: string) {
     const asked = this.#ask(text, true);
     return () => {

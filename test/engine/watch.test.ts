@@ -140,8 +140,12 @@ describe("engine - watches", () => {
     [
       "the messages",
       { tables: ["messages"] },
-      ["1 present", "2 present", "3 present", "3 null", "4 present", "1 null"],
+      ["1 present", "2 present", "3 present", "3 null", "4 present", "6 present", "7 present", "1 null"],
     ],
+    ["messages to one worker", { tables: ["messages"], workerId: "w" }, ["4 present", "7 present"]],
+    ["messages to another", { tables: ["messages"], workerId: "w.2" }, ["6 present", "7 present"]],
+    ["a worker", { workerId: "w" }, []],
+    ["a topic to a worker", { topic: ">", workerId: "w" }, []],
     [
       "messages and subscriptions",
       { tables: ["messages", "subscriptions"], topic: "orders.us" },
@@ -168,6 +172,8 @@ describe("engine - watches", () => {
       await publish(2, { topic: "orders.us" });
       await publish(3, { topic: "nobody" });
       await publish(4, { workerId: "w" });
+      await publish(6, { workerId: "w.2" });
+      await publish(7, { workerId: "*" });
       await world.ok("message.ack", { subscription: "s", messageId: first });
       const told = sink.changes.map(({ event }) => [names.get(event.id), event.state] as const);
       // The inbox of the worker that is sent to is made for it.
