@@ -313,7 +313,7 @@ export const optionTable = {
     min: 0,
     max: limits.durationMsMax,
     unit: "TIME",
-    help: "A waiting task gains one priority level per this long. 0: never.",
+    help: "A waiting task, or message of a subscription, gains one priority level per this long. 0: never.",
     example: "1m",
   },
   interruptionsMax: {

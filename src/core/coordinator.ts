@@ -72,7 +72,7 @@ export type CoreConfig = {
   stalledMs: number;
   /** Added to every lease after a restart, so that workers have time to come back. */
   graceMs: number;
-  /** A waiting task gains one priority level per this long; 0: never. */
+  /** A waiting task or message gains one priority level per this long; 0: never. */
   ageingMs: number;
   /** How often a task may interrupt its workers before it is dead. */
   interruptionsMax: number;

@@ -227,17 +227,26 @@ export class Inbox {
     readonly name: string,
     public record: SubscriptionRecord,
     clock: number,
+    /** A message that waits for so long is as urgent as a new one of the next priority; 0: never. */
+    private readonly ageingMs: number,
   ) {
     this.idleSince = clock;
   }
 
   /** What comes next, the most urgent and of those the oldest. */
   next(): Entry | undefined {
+    let next: Entry | undefined;
+    let nextAt = Number.POSITIVE_INFINITY;
     for (let i = 0; i < this.lanes.length; i++) {
       const entry = (this.lanes[i] as Lane).ready.first();
-      if (entry !== undefined) return entry;
+      if (entry === undefined) continue;
+      if (this.ageingMs === 0) return entry;
+      const at = entry.message.publishedAt + i * this.ageingMs;
+      if (at >= nextAt) continue;
+      next = entry;
+      nextAt = at;
     }
-    return undefined;
+    return next;
   }
 
   room(consumer: Consumer): void {
@@ -351,7 +360,7 @@ export class Inboxes {
     let inbox = this.#byName.get(name);
     if (inbox === undefined) {
       // What was deleted and is back, is back with those who listen there.
-      inbox = this.#closed.get(after) ?? new Inbox(name, after, this.core.clock);
+      inbox = this.#closed.get(after) ?? new Inbox(name, after, this.core.clock, this.core.config.ageingMs);
       for (const consumer of inbox.consumers) {
         consumer.isOpen = true;
         inbox.room(consumer);

@@ -360,6 +360,36 @@ describe("messages - in transactions", () => {
   });
 });
 
+describe("messages - ageing", () => {
+  const order = (ageingMs: number) => {
+    let world = new World({ ageingMs });
+    world.ok("subscription.put", { name: "a", topic: "t" });
+    publish(world, "t", "low 1", { priority: "low" });
+    publish(world, "t", "low 2", { priority: "low" });
+    world.advance(1000);
+    publish(world, "t", "normal", { priority: "normal" });
+    world.advance(1000);
+    publish(world, "t", "critical 1", { priority: "critical" });
+    world.advance(1001);
+    publish(world, "t", "critical 2", { priority: "critical" });
+    const before = world.ok("message.receive", { subscription: "a", count: 9 }).messages;
+    world = world.restarted({ ageingMs });
+    const after = world.ok("message.receive", { subscription: "a", count: 9 }).messages;
+    expect(after.map(({ messageId }) => messageId)).toEqual(before.map(({ messageId }) => messageId));
+    return before.map(({ payload }) => payload);
+  };
+
+  test("messages - one that waits becomes as urgent as a later one of the next priority, and those of one priority stay in order", () => {
+    // low 1 and 2 stand where a critical one of 3 s later would, and before one that came later still.
+    expect(order(1000)).toEqual(["critical 1", "normal", "low 1", "low 2", "critical 2"]);
+    expect(order(60_000)).toEqual(["critical 1", "critical 2", "normal", "low 1", "low 2"]);
+  });
+
+  test("messages - where nothing ages the more urgent comes first, however long others wait", () => {
+    expect(order(0)).toEqual(["critical 1", "critical 2", "normal", "low 1", "low 2"]);
+  });
+});
+
 describe("messages - limits and ends", () => {
   test("messages - over its time a message is gone for everyone, wherever it stands", () => {
     const world = new World();
