@@ -10,14 +10,18 @@ import { nearest } from "../lib/nearest.ts";
 import type { FieldError } from "./errors.ts";
 import { limits } from "./limits.ts";
 import {
+  addresseePattern,
+  archiveCursorPattern,
   cronPattern,
   dependencyCursorPattern,
   keyPattern,
   labelFilterPattern,
   labelPattern,
+  namePartPattern,
   namePattern,
   namespacePattern,
   pageCursorPattern,
+  subscriptionPattern,
   taskIdPattern,
   topicPattern,
   topicPatternPattern,
@@ -37,7 +41,12 @@ const nameInWords =
 const patterns: Record<string, string> = {
   [namePattern]: nameInWords,
   [labelPattern]: `${nameInWords}, in at most ${limits.nameLengthMax} characters`,
-  [taskIdPattern]: "must be a task's id, such as 1042-0",
+  [namePartPattern]:
+    "must be how a name begins: a letter, a digit or _, then letters, digits and . _ : @ / + -",
+  [addresseePattern]: "must be a worker's id, or * for all of them",
+  [subscriptionPattern]: "must be a subscription's name, or $worker. and the id of a worker",
+  // Of tasks, messages and locks alike.
+  [taskIdPattern]: "must be an id as it was answered, such as 1042-0",
   [cronPattern]: "must be a cron pattern, such as 30 2 * * MON-FRI",
   [namespacePattern]: "must be of a to z, 0 to 9, - and _, and begin with a letter or digit",
   [uniquePartPattern]:
@@ -54,7 +63,9 @@ const patterns: Record<string, string> = {
   [waitPattern]: "must be a time such as 500ms, 30s or 2m",
   [dependencyCursorPattern]: "must be the cursor of the page before, as it was answered",
   [pageCursorPattern]: "must be the cursor of the page before, as it was answered",
+  [archiveCursorPattern]: "must be the cursor of the page before, as it was answered",
 };
+const counted = (items: number) => (items === 1 ? "1 item" : `${items} items`);
 const patternInWords = (pattern: string) => patterns[pattern] ?? `must match ${pattern}`;
 
 type Found = Generator<FieldError, void>;
@@ -124,9 +135,9 @@ function* walkString(schema: TSchema, value: unknown, pointer: string): Found {
 function* walkArray(schema: TSchema, value: unknown, pointer: string): Found {
   if (!Array.isArray(value)) return yield wrongKind([schema], pointer);
   const { minItems, maxItems } = schema;
-  if (minItems > value.length) yield { pointer, detail: `must have at least ${minItems} items` };
+  if (minItems > value.length) yield { pointer, detail: `must have at least ${counted(minItems)}` };
   // Too many are not looked at one by one.
-  if (maxItems < value.length) return yield { pointer, detail: `must have at most ${maxItems} items` };
+  if (maxItems < value.length) return yield { pointer, detail: `must have at most ${counted(maxItems)}` };
   for (const [index, item] of value.entries()) yield* walk(schema.items, item, `${pointer}/${index}`);
   if (schema.uniqueItems !== true) return;
   // The schemas ask for unique names only, and what is no name is told above.

@@ -1,6 +1,6 @@
 /** What a person reads when the input is wrong: pointers, sentences, and agreement with the compiled check. */
 import { describe, expect, test } from "bun:test";
-import type { TSchema } from "@sinclair/typebox";
+import { type TSchema, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import fc from "fast-check";
 import { explain, explainInWords, fieldErrorsMax } from "../../src/wire/explain.ts";
@@ -32,7 +32,7 @@ describe("explain", () => {
     ["the wrong type at the top names both right ones", submit, "send", [": must be an object or an array"]],
     ["null is no task", submit, null, [": must be an object or an array"]],
     ["an item is found in its array", submit, [{ type: "a" }, { type: 5 }], ["/1/type: must be a string"]],
-    ["an empty array is refused", submit, [], [": must have at least 1 items"]],
+    ["an empty array is refused", submit, [], [": must have at least 1 item"]],
     ["a range names its end", submit, { type: "a", attempts: 0 }, ["/attempts: must be at least 1"]],
     ["a fraction is not whole", submit, { type: "a", attempts: 1.5 }, ["/attempts: must be a whole number"]],
     [
@@ -77,7 +77,7 @@ describe("explain", () => {
       "a task's id is explained",
       operations["task.get"].input,
       { taskId: "abc" },
-      ["/taskId: must be a task's id, such as 1042-0"],
+      ["/taskId: must be an id as it was answered, such as 1042-0"],
     ],
   ];
   for (const [claim, schema, value, expected] of rows) {
@@ -90,6 +90,21 @@ describe("explain", () => {
     ]);
     const [error] = explain(submit, JSON.parse('{"type":"a","labels":{"__proto__":"x"}}'));
     expect(error?.pointer).toBe("/labels/__proto__");
+  });
+
+  test("explain - whatever an operation wants a text to be is said in words", () => {
+    const patterns = new Set<string>();
+    const collect = (schema: unknown): void => {
+      if (typeof schema !== "object" || schema === null) return;
+      if ("pattern" in schema && typeof schema.pattern === "string") patterns.add(schema.pattern);
+      for (const part of Object.values(schema)) collect(part);
+    };
+    for (const name of operationNames) collect(operations[name].input);
+    expect(patterns.size).toBeGreaterThan(10);
+    const shown = [...patterns].filter((pattern) =>
+      explain(Type.String({ pattern }), "\u0000 \u0000")[0]?.detail.startsWith("must match"),
+    );
+    expect(shown).toEqual([]);
   });
 
   test("explain - a label's name is bounded like any name", () => {
