@@ -111,6 +111,8 @@ export class Engine {
   /** Somebody watches, or did of late, or is about to: the newest changes are kept until then (monotonic ms). */
   #isWatched = true;
   #watchedUntil = 0;
+  /** Nobody watched since the start. Who comes back needs all that changed since, and has a gap once something of it is gone. */
+  #isForReturns = false;
   /** The same of messages, which most who watch do not ask for. */
   #messageWatches = 0;
   #messagesWatchedUntil = 0;
@@ -222,6 +224,7 @@ export class Engine {
     this.#log.onFailure((error) => this.#fail(error));
     this.#startedAt = this.#clock.monotonic();
     this.#expectWatches(watchAgainMs);
+    this.#isForReturns = true;
     this.#messagesWatchedUntil = this.#watchedUntil;
     this.#state = this.#isReplay ? "read-only" : "running";
     this.#turn();
@@ -597,7 +600,8 @@ export class Engine {
       this.#waits.beat();
       if (this.#hasRevisions) this.core.tick();
     } else if (now >= this.#probeAt) this.#probe();
-    if (this.#isWatched && this.#watches.size + this.#behind.size === 0 && now > this.#watchedUntil) {
+    const isOver = now > this.#watchedUntil || (this.#isForReturns && !this.#recent.isWhole);
+    if (this.#isWatched && this.#watches.size + this.#behind.size === 0 && isOver) {
       this.#isWatched = false;
       // The next change would let go of them, and a state at rest has none.
       this.#recent.forget(this.store.revision);
@@ -769,6 +773,7 @@ export class Engine {
   /** The newest changes are kept for at least so long. */
   #expectWatches(ms: number): void {
     this.#isWatched = true;
+    this.#isForReturns = false;
     this.#watchedUntil = Math.max(this.#watchedUntil, this.#clock.monotonic() + ms);
   }
 

@@ -45,6 +45,8 @@ export class Recent {
   #floor = 0;
   /** The last revision in the log when it was opened, while nothing was dropped: none between it and the floor was ever used. */
   #last = 0;
+  /** Nothing was dropped since it began. */
+  isWhole = true;
   /** Messages are kept too, all since this revision; null: they are not. */
   #messagesFrom: number | null = 0;
 
@@ -106,6 +108,7 @@ export class Recent {
   #raise(floor: number): void {
     this.#floor = floor;
     this.#last = floor;
+    this.isWhole = false;
   }
 
   /** What is above `durable` was undone. */

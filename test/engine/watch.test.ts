@@ -449,6 +449,23 @@ describe("engine - watches from a revision", () => {
     expect(late.changes.map(short)).toEqual([`${revision + 1} a`]);
   });
 
+  test("engine - where nobody has watched since the start, nothing is kept once what came since is no longer whole", async () => {
+    const many = async (config: { watchHistoryBytesMax: number }, looks: boolean) => {
+      const world = await EngineWorld.start({ config });
+      if (looks) world.engine.unwatch(world.engine.watch(new TestSink(), { watchId: "x" }));
+      for (let i = 0; i < 30; i++) await put(world, `k${i}`);
+      await world.advance(1000);
+      const { revision } = await put(world, "a");
+      await put(world, "b");
+      const sink = watched(world, revision);
+      await settle();
+      return sink.changes.map(short).map((told) => (typeof told === "string" ? told.split(" ")[1] : "gap"));
+    };
+    expect(await many({ watchHistoryBytesMax: 5000 }, false)).toEqual(["gap"]);
+    expect(await many({ watchHistoryBytesMax: 5000 }, true)).toEqual(["b"]);
+    expect(await many({ watchHistoryBytesMax: 50_000 }, false)).toEqual(["b"]);
+  });
+
   test("engine - messages are kept for who watched them, and who begins later is told a gap where they were not", async () => {
     const world = await EngineWorld.start();
     const publish = async (topic: string) =>
