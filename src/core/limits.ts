@@ -10,8 +10,8 @@ import { isFinal, noOutcome, type Outcome, type TaskRecord } from "./tasks.ts";
 /** What a task costs beside its texts: two records, its row, its places in the orders, what the collector lets grow (measured). */
 const taskBytes = 500;
 
-/** What a link costs: its record, its place at both ends, a name (a task with two of them was seen to take 1.9 KB in all). */
-const linkBytes = 600;
+/** What a link costs: its record, its place at both ends, a name (a task with two of them was seen to take 1.5 KB in all). */
+const linkBytes = 500;
 
 const sizeOf = (record: TaskRecord): number =>
   taskBytes +
