@@ -280,9 +280,9 @@ describe("serve - what it refuses", () => {
     await daemon.stop();
     const path = join(daemon.data, "cortex.db");
     const database = new Database(path);
-    database.run(`UPDATE meta SET text = replace(text, '"format":2', '"format":3')`);
+    database.run(`UPDATE meta SET text = replace(text, '"format":2', '"format":4')`);
     expect(database.query("SELECT text FROM meta").get()).toMatchObject({
-      text: expect.stringContaining('"format":3'),
+      text: expect.stringContaining('"format":4'),
     });
     database.close(true);
     const before = readFileSync(path);
