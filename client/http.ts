@@ -4,7 +4,7 @@
  * failed request ends the connection: what was on its way is the session's to repeat.
  */
 import type { Problem } from "../src/wire/errors.ts";
-import type { Connection, Environment, Handlers, Timer, Transport, TransportName } from "./transport.ts";
+import type { Connection, Handlers, Timer, Transport, TransportName } from "./transport.ts";
 
 /** Which transports a client may use: the WebSocket and, where it cannot be had, HTTP; or one of them alone. */
 export type TransportChoice = "auto" | TransportName;
@@ -33,6 +33,8 @@ export const requestsOver = (fetcher: Fetch): Transport => ({
     };
     if (token !== undefined) headers.authorization = `Bearer ${token}`;
     if (namespace !== undefined) headers["cortex-namespace"] = namespace;
+    const requestOf = (body: string, signal: AbortSignal) =>
+      ({ method: "POST", headers, body, signal, cache: "no-store" }) as const;
     const underWay = new Map<AbortController, Timer>();
     let buffered = 0;
     let ended = false;
@@ -51,10 +53,11 @@ export const requestsOver = (fetcher: Fetch): Transport => ({
     };
     /** To a daemon that may be gone: the process is not held up by it. */
     const say = async (body: string) => {
-      const { signal, abort } = endingIn(lastMs, environment);
-      const request = { method: "POST", headers, body, signal, cache: "no-store", keepalive: true } as const;
-      await fetcher(address, request).catch(() => {});
-      abort();
+      const controller = new AbortController();
+      const timer = environment.setTimer(lastMs, () => controller.abort());
+      await fetcher(address, { ...requestOf(body, controller.signal), keepalive: true }).catch(() => {});
+      environment.clearTimer(timer);
+      controller.abort();
     };
     const end = (reason: string, refusal?: Problem) => {
       if (ended) return;
@@ -69,13 +72,7 @@ export const requestsOver = (fetcher: Fetch): Transport => ({
       underWay.set(controller, environment.setTimer(withinMs, late));
       const carry = async () => {
         try {
-          const response = await fetcher(address, {
-            method: "POST",
-            headers,
-            body,
-            signal,
-            cache: "no-store",
-          });
+          const response = await fetcher(address, requestOf(body, signal));
           const text = await response.text();
           if (ended || !underWay.has(controller)) return;
           forget(controller);
@@ -119,16 +116,6 @@ export const requestsOver = (fetcher: Fetch): Transport => ({
 
 /** How long a last word may take. */
 const lastMs = 5000;
-
-function endingIn(ms: number, environment: Environment): { signal: AbortSignal; abort: () => void } {
-  const controller = new AbortController();
-  const timer = environment.setTimer(ms, () => controller.abort());
-  const abort = () => {
-    environment.clearTimer(timer);
-    controller.abort();
-  };
-  return { signal: controller.signal, abort };
-}
 
 export const httpRequests = requestsOver((address, request) => fetch(address, request));
 

@@ -1,5 +1,6 @@
 /** `cortexd status`: how the daemon fares, on one screen. */
 import { presets } from "../config.ts";
+import { overviewRows } from "../wire/state.ts";
 import { command } from "./command.ts";
 import { rest } from "./daemon.ts";
 import { queueColumns } from "./queues.ts";
@@ -43,13 +44,10 @@ export const status = command({
       ["Completed", `${rate(completed)} since the daemon started`],
     ]);
     if (state.queues.length > 0) await out.line(`\n${out.tableText(state.queues, queueColumns)}`);
-    if (state.queues.length === queuesShown) await out.line("All of them: cortexd queues");
+    if (state.queues.length === overviewRows) await out.line("All of them: cortexd queues");
     return undefined;
   },
 });
-
-/** An overview names no more of them. */
-const queuesShown = 100;
 
 const doneOf = (counters: Record<string, unknown>) => ({
   submitted: Number(counters.tasksSubmitted ?? 0),

@@ -23,7 +23,6 @@ import {
   retryOne,
   standing,
   type TaskRecord,
-  TaskSpec,
   unknownTask,
 } from "./tasks.ts";
 
@@ -121,10 +120,9 @@ function mover(
         priority: priority === undefined ? spec.options.priority : priorities.indexOf(priority),
       };
       if (wanted.queue === spec.options.queue && wanted.priority === spec.options.priority) return;
-      const { revision, number, payload, extras, links, createdAt } = spec;
       core.tasks.put(spec.row, {
         ...record,
-        spec: new TaskSpec(revision, number, shared(wanted), payload, extras, links, createdAt),
+        spec: spec.with({ options: shared(wanted) }),
         revision: core.store.nextRevision,
       });
     },

@@ -1,5 +1,6 @@
 /** The state as a whole, as everyone sees it. */
 import type { Input } from "../wire/operations.ts";
+import { overviewRows } from "../wire/state.ts";
 import type { WorkerHealth, workerStates } from "../wire/workers.ts";
 import type { Coordinator } from "./coordinator.ts";
 import type { Result } from "./result.ts";
@@ -26,18 +27,15 @@ export function messageCounts({ messages, inboxes }: Coordinator) {
   return { kept: messages.size, waiting: pendingCount - inFlight, inFlight, dead };
 }
 
-/** How many workers and queues the overview shows; the others are on the pages of worker.list and queue.list. */
-const shown = 100;
-
 export function get(core: Coordinator, _input: Input<"state.get">): Result {
   const workers: string[] = [];
   for (const slot of core.dispatch.slots()) {
-    if (workers.length === shown) break;
+    if (workers.length === overviewRows) break;
     workers.push(workerText(core, slot));
   }
   const queues: string[] = [];
   for (const name of core.flow.namesFrom("")) {
-    if (queues.length === shown) break;
+    if (queues.length === overviewRows) break;
     queues.push(core.queues.text(name));
   }
   const { revision } = core.store;

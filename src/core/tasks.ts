@@ -108,6 +108,21 @@ export class TaskSpec {
   get row(): RowName {
     return rowOf(this);
   }
+
+  /** What takes its place, with its id and its age. */
+  with(change: Partial<Pick<TaskSpec, "options" | "payload" | "extras" | "links">>): TaskSpec {
+    const { revision, number, createdAt } = this;
+    const { options, payload, extras, links } = change;
+    return new TaskSpec(
+      revision,
+      number,
+      options ?? this.options,
+      payload ?? this.payload,
+      extras ?? this.extras,
+      links ?? this.links,
+      createdAt,
+    );
+  }
 }
 
 export const tasksOf = (store: Store): Table<TaskRecord> => store.table("tasks", idNaming);
@@ -424,7 +439,7 @@ function meet(core: Coordinator, from: Draft): Met | undefined {
 
 /** The task is what the draft says, with the id, the age and the place it has. */
 function replace(core: Coordinator, record: TaskRecord, from: Draft): TaskRecord {
-  const { revision, number, createdAt } = record.spec;
+  const { number, createdAt } = record.spec;
   const { unique, delayMs, runAt } = from.submit;
   const fresh = specOf(core, from, number);
   const isTimed = delayMs !== undefined || runAt !== undefined;
@@ -433,7 +448,8 @@ function replace(core: Coordinator, record: TaskRecord, from: Draft): TaskRecord
   // What is not asked for at a time is ready: since it was, or since now where that begins its time to live.
   else if (isTimed || fresh.options.ttlMs > 0) at = readyAt(fresh);
   const options = { ...fresh.options, delayMs: Math.max(0, at - createdAt) };
-  const spec = new TaskSpec(revision, number, options, fresh.payload, fresh.extras, fresh.links, createdAt);
+  const { payload, extras, links } = fresh;
+  const spec = record.spec.with({ options, payload, extras, links });
   const isLater = at > core.now;
   const waits = record.state === "queued" || record.state === "scheduled";
   const replaced: TaskRecord = {
@@ -941,14 +957,11 @@ export function retry(core: Coordinator, input: Input<"task.retry">): Result {
 /** A task that has left memory is queued again, under its id and where its age puts it. */
 function bringBack(core: Coordinator, { record, failures, graph }: ArchivedTask): Result {
   const { spec } = record;
-  const { revision, number, options, payload, extras, links, createdAt } = spec;
   const refused = mayRetry(core, record, 1) ?? refuseAlone(core, spec, graph);
   if (refused !== null) return refused;
   if (failures !== undefined) core.errors.put(spec.row, failures);
   // Its parent has ended without it.
-  const alone =
-    links === unlinked ? spec : new TaskSpec(revision, number, options, payload, extras, unlinked, createdAt);
-  return standing(retryOne(core, { ...record, spec: alone }));
+  return standing(retryOne(core, { ...record, spec: spec.with({ links: unlinked }) }));
 }
 
 /** Whether it can be without what was there beside it when it left. */

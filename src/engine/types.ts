@@ -46,19 +46,27 @@ export type Sink = {
   backlog(): number;
 };
 
-/** A sink for those who ask and want nothing else told. */
-export class AnswerOnly implements Sink {
-  constructor(private readonly told: (answer: Answer) => void) {}
-  answer(_seq: number | null, answer: Answer): void {
-    this.told(answer);
-  }
-  push(): void {}
-  change(): void {}
-  message(): void {}
-  ended(): void {}
-  silent(): void {}
+/** A sink that wants nothing told but answers, and what its kind says it does. */
+export abstract class QuietSink implements Sink {
+  abstract answer(seq: number | null, answer: Answer): void;
+  push(_text: string): void {}
+  change(_watchId: string, _revision: number, _text: string): void {}
+  message(_subscriptionId: string, _text: string): void {}
+  ended(_subscriptionId: string, _name: string): void {}
+  silent(_workerId: string): void {}
   flush(): void {}
   backlog(): number {
     return 0;
+  }
+}
+
+/** For those who ask, and hand over what becomes of the answer. */
+export class AnswerOnly extends QuietSink {
+  constructor(private readonly told: (answer: Answer) => void) {
+    super();
+  }
+
+  answer(_seq: number | null, answer: Answer): void {
+    this.told(answer);
   }
 }

@@ -14,7 +14,7 @@ import {
   welcomeOf,
 } from "../engine/frames.ts";
 import { administer } from "../engine/namespaces.ts";
-import type { Answer, Caller, Sink } from "../engine/types.ts";
+import { type Answer, type Caller, QuietSink } from "../engine/types.ts";
 import { validate } from "../engine/validate.ts";
 import { deferred } from "../lib/deferred.ts";
 import { type ErrorCode, type Problem, problem } from "../wire/errors.ts";
@@ -75,7 +75,7 @@ class PostConnection implements SessionHolder {
 }
 
 /** One frame, until all of it is answered. */
-class Post implements Sink, Receiver {
+class Post extends QuietSink implements Receiver {
   open = true;
   #ackedThrough = 0;
   #text = "";
@@ -94,6 +94,7 @@ class Post implements Sink, Receiver {
     private session: string,
     connection: PostConnection | null,
   ) {
+    super();
     this.#gone = connection === null ? from.signal : AbortSignal.any([from.signal, connection.ended]);
     this.answered = new Promise((resolve) => {
       this.#resolve = resolve;
@@ -193,16 +194,6 @@ class Post implements Sink, Receiver {
 
   #settle(): void {
     if (this.#isRead && this.#unanswered === 0) this.#resolve(`[${this.#text}]`);
-  }
-
-  push(): void {}
-  change(): void {}
-  message(): void {}
-  ended(): void {}
-  silent(): void {}
-  flush(): void {}
-  backlog(): number {
-    return 0;
   }
 }
 

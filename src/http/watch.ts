@@ -5,7 +5,7 @@
  */
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import type { Sink } from "../engine/types.ts";
+import { QuietSink } from "../engine/types.ts";
 import { validate } from "../engine/validate.ts";
 import type { Watch } from "../engine/watch.ts";
 import { WatchQuery } from "../wire/http.ts";
@@ -91,7 +91,7 @@ class Streams {
   }
 }
 
-class EventStream implements Sink {
+class EventStream extends QuietSink {
   readonly body: ReadableStream<Uint8Array>;
   readonly #encoder = new TextEncoder();
   #controller!: ReadableStreamDefaultController<Uint8Array>;
@@ -111,6 +111,7 @@ class EventStream implements Sink {
     place: Place | null,
     private readonly onEnd: (stream: EventStream) => void,
   ) {
+    super();
     this.#of = { revision: place?.revision ?? 0, count: 0 };
     this.#again = place?.count ?? 0;
     this.body = new ReadableStream<Uint8Array>(
@@ -129,7 +130,7 @@ class EventStream implements Sink {
     this.#watch = port.watch(this, filter);
   }
 
-  change(_watchId: string, revision: number, text: string): void {
+  override change(_watchId: string, revision: number, text: string): void {
     if (this.#isOver) return;
     const isChange = text.startsWith(head);
     const operation = isChange ? /"operation":"([^"]*)"/.exec(text)?.[1] : undefined;
@@ -154,7 +155,7 @@ class EventStream implements Sink {
     if (this.#waiting.length > limits.watchBufferBytesMax) this.over();
   }
 
-  flush(): void {
+  override flush(): void {
     if (this.#isOver || !this.#isWanted || this.#waiting === "") return;
     this.#isWanted = false;
     const text = this.#waiting;
@@ -172,7 +173,7 @@ class EventStream implements Sink {
     }
   }
 
-  backlog(): number {
+  override backlog(): number {
     return this.#waiting.length;
   }
 
@@ -191,10 +192,6 @@ class EventStream implements Sink {
     this.onEnd(this);
   }
 
-  /** It asks nothing, works on nothing, and listens to nothing but changes. */
+  /** It asks nothing. */
   answer(): void {}
-  push(): void {}
-  message(): void {}
-  ended(): void {}
-  silent(): void {}
 }

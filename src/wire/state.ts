@@ -17,6 +17,9 @@ export const WorkerCounts = Closed({
 });
 export type WorkerCounts = Static<typeof WorkerCounts>;
 
+/** Workers and queues that an overview shows; the others are on the pages of worker.list and queue.list. */
+export const overviewRows = 100;
+
 export const StateGet = Closed({});
 export const State = Closed({
   revision: Revision("The newest revision."),

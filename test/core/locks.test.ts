@@ -20,14 +20,20 @@ const stateOf = (world: World, { lockId }: { lockId: string }) => {
 };
 const release = (world: World, { lockId }: { lockId: string }) => world.ok("lock.release", { lockId });
 
+/** Two that are held for a minute, one that waits behind the second, and all three as they stand 7 s later. */
+function heldAndWaiting(world: World) {
+  const [stolen, released] = [ask(world, ["a"], { ttlMs: 60_000 }), ask(world, ["b"], { ttlMs: 60_000 })];
+  const waiting = ask(world, ["b"], { ttlMs: 60_000 });
+  world.advance(7000);
+  const locks = [stolen, released, waiting].map(({ lockId }) => ({ lockId }));
+  const standing = () => locks.map((one) => world.ok("lock.get", one));
+  return { stolen, released, waiting, standing, before: standing() };
+}
+
 describe("locks - one name", () => {
   test("locks - what is refused half-way lets no lock last longer: not one it stole, gave back or granted", () => {
     const world = new World();
-    const [stolen, released] = [ask(world, ["a"], { ttlMs: 60_000 }), ask(world, ["b"], { ttlMs: 60_000 })];
-    const waiting = ask(world, ["b"], { ttlMs: 60_000 });
-    world.advance(7000);
-    const locks = [stolen, released, waiting].map(({ lockId }) => ({ lockId }));
-    const before = locks.map((one) => world.ok("lock.get", one));
+    const { stolen, released, standing, before } = heldAndWaiting(world);
     const fails = { operation: "kv.delete", input: { key: "absent" } };
     for (const [operation, input] of [
       ["lock.steal", { lockId: stolen.lockId }],
@@ -36,23 +42,19 @@ describe("locks - one name", () => {
       ["lock.release", { lockId: released.lockId }],
     ] as const)
       world.refused("transaction.run", { then: [{ operation, input }, fails] }, "unknown-key");
-    expect(locks.map((one) => world.ok("lock.get", one))).toEqual(before);
+    expect(standing()).toEqual(before);
   });
 
   test("locks - what a full disk takes back lets no lock last longer either", () => {
     const world = new World();
-    const [stolen, released] = [ask(world, ["a"], { ttlMs: 60_000 }), ask(world, ["b"], { ttlMs: 60_000 })];
-    const waiting = ask(world, ["b"], { ttlMs: 60_000 });
-    world.advance(7000);
-    const locks = [stolen, released, waiting].map(({ lockId }) => ({ lockId }));
-    const before = locks.map((one) => world.ok("lock.get", one));
+    const { stolen, released, waiting, standing, before } = heldAndWaiting(world);
     const durable = world.transactions.length;
     world.ok("lock.steal", { lockId: stolen.lockId });
     world.advance(1);
     world.ok("lock.release", { lockId: released.lockId });
     expect(world.ok("lock.get", { lockId: waiting.lockId }).state).toBe("held");
     world.undo(durable);
-    expect(locks.map((one) => world.ok("lock.get", one))).toEqual(before);
+    expect(standing()).toEqual(before);
     world.advance(52_999);
     expect(world.core.locks.size).toBe(0);
   });
