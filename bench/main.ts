@@ -1,12 +1,8 @@
 /**
- * `bun run bench`: runs the benchmarks and prints what they found. `--smoke` is one quick round of each, `--guard` the
- * same, and it fails when a ratio is beyond its bound (guard.ts) twice: what was is run again with more rounds. `--json`
- * prints one JSON object, `--only NAME` (more than once, or parted by commas) runs some of them, `--rounds N` more or
- * fewer rounds, `--profile DIR` lets the daemon write CPU profiles there. Data folders lie in TMPDIR: it should be the
- * disk that is meant. Ends with 1 when anything failed or a figure is zero.
+ * `bun run bench`: runs the benchmarks and prints what they found; `--help` tells its options. Data folders lie in TMPDIR:
+ * it should be the disk that is meant. Ends with 1 when anything failed or a figure is zero.
  */
 import { writeFileSync } from "node:fs";
-import { parseArgs } from "node:util";
 import { backlog } from "./backlog.ts";
 import { type Benchmark, measure, type Result, type Scale } from "./benchmark.ts";
 import { graphs } from "./graphs.ts";
@@ -20,6 +16,7 @@ import { recovery } from "./recovery.ts";
 import { machine, report } from "./report.ts";
 import { schedules } from "./schedules.ts";
 import { tasks } from "./tasks.ts";
+import { given, refused } from "./words.ts";
 
 const benchmarks: Benchmark[] = [
   ...tasks,
@@ -34,16 +31,24 @@ const benchmarks: Benchmark[] = [
   graphs,
 ];
 
-const { values } = parseArgs({
-  args: Bun.argv.slice(2),
-  options: {
-    smoke: { type: "boolean", default: false },
-    guard: { type: "boolean", default: false },
-    json: { type: "boolean", default: false },
-    only: { type: "string", multiple: true, default: [] },
-    rounds: { type: "string" },
-    profile: { type: "string" },
+const names = benchmarks.map((one) => one.name).join(", ");
+const values = given("bun run bench", "runs the benchmarks and prints what they found.", {
+  smoke: { type: "boolean", default: false, help: "One quick round of each." },
+  guard: {
+    type: "boolean",
+    default: false,
+    help: "The same, and fail when a ratio is beyond its bound twice: what was is run again with more rounds.",
   },
+  json: { type: "boolean", default: false, help: "Print one JSON object." },
+  only: {
+    type: "string",
+    value: "NAMES",
+    multiple: true,
+    default: [],
+    help: `Run these, parted by commas: ${names}.`,
+  },
+  rounds: { type: "string", value: "N", help: "Rounds of each. Default: 3; 1 with --smoke and --guard." },
+  profile: { type: "string", value: "DIR", help: "Let the daemon write CPU profiles there." },
 });
 
 for (const [name, figures] of Object.entries(bounds))
@@ -54,9 +59,7 @@ for (const [name, figures] of Object.entries(bounds))
 const only = values.only.flatMap((names) => names.split(","));
 for (const name of only)
   if (!benchmarks.some((one) => one.name === name))
-    throw new Error(
-      `there is no benchmark ${name}; there are ${benchmarks.map((one) => one.name).join(", ")}`,
-    );
+    refused(`there is no benchmark ${name}; there are ${names}`);
 
 const smoke = values.smoke || values.guard;
 const scale: Scale = {
@@ -66,8 +69,7 @@ const scale: Scale = {
   runMs: smoke ? 800 : 2000,
   profile: values.profile ?? null,
 };
-if (!(Number.isInteger(scale.rounds) && scale.rounds > 0))
-  throw new Error("--rounds is a whole number from 1 on");
+if (!(Number.isInteger(scale.rounds) && scale.rounds > 0)) refused("--rounds is a whole number from 1 on");
 
 const results: Result[] = [];
 const failures: string[] = [];

@@ -1,12 +1,12 @@
 /**
- * The same load beside the alternatives: `bun bench/versus/main.ts [--only NAMES] [--seconds N] [--rounds N] [--in-flight N]
- * [--json]`. README.md says what is measured, and what it cannot compare.
+ * The same load beside the alternatives: `bun bench/versus/main.ts`; `--help` tells its options. README.md says what is
+ * measured, and what it cannot compare.
  */
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { median } from "../benchmark.ts";
+import { given, refused } from "../words.ts";
 import { beanstalkd } from "./beanstalkd.ts";
 import { bullmq } from "./bullmq.ts";
 import { cortexd } from "./cortexd.ts";
@@ -16,23 +16,24 @@ import { chosen, missing, type Running, removeFolder, type Setting, type System 
 
 const systems: Record<string, System> = { cortexd, redis, bullmq, beanstalkd, nats };
 
-const { values } = parseArgs({
-  options: {
-    only: { type: "string", default: Object.keys(systems).join(",") },
-    seconds: { type: "string", default: "5" },
-    rounds: { type: "string", default: "3" },
-    "in-flight": { type: "string", default: "100" },
-    json: { type: "boolean", default: false },
+const values = given("bun bench/versus/main.ts", "the same load beside the alternatives.", {
+  only: {
+    type: "string",
+    value: "NAMES",
+    default: Object.keys(systems).join(","),
+    help: "The systems, parted by commas.",
   },
+  seconds: { type: "string", value: "N", default: "5", help: "How long each is measured." },
+  rounds: { type: "string", value: "N", default: "3", help: "Rounds of each; the median is told." },
+  "in-flight": { type: "string", value: "N", default: "100", help: "Tasks on their way at once." },
+  json: { type: "boolean", default: false, help: "Print one JSON object." },
 });
 const seconds = Number(values.seconds);
 const rounds = Number(values.rounds);
 const inFlight = Number(values["in-flight"]);
 const systemsChosen = chosen(systems, values.only);
-if (![seconds, rounds, inFlight].every((value) => value > 0)) {
-  console.error("--seconds, --rounds and --in-flight are numbers above 0");
-  process.exit(2);
-}
+if (![seconds, rounds, inFlight].every((value) => value > 0))
+  refused("--seconds, --rounds and --in-flight are numbers above 0");
 
 type Measured = { cyclesPerSecond: number; p50Ms: number; p99Ms: number };
 

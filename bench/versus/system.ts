@@ -5,6 +5,7 @@
 import { rmSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { refused } from "../words.ts";
 
 /** synced: what is answered is synced to disk. relaxed: as the system does it by itself, written and synced later. */
 export type Setting = "synced" | "relaxed";
@@ -29,10 +30,8 @@ export type System = {
 /** Those that are named, parted by commas; ends the process where one is not known. */
 export function chosen<T>(all: Record<string, T>, names: string, option = "--only"): T[] {
   const unknown = names.split(",").filter((name) => !Object.hasOwn(all, name));
-  if (unknown.length > 0) {
-    console.error(`there is no ${unknown.join(", ")}: give ${option} ${Object.keys(all).join(",")}`);
-    process.exit(2);
-  }
+  if (unknown.length > 0)
+    refused(`there is no ${unknown.join(", ")}: give ${option} ${Object.keys(all).join(",")}`);
   return names.split(",").map((name) => all[name] as T);
 }
 

@@ -1,31 +1,43 @@
 /**
- * What programs share, beside the alternatives: `bun bench/versus/shared/main.ts [--only NAMES] [--measure NAMES] [--setting
- * synced,relaxed] [--seconds N] [--warm N] [--rounds N] [--in-flight N] [--json]`. ../README.md says what is measured, and what
- * it cannot compare.
+ * What programs share, beside the alternatives: `bun bench/versus/shared/main.ts`; `--help` tells its options. ../README.md says
+ * what is measured, and what it cannot compare.
  */
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { median } from "../../benchmark.ts";
 import { Child } from "../../children.ts";
+import { given, refused } from "../../words.ts";
 import { chosen, installed, missing, removeFolder, type Setting } from "../system.ts";
 import type { Load, Said } from "./load.ts";
 import { type Measure, measures, type Server, type System } from "./system.ts";
 import { type SystemName, systems } from "./systems.ts";
 
 const settings: Record<Setting, Setting> = { synced: "synced", relaxed: "relaxed" };
-const { values } = parseArgs({
-  options: {
-    only: { type: "string", default: Object.keys(systems).join(",") },
-    measure: { type: "string", default: Object.keys(measures).join(",") },
-    setting: { type: "string", default: "synced,relaxed" },
-    seconds: { type: "string", default: "2" },
-    warm: { type: "string", default: "2" },
-    rounds: { type: "string", default: "3" },
-    "in-flight": { type: "string", default: "64" },
-    json: { type: "boolean", default: false },
+const values = given("bun bench/versus/shared/main.ts", "what programs share, beside the alternatives.", {
+  only: {
+    type: "string",
+    value: "NAMES",
+    default: Object.keys(systems).join(","),
+    help: "The systems, parted by commas.",
   },
+  measure: {
+    type: "string",
+    value: "NAMES",
+    default: Object.keys(measures).join(","),
+    help: "What is measured, parted by commas.",
+  },
+  setting: {
+    type: "string",
+    value: "NAMES",
+    default: "synced,relaxed",
+    help: "Settings, parted by commas: before each answer, or as the system does it by itself.",
+  },
+  seconds: { type: "string", value: "N", default: "2", help: "How long each is measured." },
+  warm: { type: "string", value: "N", default: "2", help: "Seconds that each runs before." },
+  rounds: { type: "string", value: "N", default: "3", help: "Rounds of each; the median is told." },
+  "in-flight": { type: "string", value: "N", default: "64", help: "Operations on their way at once." },
+  json: { type: "boolean", default: false, help: "Print one JSON object." },
 });
 const names = chosen(
   Object.fromEntries(Object.keys(systems).map((name) => [name, name as SystemName])),
@@ -41,10 +53,8 @@ const seconds = Number(values.seconds);
 const warm = Number(values.warm);
 const rounds = Number(values.rounds);
 const inFlight = Number(values["in-flight"]);
-if (![seconds, warm, rounds, inFlight].every((value) => value > 0)) {
-  console.error("--seconds, --warm, --rounds and --in-flight are numbers above 0");
-  process.exit(2);
-}
+if (![seconds, warm, rounds, inFlight].every((value) => value > 0))
+  refused("--seconds, --warm, --rounds and --in-flight are numbers above 0");
 
 const runMs = 1000 * seconds;
 /** What is compiled as it runs takes its time to be fast. */
