@@ -68,6 +68,15 @@ const patterns: Record<string, string> = {
 const counted = (items: number) => (items === 1 ? "1 item" : `${items} items`);
 const patternInWords = (pattern: string) => patterns[pattern] ?? `must match ${pattern}`;
 
+/** What else is said to who takes a worker's inbox for a topic. */
+const toWorkers: Record<string, string> = {
+  [topicPattern]: "; to send to a worker, give its id as workerId in its place",
+  [topicPatternPattern]:
+    "; what is sent to a worker has no topic: watch it by workerId, with messages in tables, or have it under the subscription $worker.ID",
+};
+const aside = (pattern: string, text: string) =>
+  text.startsWith("$worker") ? (toWorkers[pattern] ?? "") : "";
+
 type Found = Generator<FieldError, void>;
 type Schemas = Record<string, TSchema>;
 
@@ -127,7 +136,7 @@ function* walkString(schema: TSchema, value: unknown, pointer: string): Found {
     if (minLength > value.length) yield { pointer, detail: `must have at least ${minLength} characters` };
     if (maxLength < value.length) yield { pointer, detail: `must have at most ${maxLength} characters` };
     if (pattern !== undefined && !new RegExp(pattern).test(value)) {
-      yield { pointer, detail: patternInWords(pattern) };
+      yield { pointer, detail: patternInWords(pattern) + aside(pattern, value) };
     }
   }
 }

@@ -5,7 +5,7 @@ import { TypeCompiler } from "@sinclair/typebox/compiler";
 import fc from "fast-check";
 import { explain, explainInWords, fieldErrorsMax } from "../../src/wire/explain.ts";
 import { limits } from "../../src/wire/limits.ts";
-import { operationNames, operations } from "../../src/wire/operations.ts";
+import { type OperationName, operationNames, operations } from "../../src/wire/operations.ts";
 
 const submit = operations["task.submit"].input;
 const register = operations["worker.register"].input;
@@ -105,6 +105,25 @@ describe("explain", () => {
       explain(Type.String({ pattern }), "\u0000 \u0000")[0]?.detail.startsWith("must match"),
     );
     expect(shown).toEqual([]);
+  });
+
+  test("explain - who takes a worker's inbox for a topic is told where it is", () => {
+    const detail = (name: OperationName, input: object) =>
+      explainInWords(explain(operations[name].input, input));
+    for (const name of ["message.publish", "message.emit"] as const)
+      expect(detail(name, { topic: "$worker.w1" })).toMatch(
+        /^\/topic: must be tokens .*; to send to a worker, give its id as workerId in its place$/,
+      );
+    const watched = { watchId: "w", topic: "$worker.w1", tables: ["messages"] };
+    expect(detail("watch.start", watched)).toMatch(
+      /^\/topic: must be a topic .*: watch it by workerId, with messages in tables, or have it under the subscription \$worker\.ID$/,
+    );
+    // What is wrong in another way is told as ever.
+    for (const topic of ["worker.w1 ", "$other.w1"])
+      expect(detail("watch.start", { ...watched, topic })).toEndWith("such as jobs.*.done or jobs.>");
+    expect(
+      explain(operations["watch.start"].input, { watchId: "w", workerId: "w1", tables: ["messages"] }),
+    ).toEqual([]);
   });
 
   test("explain - a label's name is bounded like any name", () => {
