@@ -8,6 +8,7 @@ import type { Input, Output, RoutedOperationName } from "../src/wire/operations.
 import type {
   GroupPage,
   Limit,
+  LimitPage,
   LimitSettings,
   PauseOptions,
   Queue,
@@ -377,8 +378,14 @@ export class CoordinationClient extends Emitter<ClientEvents> implements LockCal
   resume(queue: string, group?: string, options?: CallOptions): Promise<Queue> {
     return this.call("queue.resume", group === undefined ? { queue } : { queue, group }, options);
   }
-  async limits(options?: CallOptions): Promise<Limit[]> {
-    return (await this.call("limit.list", {}, options)).limits;
+  /** A page of the named limits, by name. */
+  limits(page: Input<"limit.list"> = {}, options?: CallOptions): Promise<LimitPage> {
+    return this.call("limit.list", page, options);
+  }
+  /** All named limits whose names begin so, page by page as the loop goes on. */
+  async *allLimits(prefix = "", options?: CallOptions): AsyncGenerator<Limit> {
+    for await (const { limits } of pagesOf((from) => this.limits({ prefix, ...from }, options)))
+      yield* limits;
   }
   limit(name: string, options?: CallOptions): Promise<Limit> {
     return this.call("limit.get", { name }, options);

@@ -16,6 +16,7 @@ import type { Input, Output } from "../src/wire/operations.ts";
 import type {
   GroupPage,
   Limit,
+  LimitPage,
   LimitSettings,
   PauseOptions,
   Queue,
@@ -121,8 +122,8 @@ export class RestClient {
   resume(queue: string, group?: string, options?: RequestOptions): Promise<Queue> {
     return answer(this.#queue(queue).resume.post(group === undefined ? {} : { group }, request(options)));
   }
-  async limits(options?: RequestOptions): Promise<Limit[]> {
-    return (await answer(this.#api.api.limits.get(request(options)))).limits;
+  limits(page: Input<"limit.list"> = {}, options?: RequestOptions): Promise<LimitPage> {
+    return answer(this.#api.api.limits.get({ query: page, ...request(options) }));
   }
   limit(name: string, options?: RequestOptions): Promise<Limit> {
     return answer(this.#limit(name).get(request(options)));

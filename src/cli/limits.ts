@@ -1,10 +1,12 @@
 /** `cortexd limits …`: named limits, which hold over queues. How limits are written on the command line. */
 import { durationText, readDuration } from "../config.ts";
-import type { Limit, Rate } from "../wire/queues.ts";
+import { type Limit, LimitList, type Rate } from "../wire/queues.ts";
 import { command, type Group } from "./command.ts";
 import { rest } from "./daemon.ts";
 import { Exit } from "./exit.ts";
+import { inputOf, optionsOf } from "./options.ts";
 import type { Column } from "./output.ts";
+import { pagesOf } from "./pages.ts";
 import { flagOf } from "./parse.ts";
 import { number } from "./words.ts";
 
@@ -13,15 +15,28 @@ const LIMIT = { name: "LIMIT", help: "The limit's name, as tasks name it." } as 
 const list = command({
   summary: "List the named limits.",
   arguments: [],
-  options: {},
+  options: {
+    ...optionsOf(LimitList, ["cursor", "limit"]),
+    limit: { type: "integer", min: 1, default: 1000, help: "At most so many." },
+  },
   client: true,
   watch: true,
-  json: 'one object, {"limits": [...]}, as GET /api/limits answers.',
-  examples: [{ words: "limits", meaning: "A line a limit: what it allows, and what runs." }],
-  async run({ to, out }) {
-    const limits = await rest(to).limits();
-    if (out.json) await out.value({ limits });
-    else await out.table(limits, columns, "There are no named limits.");
+  json: 'one object, {"limits": [...], "cursor": ...}, as GET /api/limits answers; cursor is null when all are there.',
+  examples: [
+    { words: "limits", meaning: "A line a limit: what it allows, and what runs." },
+    { words: "limits list --prefix open", meaning: "Those whose names begin so." },
+  ],
+  async run({ values, to, out }) {
+    const client = rest(to);
+    const filter = inputOf(LimitList, values);
+    await out.pages(
+      "limits",
+      pagesOf("limits", values.limit, (asked) => client.limits({ ...filter, ...asked })),
+      columns,
+      values.prefix === undefined
+        ? "There are no named limits."
+        : `No limit's name begins with ${values.prefix}.`,
+    );
     return undefined;
   },
 });

@@ -589,6 +589,10 @@ function checkFlow(core: Coordinator, expect: Expect): void {
     same([...flow.namesFrom("")], [...flow.queues()].map(({ name }) => name).sort()),
     "the names of queues in order are others than those there are",
   );
+  expect(
+    same([...flow.limitNamesFrom("")], Array.from(flow.limits.values(), ({ name }) => name).sort()),
+    "the names of limits in order are others than those there are",
+  );
   for (const queue of flow.queues()) {
     checkGate(queue.gate, `queue ${queue.name}`);
     if (queue.waiting !== null) {

@@ -131,6 +131,7 @@ export class Flow {
   readonly #queues = new Map<string, QueueFlow>();
   /** Their names, for who reads them in pages. */
   readonly #names = new Sorted();
+  readonly #limitNames = new Sorted();
   /** By name; the users are streams and a record. */
   readonly #gates = new Map<string, { gate: Gate; users: number }>();
   /** Named groups, and queues with a weight: 0 where they are not used. */
@@ -416,6 +417,8 @@ export class Flow {
 
   #limited(before: LimitRecord | undefined, after: LimitRecord | undefined): void {
     const { name } = after ?? (before as LimitRecord);
+    if (before === undefined) this.#limitNames.add(name);
+    else if (after === undefined) this.#limitNames.delete(name);
     const known = this.#gate(name);
     known.users += (after === undefined ? 0 : 1) - (before === undefined ? 0 : 1);
     known.gate.limit(
@@ -451,6 +454,11 @@ export class Flow {
   /** The names of queues in order, from `from` on. */
   namesFrom(from: string): Iterable<string> {
     return this.#names.from(from);
+  }
+
+  /** The names of the limits that are set in order, from `from` on. */
+  limitNamesFrom(from: string): Iterable<string> {
+    return this.#limitNames.from(from);
   }
 
   /** The gate of a named limit that is used or set. */

@@ -16,7 +16,7 @@ import type { QueueFlow } from "./flow.ts";
 import { ageOf } from "./ids.ts";
 import type { Lane } from "./lanes.ts";
 import { isPlain, laneKey, type Needs } from "./offers.ts";
-import type { Result } from "./result.ts";
+import { pageByName, type Result } from "./result.ts";
 import { flowText } from "./settings.ts";
 import type { Index } from "./store.ts";
 import { forget, isFinal, specOrder, type TaskRecord, type TaskSpec } from "./tasks.ts";
@@ -468,15 +468,10 @@ function hasLabel(labels: Readonly<Record<string, string>>, label: string): bool
   return Object.hasOwn(labels, key) && labels[key] === label.slice(sign + 1);
 }
 
-export function list(core: Coordinator, { prefix = "", cursor, limit = 100 }: Input<"queue.list">): Result {
-  const texts: string[] = [];
-  let last = "";
-  for (const name of core.flow.namesFrom(cursor !== undefined && cursor > prefix ? cursor : prefix)) {
-    if (name === cursor) continue;
-    if (!name.startsWith(prefix)) break;
-    if (texts.length === limit) return { ok: `{"queues":[${texts.join(",")}],"cursor":"${last}"}` };
-    texts.push(core.queues.text(name));
-    last = name;
-  }
-  return { ok: `{"queues":[${texts.join(",")}],"cursor":null}` };
-}
+export const list = (core: Coordinator, input: Input<"queue.list">): Result =>
+  pageByName(
+    "queues",
+    input,
+    (from) => core.flow.namesFrom(from),
+    (name) => core.queues.text(name),
+  );

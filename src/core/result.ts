@@ -20,6 +20,25 @@ export function invalid(pointer: string, detail: string): Refusal {
   return refuse("invalid-input", `${about}${detail}`, { errors: [{ pointer, detail }] });
 }
 
+/** A page of what is listed by name under `field`: `names` gives those from one on in their order, `textOf` each as it is shown. */
+export function pageByName(
+  field: string,
+  { prefix = "", cursor, limit = 100 }: { prefix?: string; cursor?: string; limit?: number },
+  names: (from: string) => Iterable<string>,
+  textOf: (name: string) => string,
+): Result {
+  const texts: string[] = [];
+  let last = "";
+  for (const name of names(cursor !== undefined && cursor > prefix ? cursor : prefix)) {
+    if (name === cursor) continue;
+    if (!name.startsWith(prefix)) break;
+    if (texts.length === limit) return { ok: `{"${field}":[${texts.join(",")}],"cursor":"${last}"}` };
+    texts.push(textOf(name));
+    last = name;
+  }
+  return { ok: `{"${field}":[${texts.join(",")}],"cursor":null}` };
+}
+
 /** A JSON value as text, or why it cannot be kept. `what` names it for the caller ("payload"). */
 export function textOf(value: unknown, what: string): { text: string } | Refusal {
   if (value === undefined || value === null) return { text: "null" };

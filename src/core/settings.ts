@@ -7,7 +7,7 @@ import type { Input } from "../wire/operations.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { type Group, type LimitRecord, pauseKey, type QueueRecord } from "./flow.ts";
 import type { Gate, Rate } from "./gates.ts";
-import { type Refusal, type Result, refuse } from "./result.ts";
+import { pageByName, type Refusal, type Result, refuse } from "./result.ts";
 
 const noWeights: Readonly<Record<string, number>> = Object.freeze({});
 
@@ -171,10 +171,13 @@ export function getLimit(core: Coordinator, input: Input<"limit.get">): Result {
   return record === undefined ? unknownLimit(input.name) : { ok: limitText(core, record) };
 }
 
-export function listLimits(core: Coordinator, _input: Input<"limit.list">): Result {
-  const records = [...core.flow.limits.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
-  return { ok: `{"limits":[${records.map((record) => limitText(core, record)).join(",")}]}` };
-}
+export const listLimits = (core: Coordinator, input: Input<"limit.list">): Result =>
+  pageByName(
+    "limits",
+    input,
+    (from) => core.flow.limitNamesFrom(from),
+    (name) => limitText(core, core.flow.limits.get(name) as LimitRecord),
+  );
 
 export function deleteLimit(core: Coordinator, input: Input<"limit.delete">): Result {
   if (!core.flow.limits.has(input.name)) return unknownLimit(input.name);

@@ -1,6 +1,6 @@
 /** Queues: what waits in each, why nothing starts where nothing does, and how much may. Named limits stand below them. */
 import { useSignal } from "@preact/signals";
-import type { Group, Queue, QueueSettings, Rate } from "../wire/queues.ts";
+import type { Group, Limit, Queue, QueueSettings, Rate } from "../wire/queues.ts";
 import { strategies } from "../wire/queues.ts";
 import { namePartPattern } from "../wire/schema.ts";
 import { priorities } from "../wire/tasks.ts";
@@ -144,38 +144,40 @@ export function Queues() {
 }
 
 function Limits() {
+  const pages = usePages("limits", 25);
+  const { asked } = pages;
   const reading = useLive(
-    (of, options) => of.limits(options),
+    (of, options) => of.limits(asked, options),
     [onFigures, onChange({ tables: ["limits"] })],
-    [],
+    [asked],
   );
-  if (reading.data?.length === 0 && reading.error === null) return null;
+  if (reading.data?.limits.length === 0 && pages.page === 1 && reading.error === null) return null;
   return (
     <section aria-labelledby="limits" class="group">
       <h2 id="limits">Named limits</h2>
       <Shown reading={reading} rows={2}>
-        {(limits) => (
-          <List
-            label="Named limits"
-            rows={limits}
-            keyOf={({ name }) => name}
-            columns={[
-              { name: "Limit", lead: true, cell: ({ name }) => name },
-              { name: "Standing", cell: (limit) => <Standing of={{ paused: null, shut: limit.shut }} /> },
-              {
-                name: "Running",
-                figures: true,
-                cell: ({ running, concurrency }) =>
-                  concurrency === null ? count(running) : `${count(running)}/${count(concurrency)}`,
-              },
-              { name: "Rate", figures: true, cell: ({ rate }) => rateText(rate) },
-            ]}
-          />
+        {({ limits, cursor: next }) => (
+          <>
+            <List label="Named limits" rows={limits} keyOf={({ name }) => name} columns={limitColumns} />
+            <Pager pages={pages} next={next} />
+          </>
         )}
       </Shown>
     </section>
   );
 }
+
+const limitColumns: Column<Limit>[] = [
+  { name: "Limit", lead: true, cell: ({ name }) => name },
+  { name: "Standing", cell: (limit) => <Standing of={{ paused: null, shut: limit.shut }} /> },
+  {
+    name: "Running",
+    figures: true,
+    cell: ({ running, concurrency }) =>
+      concurrency === null ? count(running) : `${count(running)}/${count(concurrency)}`,
+  },
+  { name: "Rate", figures: true, cell: ({ rate }) => rateText(rate) },
+];
 
 export function QueuePage({ name }: { name: string }) {
   const reading = useLive(

@@ -1,13 +1,15 @@
 /** Named limits over HTTP: a line a route. */
 import { Elysia } from "elysia";
 import { LimitPath, LimitPutBody } from "../wire/http.ts";
+import { LimitList } from "../wire/queues.ts";
 import type { Port } from "./port.ts";
-import { answers, doc, runs, told, within } from "./route.ts";
+import { answers, doc, fromText, runs, told, within } from "./route.ts";
 
 export const limits = (port: Port) => {
   const run = runs(port);
   return new Elysia({ prefix: "/api/limits", normalize: false })
-    .get("/", ({ request }) => run("limit.list", {}, { request }), {
+    .get("/", ({ query, request }) => run("limit.list", fromText(LimitList, query), { request }), {
+      query: told(LimitList),
       response: answers("limit.list"),
       detail: doc("limit.list"),
     })

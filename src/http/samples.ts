@@ -435,7 +435,7 @@ export const responseSamples: Record<string, Sample> = {
   queueResume: { ok: queue },
   limitPut: { ok: limit },
   limitGet: { ok: limit },
-  limitList: { ok: { limits: [limit] } },
+  limitList: { ok: { limits: [limit], cursor: null } },
   limitDelete: { ok: { name: "openai" } },
   stateGet: {
     ok: {

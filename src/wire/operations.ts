@@ -876,7 +876,7 @@ export const operations = {
     output: queues.LimitPage,
     errors: [],
     summary: "List the named limits by name.",
-    example: {},
+    example: { prefix: "open", limit: 50 },
   },
   "limit.delete": {
     kind: "mutation",

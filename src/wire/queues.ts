@@ -178,20 +178,27 @@ export const Queue = Closed({
   groupsPaused: Type.Integer({ description: "Groups that are paused." }),
 });
 export type Queue = Static<typeof Queue>;
-export const QueueList = Closed({
+
+/** What is asked of a list by name. */
+const byName = {
   prefix: Type.Optional(
     Type.String({
       pattern: namePartPattern,
       maxLength: limits.nameLengthMax,
-      description: "Only queues whose names begin so. Default: all.",
+      description: "Only those whose names begin so. Default: all.",
     }),
   ),
   cursor: Type.Optional(Name("From the page before.")),
   limit: Type.Optional(Integer(1, limits.pageMax, "Rows on the page. Default 100.")),
-});
+};
+const nextPage = Nullable(
+  Type.String({ description: "Where the next page starts; null: this was the last." }),
+);
+
+export const QueueList = Closed(byName);
 export const QueuePage = Closed({
   queues: Type.Array(Queue, { description: "By name." }),
-  cursor: Nullable(Type.String({ description: "Where the next page starts; null: this was the last." })),
+  cursor: nextPage,
 });
 export type QueuePage = Static<typeof QueuePage>;
 
@@ -213,7 +220,7 @@ export const Group = Closed({
 export type Group = Static<typeof Group>;
 export const GroupPage = Closed({
   groups: Type.Array(Group),
-  cursor: Nullable(Type.String({ description: "Where the next page starts; null: this was the last." })),
+  cursor: nextPage,
 });
 export type GroupPage = Static<typeof GroupPage>;
 
@@ -229,7 +236,7 @@ export const LimitPut = Closed({
 export const LimitSettings = Type.Omit(LimitPut, ["name"]);
 export type LimitSettings = Static<typeof LimitSettings>;
 export const LimitRef = Closed({ name: limit });
-export const LimitList = Closed({});
+export const LimitList = Closed(byName);
 export const Limit = Closed({
   name: Type.String(),
   concurrency: Nullable(Type.Integer()),
@@ -239,6 +246,9 @@ export const Limit = Closed({
   revision: Revision("Of its last change."),
 });
 export type Limit = Static<typeof Limit>;
-export const LimitPage = Closed({ limits: Type.Array(Limit) });
+export const LimitPage = Closed({
+  limits: Type.Array(Limit, { description: "By name." }),
+  cursor: nextPage,
+});
 export type LimitPage = Static<typeof LimitPage>;
 export const LimitDeleted = Closed({ name: Type.String() });

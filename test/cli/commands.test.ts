@@ -319,7 +319,16 @@ describe("commands - flow control", () => {
   test("commands - named limits are put, listed and deleted", async () => {
     await ends("ok", ["limits", "put", "openai", "--concurrency", "20", "--rate", "500/1m"]);
     expect((await ends("ok", ["limits"])).output).toMatch(/^openai +0 +20 +500\/1m/m);
-    expect(await json(["limits", "list"])).toEqual({ limits: await client.limits() });
+    expect(await json(["limits", "list"])).toEqual(await client.limits());
+    await ends("ok", ["limits", "put", "openai/vision", "--concurrency", "2"]);
+    expect(await json(["limits", "list", "--limit", "1"])).toMatchObject({
+      ...{ limits: [{ name: "openai" }], cursor: "openai" },
+    });
+    expect((await json(["limits", "list", "--prefix", "openai/"])).limits).toMatchObject([
+      { concurrency: 2 },
+    ]);
+    expect((await ends("ok", ["limits", "list", "--prefix", "x"])).output).toContain("begins with x");
+    await ends("ok", ["limits", "delete", "openai/vision"]);
     await ends("ok", ["limits", "delete", "openai"]);
     await ends("not-found", ["limits", "delete", "openai"]);
     expect((await ends("ok", ["limits"])).output).toContain("There are no named limits");

@@ -307,6 +307,22 @@ test("daemon - a second instance under a live id is refused", async () => {
   await expect(open({ workerId: "w-twice" }).connect()).rejects.toMatchObject({ code: "worker-id-in-use" });
 });
 
+test("daemon - queues and named limits are read page by page, as many as there are", async () => {
+  const client = open();
+  const names = Array.from({ length: 101 }, (_, i) => `paged-${String(i).padStart(3, "0")}`);
+  await Promise.all(names.map((name) => client.putLimit(name, { concurrency: 1 })));
+  await Promise.all(names.map((name) => client.configure(name, { weight: 2 })));
+  for (const all of [client.allLimits("paged-"), client.allQueues("paged-")])
+    expect((await Array.fromAsync(all as AsyncGenerator<{ name: string }>)).map(({ name }) => name)).toEqual(
+      names,
+    );
+  expect(await client.limits({ prefix: "paged-", limit: 2, cursor: "paged-098" })).toMatchObject({
+    ...{ limits: [{ name: "paged-099" }, { name: "paged-100" }], cursor: null },
+  });
+  await Promise.all(names.map((name) => client.deleteLimit(name)));
+  await Promise.all(names.map((name) => client.configure(name, { weight: null })));
+});
+
 test("daemon - limits and pauses are set by a program, hold for its worker, and are seen live", async () => {
   const client = open({ workerId: "w-flow", queues: ["flow"], capacity: 5 });
   await client.connect();
@@ -330,7 +346,9 @@ test("daemon - limits and pauses are set by a program, hold for its worker, and 
     ["acme", 1, "concurrency"],
     ["beta", 1, "paused"],
   ]);
-  expect((await client.limits()).map(({ name, shut }) => [name, shut])).toEqual([["api", "concurrency"]]);
+  expect((await client.limits()).limits.map(({ name, shut }) => [name, shut])).toEqual([
+    ["api", "concurrency"],
+  ]);
   await client.deleteLimit("api");
   await client.resume("flow", "beta");
   await until(() => client.held.length === 3);

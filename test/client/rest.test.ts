@@ -131,7 +131,7 @@ test("rest - every operation that has a method arrives with its input", async ()
   await rest.configure("q", { concurrency: 2, rate: null });
   await rest.pause("q", { group: "g", forMs: 5 });
   await rest.resume("q");
-  await rest.limits();
+  await rest.limits({ prefix: "l", limit: 5 });
   await rest.limit("l");
   await rest.putLimit("l", { concurrency: 2 });
   await rest.deleteLimit("l");
@@ -185,7 +185,7 @@ test("rest - every operation that has a method arrives with its input", async ()
     ["queue.configure", { queue: "q", concurrency: 2, rate: null }],
     ["queue.pause", { queue: "q", group: "g", forMs: 5 }],
     ["queue.resume", { queue: "q" }],
-    ["limit.list", {}],
+    ["limit.list", { prefix: "l", limit: 5 }],
     ["limit.get", { name: "l" }],
     ["limit.put", { name: "l", concurrency: 2 }],
     ["limit.delete", { name: "l" }],

@@ -618,6 +618,31 @@ describe("flow - settings", () => {
     expect(names({ cursor: "b" })).toEqual(["b-1 c", null]);
   });
 
+  test("flow - named limits are listed by name, page by page, through a restart and whatever goes meanwhile", () => {
+    let world = new World();
+    for (const name of ["b", "a/2", "c", "a", "a/1"]) world.ok("limit.put", { name, concurrency: 2 });
+    // One that is named and not set is none.
+    world.submit({ type: "t", limits: ["a/0"] });
+    const names = (input: Input<"limit.list">) => {
+      const { limits, cursor } = world.ok("limit.list", input);
+      return [limits.map(({ name }) => name).join(" "), cursor];
+    };
+    for (let restarts = 0; restarts < 2; restarts++) {
+      expect(names({})).toEqual(["a a/1 a/2 b c", null]);
+      expect(names({ limit: 2 })).toEqual(["a a/1", "a/1"]);
+      expect(names({ limit: 2, cursor: "a/1" })).toEqual(["a/2 b", "b"]);
+      expect(names({ limit: 2, cursor: "b" })).toEqual(["c", null]);
+      expect(names({ prefix: "a/", limit: 1 })).toEqual(["a/1", "a/1"]);
+      expect(names({ prefix: "a/", cursor: "a/1" })).toEqual(["a/2", null]);
+      world = world.restarted();
+    }
+    world.ok("limit.put", { name: "b", rate: { count: 1, perMs: 1000 } });
+    world.ok("limit.delete", { name: "a/1" });
+    expect(names({ limit: 2, cursor: "a/1" })).toEqual(["a/2 b", "b"]);
+    for (const name of ["a", "a/2", "b", "c"]) world.ok("limit.delete", { name });
+    expect(names({})).toEqual(["", null]);
+  });
+
   test("flow - the overview names the first hundred queues", () => {
     const world = new World();
     for (let i = 0; i < 120; i++) world.submit({ type: "t", queue: `q${String(i).padStart(3, "0")}` });

@@ -25,6 +25,14 @@ test.skipIf(missingBrowser !== "")(
     await page.getByRole("img", { name: "6 critical, 6 high, 6 normal, 6 low" }).waitFor();
     await page.getByText("500 per 1 min").waitFor();
     await desk.lookAround("queues");
+    // Those that are too many for a page stand on the next.
+    const named = page.getByRole("region", { name: "Named limits" });
+    await Promise.all(Array.from({ length: 25 }, (_, i) => client.putLimit(`a${i}`, { concurrency: 1 })));
+    await desk.button("Next", named).click();
+    await named.getByRole("cell", { name: "openai" }).waitFor();
+    expect(await named.getByRole("row").count()).toBe(2);
+    for (let i = 0; i < 25; i++) await client.deleteLimit(`a${i}`);
+    await desk.button("First", named).click();
 
     const find = page.getByRole("searchbox", { name: "Find queues by how they begin" });
     await find.fill("re");

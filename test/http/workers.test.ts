@@ -52,6 +52,13 @@ describe("http workers", () => {
     ],
     ["POST", "/api/queues/q/resume", { group: "g" }, "queue.resume", { queue: "q", group: "g" }],
     ["GET", "/api/limits", undefined, "limit.list", {}],
+    [
+      "GET",
+      "/api/limits?prefix=a/&cursor=a/1&limit=5",
+      undefined,
+      "limit.list",
+      { prefix: "a/", cursor: "a/1", limit: 5 },
+    ],
     ["GET", "/api/limits/l", undefined, "limit.get", { name: "l" }],
     ["PUT", "/api/limits/l", { concurrency: 2 }, "limit.put", { name: "l", concurrency: 2 }],
     ["DELETE", "/api/limits/l", undefined, "limit.delete", { name: "l" }],

@@ -973,7 +973,7 @@ export class Cast {
         await client.resume(queue);
         for (const group of groups) await client.resume(queue, group);
       }
-      for (const { name } of await client.limits()) await client.deleteLimit(name);
+      for await (const { name } of client.allLimits()) await client.deleteLimit(name);
     };
     for (let isDone = false; !isDone; )
       try {
