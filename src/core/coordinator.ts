@@ -17,6 +17,7 @@ import { operations } from "../wire/operations.ts";
 import { Answers } from "./answers.ts";
 import type { ArchivedTask } from "./archive.ts";
 import * as bulk from "./bulk.ts";
+import type { CoreMetrics } from "./counted.ts";
 import { Dispatch } from "./dispatch.ts";
 import { Expiry } from "./expiry.ts";
 import { type Failures, sizeOfFailures } from "./failures.ts";
@@ -85,31 +86,6 @@ export type CoreConfig = {
   queuedTasksMax: number;
   memoryBytesMax: number;
 };
-
-/** What the core counts; plain numbers that are handed in. */
-export type CoreMetrics = Record<
-  | "tasksSubmitted"
-  | "tasksLeased"
-  | "tasksCompleted"
-  | "tasksRetried"
-  | "tasksFailed"
-  | "tasksDead"
-  | "tasksCancelled"
-  | "tasksDropped"
-  | "tasksInterrupted"
-  | "tasksSnoozed"
-  | "tasksArchived"
-  | "pushesRevoked"
-  | "quarantines"
-  | "scheduleRuns"
-  | "messagesPublished"
-  | "messagesAcknowledged"
-  | "messagesRedelivered"
-  | "messagesDead"
-  | "messagesDropped"
-  | "operationsRepeated",
-  number
->;
 
 /** Who caused a transaction, and how a repeated operation is told from a new one. */
 export type Cause = {
@@ -271,6 +247,7 @@ export class Coordinator {
       () => this.clock,
       () => this.store.revision,
       options.config,
+      (undo) => this.store.onUndo(undo),
     );
     // Known before the queues see a task: what others wait for is not theirs to let go of.
     this.graphs = new Graphs(this);

@@ -69,6 +69,8 @@ export class Dispatch {
     private readonly revision: () => number,
     /** How long a push may go without being acknowledged (0: for ever), and handlers without turning. */
     private readonly allows: { pushAckMs: number; stalledMs: number },
+    /** Should the open entry be taken back. */
+    private readonly onUndo: (undo: () => void) => void,
   ) {
     this.#ownPushing = new Turns<Lane>(urgent);
   }
@@ -332,6 +334,7 @@ export class Dispatch {
     const own = this.#owns.get(id);
     if (after === undefined) {
       if (slot === undefined) return;
+      this.#keep(slot);
       if (slot.reservedFor !== null) this.#endReservation(slot.reservedFor);
       this.#leaveCrew(slot);
       this.#ownClaiming.delete(slot);
@@ -354,6 +357,7 @@ export class Dispatch {
       const old = slot.record;
       // Another process: what was wrong with the last one says nothing of it.
       if (old.instanceId !== after.instanceId) {
+        this.#keep(slot);
         const { told } = slot.health;
         slot.health = new Health();
         slot.health.told = told;
@@ -456,6 +460,7 @@ export class Dispatch {
         const { spec } = before as TaskRecord;
         slot.running.delete(spec);
         slot.used -= spec.options.slots;
+        if (after?.state === "completed") slot.completedCount += 1;
         this.#place(slot);
       }
     }
@@ -464,6 +469,8 @@ export class Dispatch {
     if (slot === undefined) return;
     const record = after as TaskRecord;
     if (had !== has) {
+      // It runs again because its end was taken back.
+      if (before?.state === "completed") slot.completedCount -= 1;
       slot.running.add(record.spec);
       slot.used += record.spec.options.slots;
       slot.leaseOrder = ++this.#order;
@@ -568,8 +575,9 @@ export class Dispatch {
 
   /** An attempt of the worker succeeded, `ms` after it began. */
   succeeded(slot: Slot, type: string, ms: number): void {
-    slot.completedCount += 1;
     this.#paces.completed(slot, type, ms);
+    if (slot.health.proven) return;
+    this.#keep(slot);
     if (slot.health.succeeded(this.allows.pushAckMs)) this.#healthMoved(slot);
   }
 
@@ -578,6 +586,7 @@ export class Dispatch {
    * before is itself what is suspected, and may go from worker to worker.
    */
   failed(slot: Slot, isFirst: boolean): boolean {
+    this.#keep(slot);
     slot.failedCount += 1;
     if (!isFirst) return false;
     slot.health.failed(this.allows.pushAckMs);
@@ -598,6 +607,7 @@ export class Dispatch {
     const { health } = slot;
     const clock = this.clock();
     let overdue: TaskSpec[] = [];
+    this.#keep(slot);
     if (health.overdueAt(this.allows.pushAckMs) <= clock) {
       overdue = slot.unacknowledged(tokenOf);
       if (overdue.length > 0) health.overdue(this.allows.pushAckMs);
@@ -625,6 +635,30 @@ export class Dispatch {
     this.looks.push(at, slot);
   }
 
+  /**
+   * What entries say of a worker beside its record is about to change: should this one be taken back, so is that. Tasks that
+   * were completed are counted by the table.
+   */
+  #keep(slot: Slot): void {
+    const { health, completedCount, failedCount, pace } = slot;
+    const { conduct, deaf, acknowledgeMs } = health;
+    this.onUndo(() => {
+      // Not if it came with what is taken back; and another one where it had left.
+      const now = this.#slots.get(slot.id);
+      if (now === undefined) return;
+      if (now !== slot) {
+        now.completedCount = completedCount;
+        now.lastSeenAt = slot.lastSeenAt;
+        now.aborts.push(...slot.aborts);
+      }
+      now.failedCount = failedCount;
+      now.pace = pace;
+      now.health = health;
+      health.back(conduct, deaf, acknowledgeMs, this.allows.pushAckMs);
+      this.#healthMoved(now);
+    });
+  }
+
   /** Everything that may have changed a worker's health ends here. */
   #healthMoved(slot: Slot): void {
     this.#place(slot);
@@ -643,6 +677,7 @@ export class Dispatch {
     // Nobody is left who could work: one of those in quarantine is let out before its time.
     const [spare] = crew.quarantined;
     if (spare === undefined) return;
+    this.#keep(spare);
     spare.health.probation(this.clock(), this.allows.pushAckMs);
     this.#healthMoved(spare);
   }

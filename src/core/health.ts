@@ -3,7 +3,8 @@
  * handlers that stand still (stalled), and a score from failures and from how long pushes take to arrive, which
  * sends a worker into quarantine and back on probation. All of it is volatile: no state, no log entry, gone with the
  * process; only a lease that is given back is logged. It decides nothing about leases that are held and
- * acknowledged: those end as they always do. Nothing here costs more than a few field writes a task.
+ * acknowledged: those end as they always do. Nothing here costs more than a few field writes a task. What attempts say of
+ * a worker is said by entries, so it is a record, which is put anew: an entry that is taken back takes it back.
  *
  *            failures ──► failing ──► quarantined ──time──► probation ──proven──► healthy
  *                           │              ▲                    │
@@ -30,6 +31,20 @@ const strikesForgottenMs = quarantineMsMax;
 /** Attempts that must succeed, one at a time, before a worker on probation is as good as any. */
 const provenBy = 3;
 
+/** What its attempts say of a worker. */
+export type Conduct = {
+  /** Share of attempts that failed, the newest counting most. */
+  readonly failures: number;
+  /** On the lease clock; 0: it is in none. */
+  readonly quarantinedUntil: number;
+  /** Successes that are missing before probation is over; 0: it is not on probation. */
+  readonly toProve: number;
+  /** Quarantines of late, and when the last of them ended. */
+  readonly strikes: number;
+  readonly quarantineEndedAt: number;
+};
+const spotless: Conduct = { failures: 0, quarantinedUntil: 0, toProve: 0, strikes: 0, quarantineEndedAt: 0 };
+
 export class Health {
   /** Pushes of tokens up to `sent` have left for the socket, up to `arrived` they are known to have arrived. */
   sent = 0;
@@ -42,23 +57,30 @@ export class Health {
   deaf = false;
   /** How long its handlers stood still when it last said so, if that is too long; else 0. */
   stalledMs = 0;
-  /** Share of attempts that failed, the newest counting most; and how long pushes took to be acknowledged. */
-  failures = 0;
+  /** How long pushes took to be acknowledged. */
   acknowledgeMs = 0;
+  conduct = spotless;
   score = 100;
-  /** On the lease clock; 0: it is in none. */
-  quarantinedUntil = 0;
-  /** Successes that are missing before probation is over; 0: it is not on probation. */
-  toProve = 0;
   /** How many tasks it may hold, beside what its capacity says. */
   tasksMax = Number.POSITIVE_INFINITY;
   /** What it was last told to be. */
   told: WorkerHealth = "healthy";
-  #strikes = 0;
-  #quarantineEndedAt = 0;
+
+  get quarantinedUntil(): number {
+    return this.conduct.quarantinedUntil;
+  }
+
+  get toProve(): number {
+    return this.conduct.toProve;
+  }
 
   get failing(): boolean {
     return this.score < scoreMin;
+  }
+
+  /** Whether another success says nothing new of it. */
+  get proven(): boolean {
+    return this.conduct.failures === 0 && this.conduct.toProve === 0;
   }
 
   get state(): WorkerHealth {
@@ -126,6 +148,20 @@ export class Health {
     this.#weigh(allowedMs);
   }
 
+  /**
+   * What was said of it since is taken back. Of pushes that were overdue then nothing is known if one has arrived
+   * meanwhile.
+   */
+  back(conduct: Conduct, deaf: boolean, acknowledgeMs: number, allowedMs: number): void {
+    this.conduct = conduct;
+    if (this.deaf && !deaf) {
+      this.deaf = false;
+      this.acknowledgeMs = acknowledgeMs;
+    }
+    this.#weigh(allowedMs);
+    this.#allow();
+  }
+
   /** Nothing of what was sent is owed any more. */
   settle(): void {
     this.arrived = this.sent;
@@ -134,25 +170,28 @@ export class Health {
 
   /** An attempt succeeded. True: what it may be given has changed. */
   succeeded(allowedMs: number): boolean {
-    if (this.failures === 0) return this.toProve > 0 && this.#proves();
+    if (this.proven) return false;
     const before = this.score;
-    this.failures -= this.failures * newestPart;
-    if (this.failures < shareMin) this.failures = 0;
+    const { failures, toProve } = this.conduct;
+    const fewer = failures - failures * newestPart;
+    this.conduct = {
+      ...this.conduct,
+      failures: fewer < shareMin ? 0 : fewer,
+      toProve: Math.max(0, toProve - 1),
+    };
     this.#weigh(allowedMs);
-    const proven = this.toProve > 0 && this.#proves();
-    return proven || before < scoreMin !== this.failing;
-  }
-
-  #proves(): boolean {
-    this.toProve -= 1;
-    if (this.toProve === 0) this.#allow();
-    return this.toProve === 0;
+    this.#allow();
+    return toProve === 1 || before < scoreMin !== this.failing;
   }
 
   /** An attempt failed, and it says something of the worker. */
   failed(allowedMs: number): void {
-    this.failures += (1 - this.failures) * newestPart;
-    if (this.toProve > 0) this.toProve = provenBy;
+    const { failures, toProve } = this.conduct;
+    this.conduct = {
+      ...this.conduct,
+      failures: failures + (1 - failures) * newestPart,
+      toProve: toProve > 0 ? provenBy : 0,
+    };
     this.#weigh(allowedMs);
   }
 
@@ -162,19 +201,26 @@ export class Health {
   }
 
   quarantine(clock: number): void {
-    if (clock - this.#quarantineEndedAt > strikesForgottenMs) this.#strikes = 0;
-    this.quarantinedUntil = clock + Math.min(quarantineMs * 2 ** this.#strikes, quarantineMsMax);
-    this.#strikes += 1;
-    this.toProve = 0;
+    const { strikes, quarantineEndedAt } = this.conduct;
+    const earlier = clock - quarantineEndedAt > strikesForgottenMs ? 0 : strikes;
+    this.conduct = {
+      ...this.conduct,
+      quarantinedUntil: clock + Math.min(quarantineMs * 2 ** earlier, quarantineMsMax),
+      strikes: earlier + 1,
+      toProve: 0,
+    };
     this.#allow();
   }
 
   /** The quarantine is over: from here on it proves itself. */
   probation(clock: number, allowedMs: number): void {
-    this.quarantinedUntil = 0;
-    this.#quarantineEndedAt = clock;
-    this.toProve = provenBy;
-    this.failures = Math.min(this.failures, 1 / 2);
+    this.conduct = {
+      failures: Math.min(this.conduct.failures, 1 / 2),
+      quarantinedUntil: 0,
+      toProve: provenBy,
+      strikes: this.conduct.strikes,
+      quarantineEndedAt: clock,
+    };
     this.#weigh(allowedMs);
     this.#allow();
   }
@@ -195,7 +241,7 @@ export class Health {
   #weigh(allowedMs: number): void {
     const part = allowedMs === 0 ? 0 : this.acknowledgeMs / allowedMs;
     const slow = Math.min(1, Math.max(0, (part - promptPart) / (1 - promptPart)));
-    this.score = Math.round(100 * (1 - this.failures) * (1 - slow / 2));
+    this.score = Math.round(100 * (1 - this.conduct.failures) * (1 - slow / 2));
   }
 
   /** What is wrong, in words. */
@@ -210,7 +256,7 @@ export class Health {
       reasons.push(`it is on probation, one task at a time, until ${this.toProve} more succeed`);
     else if (this.failing)
       reasons.push(
-        this.failures >= 1 / 4
+        this.conduct.failures >= 1 / 4
           ? "too many of its attempts failed, and no other worker like it can be spared"
           : "it takes long to acknowledge what is pushed to it",
       );

@@ -5,7 +5,9 @@
  * and for those who wait is not decided here.
  */
 import { writeEntry } from "../core/codec.ts";
+import { type Counted, counted, recount } from "../core/counted.ts";
 import type { Transaction } from "../core/store.ts";
+import { Durations } from "../lib/durations.ts";
 import { Histogram } from "../lib/histogram.ts";
 import type { Batch, Log, Recovered } from "../log/log.ts";
 import type { Clock } from "./clock.ts";
@@ -38,6 +40,9 @@ export class Batches {
   #sent: Transaction[] = [];
   #gathered: Transaction[] = [];
   #sentBytes = 0;
+  /** What was counted up to what is durable, and up to what is at the log. */
+  #counted: Counted;
+  #sentCounted: Counted;
   #appending = false;
   /** The last revision given to the log. */
   #appended = 0;
@@ -52,7 +57,14 @@ export class Batches {
     private readonly log: Log,
     private readonly on: Outcomes,
     private readonly clock: Clock,
-  ) {}
+  ) {
+    // There is no core yet, and no entry.
+    this.#counted = counted({
+      metrics: engine.counters,
+      took: { wait: new Durations(), run: new Durations() },
+    });
+    this.#sentCounted = this.#counted;
+  }
 
   /** From when a batch was given to the log until it was durable. */
   readonly took = new Histogram();
@@ -63,6 +75,11 @@ export class Batches {
 
   get undurableBytes(): number {
     return this.#sentBytes + this.#textBytes;
+  }
+
+  /** What entries have counted, of those that are durable: who reads it never sees it go back. */
+  get counted(): Counted {
+    return this.#sent.length + this.#gathered.length === 0 ? counted(this.engine.core) : this.#counted;
   }
 
   /** How many revisions may be used before the log has reserved more. */
@@ -82,8 +99,7 @@ export class Batches {
 
   add(transaction: Transaction): void {
     const { revision, changes } = transaction;
-    const { core, counters } = this.engine;
-    counters.entriesLogged++;
+    const { core } = this.engine;
     this.#gathered.push(transaction);
     if (!this.#keepsText) return;
     const { operation, who, now, clock } = core;
@@ -93,13 +109,13 @@ export class Batches {
     writeEntry(texts, { revision, at: now, clock, operation, who }, changes);
     let bytes = 0;
     for (let i = from; i < texts.length; i++) bytes += (texts[i] as string).length;
-    counters.bytesLogged += bytes;
     this.#textBytes += bytes;
   }
 
   /** Lets out what may leave, and sends what has gathered to the log, if nothing is on its way. */
   pump(): void {
     if (!this.#keepsText) {
+      this.engine.counters.entriesLogged += this.#gathered.length;
       this.#gathered = [];
       this.#settle(this.engine.store.revision);
     } else {
@@ -116,9 +132,13 @@ export class Batches {
     this.#textBytes = 0;
     this.#sent = this.#gathered;
     this.#sentBytes = text.length;
+    this.#sentCounted = counted(this.engine.core);
     this.#gathered = [];
     this.#appending = true;
-    this.engine.counters.batchesLogged++;
+    const { counters } = this.engine;
+    counters.batchesLogged++;
+    counters.entriesLogged += this.#sent.length;
+    counters.bytesLogged += text.length;
     const before = this.clock.monotonic();
     this.log.append(batch, this.#appended).then(
       (appended) => {
@@ -126,6 +146,7 @@ export class Batches {
         if (this.#failed) return;
         if (appended.kind === "durable") {
           this.#appended = batch.last;
+          this.#counted = this.#sentCounted;
           this.took.add(this.clock.monotonic() - before);
           this.#settle(batch.last);
           this.pump();
@@ -157,6 +178,7 @@ export class Batches {
     const { store } = this.engine;
     const undone = [...this.#sent, ...this.#gathered].reverse();
     for (const transaction of undone) store.undo(transaction);
+    if (undone.length > 0) recount(this.engine.core, this.#counted);
     this.#sent = [];
     this.#sentBytes = 0;
     this.#gathered = [];

@@ -888,6 +888,7 @@ export class Engine {
   #reading(): Reading {
     const { status, uptimeMs, revision, durableRevision } = this.health();
     const { logBytes } = this.#log.status();
+    const { counted } = this;
     return {
       at: this.#clock.wall(),
       ...{ status, uptimeMs, memoryBytes: process.memoryUsage.rss(), logBytes, revision, durableRevision },
@@ -899,30 +900,33 @@ export class Engine {
       locks: { held: this.core.bids.heldCount, waiting: this.core.bids.waitingCount },
       messages: messageCounts(this.core),
       sessions: this.sessions.size,
-      counted: Object.fromEntries(
-        countedNames.map((name) => [name, this.counters[name]]),
-      ) as Reading["counted"],
+      counted: Object.fromEntries(countedNames.map((name) => [name, counted[name]])) as Reading["counted"],
       answerMs: this.#answerTook.take(),
       waitMs: this.core.took.wait.take(),
       runMs: this.core.took.run.take(),
     };
   }
 
+  /** What was counted; of entries those that are durable, so that no full disk takes back what was told. */
+  get counted(): Metrics {
+    return { ...this.counters, ...this.#batches.counted.counts };
+  }
+
   metrics() {
-    return metricsJson(this.counters, this.readings());
+    return metricsJson(this.counted, this.readings());
   }
 
   prometheus(): string {
-    return metricsText(this.counters, this.readings(), this.took());
+    return metricsText(this.counted, this.readings(), this.took());
   }
 
   /** How long things took since the start. */
   took(): Took {
-    const { wait, run } = this.core.took;
+    const { wait, run } = this.#batches.counted;
     return {
       operation: this.#operationTook,
-      taskWait: new Map([["", wait.total]]),
-      taskRun: new Map([["", run.total]]),
+      taskWait: new Map([["", wait]]),
+      taskRun: new Map([["", run]]),
       logCommit: new Map([["", this.#batches.took]]),
     };
   }

@@ -163,7 +163,7 @@ export class Namespaces {
       this.#options.clock.after(0, () => {
         engine.dropped();
         this.#leaving.delete(engine);
-        addTo(this.#gone, engine.counters);
+        addTo(this.#gone, engine.counted);
         this.#goneTook = tookOf([this.#goneTook, engine.took()]);
       });
       void this.#inTurn(() => this.#places.sweep()).catch((error) =>
@@ -231,7 +231,7 @@ export class Namespaces {
 
   #counted(): Metrics {
     const sum = { ...this.#gone };
-    for (const { counters } of [...this.#engines.values(), ...this.#leaving]) addTo(sum, counters);
+    for (const { counted } of [...this.#engines.values(), ...this.#leaving]) addTo(sum, counted);
     return sum;
   }
 

@@ -43,7 +43,7 @@ export class Outbox {
   readonly #pushed = new Map<string, { bytes: number; token: number }>();
 
   constructor(
-    private readonly engine: Pick<Engine, "core">,
+    private readonly engine: Pick<Engine, "core" | "counters">,
     private readonly seats: Seats,
     private readonly clock: Clock,
     /** From when an operation was read until its answer left. */
@@ -93,7 +93,10 @@ export class Outbox {
     for (const one of held)
       if (one.kind === "answer") {
         // A repeated request whose entry was durable all along keeps its answer.
-        one.sink.answer(one.seq, one.revision <= durable ? one.answer : refusal);
+        const answer = one.revision <= durable ? one.answer : refusal;
+        if (one.took !== null && "error" in answer && !("error" in one.answer))
+          this.engine.counters.operationsRefused++;
+        one.sink.answer(one.seq, answer);
         this.#touched.add(one.sink);
       } else if (one.kind === "change" && one.revision <= durable) {
         // A watch that catches up is told of the past, in its place behind what was undone.

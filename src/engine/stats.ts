@@ -1,7 +1,7 @@
 /**
  * Figures of one state, a sample a second: told to whoever asked, and kept for about an hour, the older ones several
- * in one, so that whoever begins to look sees how it came to this. It only reads. A sample tells what the log may
- * not hold yet, as health and metrics do; a reader that is slow misses samples, and is sent no more of them later.
+ * in one, so that whoever begins to look sees how it came to this. It only reads. A sample tells how things
+ * stand before the log holds it, and counts what it holds; a reader that is slow misses samples, and is sent no more of them later.
  */
 import type { Quantiles } from "../lib/durations.ts";
 import { limits } from "../wire/limits.ts";

@@ -28,6 +28,18 @@ export class Histogram {
     if (ms > 0) this.#sumMs += ms;
   }
 
+  copy(): Histogram {
+    const copy = new Histogram();
+    copy.become(this);
+    return copy;
+  }
+
+  /** Counts what the other counted, and nothing else. */
+  become(other: Histogram): void {
+    this.#counts.set(other.#counts);
+    this.#sumMs = other.#sumMs;
+  }
+
   /** Counts what the other counted as well. */
   addAll(other: Histogram): void {
     for (let i = 0; i < this.#counts.length; i++)

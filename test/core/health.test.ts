@@ -501,6 +501,129 @@ describe("health - failing", () => {
   });
 });
 
+describe("health - what a full disk takes back", () => {
+  type Move = { do: "good" | "bad" | "bads" | "anew" | "leave" | "drain" | "undrain"; worker: string };
+  const move = fc.record({
+    do: fc.constantFrom(...(["good", "bad", "bads", "bads", "anew", "leave", "drain", "undrain"] as const)),
+    worker: fc.constantFrom("a", "a", "a", "b", "c"),
+  });
+  const workers = ["a", "b", "c"];
+
+  function world(moves: readonly Move[]): World {
+    const world = new World();
+    for (const worker of workers) world.worker(worker, { claims: true, instanceId: "1" });
+    for (const one of moves) make(world, one);
+    return world;
+  }
+  /** One of them, if it is taken. */
+  function make(world: World, { do: what, worker: workerId }: Move): void {
+    if (what === "leave") world.run("worker.unregister", { workerId });
+    else if (what === "anew") {
+      if (world.core.workers.has(workerId)) world.run("worker.unregister", { workerId });
+      world.run("worker.register", { workerId, instanceId: String(world.store.revision) });
+    } else if (what === "drain" || what === "undrain")
+      world.run("worker.drain", { workerId, drain: what === "drain" });
+    else if (world.core.workers.get(workerId)?.state === "online")
+      attempts(world, what === "bads" ? 4 : 1, what === "good", workerId);
+    world.sound();
+  }
+  const seen = (world: World) => ({
+    workers: world.ok("worker.list", {}).workers.map(({ revision, instanceId, ...worker }) => worker),
+    metrics: { ...world.core.metrics },
+  });
+
+  test("health - it says nothing of a worker, then or later: as if it had never been", () => {
+    const met = new Set<string>();
+    fc.assert(
+      fc.property(
+        fc.array(move, { maxLength: 15 }),
+        fc.array(move, { minLength: 1, maxLength: 15 }),
+        fc.array(move, { maxLength: 15 }),
+        (before, undone, after) => {
+          const full = world(before);
+          const stands = seen(full);
+          const durable = full.durable();
+          for (const one of undone) make(full, one);
+          for (const worker of seen(full).workers) met.add(worker.health);
+          full.undo(durable);
+          expect(seen(full)).toEqual(stands);
+          const never = world(before);
+          for (const one of after) {
+            make(full, one);
+            make(never, one);
+          }
+          expect(seen(full)).toEqual(seen(never));
+        },
+      ),
+      { numRuns: 150 },
+    );
+    expect([...met].sort()).toEqual(["failing", "healthy", "probation", "quarantined"]);
+  });
+
+  test("health - a worker whose pushes were taken back as overdue holds them again, and is looked at again", () => {
+    const world = new World();
+    world.worker("w");
+    const id = world.submit({ type: "t" });
+    push(world);
+    const durable = world.durable();
+    world.advance(10_000);
+    expect([world.holds("w"), health(world).health]).toEqual([[], "deaf"]);
+    world.undo(durable);
+    expect([world.holds("w"), health(world)]).toEqual([[id], healthy]);
+    expect(world.core.metrics.pushesRevoked).toBe(0);
+    world.settle();
+    expect([world.holds("w"), health(world).health]).toEqual([[], "deaf"]);
+    expect(world.core.metrics.pushesRevoked).toBe(1);
+  });
+
+  test("health - one that has acknowledged meanwhile is heard", () => {
+    const world = new World();
+    world.worker("w");
+    const id = world.submit({ type: "t" });
+    push(world);
+    const durable = world.durable();
+    const { token } = world.held(id);
+    world.advance(10_000);
+    acknowledge(world, token);
+    world.undo(durable);
+    world.settle();
+    expect([world.holds("w"), health(world)]).toEqual([[id], healthy]);
+  });
+
+  test("health - that another process took a worker's place leaves the first one's health", () => {
+    const world = new World();
+    for (const worker of ["w", "v"]) world.worker(worker, { claims: true, instanceId: "1" });
+    attempts(world, 2, true, "w");
+    attempts(world, 3, false, "w");
+    world.advance(31_000);
+    const before = seen(world);
+    const durable = world.durable();
+    world.ok("worker.register", { workerId: "w", instanceId: "2" });
+    expect(health(world).health).toBe("healthy");
+    expect(slotOf(world).health.conduct.failures).toBe(0);
+    world.undo(durable);
+    expect(seen(world).workers.map(({ lastSeenAt, ...worker }) => worker)).toEqual(
+      before.workers.map(({ lastSeenAt, ...worker }) => worker),
+    );
+  });
+
+  test("health - a quarantine that is over by then is over once", () => {
+    const world = new World();
+    for (const worker of ["w", "v", "u"]) world.worker(worker);
+    attempts(world, 5, false, "w");
+    const { failures } = slotOf(world).health.conduct;
+    const durable = world.durable();
+    attempts(world, 2, false, "w");
+    world.advance(30_000);
+    expect(health(world).health).toBe("probation");
+    world.undo(durable);
+    expect(slotOf(world).health.conduct).toMatchObject({ failures, toProve: 0, strikes: 1 });
+    world.settle();
+    expect(slotOf(world).health.conduct).toMatchObject({ quarantinedUntil: 0, toProve: 3, strikes: 1 });
+    expect(world.core.metrics.quarantines).toBe(1);
+  });
+});
+
 test("health - none of it writes an entry", () => {
   const world = new World();
   for (const id of ["w", "v"]) world.worker(id);

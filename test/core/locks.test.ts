@@ -48,7 +48,7 @@ describe("locks - one name", () => {
   test("locks - what a full disk takes back lets no lock last longer either", () => {
     const world = new World();
     const { stolen, released, waiting, standing, before } = heldAndWaiting(world);
-    const durable = world.transactions.length;
+    const durable = world.durable();
     world.ok("lock.steal", { lockId: stolen.lockId });
     world.advance(1);
     world.ok("lock.release", { lockId: released.lockId });

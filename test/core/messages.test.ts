@@ -525,7 +525,7 @@ describe("messages - kept for later, and replayed", () => {
       world.refused("transaction.run", { then: [...steps, fails] }, "unknown-key");
     expect(topics()).toEqual(before);
     // A full disk takes back what was done, an entry each.
-    const durable = world.transactions.length;
+    const durable = world.durable();
     for (const { operation, input } of [again, again, again, fewer, again]) {
       world.ok(operation as "message.publish", input as never);
       world.settle();

@@ -1,6 +1,7 @@
 /** What the engine owes the log: nothing leaves before its entry is durable, and what is undone was never told. */
 import { describe, expect, test } from "bun:test";
 import { stateText } from "../../src/core/check.ts";
+import { entryCounts } from "../../src/core/counted.ts";
 import { KeptDisk } from "../../src/embedded/disk.ts";
 import { anyone, EngineWorld, settle, TestSink } from "./world.ts";
 
@@ -188,6 +189,49 @@ describe("engine - a full disk", () => {
     expect(world.lines.some(({ event }) => event === "log.full")).toBe(true);
     expect(world.engine.counters.diskFull).toBe(1);
     expect(world.failures).toEqual([]);
+  });
+
+  test("engine - what is counted of entries is told once they are durable, and what was undone was never counted", async () => {
+    const { world, sink } = await held();
+    world.log.auto = true;
+    await register(world, "w", sink, 2);
+    const ids = [await world.submit(), await world.submit()];
+    const ends: [operation: "task.complete" | "task.fail", input: object][] = [];
+    for (const [i, operation] of (["task.complete", "task.fail"] as const).entries()) {
+      const taskId = ids[i]!;
+      const { token } = (await world.task(taskId)).lease!;
+      ends.push([operation, { taskId, workerId: "w", token, ...(i === 1 && { error: "no" }) }]);
+    }
+    const counted = () => {
+      const { daemon, bus } = world.engine.metrics();
+      const told: Record<string, number> = { ...daemon, ...bus };
+      return {
+        counts: Object.fromEntries(entryCounts.map((name) => [name, told[name]])),
+        took: world.engine.prometheus().match(/^cortexd_task_(wait|run)_seconds_(count|sum) .*$/gm),
+      };
+    };
+    const before = counted();
+    const { operationsRefused } = world.engine.counters;
+    world.log.auto = false;
+    for (const [operation, input] of ends) world.ask(sink, operation, input as never);
+    world.ask(sink, "task.submit", { type: "t" });
+    await settle();
+    world.ask(sink, "message.publish", { topic: "a" });
+    await settle();
+    expect(world.engine.counters).toMatchObject({ tasksCompleted: 1, tasksRetried: 1, messagesPublished: 1 });
+    expect(counted()).toEqual(before);
+    world.log.full();
+    await settle();
+    expect(counted()).toEqual(before);
+    expect(world.engine.counters).toMatchObject({ tasksCompleted: 0, tasksRetried: 0, messagesPublished: 0 });
+    // All four were answered with a refusal in the end.
+    expect(world.engine.counters.operationsRefused).toBe(operationsRefused + 4);
+    expect((await world.ok("worker.get", { workerId: "w" })).failedCount).toBe(0);
+    world.log.auto = true;
+    await world.advance(2000);
+    for (const [operation, input] of ends) await world.ok(operation, input as never);
+    expect(counted().counts).toMatchObject({ tasksCompleted: 1, tasksRetried: 1, tasksSubmitted: 2 });
+    expect(counted().took).not.toEqual(before.took);
   });
 
   test("engine - reads and heartbeats are served, mutations refused, until a probe succeeds", async () => {

@@ -6,6 +6,7 @@ import { expect } from "bun:test";
 import { check, stateText } from "../../src/core/check.ts";
 import { Loader } from "../../src/core/codec.ts";
 import { type Cause, Coordinator, type CoreConfig, type CoreOptions } from "../../src/core/coordinator.ts";
+import { type CoreMetrics, type Counted, counted, entryCounts, recount } from "../../src/core/counted.ts";
 import { createStore, type Store, type Transaction } from "../../src/core/store.ts";
 import { validate } from "../../src/engine/validate.ts";
 import type { ErrorCode, Problem } from "../../src/wire/errors.ts";
@@ -26,28 +27,8 @@ export const coreConfig: CoreConfig = {
   memoryBytesMax: 1_000_000_000,
 };
 
-export const noMetrics = () => ({
-  tasksSubmitted: 0,
-  tasksLeased: 0,
-  tasksCompleted: 0,
-  tasksRetried: 0,
-  tasksFailed: 0,
-  tasksDead: 0,
-  tasksCancelled: 0,
-  tasksDropped: 0,
-  tasksInterrupted: 0,
-  tasksSnoozed: 0,
-  tasksArchived: 0,
-  pushesRevoked: 0,
-  quarantines: 0,
-  scheduleRuns: 0,
-  messagesPublished: 0,
-  messagesAcknowledged: 0,
-  messagesRedelivered: 0,
-  messagesDead: 0,
-  messagesDropped: 0,
-  operationsRepeated: 0,
-});
+export const noMetrics = (): CoreMetrics =>
+  Object.fromEntries([...entryCounts, "operationsRepeated"].map((name) => [name, 0])) as CoreMetrics;
 
 export class World {
   readonly core: Coordinator;
@@ -135,9 +116,15 @@ export class World {
     return result.error;
   }
 
-  /** A full disk: the entries from this place on are taken back, newest first. */
-  undo(from: number): void {
-    for (const transaction of this.transactions.splice(from).reverse()) this.store.undo(transaction);
+  /** What is durable now: `undo` goes back to it. */
+  durable(): { count: number; counted: Counted } {
+    return { count: this.transactions.length, counted: counted(this.core) };
+  }
+
+  /** A full disk: the entries since are taken back, newest first. */
+  undo(durable: { count: number; counted: Counted }): void {
+    for (const transaction of this.transactions.splice(durable.count).reverse()) this.store.undo(transaction);
+    recount(this.core, durable.counted);
     this.sound();
   }
 
