@@ -4,8 +4,10 @@
  * told, by which tags it is found again, and how it is shown: as if it were still here.
  */
 import type { ArchiveFilter } from "../wire/archive.ts";
+import type { Input } from "../wire/operations.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { type Failures, failuresText } from "./failures.ts";
+import { type LogPiece, linesText, newestOf } from "./logs.ts";
 import { type TaskRecord, taskText } from "./tasks.ts";
 
 /** A task as it left. */
@@ -14,14 +16,21 @@ export type ArchivedTask = {
   readonly failures: Failures | undefined;
   /** How it stood in its graph, as JSON text. */
   readonly graph: string | null;
+  /** The end of its log. */
+  readonly log: LogPiece | null;
 };
 
 /** Inside a transaction that lets go of a task that has ended. */
 export function archive(core: Coordinator, record: TaskRecord): void {
   if (!core.config.archives) return;
-  const { row } = record.spec;
+  const { row, id } = record.spec;
   core.metrics.tasksArchived++;
-  core.archive.tell(row, { record, failures: core.errors.get(row), graph: core.graphs.viewOf(record) });
+  core.archive.tell(row, {
+    record,
+    failures: core.errors.get(row),
+    graph: core.graphs.viewOf(record),
+    log: core.logs.table.size === 0 ? null : newestOf(core.logs.of(id)),
+  });
 }
 
 /** What it is found by. A tag is one letter and what it says, so that none is taken for another. */
@@ -46,3 +55,7 @@ export function tagsOfFilter({ queue, type, state, group, key, label }: ArchiveF
 /** As everyone sees it. */
 export const archivedText = (core: Coordinator, { record, failures, graph }: ArchivedTask): string =>
   taskText(core, record, `,"errors":${failuresText(failures)},"archived":true`, graph);
+
+/** What is kept of its log. */
+export const archivedLines = ({ log }: ArchivedTask, input: Omit<Input<"task.logs">, "taskId">): string =>
+  linesText(log === null ? [] : [log], input);

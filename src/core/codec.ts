@@ -412,15 +412,17 @@ const decodeLease = (spec: TaskSpec, from: LeaseLine): Lease => ({
 
 /**
  * A task that leaves memory: when it ended and what it is found by, and then all of it: what it is, its payload, how it
- * stood with its result and progress, what it failed of, and its graph. None of these has a tab in it.
+ * stood with its result and progress, what it failed of, its graph, and the end of its log if it has one. None of these has a
+ * tab in it.
  */
-function encodeArchived({ record, failures, graph }: ArchivedTask): string {
+function encodeArchived({ record, failures, graph, log }: ArchivedTask): string {
   const run = encodeRun(record);
   const outcome = run.includes("\t") ? run : `${run}\t\t`;
   const errors = failures === undefined ? "" : JSON.stringify(failures);
   const spec: string[] = [];
   writeSpec(spec, record.spec);
-  return `${fieldsText(record)}${spec.join("")}\t${outcome}\t${errors}\t${graph ?? ""}`;
+  const lines = log === null ? "" : `\t${JSON.stringify(log)}`;
+  return `${fieldsText(record)}${spec.join("")}\t${outcome}\t${errors}\t${graph ?? ""}${lines}`;
 }
 
 /** Of most tasks it is names alone, which need no escaping. */
@@ -434,12 +436,13 @@ function fieldsText(record: TaskRecord): string {
 
 /** What follows the fields. */
 export function decodeArchived(id: string, text: string): ArchivedTask {
-  const [head, payload, run, result, progress, errors, graph] = text.split("\t");
+  const [head, payload, run, result, progress, errors, graph, log] = text.split("\t");
   const spec = decodeSpec(id, `${head}\t${payload}`);
   return {
     record: decodeRun(spec, `${run}\t${result}\t${progress}`),
     failures: errors ? JSON.parse(errors) : undefined,
     graph: graph || null,
+    log: log ? JSON.parse(log) : null,
   };
 }
 

@@ -108,9 +108,16 @@ export function log(core: Coordinator, input: Input<"task.log">): Result {
 }
 
 export function read(core: Coordinator, input: Input<"task.logs">): Result {
-  const { taskId, from = 0, limit = limits.logLinesMax } = input;
+  const { taskId } = input;
   if (!core.tasks.has(taskId)) return refuse("unknown-task", `there is no task ${taskId}`);
-  const pieces = core.logs.of(taskId);
+  return { ok: linesText(core.logs.of(taskId), input) };
+}
+
+/** As everyone sees it. */
+export function linesText(
+  pieces: readonly LogPiece[],
+  { from = 0, limit = limits.logLinesMax }: Omit<Input<"task.logs">, "taskId">,
+): string {
   const first = pieces[0]?.first ?? 0;
   const texts: string[] = [];
   let number = Math.max(from, first);
@@ -120,10 +127,28 @@ export function read(core: Coordinator, input: Input<"task.logs">): Result {
       texts.push(`{"number":${number},"at":${at},"attempt":${attempt},"text":${JSON.stringify(text)}}`);
     }
   }
-  return {
-    ok: `{"lines":[${texts.join(",")}],"first":${first},"next":${texts.length === 0 ? from : number}}`,
-  };
+  return `{"lines":[${texts.join(",")}],"first":${first},"next":${texts.length === 0 ? from : number}}`;
 }
+
+/** The newest lines, as a piece: what goes with the task into the archive. Null: it has no log. */
+export function newestOf(pieces: readonly LogPiece[]): LogPiece | null {
+  const last = pieces.at(-1);
+  if (last === undefined) return null;
+  const all = pieces.flatMap(({ lines }) => lines);
+  let units = 0;
+  let from = all.length;
+  while (from > 0) {
+    units += (all[from - 1] as LogLine).text.length + lineUnits;
+    if (units > limits.archivedLogUnitsMax) break;
+    from -= 1;
+  }
+  const lines = all.slice(from);
+  return { taskId: last.taskId, first: last.first + last.lines.length - lines.length, lines };
+}
+
+/** Inside a transaction: the task is in memory again, with what the archive has of its log. */
+export const bringLogBack = (core: Coordinator, piece: LogPiece): void =>
+  core.logs.table.put(keyOf(piece.taskId, piece.first), piece);
 
 /** Inside a transaction: the task is gone. */
 export function forgetLog(core: Coordinator, spec: TaskSpec): void {

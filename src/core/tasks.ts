@@ -39,7 +39,7 @@ import { shutInWords } from "./flow.ts";
 import * as graphs from "./graphs.ts";
 import { idNaming, rowOf } from "./ids.ts";
 import { linksOf } from "./links.ts";
-import { forgetLog } from "./logs.ts";
+import { bringLogBack, forgetLog } from "./logs.ts";
 import type { Needs } from "./offers.ts";
 import {
   bareOptions,
@@ -955,11 +955,12 @@ export function retry(core: Coordinator, input: Input<"task.retry">): Result {
 }
 
 /** A task that has left memory is queued again, under its id and where its age puts it. */
-function bringBack(core: Coordinator, { record, failures, graph }: ArchivedTask): Result {
+function bringBack(core: Coordinator, { record, failures, graph, log }: ArchivedTask): Result {
   const { spec } = record;
   const refused = mayRetry(core, record, 1) ?? refuseAlone(core, spec, graph);
   if (refused !== null) return refused;
   if (failures !== undefined) core.errors.put(spec.row, failures);
+  if (log !== null) bringLogBack(core, log);
   // Its parent has ended without it.
   return standing(retryOne(core, { ...record, spec: spec.with({ links: unlinked }) }));
 }

@@ -7,6 +7,7 @@
  * go on. Any other failure of the log ends the engine; memory may be ahead of the disk then.
  */
 import type { AnswerRecord } from "../core/answers.ts";
+import { type ArchivedTask, archivedLines, archivedText } from "../core/archive.ts";
 import { Loader } from "../core/codec.ts";
 import { Coordinator, type CoreOptions } from "../core/coordinator.ts";
 import type { Emission } from "../core/messages.ts";
@@ -502,7 +503,7 @@ export class Engine {
   }
 
   #mayBeArchived(operation: CoreOperationName, answer: Answer): boolean {
-    if ((operation !== "task.get" && operation !== "task.retry") || !this.config.archives) return false;
+    if (!readsArchive.has(operation) || !this.config.archives) return false;
     return "error" in answer && answer.error.code === "unknown-task";
   }
 
@@ -513,11 +514,15 @@ export class Engine {
     sink: Sink,
     unknown: Answer,
   ): void {
-    const { taskId } = input as Input<"task.get" | "task.retry">;
+    const { taskId } = input as Input<"task.get" | "task.logs" | "task.retry">;
+    const shown = (archived: ArchivedTask) =>
+      operation === "task.logs"
+        ? archivedLines(archived, input as Input<"task.logs">)
+        : archivedText(this.core, archived);
     const work = () =>
       operation === "task.retry"
         ? this.#retryArchived(taskId, input, caller)
-        : this.#stored.task(taskId, unknown, () => this.#run(operation, input, caller));
+        : this.#stored.task(taskId, shown, unknown, () => this.#run(operation, input, caller));
     this.answerLater(sink, caller.seq, work, operation);
   }
 
@@ -968,7 +973,14 @@ export class Engine {
 
 const looking: Caller = { who: "http", session: null, seq: 0, ackedThrough: 0 };
 const stopping = refuse("shutting-down", "the daemon is starting or stopping", { retryAfterMs: 1000 });
+/** Of a task that memory does not know they ask the archive. */
+const readsArchive: ReadonlySet<CoreOperationName> = new Set([
+  "task.get",
+  "task.logs",
+  "task.retry",
+] as const);
 type Unlogged = "message.emit" | "message.request" | "message.reply";
+
 const isUnlogged = (operation: CoreOperationName): operation is Unlogged =>
   operation === "message.emit" || operation === "message.request" || operation === "message.reply";
 const nobodyListens = refuse("no-subscribers", "nobody listens, and nothing was sent");

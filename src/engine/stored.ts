@@ -85,14 +85,19 @@ export class StoredReads {
   }
 
   /** A task that the state does not know, from the archive; `unknown`: what is answered where it is not there either. */
-  async task(taskId: string, unknown: Answer, again: () => Answer): Promise<Answer> {
+  async task(
+    taskId: string,
+    shown: (archived: ArchivedTask) => string,
+    unknown: Answer,
+    again: () => Answer,
+  ): Promise<Answer> {
     // An undo may have brought it back.
     while (!(await this.whenDurable())) {
       const answer = again();
       if ("ok" in answer) return answer;
     }
     const archived = await this.archived(taskId);
-    return archived === null ? unknown : { ok: archivedText(this.engine.core, archived) };
+    return archived === null ? unknown : { ok: shown(archived) };
   }
 
   /** What the archive has of a task; null: nothing. */

@@ -75,6 +75,8 @@ export const limits = {
   logLinesMax: 1000,
   /** Their texts in all, in UTF-16 units. */
   logUnitsMax: 64 * 1024,
+  /** Of them, the newest that go with the task into the archive, about, in UTF-16 units. */
+  archivedLogUnitsMax: 8 * 1024,
   /** Delays in the list of a backoff. */
   backoffDelaysMax: 100,
   /** The power of a polynomial backoff. */
@@ -184,6 +186,10 @@ assert(
   limits.errorUnitsPerTaskMax >=
     limits.errorMessageLengthMax + limits.errorStackLengthMax + limits.nameLengthMax,
   "the newest error of a task is always remembered",
+);
+assert(
+  limits.archivedLogUnitsMax >= 2 * limits.logLineLengthMax,
+  "whatever was logged last goes into the archive",
 );
 assert(limits.watchBufferBytesMax >= limits.payloadBytesMax, "a watcher's buffer holds a payload");
 assert(

@@ -362,7 +362,8 @@ export const operations = {
     input: tasks.TaskLogs,
     output: tasks.TaskLogLines,
     errors: ["unknown-task"],
-    summary: "Read a task's log; with waitMs, wait for the next line or the end of the task.",
+    summary:
+      "Read a task's log, of one in the archive the end of it; with waitMs, wait for the next line or the end of the task.",
     example: { taskId: "1042-0", from: 0, waitMs: 30_000 },
   },
   "worker.register": {

@@ -1,6 +1,6 @@
 /** What is told of tasks that leave memory, and what is read of it again. */
 import { describe, expect, test } from "bun:test";
-import { archivedText, tagsOf, tagsOfFilter } from "../../src/core/archive.ts";
+import { archivedLines, archivedText, tagsOf, tagsOfFilter } from "../../src/core/archive.ts";
 import { decodeArchived, encodeEntry } from "../../src/core/codec.ts";
 import type { TaskRecord } from "../../src/core/tasks.ts";
 import { readArchiveLine } from "../../src/log/archive.ts";
@@ -33,6 +33,8 @@ describe("leaving memory", () => {
     const parent = submit({ open: true });
     const child = submit({ parent: { taskId: parent } });
     world.settle();
+    world.ok("task.log", { ...world.held(full), lines: ["tabs\tand\nlines €🙂", ""] });
+    const logged = world.ok("task.logs", { taskId: full });
     finish("task.complete", plain, {});
     finish("task.complete", full, { result: { text: "\t\n" } });
     finish("task.fail", failing, { error: { message: "no\tgood", code: "E1", stack: "at a\n\tat b" } });
@@ -55,6 +57,8 @@ describe("leaving memory", () => {
       // Its child left a moment before it, and is no more among what it waited for.
       const graph = task.id === parent ? { ...task.graph, total: 0, completed: 0 } : task.graph;
       expect(JSON.parse(again)).toEqual({ ...task, graph, archived: true });
+      const lines = JSON.parse(archivedLines(decoded, {}));
+      expect(lines).toEqual(task.id === full ? logged : { lines: [], first: 0, next: 0 });
     }
     expect(before[2]?.errors).toHaveLength(1);
     expect(before[4]?.graph?.parentId).toBe(parent);

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import { newestOf } from "../../src/core/logs.ts";
 import { limits } from "../../src/wire/limits.ts";
 import { World } from "../support/world.ts";
 
@@ -90,6 +91,27 @@ test("logs - the newest lines are kept by number and by size, and lines keep the
   expect(units).toBeLessThanOrEqual(limits.logUnitsMax);
   expect(units).toBeGreaterThan(limits.logUnitsMax - 3 * limits.logLineLengthMax);
   expect(kept.next).toBe(limits.logLinesPerRequestMax);
+});
+
+test("logs - the end of a log goes with its task into the archive, in whole lines and bounded", () => {
+  const { world, id } = running();
+  expect(newestOf(world.core.logs.of(id))).toBeNull();
+  const write = (lines: string[]) => world.ok("task.log", { ...world.held(id), lines });
+  write(["a", "b"]);
+  expect(newestOf(world.core.logs.of(id))?.lines.map(({ text }) => text)).toEqual(["a", "b"]);
+  for (let i = 0; i < 12; i++) write(Array.from({ length: 9 }, (_, k) => `${i}${k}`.padEnd(300, ".")));
+  const { lines } = world.ok("task.logs", { taskId: id });
+  const newest = newestOf(world.core.logs.of(id))!;
+  expect(newest.first + newest.lines.length).toBe(110);
+  expect(newest.lines.map(({ text }) => text)).toEqual(
+    lines.slice(-newest.lines.length).map(({ text }) => text),
+  );
+  const units = newest.lines.reduce((sum, { text }) => sum + text.length, 0);
+  expect(units).toBeLessThanOrEqual(limits.archivedLogUnitsMax);
+  expect(units).toBeGreaterThan(0.8 * limits.archivedLogUnitsMax);
+  // One line always fits.
+  write(["x".repeat(limits.logLineLengthMax), "y".repeat(limits.logLineLengthMax)]);
+  expect(newestOf(world.core.logs.of(id))?.lines.map(({ text }) => text[0])).toEqual(["y"]);
 });
 
 const batch = fc.array(fc.nat(4096), { minLength: 1, maxLength: limits.logLinesPerRequestMax });

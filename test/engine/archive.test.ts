@@ -85,6 +85,40 @@ describe("reading the archive", () => {
     await world.refused("task.retry", { taskId: id }, "wrong-state");
   });
 
+  test("archive - the end of its log is read from there, and goes on where the task is brought back", async () => {
+    const world = await EngineWorld.start(keepsNone);
+    await world.ok("worker.register", { workerId: "w" });
+    const taskId = await world.submit({ attempts: 1 });
+    const claim = async () => {
+      const [assignment] = (await world.ok("task.claim", { workerId: "w" })).assignments;
+      return { taskId, workerId: "w", token: assignment!.lease.token };
+    };
+    const held = await claim();
+    const texts = async (from = 0, limit = 100) => {
+      const { lines, next } = await world.ok("task.logs", { taskId, from, limit });
+      return [...lines.map(({ number, text }) => `${number} ${text}`), next];
+    };
+    await world.ok("task.log", { ...held, lines: ["a", "b", "c"] });
+    // Who waits for the next line is told of the last ones, although the task leaves with them.
+    const waits = world.answer("task.logs", { taskId, from: 3, waitMs: 60_000 });
+    await settle();
+    await world.ok("task.fail", { ...held, error: "no" });
+    expect(await waits).toEqual({ ok: '{"lines":[],"first":0,"next":3}' });
+    expect(world.engine.core.logs.table.size).toBe(0);
+    expect(await texts()).toEqual(["0 a", "1 b", "2 c", 3]);
+    expect(await texts(1, 1)).toEqual(["1 b", 2]);
+    expect(await texts(3)).toEqual([3]);
+    await world.refused("task.logs", { taskId: "99-0" }, "unknown-task");
+
+    await world.ok("task.retry", { taskId });
+    expect(await texts()).toEqual(["0 a", "1 b", "2 c", 3]);
+    const again = await claim();
+    await world.ok("task.log", { ...again, lines: ["d"] });
+    world.sound();
+    await world.ok("task.complete", again);
+    expect(await texts(2)).toEqual(["2 c", "3 d", 4]);
+  });
+
   test("archive - what cannot be alone any more, or whose key another has, is not brought back", async () => {
     const world = await EngineWorld.start(keepsNone);
     const first = await world.submit({ delayMs: 60_000 });
