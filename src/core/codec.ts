@@ -12,6 +12,7 @@ import { UnknownPart } from "../lib/part.ts";
 import type { TaskState } from "../wire/tasks.ts";
 import type { AnswerRecord } from "./answers.ts";
 import { type ArchivedTask, tagsOf } from "./archive.ts";
+import type { Wish } from "./contention.ts";
 import type { Failures } from "./failures.ts";
 import type { LimitRecord, PauseRecord, QueueRecord } from "./flow.ts";
 import { ageOf } from "./ids.ts";
@@ -121,6 +122,9 @@ function writeChange(out: string[], change: Change): void {
   } else if (name === "answers" && after !== undefined) {
     const answer = after as AnswerRecord;
     out.push("+answer\t", change.key, "\t", encodeAnswerHead(answer), "\t", answer.text, "\n");
+  } else if (name === "locks") {
+    const lock = (after ?? before) as LockRecord;
+    out.push(after === undefined ? `-lock\t${lock.id}\n` : `+lock\t${lock.id}\t${encodeLock(lock)}\n`);
   } else out.push(encodeChange(change));
 }
 
@@ -162,7 +166,6 @@ function encodeChange(change: Change): string {
     case "published":
       return after === undefined ? `-published\t${key}\n` : `+published\t${key}\t${JSON.stringify(after)}\n`;
     case "workers":
-    case "locks":
     case "topics":
     case "uniques":
     case "queues":
@@ -520,6 +523,41 @@ function decodeKey(key: string, text: string): KeyRecord {
     workerId: from.workerId ?? null,
     revision: from.revision,
   };
+}
+
+/** As JSON.stringify would. No character of a name or an id needs escaping. */
+function encodeLock(lock: LockRecord): string {
+  const { id, state, resources, revision } = lock;
+  let names = "";
+  for (let i = 0; i < resources.length; i++) {
+    const { name, mode, limit } = resources[i] as Wish;
+    names += `${i === 0 ? "" : ","}{"name":"${name}","mode":"${mode}","limit":${limit}}`;
+  }
+  return `{"id":"${id}","state":"${state}","resources":[${names}]${lockMiddle(lock)}${revision}}`;
+}
+
+/** Locks that a session asks for in one turn differ in their names and revisions alone: the rest is written once for all. */
+const lastLock = { lock: null as LockRecord | null, middle: "" };
+function lockMiddle(lock: LockRecord): string {
+  const last = lastLock.lock;
+  if (
+    last === null ||
+    lock.createdAt !== last.createdAt ||
+    lock.heldAt !== last.heldAt ||
+    lock.waitUntil !== last.waitUntil ||
+    lock.ttlMs !== last.ttlMs ||
+    lock.session !== last.session ||
+    lock.who !== last.who ||
+    lock.workerId !== last.workerId ||
+    lock.value !== last.value ||
+    lock.reason !== last.reason
+  ) {
+    const { workerId, who, session, ttlMs, waitUntil, value, createdAt, heldAt, reason } = lock;
+    const middle = { workerId, who, session, ttlMs, waitUntil, value, createdAt, heldAt, reason };
+    lastLock.lock = lock;
+    lastLock.middle = `,${JSON.stringify(middle).slice(1, -1)},"revision":`;
+  }
+  return lastLock.middle;
 }
 
 function decodeLock(text: string): LockRecord {

@@ -7,7 +7,9 @@
  * two names, so a bid also leaves a word at each folder above its own: that something below is shared, or exclusive.
  * At each name the bids stand in a line a mode. A bid is open there when it comes before the first of each line that
  * conflicts with its own; so the open ones are the first of their line, and a place is passed once, however many wait.
+ * Which lines have somebody in them is one number a name, so that where nobody is in the way nothing is looked at.
  */
+import { Sorted } from "../lib/sorted.ts";
 
 /** What a bid says at one name: of the name itself, and of what lies below it. */
 const sharedBelow = 0;
@@ -18,13 +20,18 @@ const sharedAndBelow = 3;
 const exclusive = 4;
 type Mode = 0 | 1 | 2 | 3 | 4;
 
-const conflicts: readonly (readonly Mode[])[] = [
-  [exclusive],
-  [shared, sharedAndBelow, exclusive],
-  [exclusiveBelow, sharedAndBelow, exclusive],
-  [exclusiveBelow, shared, sharedAndBelow, exclusive],
-  [sharedBelow, exclusiveBelow, shared, sharedAndBelow, exclusive],
+/** Modes, a bit each. */
+const setOf = (...modes: readonly Mode[]): number =>
+  modes.reduce<number>((bits, mode) => bits | (1 << mode), 0);
+const conflicts: readonly number[] = [
+  setOf(exclusive),
+  setOf(shared, sharedAndBelow, exclusive),
+  setOf(exclusiveBelow, sharedAndBelow, exclusive),
+  setOf(exclusiveBelow, shared, sharedAndBelow, exclusive),
+  setOf(sharedBelow, exclusiveBelow, shared, sharedAndBelow, exclusive),
 ];
+/** Of those who bid for the name itself, whatever else below it. */
+const ofItself = setOf(shared, sharedAndBelow, exclusive);
 /** The weakest that says as much as both. */
 const joined = (a: Mode, b: Mode): Mode => {
   if (a === b) return a;
@@ -42,33 +49,29 @@ export type Part = { readonly name: string; readonly mode: Mode; readonly limit:
 
 /** A wish for each name, and a word at each folder above. */
 export function partsOf(wishes: readonly Wish[]): readonly Part[] {
+  const parts: Part[] = [];
+  for (let i = 0; i < wishes.length; i++) addParts(parts, wishes[i] as Wish);
   // A name and the folders above it: nothing of that is twice.
-  if (wishes.length === 1) return [partOf(wishes[0] as Wish), ...foldersOf(wishes[0] as Wish)];
-  const parts = new Map<string, Part>();
-  const add = (part: Part) => {
-    const known = parts.get(part.name);
-    if (known === undefined) parts.set(part.name, part);
+  if (wishes.length === 1) return parts;
+  const joint = new Map<string, Part>();
+  for (const part of parts) {
+    const { name } = part;
+    const known = joint.get(name);
+    if (known === undefined) joint.set(name, part);
     else {
       const mode = joined(known.mode, part.mode);
-      parts.set(part.name, { name: part.name, mode, limit: mode === shared ? known.limit || part.limit : 0 });
+      joint.set(name, { name, mode, limit: mode === shared ? known.limit || part.limit : 0 });
     }
-  };
-  for (const wish of wishes) {
-    add(partOf(wish));
-    for (const folder of foldersOf(wish)) add(folder);
   }
-  return [...parts.values()];
+  return [...joint.values()];
 }
 
-function foldersOf({ name, mode }: Wish): Part[] {
-  const folders: Part[] = [];
+function addParts(parts: Part[], wish: Wish): void {
+  parts.push(partOf(wish));
+  const { name } = wish;
+  const mode = wish.mode === "exclusive" ? exclusiveBelow : sharedBelow;
   for (let end = name.indexOf("/"); end >= 0 && end < name.length - 1; end = name.indexOf("/", end + 1))
-    folders.push({
-      name: name.slice(0, end + 1),
-      mode: mode === "exclusive" ? exclusiveBelow : sharedBelow,
-      limit: 0,
-    });
-  return folders;
+    parts.push({ name: name.slice(0, end + 1), mode, limit: 0 });
 }
 
 const partOf = ({ name, mode, limit }: Wish): Part => ({
@@ -79,7 +82,8 @@ const partOf = ({ name, mode, limit }: Wish): Part => ({
 
 /** One who bids: a total order by `revision` and `number`, which is never changed. */
 export class Bid {
-  places: Place[] = [];
+  /** The first of its places. */
+  places: Place | null = null;
   /** At how many of its names something is in its way. */
   shutCount = 0;
 
@@ -96,16 +100,17 @@ export class Bid {
 const before = (a: Bid, b: Bid) =>
   a.revision < b.revision || (a.revision === b.revision && a.number < b.number);
 
-/** A bid in the line of its mode at one name. */
+/** A bid in one of the lines at a name. */
 class Place {
   previous: Place | null = null;
   next: Place | null = null;
+  /** The next of the same bid. */
+  other: Place | null = null;
   isOpen = false;
 
   constructor(
     readonly bid: Bid,
-    readonly spot: Spot,
-    readonly mode: Mode,
+    readonly line: Line,
     readonly limit: number,
   ) {}
 }
@@ -119,6 +124,13 @@ class Line {
   openCount = 0;
   /** The limits of those that are open, and how many have each; null: none had one yet, as most have not. */
   limits: Map<number, number> | null = null;
+
+  constructor(
+    readonly spot: Spot,
+    readonly mode: Mode,
+    /** The next of the same name. */
+    public other: Line | null,
+  ) {}
 
   /** Puts it where it belongs, shut, and all behind it with it: those are told to `changed`. */
   add(place: Place, changed: (bid: Bid) => void): void {
@@ -187,48 +199,75 @@ class Line {
 
 /** A name for which somebody bids, or a folder above one. */
 class Spot {
-  readonly lines: (Line | undefined)[] = [undefined, undefined, undefined, undefined, undefined];
-  count = 0;
+  /** The first of its lines, which stand by mode. */
+  #lines: Line | null = null;
+  /** The modes in whose lines somebody stands. */
+  taken = 0;
 
   constructor(readonly name: string) {}
 
+  find(mode: Mode): Line | null {
+    let line = this.#lines;
+    while (line !== null && line.mode !== mode) line = line.other;
+    return line;
+  }
+
+  /** The line of this mode, which is made if there was none. */
   line(mode: Mode): Line {
-    let line = this.lines[mode];
-    if (line === undefined) {
-      line = new Line();
-      this.lines[mode] = line;
+    let previous: Line | null = null;
+    let next = this.#lines;
+    while (next !== null && next.mode < mode) {
+      previous = next;
+      next = next.other;
     }
+    if (next?.mode === mode) return next;
+    const line = new Line(this, mode, next);
+    if (previous === null) this.#lines = line;
+    else previous.other = line;
     return line;
   }
 
   /** The first, if it comes before the bid, of a line that conflicts with the mode. */
   inTheWay(mode: Mode, bid: Bid | null): Bid | null {
-    for (const other of conflicts[mode] as readonly Mode[]) {
-      const first = this.lines[other]?.first?.bid;
-      if (first !== undefined && (bid === null || before(first, bid))) return first;
+    const others = this.taken & (conflicts[mode] as number);
+    if (others === 0) return null;
+    for (let line = this.#lines; line !== null; line = line.other) {
+      if ((others & (1 << line.mode)) === 0) continue;
+      const first = (line.first as Place).bid;
+      if (bid === null || before(first, bid)) return first;
     }
     return null;
   }
 
-  /** Opens what may be open in the line of a mode, and shuts what may not; hears of each bid that opened or shut. */
-  settle(mode: Mode, changed: (bid: Bid) => void): void {
-    const line = this.lines[mode];
-    if (line === undefined) return;
+  /** Somebody came to a line or left it. */
+  settle(changed: Line, told: (bid: Bid) => void): void {
+    this.#settle(changed, told);
+    const others = this.taken & (conflicts[changed.mode] as number) & ~(1 << changed.mode);
+    if (others === 0) return;
+    for (let line = this.#lines; line !== null; line = line.other)
+      if ((others & (1 << line.mode)) !== 0) this.#settle(line, told);
+  }
+
+  /** Opens what may be open in a line, and shuts what may not; tells of each bid that opened or shut. */
+  #settle(line: Line, told: (bid: Bid) => void): void {
+    const { mode } = line;
     for (let last = line.lastOpen; last !== null; last = line.lastOpen) {
       if (this.inTheWay(mode, last.bid) === null && line.admits(line.openCount, 0)) break;
       line.shutLast();
-      changed(last.bid);
+      told(last.bid);
     }
     for (let next = line.shut; next !== null; next = line.shut) {
       if (this.inTheWay(mode, next.bid) !== null || !line.admits(line.openCount + 1, next.limit)) break;
       line.openFirst();
-      changed(next.bid);
+      told(next.bid);
     }
   }
 }
 
 export class Contention {
   readonly #spots = new Map<string, Spot>();
+  /** The names that are bid for themselves. */
+  readonly names = new Sorted();
 
   /** `changed` hears of bids that may have opened or shut, some of them more than once. */
   constructor(private readonly changed: (bid: Bid) => void) {}
@@ -239,46 +278,53 @@ export class Contention {
   }
 
   add(bid: Bid, parts: readonly Part[]): void {
-    for (const { name, mode, limit } of parts) {
+    let last: Place | null = null;
+    for (let i = 0; i < parts.length; i++) {
+      const { name, mode, limit } = parts[i] as Part;
       let spot = this.#spots.get(name);
       if (spot === undefined) {
         spot = new Spot(name);
         this.#spots.set(name, spot);
       }
-      const place = new Place(bid, spot, mode, limit);
-      bid.places.push(place);
-      spot.count += 1;
-      spot.line(mode).add(place, this.changed);
-      this.#settle(spot, mode);
+      const line = spot.line(mode);
+      const place = new Place(bid, line, limit);
+      if (last === null) bid.places = place;
+      else last.other = place;
+      last = place;
+      line.add(place, this.changed);
+      const { taken } = spot;
+      spot.taken = taken | (1 << mode);
+      if ((taken & ofItself) === 0 && (spot.taken & ofItself) !== 0) this.names.add(name);
+      spot.settle(line, this.changed);
     }
   }
 
   delete(bid: Bid): void {
-    for (const place of bid.places) {
-      const { spot, mode } = place;
-      spot.line(mode).delete(place);
-      spot.count -= 1;
-      if (spot.count === 0) this.#spots.delete(spot.name);
-      else this.#settle(spot, mode);
+    for (let place = bid.places; place !== null; place = place.other) {
+      const { line } = place;
+      const { spot, mode } = line;
+      line.delete(place);
+      if (line.first === null) {
+        const { taken } = spot;
+        spot.taken = taken & ~(1 << mode);
+        if ((taken & ofItself) !== 0 && (spot.taken & ofItself) === 0) this.names.delete(spot.name);
+      }
+      if (spot.taken === 0) this.#spots.delete(spot.name);
+      else spot.settle(line, this.changed);
     }
-    bid.places = [];
-  }
-
-  #settle(spot: Spot, mode: Mode): void {
-    spot.settle(mode, this.changed);
-    for (const other of conflicts[mode] as readonly Mode[])
-      if (other !== mode) spot.settle(other, this.changed);
+    bid.places = null;
   }
 
   /** One that would be in the way of a new bid, and at which name; null: nobody would. */
   inTheWay(parts: readonly Part[]): { bid: Bid; name: string } | null {
-    for (const { name, mode, limit } of parts) {
+    for (let i = 0; i < parts.length; i++) {
+      const { name, mode, limit } = parts[i] as Part;
       const spot = this.#spots.get(name);
       if (spot === undefined) continue;
       const other = spot.inTheWay(mode, null);
       if (other !== null) return { bid: other, name };
-      const line = spot.lines[mode];
-      if (line === undefined) continue;
+      const line = spot.find(mode);
+      if (line === null) continue;
       if (line.shut !== null) return { bid: line.shut.bid, name };
       if (!line.admits(line.openCount + 1, limit)) return { bid: (line.first as Place).bid, name };
     }
@@ -287,8 +333,11 @@ export class Contention {
 
   /** One that is in the way of this bid; null: it is open. */
   before(bid: Bid): Bid | null {
-    for (const { spot, mode, isOpen } of bid.places)
-      if (!isOpen) return spot.inTheWay(mode, bid) ?? (spot.line(mode).first as Place).bid;
+    for (let place = bid.places; place !== null; place = place.other)
+      if (!place.isOpen) {
+        const { spot, mode, first } = place.line;
+        return spot.inTheWay(mode, bid) ?? (first as Place).bid;
+      }
     return null;
   }
 
@@ -296,7 +345,9 @@ export class Contention {
   *at(name: string): Iterable<Bid> {
     const spot = this.#spots.get(name);
     if (spot === undefined) return;
-    const heads = [shared, sharedAndBelow, exclusive].map((mode) => spot.lines[mode]?.first ?? null);
+    const heads = ([shared, sharedAndBelow, exclusive] as const).map(
+      (mode) => spot.find(mode)?.first ?? null,
+    );
     for (;;) {
       let first = -1;
       for (const [i, head] of heads.entries())

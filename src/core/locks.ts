@@ -12,17 +12,16 @@
  * clock. While it waits it ends as well when it has waited for as long as it would.
  */
 import { type Placed, PlacedHeap } from "../lib/heap.ts";
-import { Sorted } from "../lib/sorted.ts";
 import { limits } from "../wire/limits.ts";
 import type { LockLostReason } from "../wire/locks.ts";
 import type { Input } from "../wire/operations.ts";
 import type { LockCondition } from "../wire/transactions.ts";
 import { Bid, Contention, type Part, partsOf, type Wish } from "./contention.ts";
 import type { Coordinator } from "./coordinator.ts";
-import { ageOf, byAge } from "./ids.ts";
+import { ageOf, byAge, idNaming, rowOf } from "./ids.ts";
 import { Owners, refuseOwner } from "./owners.ts";
 import { invalid, type Refusal, type Result, refuse, textOf } from "./result.ts";
-import type { Index, Store, Table } from "./store.ts";
+import type { Index, RowName, Store, Table } from "./store.ts";
 
 export type LockRecord = {
   /** The revision of its request and its number there. */
@@ -49,7 +48,7 @@ export type LockRecord = {
   readonly revision: number;
 };
 
-export const locksOf = (store: Store): Table<LockRecord> => store.table("locks");
+export const locksOf = (store: Store): Table<LockRecord> => store.table("locks", idNaming);
 
 /** What a lock costs beside its texts, and each of its names beside its own. */
 const lockBytes = 900;
@@ -58,7 +57,8 @@ const nameBytes = 500;
 export function sizeOfLock(record: LockRecord | undefined): number {
   if (record === undefined) return 0;
   let bytes = lockBytes + (record.value?.length ?? 0);
-  for (const { name } of record.resources) bytes += nameBytes + name.length;
+  const { resources } = record;
+  for (let i = 0; i < resources.length; i++) bytes += nameBytes + (resources[i] as Wish).name.length;
   return bytes;
 }
 
@@ -91,15 +91,12 @@ export const recordOrder = (a: LockRecord, b: LockRecord): number => byAge(ageOf
 const grantsPerEntry = 1000;
 
 export class Locks implements Index<LockRecord> {
-  readonly #byId = new Map<string, Standing>();
+  readonly #byRow = new Map<RowName, Standing>();
   readonly #contention = new Contention((bid) => this.#changed(bid as Standing));
   /** Waiting, with nothing in their way. */
   readonly #due = new Set<Standing>();
   readonly #ends = new PlacedHeap<Standing>((a, b) => a.at < b.at || (a.at === b.at && byAge(a, b) < 0));
   readonly owners = new Owners<Standing>();
-  /** The names that somebody bids for, and how many do. */
-  readonly #sorted = new Sorted();
-  readonly #names = new Map<string, number>();
   heldCount = 0;
   waitingCount = 0;
   /** Of the request that was looked at last, which is most often made next. */
@@ -117,7 +114,7 @@ export class Locks implements Index<LockRecord> {
     if (before === undefined) this.#add(after as LockRecord);
     else if (after === undefined) this.#delete(before);
     else {
-      const standing = this.#byId.get(after.id) as Standing;
+      const standing = this.find(after.id) as Standing;
       standing.record = after;
       // Whoever waited for it has as long as it lasts to hear of it.
       if (before.state !== after.state) {
@@ -131,15 +128,10 @@ export class Locks implements Index<LockRecord> {
 
   #add(record: LockRecord): void {
     const standing = new Standing(record, this.core.clock);
-    this.#byId.set(record.id, standing);
+    this.#byRow.set(rowOf(standing), standing);
     this.#contention.add(standing, this.#partsOf(record.resources));
     this.#changed(standing);
     this.#watch(standing);
-    for (const { name } of record.resources) {
-      const count = this.#names.get(name) ?? 0;
-      if (count === 0) this.#sorted.add(name);
-      this.#names.set(name, count + 1);
-    }
     this.owners.pass(standing, null, record.workerId);
   }
 
@@ -151,28 +143,20 @@ export class Locks implements Index<LockRecord> {
     return this.#parts;
   }
 
-  #delete({ id, resources, workerId }: LockRecord): void {
-    const standing = this.#byId.get(id) as Standing;
+  #delete({ id, workerId }: LockRecord): void {
+    const standing = this.find(id) as Standing;
     this.#keepBeat(standing);
-    this.#byId.delete(id);
+    this.#byRow.delete(rowOf(standing));
     this.#contention.delete(standing);
     this.#due.delete(standing);
     this.#ends.delete(standing);
-    for (const { name } of resources) {
-      const count = this.#names.get(name) as number;
-      if (count > 1) this.#names.set(name, count - 1);
-      else {
-        this.#names.delete(name);
-        this.#sorted.delete(name);
-      }
-    }
     this.owners.pass(standing, workerId, null);
   }
 
   /** A change that is taken back must not let it last longer than it did. */
   #keepBeat({ record: { id }, beatAt }: Standing): void {
     this.core.store.onUndo(() => {
-      const again = this.#byId.get(id);
+      const again = this.find(id);
       if (again === undefined) return;
       again.beatAt = beatAt;
       this.#watch(again);
@@ -181,7 +165,7 @@ export class Locks implements Index<LockRecord> {
 
   #changed(standing: Standing): void {
     if (standing.isDue) this.#due.add(standing);
-    else this.#due.delete(standing);
+    else if (this.#due.size > 0) this.#due.delete(standing);
   }
 
   // --- its end ----------------------------------------------------------------------------------------------
@@ -213,7 +197,7 @@ export class Locks implements Index<LockRecord> {
 
   /** It is still wanted. Where it stands among those that end is put right when its time comes. */
   beat(id: string): Standing | undefined {
-    const standing = this.#byId.get(id);
+    const standing = this.find(id);
     if (standing !== undefined) standing.beatAt = this.core.clock;
     return standing;
   }
@@ -238,8 +222,9 @@ export class Locks implements Index<LockRecord> {
 
   // --- for those who ask ------------------------------------------------------------------------------------
 
-  find(id: string): Standing | undefined {
-    return this.#byId.get(id);
+  /** By its id, or by its row. */
+  find(id: RowName): Standing | undefined {
+    return this.#byRow.get(typeof id === "string" ? idNaming.row(id) : id);
   }
 
   inTheWay(resources: readonly Wish[]): { standing: Standing; name: string } | null {
@@ -254,7 +239,7 @@ export class Locks implements Index<LockRecord> {
   /** Who holds the name under this token; one entry may have made several locks. */
   holder(name: string, token: number): Standing | undefined {
     for (let number = 0; ; number++) {
-      const standing = this.#byId.get(`${token}-${number}`);
+      const standing = this.find(rowOf({ revision: token, number }));
       if (standing === undefined) return undefined;
       const { state, resources } = standing.record;
       if (state === "held" && resources.some((one) => one.name === name)) return standing;
@@ -264,13 +249,13 @@ export class Locks implements Index<LockRecord> {
   /** The number of the next lock that the open entry makes. */
   nextNumber(revision: number): number {
     let number = 0;
-    while (this.#byId.has(`${revision}-${number}`)) number++;
+    while (this.#byRow.has(rowOf({ revision, number }))) number++;
     return number;
   }
 
   /** In order, from `from` on. */
   namesFrom(from: string): Iterable<string> {
-    return this.#sorted.from(from);
+    return this.#contention.names.from(from);
   }
 
   at(name: string): Iterable<Standing> {
@@ -280,11 +265,11 @@ export class Locks implements Index<LockRecord> {
   /** For checks. */
   get counts() {
     return {
-      locks: this.#byId.size,
+      locks: this.#byRow.size,
       due: this.#due.size,
       ends: this.#ends.size,
       owners: this.owners.size,
-      names: this.#names.size,
+      names: this.#contention.names.size,
       spots: this.#contention.size,
     };
   }
@@ -300,14 +285,19 @@ export function release(core: Coordinator, workerId: string): void {
 const unknownLock = (id: string) => refuse("unknown-lock", `there is no lock ${id}`);
 
 function wishesOf(input: Input<"lock.acquire">): readonly Wish[] | Refusal {
-  const names = new Set<string>();
-  for (const [i, { name, mode, limit }] of input.resources.entries()) {
-    if (names.has(name)) return invalid(`/resources/${i}/name`, `${name} is named twice`);
+  const { resources } = input;
+  // Most ask for one name, which is none twice.
+  const names = resources.length > 1 ? new Set<string>() : null;
+  const wishes: Wish[] = [];
+  for (let i = 0; i < resources.length; i++) {
+    const { name, mode = "exclusive", limit } = resources[i] as (typeof resources)[number];
+    if (names?.has(name)) return invalid(`/resources/${i}/name`, `${name} is named twice`);
     if (limit !== undefined && mode !== "shared")
       return invalid(`/resources/${i}/limit`, "goes with the mode shared alone");
-    names.add(name);
+    names?.add(name);
+    wishes.push({ name, mode, limit: limit ?? 0 });
   }
-  return input.resources.map(({ name, mode = "exclusive", limit = 0 }) => ({ name, mode, limit }));
+  return wishes;
 }
 
 /** Whether a lock more, or of this worker, is too many. */
@@ -344,9 +334,10 @@ export function acquire(core: Coordinator, input: Input<"lock.acquire">): Result
 
   const { now, clock } = core;
   const revision = core.store.nextRevision;
-  const id = `${revision}-${core.bids.nextNumber(revision)}`;
-  core.locks.put(id, {
-    id,
+  const number = core.bids.nextNumber(revision);
+  const row = rowOf({ revision, number });
+  core.locks.put(row, {
+    id: `${revision}-${number}`,
     state: inTheWay === null ? "held" : "waiting",
     resources,
     workerId,
@@ -360,7 +351,7 @@ export function acquire(core: Coordinator, input: Input<"lock.acquire">): Result
     reason: null,
     revision,
   });
-  return { ok: lockText(core, core.bids.find(id) as Standing) };
+  return { ok: lockText(core, core.bids.find(row) as Standing) };
 }
 
 function held(core: Coordinator, { standing, name }: { standing: Standing; name: string }): Refusal {
@@ -373,9 +364,10 @@ function held(core: Coordinator, { standing, name }: { standing: Standing; name:
 }
 
 export function remove(core: Coordinator, { lockId }: Input<"lock.release">): Result {
-  const record = core.locks.get(lockId);
+  const row = idNaming.row(lockId);
+  const record = core.locks.get(row);
   if (record === undefined) return unknownLock(lockId);
-  core.locks.delete(lockId);
+  core.locks.delete(row);
   return { ok: `{"lockId":"${lockId}","state":"${record.state}"}` };
 }
 
@@ -477,25 +469,36 @@ const wallEnd = (core: Coordinator, standing: Standing): number | null => {
 };
 
 /** What no clock changes. No character of a name, an id or a session needs escaping. */
-function standingText({
-  id,
-  state,
-  resources,
-  who,
-  workerId,
-  value,
-  createdAt,
-  heldAt,
-  ttlMs,
-}: LockRecord): string {
+function standingText(record: LockRecord): string {
+  const { id, state, resources } = record;
   let names = "";
-  for (const { name, mode, limit } of resources)
-    names += `${names === "" ? "" : ","}{"name":"${name}","mode":"${mode}","limit":${limit || null}}`;
-  return (
-    `"lockId":"${id}","state":"${state}","token":${id.slice(0, id.indexOf("-"))},"resources":[${names}],` +
-    `"who":"${who}","workerId":${workerId === null ? "null" : `"${workerId}"`},"value":${value},` +
-    `"createdAt":${createdAt},"heldAt":${heldAt || null},"ttlMs":${ttlMs || null}`
-  );
+  for (let i = 0; i < resources.length; i++) {
+    const { name, mode, limit } = resources[i] as Wish;
+    names += `${i === 0 ? "" : ","}{"name":"${name}","mode":"${mode}","limit":${limit || null}}`;
+  }
+  return `"lockId":"${id}","state":"${state}","token":${id.slice(0, id.indexOf("-"))},"resources":[${names}]${restText(record)}`;
+}
+
+/** Locks that a session asks for in one turn differ in their names alone: the rest is written once for all of them. */
+const lastRest = { record: null as LockRecord | null, text: "" };
+function restText(record: LockRecord): string {
+  const last = lastRest.record;
+  if (
+    last === null ||
+    record.createdAt !== last.createdAt ||
+    record.heldAt !== last.heldAt ||
+    record.ttlMs !== last.ttlMs ||
+    record.who !== last.who ||
+    record.workerId !== last.workerId ||
+    record.value !== last.value
+  ) {
+    const { who, workerId, value, createdAt, heldAt, ttlMs } = record;
+    lastRest.record = record;
+    lastRest.text =
+      `,"who":"${who}","workerId":${workerId === null ? "null" : `"${workerId}"`},"value":${value},` +
+      `"createdAt":${createdAt},"heldAt":${heldAt || null},"ttlMs":${ttlMs || null}`;
+  }
+  return lastRest.text;
 }
 
 export function lockText(core: Coordinator, standing: Standing): string {

@@ -56,7 +56,7 @@ export class News {
           change.after as LockRecord | undefined,
           operation,
         );
-        this.waits.lockChanged(change.key);
+        this.waits.lockChanged(change);
       } else if (change.table.name === "workers") {
         this.#worker(
           revision,
@@ -157,11 +157,10 @@ export class News {
     if (before === undefined || after !== undefined || before.heldAt === 0) return;
     const { who } = this.engine.core;
     const { id, session, reason } = before;
-    const names = before.resources.map(({ name }) => name);
     if (operation === "lock.steal")
       this.engine.lines.warn("lock.stolen", {
         lockId: id,
-        names,
+        names: before.resources.map(({ name }) => name),
         from: before.workerId ?? before.who,
         by: who,
         reason,

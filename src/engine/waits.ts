@@ -196,8 +196,8 @@ export class Waits {
     this.#logs.happens(taskId);
   }
 
-  lockChanged(lockId: string): void {
-    this.#locks.happens(lockId);
+  lockChanged(change: Change): void {
+    if (this.#locks.size > 0) this.#locks.happens(change.key);
   }
 
   /** Whoever waits there for a message will get none. */

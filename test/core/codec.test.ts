@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { check, stateText } from "../../src/core/check.ts";
 import { encodeEntry, Loader } from "../../src/core/codec.ts";
+import { type LockRecord, locksOf } from "../../src/core/locks.ts";
 import { createStore } from "../../src/core/store.ts";
 import type { TaskSubmit } from "../../src/wire/tasks.ts";
 import { World } from "../support/world.ts";
@@ -125,6 +126,41 @@ test("codec - no text of a record holds a line break or splits a line, whatever 
   expect(lines.every((line) => /^[@+-]/.test(line))).toBe(true);
   // The header and the task: as it was submitted, nothing more needs to be said of it.
   expect(lines.length).toBe(2);
+});
+
+test("codec - a lock is written with all that it has, whatever the one before it had", () => {
+  const store = createStore();
+  const table = locksOf(store);
+  const plain: LockRecord = {
+    ...{ id: "7-0", state: "held", resources: [{ name: "deploy", mode: "exclusive", limit: 0 }] },
+    ...{ workerId: null, who: "ada", session: "ada", ttlMs: 30_000, waitUntil: 0, value: null },
+    ...{ createdAt: 1000, heldAt: 1000, reason: null, revision: 7 },
+  };
+  const others: Partial<LockRecord>[] = [
+    { id: "7-1" },
+    { state: "waiting" },
+    { resources: [{ name: "src/", mode: "shared", limit: 3 }, ...plain.resources] },
+    { workerId: "w1" },
+    { who: "http" },
+    { session: null },
+    { session: 'idempotency:"\t' },
+    { ttlMs: 0 },
+    { waitUntil: 12.5 },
+    { value: '{"text":"a\\tb"}' },
+    { createdAt: 1001 },
+    { heldAt: 0 },
+    { reason: 'it "hung"\n' },
+    { revision: 8 },
+  ];
+  for (const after of others.flatMap((one) => [plain, { ...plain, ...one }])) {
+    const changes = [{ table: table as never, key: after.id, before: undefined, after }];
+    const [, line] = encodeEntry(header, changes).split("\n") as [string, string];
+    expect(JSON.parse(line.slice(`+lock\t${after.id}\t`.length))).toEqual(after);
+    new Loader(store).entry(`${line}\n`);
+    expect(table.get(after.id)).toEqual(after);
+    new Loader(store).entry(encodeEntry(header, [{ ...changes[0]!, before: after, after: undefined }]));
+    expect(table.size).toBe(0);
+  }
 });
 
 test("codec - a part that this version does not know is refused, not passed over", () => {

@@ -59,6 +59,37 @@ describe("locks - one name", () => {
     expect(world.core.locks.size).toBe(0);
   });
 
+  test("locks - of locks that differ in one thing each is told its own", () => {
+    const world = new World();
+    world.ok("worker.register", { workerId: "w1" });
+    const asked: [Partial<Acquire>, string?][] = [
+      [{ ttlMs: 5000 }],
+      [{ ttlMs: 6000 }],
+      [{ ttlMs: 6000, value: 1 }],
+      [{ ttlMs: 6000, value: 2 }],
+      [{ ttlMs: 6000, value: 2 }, "ada"],
+      [{ ttlMs: 6000, value: 2, workerId: "w1" }, "ada"],
+    ];
+    for (const [i, [more, who = "test"]] of asked.entries()) {
+      const input = { ...more, resources: [{ name: `n${i}` }] };
+      const result = world.run("lock.acquire", input, { who });
+      expect(JSON.parse((result as { ok: string }).ok)).toMatchObject({
+        ...{ resources: [{ name: `n${i}`, mode: "exclusive", limit: null }], who, ttlMs: more.ttlMs },
+        ...{ value: more.value ?? null, workerId: more.workerId ?? null, createdAt: world.now },
+      });
+    }
+    // One that waited differs from its time of waiting.
+    const waits = ask(world, ["n0"], { ttlMs: 5000 });
+    expect(waits).toMatchObject({ state: "waiting", heldAt: null, createdAt: world.now });
+    const since = world.now;
+    world.advance(4999);
+    world.ok("lock.extend", { lockIds: [waits.lockId] });
+    world.advance(1);
+    expect(world.ok("lock.get", { lockId: waits.lockId })).toMatchObject({
+      ...{ state: "held", createdAt: since, heldAt: since + 5000 },
+    });
+  });
+
   test("locks - a lock is told as it was asked for, with the revision of its request as token", () => {
     const world = new World();
     const lock = ask(world, ["deploy", shared("src/", 3)], { value: { host: "a" }, ttlMs: 5000 });
