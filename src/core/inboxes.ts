@@ -17,6 +17,7 @@ import { Topics } from "../lib/topics.ts";
 import { limits } from "../wire/limits.ts";
 import type { Backoff } from "../wire/tasks.ts";
 import { priorities } from "../wire/tasks.ts";
+import { Ages } from "./ages.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { byAge, rowOf } from "./ids.ts";
 import { Owners } from "./owners.ts";
@@ -202,7 +203,7 @@ export class Consumer {
 }
 
 export class Inbox {
-  readonly entries = new Map<RowName, Entry>();
+  readonly entries = new Ages<Entry>(({ message }) => message);
   readonly lanes: readonly Lane[] = priorities.map(() => new Lane());
   readonly flights = new Chain<Entry>();
   readonly dead = new Line<Entry>(order);
@@ -277,10 +278,7 @@ export class Inboxes {
   readonly #byName = new Map<string, Inbox>();
   readonly #sorted = new Sorted();
   readonly #topics = new Topics<Inbox>();
-  readonly #kept = new Map<RowName, Kept>();
-  /** In the order of their ids; those that are gone are collected later. */
-  #order: Kept[] = [];
-  #goneCount = 0;
+  readonly #kept = new Ages<Kept>(({ message }) => message);
   /** Rows there are, by subscription. */
   readonly #rowCounts = new Map<string, number>();
   /** Those whose record is deleted, which an undo brings back as it was. */
@@ -331,18 +329,8 @@ export class Inboxes {
   }
 
   /** Kept messages above a revision, in order. */
-  *after(revision: number): Iterable<Kept> {
-    let low = 0;
-    let high = this.#order.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((this.#order[middle] as Kept).message.revision <= revision) low = middle + 1;
-      else high = middle;
-    }
-    for (; low < this.#order.length; low++) {
-      const kept = this.#order[low] as Kept;
-      if (!kept.isGone) yield kept;
-    }
+  after(revision: number): Iterable<Kept> {
+    return this.#kept.after(revision);
   }
 
   // --- what the tables say ------------------------------------------------------------------------------------
@@ -433,15 +421,12 @@ export class Inboxes {
           // It may have been the oldest, by which the topic stands among the others.
           this.#keepersDue.update(keeper);
         }
-      if (this.#order[this.#order.length - 1] === kept) this.#order.pop();
-      else this.#collect();
       return;
     }
     if (before !== undefined) return;
     this.core.limits.grow(size);
     const kept = new Kept(message);
-    this.#kept.set(rowOf(message), kept);
-    this.#insert(kept);
+    this.#kept.add(rowOf(message), kept);
     if (message.expiresAt > 0) this.expiring.update(kept);
     for (const inbox of this.#topics.match(message.topic)) this.#refresh(inbox, kept);
     if (this.#keepers.size > 0)
@@ -539,20 +524,6 @@ export class Inboxes {
     return this.#keepers.values();
   }
 
-  #insert(kept: Kept): void {
-    let at = this.#order.length;
-    while (at > 0 && byAge((this.#order[at - 1] as Kept).message, kept.message) > 0) at -= 1;
-    if (at === this.#order.length) this.#order.push(kept);
-    else this.#order.splice(at, 0, kept);
-  }
-
-  #collect(): void {
-    this.#goneCount += 1;
-    if (this.#goneCount < 64 || this.#goneCount * 2 < this.#order.length) return;
-    this.#order = this.#order.filter(({ isGone }) => !isGone);
-    this.#goneCount = 0;
-  }
-
   publishedChanged(before: PublishedRecord | undefined, after: PublishedRecord | undefined): void {
     const size = ({ id }: PublishedRecord) => publishedBytes + id.length;
     this.core.limits.grow(
@@ -593,7 +564,7 @@ export class Inboxes {
     }
     if (entry === undefined) {
       entry = new Entry(inbox, kept, row);
-      inbox.entries.set(name, entry);
+      inbox.entries.add(name, entry);
       this.core.limits.grow(entryBytes);
     } else if (entry.row === row) return;
     else {
