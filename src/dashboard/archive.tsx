@@ -2,12 +2,12 @@
 import type { ArchiveFilter } from "../wire/archive.ts";
 import type { TaskShown } from "../wire/tasks.ts";
 import { count, duration, moment } from "./format.ts";
-import { useLive } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
 import { Chips } from "./parts/chips.tsx";
-import { type Column, List, Pager, usePages } from "./parts/list.tsx";
+import type { Column } from "./parts/list.tsx";
+import { Paged, usePages } from "./parts/pages.tsx";
 import { Search } from "./parts/search.tsx";
-import { Empty, Shown } from "./parts/states.tsx";
+import { Empty } from "./parts/states.tsx";
 import { asked, follow, typed } from "./parts/words.ts";
 import { href, refine, route } from "./route.ts";
 
@@ -45,13 +45,13 @@ const columns: Column<TaskShown>[] = [
 export function Archive() {
   const { query } = route.value;
   const filter = filterOf(query);
-  const key = JSON.stringify(filter);
-  const pages = usePages(key);
+  const isAll = Object.keys(filter).length === 0;
   // It is a history: what comes to it meanwhile is read with the next look.
-  const reading = useLive(
-    (of, options) => of.archived({ ...filter, ...pages.asked }, options),
+  const pages = usePages(
+    "tasks",
+    filter,
+    (of, asked, options) => of.archived({ ...filter, ...asked }, options),
     [],
-    [filter, pages.asked],
   );
   return (
     <>
@@ -62,37 +62,29 @@ export function Archive() {
           value={typed(words, query)}
           search={(text) => follow(words, text, "type")}
         />
-        <button type="button" onClick={reading.again}>
+        <button type="button" onClick={pages.reading.again}>
           Look again
         </button>
       </div>
       <Chips label="State" of={states} chosen={filter.state ?? null} choose={(state) => refine({ state })}>
         {(state) => <Badge state={state} />}
       </Chips>
-      <Shown reading={reading}>
-        {({ tasks, cursor: next }) => (
-          <>
-            {tasks.length === 0 && next === null && pages.page === 1 ? (
-              <Empty title={key === "{}" ? "Nothing in the archive yet" : "No archived task fits"}>
-                {key === "{}" ? (
-                  <>Tasks that have ended leave memory for the archive after a while.</>
-                ) : (
-                  <a href={href("archive")}>Show all of it</a>
-                )}
-              </Empty>
+      <Paged
+        pages={pages}
+        label="Archived tasks, those that ended last first"
+        columns={columns}
+        keyOf={({ id }) => id}
+        open={({ id }) => href("tasks", id)}
+        empty={
+          <Empty title={isAll ? "Nothing in the archive yet" : "No archived task fits"}>
+            {isAll ? (
+              <>Tasks that have ended leave memory for the archive after a while.</>
             ) : (
-              <List
-                label="Archived tasks, those that ended last first"
-                rows={tasks}
-                columns={columns}
-                keyOf={({ id }) => id}
-                open={({ id }) => href("tasks", id)}
-              />
+              <a href={href("archive")}>Show all of it</a>
             )}
-            <Pager pages={pages} next={next} />
-          </>
-        )}
-      </Shown>
+          </Empty>
+        }
+      />
     </>
   );
 }

@@ -12,7 +12,8 @@ import { client, isLive } from "./link.ts";
 import { onChange, useLive } from "./live.ts";
 import { Distance } from "./parts/cells.tsx";
 import { confirm, Dialog } from "./parts/dialog.tsx";
-import { type Column, List, Pager, usePages } from "./parts/list.tsx";
+import type { Column } from "./parts/list.tsx";
+import { Paged, usePages } from "./parts/pages.tsx";
 import { Search } from "./parts/search.tsx";
 import { Empty, Shown } from "./parts/states.tsx";
 import { act, explained, say } from "./parts/toast.tsx";
@@ -39,13 +40,12 @@ const columns: Column<KeyListed>[] = [
 
 export function Keys() {
   const prefix = route.value.query.get("prefix") ?? "";
-  const pages = usePages(prefix);
-  const { asked } = pages;
   const making = useSignal(false);
-  const reading = useLive(
-    (of, options) => of.kv.list({ ...asked, ...(prefix !== "" && { prefix }) }, options),
+  const pages = usePages(
+    "keys",
+    prefix,
+    (of, asked, options) => of.kv.list({ ...asked, ...(prefix !== "" && { prefix }) }, options),
     [onChange(prefix === "" ? { tables: ["keys"] } : { tables: ["keys"], prefix })],
-    [prefix, asked],
   );
   return (
     <>
@@ -64,32 +64,24 @@ export function Keys() {
         </button>
       </div>
       {prefix !== "" && <Folders prefix={prefix} />}
-      <Shown reading={reading}>
-        {({ keys, cursor: next }) => (
-          <>
-            {keys.length === 0 && pages.page === 1 ? (
-              <Empty title={prefix === "" ? "No keys yet" : `No key begins with ${prefix}`}>
-                {prefix === "" ? (
-                  <>
-                    Put one: <code>cortexd kv put config/region '"eu-central"'</code>
-                  </>
-                ) : (
-                  <a href={href("keys")}>Show all keys</a>
-                )}
-              </Empty>
+      <Paged
+        pages={pages}
+        label="Keys in their order"
+        columns={columns}
+        keyOf={({ key }) => key}
+        open={({ key }) => href("keys", key)}
+        empty={
+          <Empty title={prefix === "" ? "No keys yet" : `No key begins with ${prefix}`}>
+            {prefix === "" ? (
+              <>
+                Put one: <code>cortexd kv put config/region '"eu-central"'</code>
+              </>
             ) : (
-              <List
-                label="Keys in their order"
-                rows={keys}
-                columns={columns}
-                keyOf={({ key }) => key}
-                open={({ key }) => href("keys", key)}
-              />
+              <a href={href("keys")}>Show all keys</a>
             )}
-            <Pager pages={pages} next={next} />
-          </>
-        )}
-      </Shown>
+          </Empty>
+        }
+      />
       {making.value && <Making prefix={prefix} close={() => (making.value = false)} />}
     </>
   );

@@ -9,7 +9,8 @@ import { onChange, useLive } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
 import { Age, Distance, Who } from "./parts/cells.tsx";
 import { confirm } from "./parts/dialog.tsx";
-import { type Column, List, Pager, usePages } from "./parts/list.tsx";
+import { type Column, List } from "./parts/list.tsx";
+import { Paged, usePages } from "./parts/pages.tsx";
 import { Search } from "./parts/search.tsx";
 import { Empty, Shown } from "./parts/states.tsx";
 import { act } from "./parts/toast.tsx";
@@ -64,11 +65,11 @@ export function Locks() {
   const filter: Input<"lock.list"> = {};
   if (prefix !== "") filter.prefix = prefix;
   if (state !== null) filter.state = state;
-  const pages = usePages(JSON.stringify(filter));
-  const reading = useLive(
-    (of, options) => of.locks.list({ ...filter, ...pages.asked }, options),
+  const pages = usePages(
+    "locks",
+    filter,
+    (of, asked, options) => of.locks.list({ ...filter, ...asked }, options),
     [onChange({ tables: ["locks"] })],
-    [filter, pages.asked],
   );
   const none = prefix === "" && state === null;
   const choices = [
@@ -101,32 +102,24 @@ export function Locks() {
           </button>
         ))}
       </div>
-      <Shown reading={reading}>
-        {({ locks, cursor: next }) => (
-          <>
-            {locks.length === 0 && pages.page === 1 ? (
-              <Empty title={none ? "No locks" : "No lock fits"}>
-                {none ? (
-                  <>
-                    Take one: <code>cortexd lock deploy/staging -- make deploy</code>
-                  </>
-                ) : (
-                  <a href={href("locks")}>Show all locks</a>
-                )}
-              </Empty>
+      <Paged
+        pages={pages}
+        label="Locks by name, in the order of their line"
+        columns={columns}
+        keyOf={({ name, lock }) => `${name} ${lock.lockId}`}
+        open={({ lock }) => href("locks", lock.lockId)}
+        empty={
+          <Empty title={none ? "No locks" : "No lock fits"}>
+            {none ? (
+              <>
+                Take one: <code>cortexd lock deploy/staging -- make deploy</code>
+              </>
             ) : (
-              <List
-                label="Locks by name, in the order of their line"
-                rows={locks}
-                columns={columns}
-                keyOf={({ name, lock }) => `${name} ${lock.lockId}`}
-                open={({ lock }) => href("locks", lock.lockId)}
-              />
+              <a href={href("locks")}>Show all locks</a>
             )}
-            <Pager pages={pages} next={next} />
-          </>
-        )}
-      </Shown>
+          </Empty>
+        }
+      />
     </>
   );
 }

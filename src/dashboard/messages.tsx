@@ -14,7 +14,8 @@ import { client, isLive } from "./link.ts";
 import { onChange, onFigures, useLive } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
 import { confirm, Dialog } from "./parts/dialog.tsx";
-import { type Column, List, Pager, usePages } from "./parts/list.tsx";
+import type { Column } from "./parts/list.tsx";
+import { Paged, usePages } from "./parts/pages.tsx";
 import { Search } from "./parts/search.tsx";
 import { Empty, Shown } from "./parts/states.tsx";
 import { act, explained, say } from "./parts/toast.tsx";
@@ -48,13 +49,10 @@ const columns: Column<SubscriptionView>[] = [
 export function Messages() {
   const publishing = useSignal(false);
   const listening = route.value.query.get("listen");
-  const pages = usePages("");
-  const { asked } = pages;
-  const reading = useLive(
-    (of, options) => of.subscriptions.list(asked, options),
-    [onFigures, onChange({ tables: ["subscriptions"] })],
-    [asked],
-  );
+  const pages = usePages("subscriptions", "", (of, asked, options) => of.subscriptions.list(asked, options), [
+    onFigures,
+    onChange({ tables: ["subscriptions"] }),
+  ]);
   return (
     <>
       <div class="subject">
@@ -74,29 +72,24 @@ export function Messages() {
       {listening !== null && <Listening key={listening} topic={listening} />}
       <section class="group" aria-labelledby="subscriptions">
         <h2 id="subscriptions">Subscriptions</h2>
-        <Shown reading={reading} rows={4}>
-          {({ subscriptions, cursor: next }) => (
-            <>
-              {subscriptions.length === 0 && pages.page === 1 ? (
-                <Empty title="No subscriptions yet">
-                  One with a name keeps messages until they are acknowledged:{" "}
-                  <code>cortexd subscriptions put billing 'orders.*'</code>
-                </Empty>
-              ) : (
-                <List
-                  label="Subscriptions by name"
-                  rows={subscriptions}
-                  columns={columns}
-                  keyOf={({ name }) => name}
-                  open={({ name }) => href("messages", name)}
-                />
-              )}
-              <Pager pages={pages} next={next} />
-            </>
-          )}
-        </Shown>
+        <Paged
+          pages={pages}
+          expected={4}
+          label="Subscriptions by name"
+          columns={columns}
+          keyOf={({ name }) => name}
+          open={({ name }) => href("messages", name)}
+          empty={
+            <Empty title="No subscriptions yet">
+              One with a name keeps messages until they are acknowledged:{" "}
+              <code>cortexd subscriptions put billing 'orders.*'</code>
+            </Empty>
+          }
+        />
       </section>
-      {publishing.value && <Publishing close={() => (publishing.value = false)} again={reading.again} />}
+      {publishing.value && (
+        <Publishing close={() => (publishing.value = false)} again={pages.reading.again} />
+      )}
     </>
   );
 }

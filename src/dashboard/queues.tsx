@@ -11,7 +11,8 @@ import { onChange, onFigures, useLive } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
 import { Age } from "./parts/cells.tsx";
 import { Dialog } from "./parts/dialog.tsx";
-import { type Column, List, Pager, usePages } from "./parts/list.tsx";
+import type { Column } from "./parts/list.tsx";
+import { Paged, usePages } from "./parts/pages.tsx";
 import { Search } from "./parts/search.tsx";
 import { Empty, Shown } from "./parts/states.tsx";
 import { act } from "./parts/toast.tsx";
@@ -94,12 +95,11 @@ const mayBegin = new RegExp(namePartPattern);
 
 export function Queues() {
   const prefix = route.value.query.get("prefix") ?? "";
-  const pages = usePages(prefix);
-  const { asked } = pages;
-  const reading = useLive(
-    (of, options) => of.queues({ ...asked, ...(prefix !== "" && { prefix }) }, options),
+  const pages = usePages(
+    "queues",
+    prefix,
+    (of, asked, options) => of.queues({ ...asked, ...(prefix !== "" && { prefix }) }, options),
     [onFigures],
-    [prefix, asked],
   );
   return (
     <>
@@ -114,55 +114,46 @@ export function Queues() {
           return null;
         }}
       />
-      <Shown reading={reading}>
-        {({ queues, cursor: next }) => (
-          <>
-            {queues.length === 0 && pages.page === 1 ? (
-              <Empty title={prefix === "" ? "No queues yet" : `No queue's name begins with ${prefix}`}>
-                {prefix === "" ? (
-                  "A queue is there once a task was submitted to it."
-                ) : (
-                  <a href={href("queues")}>Show all queues</a>
-                )}
-              </Empty>
+      <Paged
+        pages={pages}
+        label="Queues"
+        columns={columns}
+        keyOf={({ name }) => name}
+        open={({ name }) => href("queues", name)}
+        empty={
+          <Empty title={prefix === "" ? "No queues yet" : `No queue's name begins with ${prefix}`}>
+            {prefix === "" ? (
+              "A queue is there once a task was submitted to it."
             ) : (
-              <List
-                label="Queues"
-                rows={queues}
-                columns={columns}
-                keyOf={({ name }) => name}
-                open={({ name }) => href("queues", name)}
-              />
+              <a href={href("queues")}>Show all queues</a>
             )}
-            <Pager pages={pages} next={next} />
-          </>
-        )}
-      </Shown>
+          </Empty>
+        }
+      />
       <Limits />
     </>
   );
 }
 
 function Limits() {
-  const pages = usePages("limits", 25);
-  const { asked } = pages;
-  const reading = useLive(
-    (of, options) => of.limits(asked, options),
+  const pages = usePages(
+    "limits",
+    "",
+    (of, asked, options) => of.limits(asked, options),
     [onFigures, onChange({ tables: ["limits"] })],
-    [asked],
+    25,
   );
-  if (reading.data?.limits.length === 0 && pages.page === 1 && reading.error === null) return null;
+  if (pages.rows?.length === 0 && pages.number === 1 && pages.reading.error === null) return null;
   return (
     <section aria-labelledby="limits" class="group">
       <h2 id="limits">Named limits</h2>
-      <Shown reading={reading} rows={2}>
-        {({ limits, cursor: next }) => (
-          <>
-            <List label="Named limits" rows={limits} keyOf={({ name }) => name} columns={limitColumns} />
-            <Pager pages={pages} next={next} />
-          </>
-        )}
-      </Shown>
+      <Paged
+        pages={pages}
+        expected={2}
+        label="Named limits"
+        columns={limitColumns}
+        keyOf={({ name }) => name}
+      />
     </section>
   );
 }
@@ -249,31 +240,26 @@ function Counts({ queue }: { queue: Queue }) {
 }
 
 function Groups({ queue }: { queue: string }) {
-  const pages = usePages(queue, 25);
-  const { asked } = pages;
-  const reading = useLive(
-    (of, options) => of.groups(queue, asked, options),
+  const pages = usePages(
+    "groups",
+    queue,
+    (of, asked, options) => of.groups(queue, asked, options),
     [onFigures, onChange({ queue, tables: ["pauses"] })],
-    [queue, asked],
+    25,
   );
-  const named = reading.data?.groups.filter(({ name }) => name !== "") ?? [];
-  if (named.length === 0 && pages.page === 1 && reading.error === null) return null;
+  const { reading } = pages;
+  const named = pages.rows?.filter(({ name }) => name !== "") ?? [];
+  if (named.length === 0 && pages.number === 1 && reading.error === null) return null;
   return (
     <section class="group" aria-labelledby="groups">
       <h2 id="groups">Groups</h2>
-      <Shown reading={reading} rows={3}>
-        {({ groups, cursor: next }) => (
-          <>
-            <List
-              label="Groups with tasks"
-              rows={groups}
-              keyOf={({ name }) => name}
-              columns={groupColumns(queue, reading.again)}
-            />
-            <Pager pages={pages} next={next} />
-          </>
-        )}
-      </Shown>
+      <Paged
+        pages={pages}
+        expected={3}
+        label="Groups with tasks"
+        columns={groupColumns(queue, reading.again)}
+        keyOf={({ name }) => name}
+      />
     </section>
   );
 }

@@ -7,7 +7,8 @@ import { onChange, useLive } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
 import { Distance } from "./parts/cells.tsx";
 import { confirm } from "./parts/dialog.tsx";
-import { type Column, List, Pager, usePages } from "./parts/list.tsx";
+import type { Column } from "./parts/list.tsx";
+import { Paged, usePages } from "./parts/pages.tsx";
 import { Empty, Shown } from "./parts/states.tsx";
 import { act } from "./parts/toast.tsx";
 import { Facts, Value } from "./parts/value.tsx";
@@ -38,34 +39,22 @@ const columns: Column<Schedule>[] = [
 ];
 
 export function Schedules() {
-  const pages = usePages("");
-  const { asked } = pages;
-  const reading = useLive(
-    (of, options) => of.schedules.list(asked, options),
-    [onChange({ tables: ["schedules"] })],
-    [asked],
-  );
+  const pages = usePages("schedules", "", (of, asked, options) => of.schedules.list(asked, options), [
+    onChange({ tables: ["schedules"] }),
+  ]);
   return (
-    <Shown reading={reading}>
-      {({ schedules, cursor: next }) => (
-        <>
-          {schedules.length === 0 && pages.page === 1 ? (
-            <Empty title="No schedules yet">
-              Make one: <code>cortexd schedules put nightly report --cron "30 2 * * *"</code>
-            </Empty>
-          ) : (
-            <List
-              label="Schedules by name"
-              rows={schedules}
-              columns={columns}
-              keyOf={({ name }) => name}
-              open={({ name }) => href("schedules", name)}
-            />
-          )}
-          <Pager pages={pages} next={next} />
-        </>
-      )}
-    </Shown>
+    <Paged
+      pages={pages}
+      label="Schedules by name"
+      columns={columns}
+      keyOf={({ name }) => name}
+      open={({ name }) => href("schedules", name)}
+      empty={
+        <Empty title="No schedules yet">
+          Make one: <code>cortexd schedules put nightly report --cron "30 2 * * *"</code>
+        </Empty>
+      }
+    />
   );
 }
 

@@ -4,14 +4,15 @@ import { type Task, type TaskFilter, type TaskState, taskStates } from "../wire/
 import { newest, now } from "./figures.ts";
 import { count, counted, duration } from "./format.ts";
 import { client, isLive } from "./link.ts";
-import { onFigures, useLive } from "./live.ts";
+import { onFigures } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
 import { Age } from "./parts/cells.tsx";
 import { Chips } from "./parts/chips.tsx";
 import { confirm } from "./parts/dialog.tsx";
-import { type Column, List, Pager, usePages } from "./parts/list.tsx";
+import type { Column } from "./parts/list.tsx";
+import { Paged, usePages } from "./parts/pages.tsx";
 import { Search } from "./parts/search.tsx";
-import { Empty, Shown } from "./parts/states.tsx";
+import { Empty } from "./parts/states.tsx";
 import { explained, say } from "./parts/toast.tsx";
 import { asked, follow, typed } from "./parts/words.ts";
 import { href, refine, route } from "./route.ts";
@@ -69,13 +70,12 @@ const columns: Column<Task>[] = [
 export function Tasks() {
   const { query } = route.value;
   const filter = filterOf(query);
-  const key = JSON.stringify(filter);
-  const pages = usePages(key);
-  const reading = useLive(
-    (of, options) => of.tasks({ ...filter, ...pages.asked }, options),
+  const pages = usePages(
+    "tasks",
+    filter,
+    (of, asked, options) => of.tasks({ ...filter, ...asked }, options),
     // New tasks come to the first page alone; on the others rows still change.
     [onFigures],
-    [filter, pages.asked],
   );
   return (
     <>
@@ -86,25 +86,15 @@ export function Tasks() {
         search={(text) => follow(words, text, "type")}
       />
       <States chosen={filter.state ?? null} />
-      <Shown reading={reading}>
-        {({ tasks, cursor: next }) => (
-          <>
-            <Many filter={filter} again={reading.again} />
-            {tasks.length === 0 && pages.page === 1 ? (
-              <Nothing filtered={key !== "{}"} />
-            ) : (
-              <List
-                label="Tasks, newest first"
-                rows={tasks}
-                columns={columns}
-                keyOf={({ id }) => id}
-                open={({ id }) => href("tasks", id)}
-              />
-            )}
-            <Pager pages={pages} next={next} />
-          </>
-        )}
-      </Shown>
+      <Many filter={filter} again={pages.reading.again} />
+      <Paged
+        pages={pages}
+        label="Tasks, newest first"
+        columns={columns}
+        keyOf={({ id }) => id}
+        open={({ id }) => href("tasks", id)}
+        empty={<Nothing filtered={Object.keys(filter).length > 0} />}
+      />
     </>
   );
 }

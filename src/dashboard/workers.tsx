@@ -8,7 +8,8 @@ import { Badge } from "./parts/badge.tsx";
 import { Age } from "./parts/cells.tsx";
 import { Chips } from "./parts/chips.tsx";
 import { confirm } from "./parts/dialog.tsx";
-import { type Column, List, Pager, usePages } from "./parts/list.tsx";
+import { type Column, List } from "./parts/list.tsx";
+import { Paged, usePages } from "./parts/pages.tsx";
 import { Search } from "./parts/search.tsx";
 import { Empty, Shown } from "./parts/states.tsx";
 import { act } from "./parts/toast.tsx";
@@ -64,11 +65,11 @@ export function Workers() {
   const state = workerStates.find((one) => one === query.get("state")) ?? null;
   const kind = query.get("kind");
   const filter = { ...(state !== null && { state }), ...(kind !== null && { kind }) };
-  const pages = usePages(JSON.stringify(filter));
-  const reading = useLive(
-    (of, options) => of.workers({ ...filter, ...pages.asked }, options),
+  const pages = usePages(
+    "workers",
+    filter,
+    (of, asked, options) => of.workers({ ...filter, ...asked }, options),
     [onFigures, onChange({ tables: ["workers"] })],
-    [filter, pages.asked],
   );
   const counts = newest.value?.workers;
   return (
@@ -92,33 +93,25 @@ export function Workers() {
           </>
         )}
       </Chips>
-      <Shown reading={reading}>
-        {({ workers, cursor: next }) => (
-          <>
-            {workers.length === 0 && pages.page === 1 ? (
-              <Empty title={state === null && kind === null ? "No workers yet" : "No worker fits"}>
-                {state === null && kind === null ? (
-                  <>
-                    A worker is there once it has registered: the client's worker(), or any client of the
-                    protocol.
-                  </>
-                ) : (
-                  <a href={href("workers")}>Show all workers</a>
-                )}
-              </Empty>
+      <Paged
+        pages={pages}
+        label="Workers by id"
+        columns={columns}
+        keyOf={({ id }) => id}
+        open={({ id }) => href("workers", id)}
+        empty={
+          <Empty title={state === null && kind === null ? "No workers yet" : "No worker fits"}>
+            {state === null && kind === null ? (
+              <>
+                A worker is there once it has registered: the client's worker(), or any client of the
+                protocol.
+              </>
             ) : (
-              <List
-                label="Workers by id"
-                rows={workers}
-                columns={columns}
-                keyOf={({ id }) => id}
-                open={({ id }) => href("workers", id)}
-              />
+              <a href={href("workers")}>Show all workers</a>
             )}
-            <Pager pages={pages} next={next} />
-          </>
-        )}
-      </Shown>
+          </Empty>
+        }
+      />
     </>
   );
 }

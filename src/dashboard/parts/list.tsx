@@ -1,9 +1,5 @@
-/**
- * Lists: a table on a wide screen, cards on a narrow one, with rows that are opened by click, enter, or j and k. And the
- * pages of lists that are too long: forward by the daemon's cursor, back by those that were used.
- */
+/** Lists: a table on a wide screen, cards on a narrow one, with rows that are opened by click, enter, or j and k. */
 import type { ComponentChildren } from "preact";
-import { useState } from "preact/hooks";
 import { go } from "../route.ts";
 
 export type Column<T> = {
@@ -21,20 +17,16 @@ export type Column<T> = {
   cell: (row: T) => ComponentChildren;
 };
 
-export function List<T>({
-  label,
-  rows,
-  columns,
-  keyOf,
-  open,
-}: {
+/** What a list is, whatever its rows are. */
+export type Table<T> = {
   label: string;
-  rows: readonly T[];
   columns: readonly Column<T>[];
   keyOf: (row: T) => string;
   /** Where a row leads. */
   open?: (row: T) => string;
-}) {
+};
+
+export function List<T>({ label, rows, columns, keyOf, open }: Table<T> & { rows: readonly T[] }) {
   return (
     <table class="list">
       <caption class="hidden">{label}</caption>
@@ -86,46 +78,3 @@ const classOf = (flags: Record<string, boolean | undefined>): string | undefined
   Object.keys(flags)
     .filter((name) => flags[name])
     .join(" ") || undefined;
-
-/** A list that is read page by page; with another key it begins anew. */
-export function usePages(
-  key: string,
-  limit = 50,
-): {
-  /** What is asked for to have this page. */
-  asked: { limit: number; cursor?: string };
-  page: number;
-  next(cursor: string): void;
-  back(): void;
-  first(): void;
-} {
-  // Cursors of the pages up to this one; null is the first page's.
-  const [at, set] = useState<{ key: string; cursors: (string | null)[] }>({ key, cursors: [null] });
-  const cursors = at.key === key ? at.cursors : [null];
-  const cursor = cursors.at(-1) ?? null;
-  return {
-    asked: cursor === null ? { limit } : { limit, cursor },
-    page: cursors.length,
-    next: (cursor) => set({ key, cursors: [...cursors, cursor] }),
-    back: () => set({ key, cursors: cursors.length > 1 ? cursors.slice(0, -1) : cursors }),
-    first: () => set({ key, cursors: [null] }),
-  };
-}
-
-export function Pager({ pages, next }: { pages: ReturnType<typeof usePages>; next: string | null }) {
-  if (pages.page === 1 && next === null) return null;
-  return (
-    <nav class="pager" aria-label="Pages">
-      <button type="button" disabled={pages.page === 1} onClick={pages.first}>
-        First
-      </button>
-      <button type="button" disabled={pages.page === 1} onClick={pages.back}>
-        Previous
-      </button>
-      <span>Page {pages.page}</span>
-      <button type="button" disabled={next === null} onClick={() => next !== null && pages.next(next)}>
-        Next
-      </button>
-    </nav>
-  );
-}
