@@ -73,6 +73,8 @@ type Task = {
   versions: Version[];
 };
 
+type Move = { revision: number; task: Task; isReturn: boolean };
+
 const top = (task: Task): Version => task.versions[task.versions.length - 1] as Version;
 const finals: readonly TaskState[] = ["completed", "failed", "dead", "cancelled"];
 const isFinal = (state: TaskState) => finals.includes(state);
@@ -152,8 +154,10 @@ export class Model {
   /** The same with the entries applied. */
   #rows = new Map<string, string>();
   #baseAt = 0;
-  /** Removals that a crash may take back. */
-  #removals: { revision: number; task: Task }[] = [];
+  /** What left memory or came back, as a crash may take it back. */
+  #moves: Move[] = [];
+  /** Tasks that have left memory, by id; of one that came back, too. */
+  readonly #gone = new Map<string, Task>();
   #entries: { revision: number; text: string }[] = [];
 
   constructor(
@@ -552,20 +556,27 @@ export class Model {
     { key, before, after }: Change<TaskRecord>,
     leased: Set<string>,
   ): void {
-    const task = this.tasks.get(key);
     if (after === undefined) {
-      this.#retired(task, key, revision);
+      this.#retired(this.tasks.get(key), key, revision);
       return;
     }
-    if (before === undefined) {
+    const gone = operation === "task.retry" ? this.#gone.get(key) : undefined;
+    if (before === undefined && gone === undefined) {
       this.#created(core, revision, operation, key, after, leased);
       return;
     }
+    if (before === undefined) this.#returned(gone as Task, revision, after);
+    const task = this.tasks.get(key);
     this.expect(task !== undefined, `task ${key} changed and was never submitted`);
     const known = task as Task;
     const old = top(known);
-    this.expect(old.state === before.state, `task ${key} was ${old.state} and changed from ${before.state}`);
-    this.expect(before.spec === after.spec, `what was submitted of task ${key} changed`);
+    if (before !== undefined) {
+      this.expect(
+        old.state === before.state,
+        `task ${key} was ${old.state} and changed from ${before.state}`,
+      );
+      this.expect(before.spec === after.spec, `what was submitted of task ${key} changed`);
+    }
     known.versions.push(this.#next(core, revision, operation, known, old, after, leased));
     const now = top(known);
     const attempts = known.submit.attempts ?? 3;
@@ -582,7 +593,7 @@ export class Model {
       after.interruptions === now.interruptions,
       `task ${key} counts ${after.interruptions} interruptions, there were ${now.interruptions}`,
     );
-    this.world.count(`task.${after.state}`, before.state === after.state ? 0 : 1);
+    this.world.count(`task.${after.state}`, before?.state === after.state ? 0 : 1);
   }
 
   #created(
@@ -689,9 +700,39 @@ export class Model {
       `task ${id} was removed ${this.#wall - finishedAt} ms after it ended, one of ${younger} kept`,
     );
     this.world.count("task.retired");
-    this.tasks.delete(id);
-    this.removed.add(id);
-    this.#removals.push({ revision, task: task as Task });
+    this.#gone.set(id, task as Task);
+    this.#move({ revision, task: task as Task, isReturn: false });
+  }
+
+  /** A retry brings a task back from the archive. */
+  #returned(task: Task, revision: number, { spec }: TaskRecord): void {
+    const input = stepOf(this.#running, "task.retry")?.input as AnyInput | undefined;
+    this.expect(input?.taskId === task.id, `task ${task.id} came back, and nobody asked for it`);
+    this.expect(!this.tasks.has(task.id), `task ${task.id} came back, and had not left`);
+    const { payload, priority } = task.submit;
+    this.expect(
+      spec.payload === JSON.stringify(payload ?? null) &&
+        priorities[spec.options.priority] === (priority ?? "normal"),
+      `task ${task.id} came back as another: ${JSON.stringify(spec)}`,
+    );
+    this.world.count("task.returned");
+    this.#move({ revision, task, isReturn: true });
+  }
+
+  /** Leaves memory, or comes back. */
+  #move(move: Move): void {
+    this.#moves.push(move);
+    this.#carryOut(move.task, move.isReturn);
+  }
+
+  #carryOut(task: Task, isThere: boolean): void {
+    if (isThere) {
+      this.tasks.set(task.id, task);
+      this.removed.delete(task.id);
+    } else {
+      this.tasks.delete(task.id);
+      this.removed.add(task.id);
+    }
   }
 
   /** All that a task waits for or has waited for. */
@@ -1135,15 +1176,16 @@ export class Model {
 
   /** Entries above the revision never were. */
   #giveUp(through: number): void {
-    for (let last = this.#removals.at(-1); last !== undefined && last.revision > through; ) {
-      this.tasks.set(last.task.id, last.task);
-      this.removed.delete(last.task.id);
-      this.#removals.pop();
-      last = this.#removals.at(-1);
+    for (let last = this.#moves.at(-1); last !== undefined && last.revision > through; ) {
+      this.#carryOut(last.task, !last.isReturn);
+      this.#moves.pop();
+      last = this.#moves.at(-1);
     }
-    for (const task of this.tasks.values()) {
+    for (const task of [...this.tasks.values(), ...this.#gone.values()]) {
       while (task.versions.length > 0 && top(task).revision > through) task.versions.pop();
-      if (task.versions.length === 0) this.tasks.delete(task.id);
+      if (task.versions.length > 0) continue;
+      this.tasks.delete(task.id);
+      this.#gone.delete(task.id);
     }
     for (const [tag, [id]] of this.byTag) if (Number(id?.split("-")[0]) > through) this.byTag.delete(tag);
     for (const [key, { revision }] of this.#answers) if (revision > through) this.#answers.delete(key);
@@ -1279,7 +1321,7 @@ export class Model {
     }
     if (count === 0) return;
     this.#entries.splice(0, count);
-    this.#removals = this.#removals.filter((one) => one.revision > revision);
+    this.#moves = this.#moves.filter((one) => one.revision > revision);
     for (const task of this.tasks.values())
       while (task.versions.length > 1 && (task.versions[1] as Version).revision <= revision)
         task.versions.shift();
