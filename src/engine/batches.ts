@@ -27,6 +27,9 @@ export type Outcomes = {
 const reservedAtOnce = 1_000_000;
 const reserveEarly = 500_000;
 
+/** What is less than this waits for more, as long as more comes. */
+const smallBytes = 32 * 1024;
+
 /** Texts of more than this are put together where they are read: here it would be a copy more. */
 const largeBytes = 1_000_000;
 
@@ -36,6 +39,8 @@ export class Batches {
   #texts: string[] = [];
   #textBytes = 0;
   #textFirst = 0;
+  /** How much of it there was when it was asked whether it grows. */
+  #lookedAt = 0;
   /** What is at the log, and what has gathered since. */
   #sent: Transaction[] = [];
   #gathered: Transaction[] = [];
@@ -112,6 +117,16 @@ export class Batches {
     this.#textBytes += bytes;
   }
 
+  /**
+   * What gathers could be sent at once, but it is little, and more came since this was asked last: one round of the loop
+   * costs less than one sync.
+   */
+  isGrowing(): boolean {
+    const grew = this.#textBytes > this.#lookedAt;
+    this.#lookedAt = this.#textBytes;
+    return grew && !this.#appending && this.#textBytes < smallBytes;
+  }
+
   /** Lets out what may leave, and sends what has gathered to the log, if nothing is on its way. */
   pump(): void {
     if (!this.#keepsText) {
@@ -130,6 +145,7 @@ export class Batches {
     const batch: Batch = { first: this.#textFirst, last: this.engine.store.revision, text };
     this.#texts = [];
     this.#textBytes = 0;
+    this.#lookedAt = 0;
     this.#sent = this.#gathered;
     this.#sentBytes = text.length;
     this.#sentCounted = counted(this.engine.core);
@@ -184,6 +200,7 @@ export class Batches {
     this.#gathered = [];
     this.#texts = [];
     this.#textBytes = 0;
+    this.#lookedAt = 0;
     // What stands is durable; the revisions that were undone are never used again.
     this.#durable = store.revision;
     return undone.length;

@@ -131,7 +131,10 @@ export class Engine {
 
   readonly #turnListeners: ((now: number) => void)[] = [];
   #turnOpen = false;
-  readonly #close = () => this.#closeTurn();
+  readonly #close = () => {
+    if (this.#batches.isGrowing()) this.#clock.soon(this.#close);
+    else this.#closeTurn();
+  };
   /** When it opened, on the monotonic clock. */
   #turnAt = 0;
   /** When the turn opened that last handed out messages, and whether a timer will do it. */

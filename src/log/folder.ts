@@ -119,7 +119,7 @@ export class FixedFile {
 }
 
 /**
- * Such a file that SQLite writes and we sync. Where the kernel tells where an open file lies, it is asked for that alone:
+ * Such a file that we sync, whoever writes it. Where the kernel tells where an open file lies, it is asked for that alone:
  * a file whose times were looked at gets new ones with the next write, and its sync has to write those as well.
  */
 export class SyncedFile {
@@ -131,6 +131,10 @@ export class SyncedFile {
     this.#file = openSync(path, "r+");
     this.#fixed = new FixedFile(path);
     this.#place = placeOf(this.#file);
+  }
+
+  write(bytes: Buffer, position: number): void {
+    writeWhole(this.#file, bytes, position);
   }
 
   sync(): void {
@@ -261,6 +265,17 @@ function writeWhole(file: number, bytes: Buffer, position: number): void {
   }
 }
 
+/** A new file of so many bytes, the block again and again; synced. */
+export function writeNew(path: string, size: number, block: Buffer): void {
+  const file = openSync(path, "w");
+  try {
+    for (let at = 0; at < size; at += block.length) writeWhole(file, block, at);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
 export function syncFile(path: string): void {
   const file = openSync(path, "r+");
   fsyncSync(file);
@@ -343,12 +358,9 @@ export class Ballast {
     if (this.#isThere) return;
     try {
       if (freeBytes(this.#folder) < 3 * ballastBytes) return;
-      const file = openSync(this.#path, "w");
       // Not zeros alone: a file system that compresses or skips them would hold nothing back.
       const block = Buffer.from(crypto.getRandomValues(new Uint8Array(64 * 1024)));
-      for (let at = 0; at < ballastBytes; at += block.length) writeWhole(file, block, at);
-      fsyncSync(file);
-      closeSync(file);
+      writeNew(this.#path, ballastBytes, block);
       this.#isThere = true;
     } catch {
       this.free();

@@ -8,14 +8,15 @@ import { assert } from "../lib/assert.ts";
 import type { Batch } from "./log.ts";
 
 /** The newest version of what lies in a data folder. A newer one is refused, one older than the plain one migrated after a copy. */
-export const formatVersion = 3;
+export const formatVersion = 4;
 
-/**
- * What a folder begins with, and stays until it takes its first large batch: the version before opens it till then. In
- * format 3 the text of such a batch may be packed, and all else is the same.
- */
+/** What a folder begins with. In the later ones all of that is the same. */
 export const plainFormat = 2;
-export const isPresent = (format: number): boolean => format === plainFormat || format === formatVersion;
+/** The texts of large batches may be packed: from the first of them on. */
+export const packedFormat = 3;
+/** The last batches may stand in a journal beside the database: from when there is one. */
+export const journaledFormat = 4;
+export const isPresent = (format: number): boolean => format >= plainFormat && format <= formatVersion;
 
 /** Texts from so many units on are packed where a storage can: a commit of megabytes costs ten times as much as packing them. */
 export const isLarge = (text: string): boolean => text.length >= 1024 * 1024;

@@ -2,6 +2,7 @@
  * What the loop and the logs' thread say to each other. One thread serves every log of the process, so each message
  * names its log by number. A batch goes as one string: strings cross cheapest.
  */
+import type { LogRow } from "./format.ts";
 import type { LogError, LogStatus, Recovered } from "./log.ts";
 import type { WriterOptions } from "./writer.ts";
 
@@ -12,11 +13,17 @@ export type ToThread =
   | { kind: "open"; log: number; folder: string; within: number | null; options: Partial<WriterOptions> }
   /** A page was taken; the next may come. */
   | { kind: "taken"; log: number }
+  /** Batches that the journal holds, oldest first; they have no answer. */
+  | { kind: "journaled"; log: number; rows: LogRow[] }
   | { kind: "reserve"; log: number; ceiling: number }
   | { kind: "probe"; log: number }
   /** Writes what waits for the archive. */
   | { kind: "settle"; log: number }
   | { kind: "stop"; log: number };
+
+/** `hash`: the chain's, at the last batch. */
+export type Durable = { hash: string };
+export type Opened = Recovered & Durable;
 
 /** Answers of one log come in the order of its questions; "taken" has none, and "settled" comes when it is so. */
 export type FromThread =
@@ -25,9 +32,11 @@ export type FromThread =
   | {
       kind: "answer";
       log: number;
-      value: Recovered | boolean | "durable" | "full" | number | null;
+      value: Opened | Durable | boolean | "full" | number | null;
       status: LogStatus;
     }
+  /** The loop may use the journal from now on. */
+  | { kind: "journal"; log: number }
   | { kind: "settled"; log: number }
   /** Something happened in between. */
   | { kind: "status"; log: number; status: LogStatus; full: boolean }

@@ -120,6 +120,8 @@ async function readAll(
   const meta = decodeMeta(metaText);
   if (meta === null) throw new Damage("the meta row has a wrong checksum");
   if (mark === null) throw new Damage("the mark is missing, or neither of its slots can be read");
+  const loss = await storage.readLoss();
+  if (loss !== null) throw new Damage(loss);
   const images = await readImages(storage);
   const [base] = images as [Image];
   const newest: KeyedImage = { ...(images.at(-1) as Image), pieces: [] };
@@ -189,6 +191,8 @@ export async function readAt(storage: Storage, revision: number | null, sink: Pa
 async function readStateAt(storage: Storage, revision: number, sink: PageSink): Promise<ReadAt> {
   if (decodeMeta((await storage.readMeta()) ?? "") === null)
     throw new Damage("the meta row is missing, of another format, or has a wrong checksum");
+  const loss = await storage.readLoss();
+  if (loss !== null && revision === Number.POSITIVE_INFINITY) throw new Damage(loss);
   const images = await readImages(storage);
   const base = images.findLast(({ upto }) => upto <= revision);
   const chain = new Chain([base ?? (images[0] as Image)], null);
@@ -405,6 +409,8 @@ export async function inspect(
   }
   const mark = newestMark(slots ?? (await storage.readMark()));
   if (mark === null) problems.push("the mark is missing, or neither of its slots can be read");
+  const loss = await storage.readLoss();
+  if (loss !== null) problems.push(loss);
   const total = (await storage.pieceIds()).length + (await storage.countLog());
   let done = 0;
   const rows = await storage.readImages();
@@ -537,7 +543,13 @@ async function cutTo(storage: Storage, revision: number, mark: Mark | null, note
     }
   }
   const dropImages = images.map(({ upto }) => upto).filter((upto) => !isKept(upto));
-  unlessFull(storage, await storage.commit({ dropAbove: last, dropImages, log: replaced }, true));
+  unlessFull(
+    storage,
+    await storage.commit(
+      { dropAbove: last, dropImages, log: replaced === undefined ? [] : [replaced] },
+      true,
+    ),
+  );
   // An unreadable mark may have promised any revision that was reserved: go on far above what can be seen.
   const ceiling =
     mark === null ? Math.max(highest, revision) + unknownCeiling : Math.max(mark.ceiling, highest, revision);

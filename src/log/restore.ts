@@ -93,7 +93,7 @@ export async function restore(
       step(`keep ${name}`);
       const goal = placeOf(staging, name);
       mkdirSync(goal, { recursive: true });
-      for (const file of ["cortex.db", "cortex.db-wal", "mark"]) {
+      for (const file of ["cortex.db", "cortex.db-wal", "journal", "mark"]) {
         if (!existsSync(join(folder, file))) continue;
         cpSync(join(folder, file), join(goal, file));
         syncFile(join(goal, file));

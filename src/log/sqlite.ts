@@ -1,5 +1,5 @@
 /**
- * The storage port over one SQLite file in a data folder: `cortex.db`, beside it `mark`, `lock` and `ballast`. It is
+ * The storage port over one SQLite file in a data folder: `cortex.db`, beside it `mark`, `journal`, `lock` and `ballast`. It is
  * the one place that speaks SQL, with archive-table.ts. Every call works synchronously and answers with a settled promise, so it belongs on
  * a thread of its own. Errors are told apart here: a full disk is a result, a damaged or unwritable folder a
  * LogError, anything else is thrown as it came and ends the log.
@@ -23,7 +23,16 @@ import {
   syncFile,
   syncFolder,
 } from "./folder.ts";
-import { isLarge, type LogRow } from "./format.ts";
+import {
+  decodeImage,
+  encodeBatch,
+  firstImage,
+  formatOf,
+  formatVersion,
+  isLarge,
+  type LogRow,
+} from "./format.ts";
+import { emptyJournal, type Journaled, makeJournal, readJournal } from "./journal.ts";
 import { LogError } from "./log.ts";
 import type { OldStorage } from "./migrate.ts";
 import type { Write } from "./storage.ts";
@@ -73,8 +82,10 @@ export class SqliteStorage implements OldStorage {
   #isBroken = false;
   #tidiesSinceBallast = 0;
 
-  /** Of a reader: the mark as it was before the database was looked at. */
+  /** Of a reader: the mark as it was before the database was looked at, and what the journal held beyond that. */
   #slots: string[] | null = null;
+  #journaled: LogRow[] = [];
+  #loss: string | null = null;
 
   /** `within`: an open storage whose folder holds this one; its lock and its ballast serve both. */
   constructor(
@@ -123,14 +134,22 @@ export class SqliteStorage implements OldStorage {
     ballast.take();
   }
 
-  /** The mark first: the database only grows beyond it, so what is read after must hold all that it covers. */
+  /**
+   * The mark and the journal first: the database only grows beyond them, so what is read after must hold all that the
+   * mark covers, and whatever was in the journal before and is not any more.
+   */
   #openToRead(): void {
     try {
       this.#slots = this.#mark.read();
+      const journaled = this.access === "follow" ? [] : readJournal(this.name);
       this.#db = reading(this.#path, this.access === "read unowned");
       if (this.access === "follow") return;
       this.#db.run("BEGIN");
       this.#read("SELECT count(*) FROM sqlite_schema");
+      if (journaled.length === 0) return;
+      const { rows, loss } = beyondEnd(this.#db, journaled);
+      this.#journaled = rows;
+      this.#loss = loss;
     } catch (error) {
       throw this.#named(error);
     }
@@ -171,6 +190,20 @@ export class SqliteStorage implements OldStorage {
     // From here on commits are synced by `commit`.
     db.run("PRAGMA synchronous=NORMAL");
     this.#wal = new SyncedFile(`${this.#path}-wal`);
+    this.#takeJournaled();
+  }
+
+  /** What a crash left in the journal alone. What does not follow the log is left where it is, for whoever looks into it. */
+  #takeJournaled(): void {
+    const journaled = readJournal(this.name);
+    const format = journaled.length === 0 ? null : formatOf(this.#metaText() ?? "");
+    if (format === null || format > formatVersion) return;
+    const { rows, loss } = beyondEnd(this.#open(), journaled);
+    this.#loss = loss;
+    if (loss !== null) return;
+    addRows(this.#open(), rows);
+    this.#wal?.sync();
+    emptyJournal(this.name);
   }
 
   #disconnect(): void {
@@ -183,11 +216,23 @@ export class SqliteStorage implements OldStorage {
   }
 
   async readMeta(): Promise<string | null> {
+    return this.#metaText();
+  }
+
+  #metaText(): string | null {
     return (this.#read("SELECT text FROM meta")[0]?.[0] as string | undefined) ?? null;
   }
 
+  async readLoss(): Promise<string | null> {
+    return this.#loss;
+  }
+
+  async makeJournal(): Promise<boolean> {
+    return makeJournal(this.name);
+  }
+
   async countLog(): Promise<number> {
-    return this.#read("SELECT count(*) FROM log")[0]![0] as number;
+    return (this.#read("SELECT count(*) FROM log")[0]![0] as number) + this.#journaled.length;
   }
 
   async readImages(): Promise<{ upto: number; text: string }[]> {
@@ -204,6 +249,8 @@ export class SqliteStorage implements OldStorage {
   }
 
   async batchAt(revision: number): Promise<number | null> {
+    const journaled = this.#journaled.findLast(({ first }) => first <= revision);
+    if (journaled !== undefined) return journaled.first;
     const sql = "SELECT first FROM log WHERE first <= ? ORDER BY first DESC LIMIT 1";
     return (this.#read(sql, revision)[0]?.[0] as number | undefined) ?? null;
   }
@@ -255,11 +302,12 @@ export class SqliteStorage implements OldStorage {
         const whole = unpack(text ?? "");
         page.push({ first, last, text: whole, checks: checks ?? "", hash: hash ?? "" });
         bytes += whole.length;
-        if (bytes >= bytesMax) break;
+        if (bytes >= bytesMax) return page;
       }
     } catch (error) {
       throw this.#named(error);
     }
+    page.push(...this.#journaled.filter(({ first }) => first > after));
     return page;
   }
 
@@ -295,6 +343,7 @@ export class SqliteStorage implements OldStorage {
     try {
       // SQLite would sync when the file was written to as well: on many file systems one more write to wait for.
       if (sync) this.#wal?.sync();
+      if (write.dropAbove !== undefined) this.#giveUpJournal();
       this.#file.check();
       this.#wal?.check();
     } catch (error) {
@@ -304,22 +353,24 @@ export class SqliteStorage implements OldStorage {
     return "done";
   }
 
+  /** What was cut off must not come back. */
+  #giveUpJournal(): void {
+    emptyJournal(this.name);
+    this.#loss = null;
+  }
+
   #broken(error: unknown): unknown {
     this.#isBroken = true;
     return this.#named(error);
   }
 
   #apply(write: Write, sync: boolean): void {
-    const { log, image } = write;
+    const { log = [], image } = write;
     if (write.dropAbove !== undefined) this.#run("DELETE FROM log WHERE first > ?", write.dropAbove);
     if (write.dropThrough !== undefined) this.#run("DELETE FROM log WHERE first <= ?", write.dropThrough);
     for (const upto of write.dropImages ?? []) this.#run("DELETE FROM images WHERE upto = ?", upto);
     for (const id of write.dropPieces ?? []) this.#run("DELETE FROM pieces WHERE id = ?", id);
-    if (log !== undefined) {
-      const sql = "INSERT OR REPLACE INTO log (first, last, text, checks, hash) VALUES (?, ?, ?, ?, ?)";
-      const text = isLarge(log.text) ? pack(log.text) : log.text;
-      this.#run(sql, log.first, log.last, text, log.checks, log.hash);
-    }
+    for (const row of log) this.#run(rowSql, ...columnsOf(row));
     for (const { id, bytes } of write.pieces ?? [])
       this.#run("INSERT OR REPLACE INTO pieces (id, bytes) VALUES (?, ?)", id, bytes);
     if (image !== undefined)
@@ -331,7 +382,7 @@ export class SqliteStorage implements OldStorage {
       const sql =
         "INSERT INTO meta (id, text, pulse) VALUES (1, ?, 0) ON CONFLICT (id) DO UPDATE SET text = excluded.text, pulse = pulse + 1";
       this.#run(sql, write.meta);
-    } else if (sync && log === undefined) this.#run("UPDATE meta SET pulse = pulse + 1");
+    } else if (sync && log.length === 0) this.#run("UPDATE meta SET pulse = pulse + 1");
   }
 
   async readMark(): Promise<string[]> {
@@ -429,6 +480,37 @@ export class SqliteStorage implements OldStorage {
   }
 }
 
+const rowSql = "INSERT OR REPLACE INTO log (first, last, text, checks, hash) VALUES (?, ?, ?, ?, ?)";
+const columnsOf = ({ first, last, text, checks, hash }: LogRow) =>
+  [first, last, isLarge(text) ? pack(text) : text, checks, hash] as const;
+
+function addRows(db: Database, rows: readonly LogRow[]): void {
+  db.transaction(() => {
+    for (const row of rows) db.run(rowSql, [...columnsOf(row)]);
+  })();
+}
+
+/** Of what a journal holds, the rows that follow the log's last; `loss`: there is a hole between them. */
+function beyondEnd(db: Database, journaled: readonly Journaled[]): { rows: LogRow[]; loss: string | null } {
+  const { last, hash } = endOf(db);
+  const beyond = journaled.filter(({ first }) => first > last);
+  const [next] = beyond;
+  if (next === undefined || next.previous === hash)
+    return { rows: beyond.map((one) => encodeBatch(one.previous, one)), loss: null };
+  const loss = `the journal goes on at revision ${next.first}, but the log ends at revision ${last}`;
+  return { rows: [], loss };
+}
+
+function endOf(db: Database): { last: number; hash: string } {
+  const row = db.query("SELECT last, hash FROM log ORDER BY first DESC LIMIT 1").get();
+  if (row !== null) return row as { last: number; hash: string };
+  const image = db.query("SELECT text FROM images ORDER BY upto DESC LIMIT 1").get() as {
+    text: string;
+  } | null;
+  const { upto, hash } = decodeImage(image?.text ?? "") ?? firstImage;
+  return { last: upto, hash };
+}
+
 /** No text of a batch begins like this. The rest is base64, because the column holds text and nothing else. */
 const packedStart = "zstd ";
 
@@ -445,16 +527,19 @@ function unpack(text: string): string {
   }
 }
 
+const damaged = (path: string, message: string) =>
+  new LogError(
+    "data-folder-damaged",
+    `${path} is damaged: ${message}`,
+    "`cortexd verify` says where. Restore a backup (`cortexd restore FROM`); to start anew, move the folder away.",
+  );
+
 /** The errors that say something about the folder rather than about this moment. */
 function named(error: unknown, folder: string, isOwner: boolean): unknown {
   const code = codeOf(error);
   const message = (error as Error).message;
   if (/^SQLITE_(NOTADB|CORRUPT|FORMAT|SCHEMA|ERROR|MISMATCH)/.test(code)) {
-    return new LogError(
-      "data-folder-damaged",
-      `${join(folder, "cortex.db")} is damaged: ${message}`,
-      "`cortexd verify` says where. Restore a backup (`cortexd restore FROM`); to start anew, move the folder away.",
-    );
+    return damaged(join(folder, "cortex.db"), message);
   }
   if (/^SQLITE_(READONLY|CANTOPEN|PERM|AUTH)/.test(code)) {
     return isOwner ? notWritable(folder, message) : notReadable(folder, message);
@@ -478,6 +563,7 @@ function reading(path: string, isUnowned: boolean): Database {
  */
 export function copyDatabase(folder: string, isUnowned: boolean, path: string): string[] {
   const slots = new MarkFile(folder).read();
+  const journaled = readJournal(folder);
   try {
     const db = reading(join(folder, "cortex.db"), isUnowned);
     try {
@@ -485,11 +571,23 @@ export function copyDatabase(folder: string, isUnowned: boolean, path: string): 
     } finally {
       db.close();
     }
+    if (journaled.length > 0) addJournaled(path, journaled);
     syncFile(path);
     return slots;
   } catch (error) {
     if (isFull(error)) throw notWritable(dirname(path), "its disk is full");
     throw named(error, folder, false);
+  }
+}
+
+function addJournaled(path: string, journaled: readonly Journaled[]): void {
+  const copy = new Database(path, { readwrite: true, strict: true });
+  try {
+    const { rows, loss } = beyondEnd(copy, journaled);
+    if (loss !== null) throw damaged(path, loss);
+    addRows(copy, rows);
+  } finally {
+    copy.close();
   }
 }
 

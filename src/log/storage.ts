@@ -6,7 +6,7 @@
  * What may happen to a storage, and must not hurt:
  * - A crash at any moment. Of the commits since the last finished sync some prefix, in their order, survives whole,
  *   and nothing after it: never a later commit without an earlier one, never half a commit's rows. One exception is
- *   allowed: the first commit that did not survive may leave its log row behind with a damaged text, and none of
+ *   allowed: the first commit that did not survive may leave its first log row behind with a damaged text, and none of
  *   its other changes.
  * - A call that had not resolved when the crash came may have happened or not.
  * - A mark slot whose write had not resolved holds the old text, the new text, or neither (torn). The other slot is
@@ -30,7 +30,7 @@ export type Write = {
   dropImages?: readonly number[];
   dropPieces?: readonly number[];
   /** Added to the log; a row with the same first revision is replaced. */
-  log?: LogRow;
+  log?: readonly LogRow[];
   /** Added; no piece has had this number in an image that is there. */
   pieces?: readonly { id: number; bytes: Uint8Array }[];
   /** Added, as the image of a revision. */
@@ -55,6 +55,9 @@ export interface Storage {
 
   /** The meta text of the last commit that had one; null when there has been none. */
   readMeta(): Promise<string | null>;
+
+  /** What was once synced and is known to be missing, in words; null: nothing is known to be. */
+  readLoss(): Promise<string | null>;
 
   /** How many rows the log has; for progress alone. */
   countLog(): Promise<number>;
@@ -99,6 +102,12 @@ export interface Storage {
    * commit may succeed. Anything else rejects.
    */
   commit(write: Write, sync: boolean): Promise<"done" | "full">;
+
+  /**
+   * Makes a place where the caller of the log may sync batches by itself (journal.ts); the next open() adds to the log
+   * what it finds there. False: there is no room for it, or it keeps none.
+   */
+  makeJournal(): Promise<boolean>;
 
   /** Both mark slots as they are, "" for one that was never written; an empty array when there never was a mark. */
   readMark(): Promise<string[]>;

@@ -1,9 +1,11 @@
 /**
  * Logs as the loop sees them: everything is asked of a thread that owns the data folder (worker.ts), so the loop
- * never waits for a disk. One thread serves all logs of a process. A log's own error, every one but a full disk, ends
+ * does not wait for a disk, but for the journal's short syncs (journal.ts). One thread serves all logs of a process. A log's own error, every one but a full disk, ends
  * that log; the death of the thread ends them all. Whatever waits is rejected then, and each listener hears of it once.
  */
 import { entryPoint } from "./entry.ts";
+import { firstHash, type LogRow } from "./format.ts";
+import { Journal } from "./journal.ts";
 import {
   type Appended,
   type Batch,
@@ -13,7 +15,7 @@ import {
   type Recovered,
   type RecoverySink,
 } from "./log.ts";
-import type { FromThread, ToThread } from "./messages.ts";
+import type { Durable, FromThread, Opened, ToThread } from "./messages.ts";
 import { isAboutArchive, type QuestionName, type Questions } from "./questions.ts";
 import { LogReader } from "./reader.ts";
 import type { WriterOptions } from "./writer.ts";
@@ -71,6 +73,8 @@ export class LogThread {
 export type ThreadLogOptions = Partial<WriterOptions> & {
   /** Every revision lies above this, also those of a log that is new. */
   startRevision?: number;
+  /** How long syncs may take on average, ms, for the loop to wait for them (journal.ts). */
+  slowSyncMs?: number;
   /** An open log of the same thread, whose folder holds this one's: its lock and its ballast serve both. */
   within?: ThreadLog;
 };
@@ -80,6 +84,7 @@ export class ThreadLog implements Log {
   readonly #options: Partial<WriterOptions>;
   readonly #startRevision: number;
   readonly #within: ThreadLog | null;
+  readonly #slowSyncMs: number | undefined;
   readonly #isSnapshot: boolean;
   readonly #waiting: Waiting[] = [];
   readonly #settling: Waiting[] = [];
@@ -90,19 +95,30 @@ export class ThreadLog implements Log {
   #error: Error | null = null;
   #isOpen = false;
   #stopping: Promise<void> | null = null;
-  /** In snapshot mode the loop answers appends itself: a thread busy with a snapshot would keep it waiting. */
+  /** The last revision that was appended, and the chain's hash there. */
   #last = 0;
+  #hash = firstHash;
+  /** In snapshot mode the loop answers appends itself: a thread busy with a snapshot would keep it waiting. */
   #isFull = false;
+  /** Null: there is none (yet), and every append goes through the thread. */
+  #journal: Journal | null = null;
+  /** What the journal holds and the thread was not given yet: a message a batch would cost more than the batch. */
+  #journaled: LogRow[] = [];
+  #journaledUnits = 0;
+  #handOver: ReturnType<typeof setTimeout> | null = null;
+  /** What was given to the thread by way of the journal, and is not known to be where the reader finds it. */
+  #isBehind = false;
 
   constructor(
     folder: string,
-    { startRevision = 0, within, ...options }: ThreadLogOptions,
+    { startRevision = 0, within, slowSyncMs, ...options }: ThreadLogOptions,
     readonly thread = new LogThread(),
   ) {
     this.#folder = folder;
     this.#options = options;
     this.#startRevision = startRevision;
     this.#within = within ?? null;
+    this.#slowSyncMs = slowSyncMs;
     this.#isSnapshot = options.mode === "snapshot";
     this.#status = {
       strategy: this.#isSnapshot ? "snapshot" : "wal",
@@ -120,7 +136,7 @@ export class ThreadLog implements Log {
     this.#sink = sink;
     try {
       this.#number = this.thread.enter(this);
-      const recovered = await this.#ask<Recovered>({
+      const { hash, ...recovered } = await this.#ask<Opened>({
         kind: "open",
         log: this.#number,
         folder: this.#folder,
@@ -128,6 +144,7 @@ export class ThreadLog implements Log {
         options: this.#options,
       });
       this.#last = recovered.revision;
+      this.#hash = hash;
       this.#isOpen = true;
       return { ...recovered, ceiling: Math.max(recovered.ceiling, this.#startRevision) };
     } finally {
@@ -136,18 +153,65 @@ export class ThreadLog implements Log {
     }
   }
 
-  async append({ first, last, text }: Batch, after: number): Promise<Appended> {
-    const message = `${this.#number} ${first} ${last} ${after}\n${text}`;
-    if (!this.#isSnapshot) {
-      const answer = await this.#ask<"durable" | "full" | number>(message);
-      return typeof answer === "number" ? { kind: "fenced", last: answer } : { kind: answer };
-    }
+  async append(batch: Batch, after: number): Promise<Appended> {
     if (this.#error !== null) throw this.#error;
+    if (this.#isSnapshot) return this.#take(batch, after);
+    if (this.#journal !== null && !this.#isFull && after === this.#last && this.#takeJournaled(batch))
+      return { kind: "durable" };
+    const answer = await this.#ask<Durable | "full" | number>(this.#messageOf(batch, after));
+    if (answer === "full") return { kind: "full" };
+    if (typeof answer === "number") return { kind: "fenced", last: answer };
+    this.#last = batch.last;
+    this.#hash = answer.hash;
+    return { kind: "durable" };
+  }
+
+  #messageOf({ first, last, text }: Batch, after: number): string {
+    return `${this.#number} ${first} ${last} ${after}\n${text}`;
+  }
+
+  #take(batch: Batch, after: number): Appended {
     if (after !== this.#last) return { kind: "fenced", last: this.#last };
     if (this.#isFull) return { kind: "full" };
-    this.thread.post(message);
-    this.#last = last;
+    this.#post(this.#messageOf(batch, after));
+    this.#last = batch.last;
     return { kind: "durable" };
+  }
+
+  /** False: the batch must go through the thread. */
+  #takeJournaled(batch: Batch): boolean {
+    let row: LogRow | null = null;
+    try {
+      row = this.#journal!.take(batch, this.#hash);
+    } catch (error) {
+      // What reached the disk is not known.
+      this.fail(journalError(error as Error));
+      throw this.#error;
+    }
+    if (row === null) return false;
+    this.#last = row.last;
+    this.#hash = row.hash;
+    this.#isBehind = true;
+    this.#journaled.push(row);
+    this.#journaledUnits += row.text.length;
+    if (this.#journaledUnits >= handOverUnits) this.#flush();
+    else this.#handOver ??= setTimeout(() => this.#flush(), handOverMs);
+    return true;
+  }
+
+  /** Gives the thread what the journal holds, before anything else is asked of it. */
+  #flush(): void {
+    if (this.#handOver !== null) clearTimeout(this.#handOver);
+    this.#handOver = null;
+    if (this.#journaled.length === 0) return;
+    this.thread.post({ kind: "journaled", log: this.#number, rows: this.#journaled });
+    this.#journaled = [];
+    this.#journaledUnits = 0;
+  }
+
+  #post(message: ToThread): void {
+    this.#flush();
+    this.thread.post(message);
   }
 
   reserve(ceiling: number): Promise<void> {
@@ -166,20 +230,27 @@ export class ThreadLog implements Log {
   ): Promise<Questions[N]["answered"]> {
     if (this.#error !== null) throw this.#error;
     // The reader sees what is written.
-    if (isAboutArchive(name)) await this.#settle();
+    if (isAboutArchive(name) || this.#isBehind) await this.#settle();
     return this.thread.reader.ask(this.#folder, name, asked);
   }
 
   /** All that was appended is where the reader finds it. */
   #settle(): Promise<void> {
+    this.#isBehind = false;
     return new Promise((resolve, reject) => {
       this.#settling.push({ resolve, reject });
-      this.thread.post({ kind: "settle", log: this.#number });
+      this.#post({ kind: "settle", log: this.#number });
     });
   }
 
   status(): LogStatus {
-    return this.#status;
+    if (this.#journal === null) return this.#status;
+    const { syncedRevision, syncCount } = this.#status;
+    return {
+      ...this.#status,
+      syncedRevision: Math.max(syncedRevision, this.#last),
+      syncCount: syncCount + this.#journal.syncCount,
+    };
   }
 
   onFailure(listener: (error: Error) => void): void {
@@ -200,6 +271,7 @@ export class ThreadLog implements Log {
   }
 
   #release(): void {
+    this.#leaveJournal();
     this.#error ??= new LogError("log-failed", "the log is stopped", "Start it again.");
     for (const { reject } of this.#settling.splice(0)) reject(this.#error);
     this.thread.leave(this.#number);
@@ -211,7 +283,7 @@ export class ThreadLog implements Log {
       if (this.#number === 0)
         return reject(new LogError("log-failed", "the log is not open", "Open it first."));
       this.#waiting.push({ resolve, reject });
-      this.thread.post(message);
+      this.#post(message);
     });
   }
 
@@ -235,15 +307,18 @@ export class ThreadLog implements Log {
         this.#sink!.progress(message.done, message.total);
         return;
       case "answer":
-        this.#status = message.status;
+        this.#hearStatus(message.status);
         this.#waiting.shift()!.resolve(message.value as never);
         return;
       case "settled":
         // Whoever asked first has waited for no more than this.
         this.#settling.shift()?.resolve(undefined as never);
         return;
+      case "journal":
+        if (this.#error === null) this.#journal = new Journal(this.#folder, this.#slowSyncMs);
+        return;
       case "status":
-        this.#status = message.status;
+        this.#hearStatus(message.status);
         this.#isFull = message.full;
         return;
       case "failed":
@@ -251,10 +326,22 @@ export class ThreadLog implements Log {
     }
   }
 
+  #hearStatus(status: LogStatus): void {
+    this.#status = status;
+    if (status.syncedRevision >= this.#last) this.#journal?.restart();
+  }
+
+  #leaveJournal(): void {
+    if (this.#handOver !== null) clearTimeout(this.#handOver);
+    this.#journal?.close();
+    this.#journal = null;
+  }
+
   /** The log is beyond use. */
   fail(error: Error): void {
     if (this.#error !== null) return;
     this.#error = error;
+    this.#leaveJournal();
     for (const { reject } of [...this.#waiting.splice(0), ...this.#settling.splice(0)]) reject(error);
     if (!this.#isOpen) return; // the caller of open() hears of it
     this.thread.letGo();
@@ -262,10 +349,15 @@ export class ThreadLog implements Log {
   }
 }
 
+/** Batches that the journal holds go to the thread so many units, or so long after the first of them, at once. */
+const handOverUnits = 128 * 1024;
+const handOverMs = 20;
+
+const knowsDisk = "What was acknowledged is safe. Start again: only a new start knows what reached the disk.";
+
+const journalError = (error: Error): LogError =>
+  error instanceof LogError ? error : new LogError("log-failed", `the journal: ${error.message}`, knowsDisk);
+
 function threadError(why: string): LogError {
-  return new LogError(
-    "log-failed",
-    `the log's thread failed: ${why}`,
-    "What was acknowledged is safe. Start again: only a new start knows what reached the disk.",
-  );
+  return new LogError("log-failed", `the log's thread failed: ${why}`, knowsDisk);
 }

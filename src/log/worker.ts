@@ -5,7 +5,7 @@
  * failed: the loop ends the process then.
  */
 import type { LogError } from "./log.ts";
-import type { FromThread, ToThread } from "./messages.ts";
+import type { Durable, FromThread, ToThread } from "./messages.ts";
 import { SqliteStorage } from "./sqlite.ts";
 import type { Write } from "./storage.ts";
 import { LogWriter } from "./writer.ts";
@@ -45,6 +45,8 @@ class KeptLog {
   readonly #writer: LogWriter;
   readonly #isSnapshot: boolean;
   #lastTold = "";
+  /** It is to have a journal, once it was opened: that must not keep a start waiting. */
+  #mayJournal: boolean;
   /** The last revision taken. */
   #last = 0;
   #heardAt = performance.now();
@@ -58,6 +60,7 @@ class KeptLog {
     { folder, within, options }: Extract<ToThread, { kind: "open" }>,
   ) {
     this.#isSnapshot = options.mode === "snapshot";
+    this.#mayJournal = options.mode === "always";
     const around = within === null ? undefined : logs.get(within);
     this.#storage = new PoliteStorage(folder, around === undefined ? undefined : around.#storage);
     this.#writer = new LogWriter(this.#storage, options);
@@ -66,8 +69,7 @@ class KeptLog {
 
   async hear(message: ToThread): Promise<void> {
     if (typeof message === "string") {
-      this.#heardAt = performance.now();
-      if (this.#isQuiet) this.#arm(tickMs);
+      this.#wake();
       const value = await this.#append(message);
       if (value !== null) this.#answer(value);
       await this.#writer.work();
@@ -82,6 +84,11 @@ class KeptLog {
         this.#resume?.();
         this.#resume = null;
         return;
+      case "journaled":
+        this.#wake();
+        this.#last = message.rows.at(-1)!.last;
+        await this.#writer.takeJournaled(message.rows);
+        return this.#writer.work();
       case "reserve":
         await this.#writer.reserve(message.ceiling);
         return this.#answer(null);
@@ -99,6 +106,12 @@ class KeptLog {
     }
   }
 
+  /** Something is written: upkeep looks often again. */
+  #wake(): void {
+    this.#heardAt = performance.now();
+    if (this.#isQuiet) this.#arm(tickMs);
+  }
+
   async #open() {
     const recovered = await this.#writer.openPages({
       lines: (text) => this.#page({ kind: "lines", log: this.number, text }),
@@ -107,7 +120,7 @@ class KeptLog {
     this.#storage.isPolite = false;
     this.#last = recovered.revision;
     this.#arm(tickMs);
-    return recovered;
+    return { ...recovered, hash: this.#writer.hash };
   }
 
   #page(message: FromThread): Promise<void> | void {
@@ -118,7 +131,7 @@ class KeptLog {
     });
   }
 
-  async #append(message: string): Promise<"durable" | "full" | number | null> {
+  async #append(message: string): Promise<Durable | "full" | number | null> {
     const end = message.indexOf("\n");
     const [, first, last, after] = message.slice(0, end).split(" ").map(Number) as [
       number,
@@ -133,6 +146,7 @@ class KeptLog {
       return null;
     }
     const appended = await this.#writer.append(batch, after);
+    if (appended.kind === "durable") return { hash: this.#writer.hash };
     return appended.kind === "fenced" ? appended.last : appended.kind;
   }
 
@@ -148,6 +162,10 @@ class KeptLog {
 
   async #tick(): Promise<void> {
     try {
+      if (this.#mayJournal) {
+        this.#mayJournal = false;
+        if (await this.#writer.beginJournal()) say({ kind: "journal", log: this.number });
+      }
       const now = performance.now();
       const more = await this.#writer.tick(now);
       const status = this.#writer.status();

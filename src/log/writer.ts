@@ -7,7 +7,7 @@
  * same: no image is begun over entries whose rows are not written, so those that a crash may have taken stand in the
  * tail that the next start reads, and are written again.
  *
- * What an append promises depends on the mode. "always": synced. "interval": written, and synced within the interval.
+ * What an append promises depends on the mode. "always": synced; rows that were synced in a journal may come instead. "interval": written, and synced within the interval.
  * "snapshot": applied, and in a snapshot within the interval.
  */
 import { assert } from "../lib/assert.ts";
@@ -18,12 +18,14 @@ import {
   encodeMark,
   encodeMeta,
   firstImage,
-  formatVersion,
   isLarge,
+  journaledFormat,
+  type LogRow,
   lastHeader,
   type Mark,
   type Meta,
   type Piece,
+  packedFormat,
 } from "./format.ts";
 import { Generation, type Place, type Staged } from "./generation.ts";
 import {
@@ -119,6 +121,8 @@ export class LogWriter implements Log {
 
   #meta!: Meta;
   #mark!: Mark;
+  /** Of what the journal holds, the rows that a full disk keeps out of the storage. */
+  #unwritten: LogRow[] = [];
   /** The last entry taken, and the chain's hash there. */
   #last = 0;
   #hash = "";
@@ -249,8 +253,8 @@ export class LogWriter implements Log {
     const staged = this.#gathering.stage(batch.text);
     const { mode } = this.#options;
     if (mode !== "snapshot") {
-      const meta = isLarge(row.text) ? { ...this.#meta, format: formatVersion } : this.#meta;
-      const write = meta.format === this.#meta.format ? { log: row } : { log: row, meta: encodeMeta(meta) };
+      const meta = isLarge(row.text) ? this.#metaOf(packedFormat) : this.#meta;
+      const write = meta === this.#meta ? { log: [row] } : { log: [row], meta: encodeMeta(meta) };
       if ((await this.#commit(write, mode === "always")) === "full") {
         this.#becomeFull();
         return "full";
@@ -258,6 +262,16 @@ export class LogWriter implements Log {
       this.#meta = meta;
       if (mode === "always") this.#synced = row.last;
     }
+    this.#took(row, staged);
+    return "done";
+  }
+
+  /** As it is in a folder of this format at least. */
+  #metaOf(format: number): Meta {
+    return this.#meta.format >= format ? this.#meta : { ...this.#meta, format };
+  }
+
+  #took(row: LogRow, staged: Staged): void {
     this.#position += row.text.length;
     this.#owedBytes += foldRate * row.text.length;
     const { at, clock } = lastHeader(row.text);
@@ -269,7 +283,33 @@ export class LogWriter implements Log {
     this.#takenAt = this.#now;
     this.#archive.take(staged.archived, row.last);
     this.#taken = { staged, place: this.#place(), units: row.text.length };
-    return "done";
+  }
+
+  /** From now on the caller may sync batches by itself, in a journal. False: there is no room for one, or the storage has none. */
+  beginJournal(): Promise<boolean> {
+    return this.#exclusive(async () => {
+      if (this.#state !== "open" || !(await this.#storage.makeJournal())) return false;
+      const meta = this.#metaOf(journaledFormat);
+      if (meta !== this.#meta && (await this.#commit({ meta: encodeMeta(meta) }, true)) === "full")
+        return false;
+      this.#meta = meta;
+      return true;
+    });
+  }
+
+  /** Takes rows that are safe in the journal, also while the disk is full: they are written once there is room. */
+  takeJournaled(rows: readonly LogRow[]): Promise<void> {
+    return this.#exclusive(async () => {
+      for (const row of rows) {
+        assert(row.first > this.#last, "revisions only grow");
+        this.#gather();
+        this.#took(row, this.#gathering.stage(row.text));
+      }
+      const isWritten = this.#state === "open" && (await this.#commit({ log: rows }, false)) === "done";
+      if (isWritten) return;
+      this.#unwritten.push(...rows);
+      this.#becomeFull();
+    });
   }
 
   /** What was taken last needs not be gathered before it is answered, but before anything else. */
@@ -359,10 +399,10 @@ export class LogWriter implements Log {
             this.#beginSnapshot();
           return this.#snapshotStep();
         }
-        // A tail over its bound cannot wait: it is folded only behind the mark.
+        // A tail over its bound cannot wait: it is folded only behind the mark. What the journal holds is synced for the mark alone.
         const soon = this.#isOverTail() ? markIntervalMs / 10 : Number.POSITIVE_INFINITY;
-        if (mode === "interval" && this.#now - this.#syncAt >= Math.min(syncIntervalMs, soon))
-          await this.#sync();
+        const usual = mode === "interval" ? syncIntervalMs : markIntervalMs;
+        if (this.#now - this.#syncAt >= Math.min(usual, soon)) await this.#sync();
         const isAwaited = this.#fold.waitingUpto > this.#mark.revision;
         const isMarkDue = this.#now - this.#markAt >= (isAwaited ? markIntervalMs / 10 : markIntervalMs);
         if (this.#synced === this.#last && isMarkDue) await this.#follow();
@@ -379,6 +419,11 @@ export class LogWriter implements Log {
 
   get #isStopped(): boolean {
     return this.#state === "stopped";
+  }
+
+  /** The chain's, at the last batch. */
+  get hash(): string {
+    return this.#hash;
   }
 
   /** Until probe() succeeds. */
@@ -476,10 +521,12 @@ export class LogWriter implements Log {
   async #sync(): Promise<boolean> {
     this.#syncAt = this.#now;
     if (this.#synced === this.#last && this.#state === "open") return true;
-    if ((await this.#commit({}, true)) === "full") {
+    const log = this.#unwritten;
+    if ((await this.#commit(log.length === 0 ? {} : { log }, true)) === "full") {
       this.#becomeFull();
       return false;
     }
+    this.#unwritten = [];
     this.#synced = this.#last;
     return true;
   }

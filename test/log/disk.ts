@@ -42,7 +42,7 @@ function apply(contents: Contents, write: Write): void {
   }
   for (const upto of write.dropImages ?? []) contents.images.delete(upto);
   for (const id of write.dropPieces ?? []) contents.pieces.delete(id);
-  if (write.log !== undefined) contents.log.set(write.log.first, write.log);
+  for (const row of write.log ?? []) contents.log.set(row.first, row);
   for (const { id, bytes } of write.pieces ?? []) contents.pieces.set(id, bytes);
   if (write.image !== undefined) contents.images.set(write.image.upto, write.image.text);
   for (const id of write.dropArchived ?? []) contents.archive.delete(id);
@@ -81,6 +81,12 @@ export class FakeDisk implements Storage {
   async open(): Promise<void> {}
   async readMeta(): Promise<string | null> {
     return this.now.meta;
+  }
+  async readLoss(): Promise<string | null> {
+    return null;
+  }
+  async makeJournal(): Promise<boolean> {
+    return false;
   }
   async countLog(): Promise<number> {
     return this.now.log.size;
@@ -168,7 +174,7 @@ export class FakeDisk implements Storage {
     const next = copyOf(this.#synced);
     const writes = this.#unsynced;
     for (const write of writes.slice(0, kept)) apply(next, write);
-    const row = writes[kept]?.log;
+    const row = writes[kept]?.log?.[0];
     if (torn && row !== undefined) next.log.set(row.first, { ...row, text: row.text.slice(0, -3) });
     this.#synced = next;
     this.#unsynced = [];

@@ -1,6 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { decodeImage, encodeImage, encodeMark, firstHash, newestMark } from "../../src/log/format.ts";
+import {
+  decodeImage,
+  encodeBatch,
+  encodeImage,
+  encodeMark,
+  firstHash,
+  newestMark,
+} from "../../src/log/format.ts";
 import { type Batch, LogError } from "../../src/log/log.ts";
 import { inspect } from "../../src/log/recover.ts";
 import { LogWriter, type WriterOptions } from "../../src/log/writer.ts";
@@ -548,6 +555,46 @@ describe("a disk that is full or fails", () => {
     expect((await opened(disk)).found).toMatchObject({ revision: 1, ceiling: 1_000_000 });
   });
 
+  test("log - on a full disk it keeps what a journal holds, and writes it once there is room", async () => {
+    const disk = new FakeDisk();
+    const { writer } = await opened(disk);
+    await writer.append(put(1, "a", "1"), 0);
+    const second = encodeBatch(writer.hash, put(2, "a", "2"));
+    const third = encodeBatch(second.hash, put(3, "b", "3"));
+    disk.isFull = true;
+    await writer.takeJournaled([second]);
+    expect(writer.isFull).toBe(true);
+    await writer.takeJournaled([third]);
+    expect(await writer.append(put(4, "c", "4"), 3)).toEqual({ kind: "full" });
+    expect(await writer.probe()).toBe(false);
+    expect([...disk.now.log.keys()]).toEqual([1]);
+    disk.isFull = false;
+    expect(await writer.probe()).toBe(true);
+    expect(writer.status().syncedRevision).toBe(3);
+    expect(await writer.append(put(4, "c", "4"), 3)).toEqual({ kind: "durable" });
+    await writer.stop();
+    const { found, rebuilt } = await opened(disk);
+    expect(found.revision).toBe(4);
+    expect(sorted(rebuilt.state)).toEqual([
+      ["tasks\ta", "2"],
+      ["tasks\tb", "3"],
+      ["tasks\tc", "4"],
+    ]);
+  });
+
+  test("log - what a journal holds is synced for the mark, and the mark follows", async () => {
+    const disk = new FakeDisk();
+    const { writer } = await opened(disk);
+    await writer.takeJournaled([encodeBatch(writer.hash, put(1, "a", "1"))]);
+    expect(writer.status()).toMatchObject({ syncedRevision: 0, batchCount: 1 });
+    expect(disk.unsyncedCount).toBe(1);
+    await settle(writer, 5000);
+    expect(writer.status().syncedRevision).toBe(1);
+    expect(newestMark(disk.mark)!.revision).toBe(1);
+    disk.crash(0, false);
+    expect((await opened(disk)).found.revision).toBe(1);
+  });
+
   test("log - where a fold finds no room it waits, and appends that find some go on", async () => {
     const disk = new FakeDisk();
     const { writer } = await opened(disk);
@@ -856,10 +903,10 @@ describe("damage", () => {
 
   test("recovery - a newer format is refused and left alone", async () => {
     const disk = await history();
-    disk.now.meta = '00000000 {"format":4,"whatever":true}';
+    disk.now.meta = '00000000 {"format":5,"whatever":true}';
     const error = await refusal(disk);
     expect(error.code).toBe("data-folder-newer-format");
-    expect(disk.now.meta).toContain('"format":4');
+    expect(disk.now.meta).toContain('"format":5');
   });
 
   test("recovery - an older format is copied, then migrated", async () => {

@@ -96,8 +96,9 @@ export const canaries: Canary[] = [
           },
           async commit(write, sync) {
             const done = await storage.commit(write, sync);
-            if (done === "done" && write.log !== undefined && written !== null) {
-              const { last: revision, hash } = write.log;
+            const row = write.log?.at(-1);
+            if (done === "done" && row !== undefined && written !== null) {
+              const { last: revision, hash } = row;
               await storage.writeMark(written.slot, encodeMark({ ...written.mark, revision, hash }));
             }
             return done;

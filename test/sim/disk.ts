@@ -50,13 +50,13 @@ function apply(contents: Contents, write: Write): void {
     }
   for (const upto of write.dropImages ?? []) contents.images.delete(upto);
   for (const id of write.dropPieces ?? []) contents.pieces.delete(id);
-  if (write.log !== undefined) contents.log.set(write.log.first, write.log);
+  for (const row of write.log ?? []) contents.log.set(row.first, row);
   for (const { id, bytes } of write.pieces ?? []) contents.pieces.set(id, bytes);
   if (write.image !== undefined) contents.images.set(write.image.upto, write.image.text);
   for (const id of write.dropArchived ?? []) contents.archive.delete(id);
   for (const row of write.archive ?? []) contents.archive.set(row.id, row);
   if (write.meta !== undefined) contents.meta = write.meta;
-  contents.last = Math.max(contents.last, write.log?.last ?? 0, write.image?.upto ?? 0);
+  contents.last = Math.max(contents.last, write.log?.at(-1)?.last ?? 0, write.image?.upto ?? 0);
 }
 
 /** A call on its way: what it does when it takes place. */
@@ -122,7 +122,7 @@ export class Disk {
     const { random } = this.world;
     const kept = random.int(0, this.#unsynced.length);
     for (const write of this.#unsynced.slice(0, kept)) apply(this.#synced, write);
-    const row = this.#unsynced[kept]?.log;
+    const row = this.#unsynced[kept]?.log?.[0];
     this.world.count("disk.lost", this.#unsynced.length - kept);
     if (row !== undefined && random.chance(0.8)) {
       this.world.count("disk.torn");
@@ -142,6 +142,8 @@ export class Disk {
       name: "the disk",
       open: () => read(() => undefined),
       readMeta: () => read(() => this.#cache.meta),
+      readLoss: () => read(() => null),
+      makeJournal: () => read(() => false),
       countLog: () => read(() => this.#cache.log.size),
       readImages: () =>
         read(() => [...this.#cache.images].sort(([a], [b]) => a - b).map(([upto, text]) => ({ upto, text }))),
