@@ -65,7 +65,8 @@ const smoke = values.smoke || values.guard;
 const scale: Scale = {
   smoke,
   rounds: Number(values.rounds ?? (smoke ? 1 : 3)),
-  warmMs: smoke ? 100 : 700,
+  // A coordinator serves for weeks, and what it runs often is compiled within seconds.
+  warmMs: smoke ? 100 : 5000,
   runMs: smoke ? 800 : 2000,
   profile: values.profile ?? null,
 };
