@@ -7,7 +7,8 @@
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { MarkFile, shareFolder, stage, syncFile, syncFolder } from "./folder.ts";
+import { syncFile, syncFolder } from "./files.ts";
+import { MarkFile, shareFolder, stage } from "./folder.ts";
 import { encodeMark, newestMark } from "./format.ts";
 import { LogError } from "./log.ts";
 import { readFloor } from "./namespaces.ts";

@@ -10,22 +10,19 @@ import {
   closeSync,
   constants,
   existsSync,
-  fdatasyncSync,
   fsyncSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
-  readlinkSync,
   renameSync,
   rmSync,
   statfsSync,
-  statSync,
   unlinkSync,
   writeFileSync,
-  writeSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { FixedFile, syncFolder, writeNew, writeWhole } from "./files.ts";
 import { markTextLength } from "./format.ts";
 import { LogError } from "./log.ts";
 
@@ -99,74 +96,6 @@ export function lockFolder(folder: string): () => void {
     held = false;
   };
 }
-
-/**
- * A file that must stay where it is while it is open: written to after somebody deleted or replaced it, it would
- * take what nobody ever reads again.
- */
-export class FixedFile {
-  #identity: string | null = null;
-
-  constructor(private readonly path: string) {}
-
-  /** Throws unless the file is the one that was seen first. */
-  check(): void {
-    const found = statSync(this.path, { throwIfNoEntry: false });
-    const identity = found === undefined ? null : `${found.dev}:${found.ino}`;
-    this.#identity ??= identity;
-    if (identity === null || identity !== this.#identity) throw replaced(this.path);
-  }
-}
-
-/**
- * Such a file that we sync, whoever writes it. Where the kernel tells where an open file lies, it is asked for that alone:
- * a file whose times were looked at gets new ones with the next write, and its sync has to write those as well.
- */
-export class SyncedFile {
-  readonly #file: number;
-  readonly #fixed: FixedFile;
-  readonly #place: string | null;
-
-  constructor(private readonly path: string) {
-    this.#file = openSync(path, "r+");
-    this.#fixed = new FixedFile(path);
-    this.#place = placeOf(this.#file);
-  }
-
-  write(bytes: Buffer, position: number): void {
-    writeWhole(this.#file, bytes, position);
-  }
-
-  sync(): void {
-    fdatasyncSync(this.#file);
-  }
-
-  /** Throws unless the file is still where it was. */
-  check(): void {
-    if (this.#place === null) this.#fixed.check();
-    else if (placeOf(this.#file) !== this.#place) throw replaced(this.path);
-  }
-
-  close(): void {
-    closeSync(this.#file);
-  }
-}
-
-/** Null where there is no such folder: elsewhere than on Linux. */
-function placeOf(file: number): string | null {
-  try {
-    return readlinkSync(`/proc/self/fd/${file}`);
-  } catch {
-    return null;
-  }
-}
-
-const replaced = (path: string) =>
-  new LogError(
-    "log-failed",
-    `${path} was deleted or replaced while it was in use`,
-    "Put the folder back if you can, or restore a backup; `cortexd verify` says whether it is whole. Then start again.",
-  );
 
 function inUse(folder: string, holder: string): LogError {
   return new LogError(
@@ -259,29 +188,6 @@ export class MarkFile {
   }
 }
 
-function writeWhole(file: number, bytes: Buffer, position: number): void {
-  for (let done = 0; done < bytes.length; ) {
-    done += writeSync(file, bytes, done, bytes.length - done, position + done);
-  }
-}
-
-/** A new file of so many bytes, the block again and again; synced. */
-export function writeNew(path: string, size: number, block: Buffer): void {
-  const file = openSync(path, "w");
-  try {
-    for (let at = 0; at < size; at += block.length) writeWhole(file, block, at);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-}
-
-export function syncFile(path: string): void {
-  const file = openSync(path, "r+");
-  fsyncSync(file);
-  closeSync(file);
-}
-
 /** Beside a data folder, while a restore swaps it (restore.ts): what takes its place, and what stood there before. */
 export const restoredName = (data: string, stamp: number) => `${data}.restored-${stamp}`;
 export const beforeName = (data: string, stamp: number) => `${data}.before-restore-${stamp}`;
@@ -315,14 +221,6 @@ export function stage(path: string): () => void {
     if (name !== "lock") rmSync(join(path, name), { recursive: true });
   }
   return unlock;
-}
-
-/** So that a new file's name outlives a crash too. Windows cannot open folders, and needs no such thing. */
-export function syncFolder(folder: string): void {
-  if (process.platform === "win32") return;
-  const file = openSync(folder, "r");
-  fsyncSync(file);
-  closeSync(file);
 }
 
 /** What the file system lets this user have; 0 when it does not say. */

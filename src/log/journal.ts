@@ -9,7 +9,7 @@
  */
 import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { SyncedFile, syncFolder, writeNew } from "./folder.ts";
+import { SyncedFile, syncFolder, writeNew } from "./files.ts";
 import { chainHash, encodeBatch, type LogRow, lastHeader, readHeader } from "./format.ts";
 import type { Batch } from "./log.ts";
 

@@ -12,6 +12,7 @@ import { Loader } from "../core/codec.ts";
 import { Coordinator, type CoreOptions } from "../core/coordinator.ts";
 import { createStore } from "../core/store.ts";
 import { type BackedUp, highestOf, type Manifest, markOf, readManifest, verifyBackup } from "./backup.ts";
+import { syncFile, syncFolder } from "./files.ts";
 import {
   beforeName,
   finishRestore,
@@ -20,8 +21,6 @@ import {
   notWritable,
   restoredName,
   stage,
-  syncFile,
-  syncFolder,
 } from "./folder.ts";
 import { newestMark } from "./format.ts";
 import { LogError, newerPart } from "./log.ts";

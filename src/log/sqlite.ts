@@ -10,19 +10,8 @@ import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { ArchivePage, ArchivePlace, ArchiveSearch } from "./archive.ts";
 import { ArchiveTable, archiveSchema } from "./archive-table.ts";
-import {
-  Ballast,
-  FixedFile,
-  freeBytes,
-  lockFolder,
-  MarkFile,
-  makeFolder,
-  notReadable,
-  notWritable,
-  SyncedFile,
-  syncFile,
-  syncFolder,
-} from "./folder.ts";
+import { FixedFile, SyncedFile, syncFile, syncFolder } from "./files.ts";
+import { Ballast, freeBytes, lockFolder, MarkFile, makeFolder, notReadable, notWritable } from "./folder.ts";
 import {
   decodeImage,
   encodeBatch,
