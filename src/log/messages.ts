@@ -9,8 +9,15 @@ import type { WriterOptions } from "./writer.ts";
 export type ToThread =
   /** A batch: its log, first, last and after, parted by spaces, a newline, and the text. */
   | string
-  /** `within`: the log whose folder holds this one's; that folder's lock and ballast serve both. */
-  | { kind: "open"; log: number; folder: string; within: number | null; options: Partial<WriterOptions> }
+  /** `within`: the log whose folder holds this one's; that folder's lock and ballast serve both. `journals`: it is to have a journal. */
+  | {
+      kind: "open";
+      log: number;
+      folder: string;
+      within: number | null;
+      options: Partial<WriterOptions>;
+      journals: boolean;
+    }
   /** A page was taken; the next may come. */
   | { kind: "taken"; log: number }
   /** Batches that the journal holds, oldest first; they have no answer. */

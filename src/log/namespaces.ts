@@ -12,6 +12,7 @@ import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { defaultNamespace } from "../wire/namespaces.ts";
 import { isNamespace } from "../wire/schema.ts";
+import { Journal } from "./journal.ts";
 import { type Log, LogError } from "./log.ts";
 import { MemoryLog } from "./memory.ts";
 import { LogThread, ThreadLog, type ThreadLogOptions } from "./thread.ts";
@@ -110,7 +111,8 @@ export class FolderPlaces implements Places {
   }
 
   #optionsOf(name: string): ThreadLogOptions {
-    const { log, recover } = this.options;
+    const { recover } = this.options;
+    const log = { journal: openJournal, ...this.options.log };
     return recover?.namespace === name ? { ...log, recoverTo: recover.to } : log;
   }
 
@@ -218,6 +220,8 @@ export class MemoryPlaces implements Places {
   async drop(): Promise<void> {}
   async sweep(): Promise<void> {}
 }
+
+const openJournal = (folder: string) => new Journal(folder);
 
 /** `default` is the data folder itself. */
 const isName = (name: string) => isNamespace(name) && name !== defaultNamespace;

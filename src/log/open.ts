@@ -1,7 +1,7 @@
 /** Chooses the log that the options ask for. */
 import type { Log } from "./log.ts";
 import { MemoryLog } from "./memory.ts";
-import { ThreadLog } from "./thread.ts";
+import { ThreadLog, type ThreadLogOptions } from "./thread.ts";
 import type { WriterOptions } from "./writer.ts";
 
 export type LogOptions =
@@ -11,7 +11,7 @@ export type LogOptions =
   | ({ strategy: "wal"; folder: string; sync: "always" | "interval" } & Tuning);
 
 /** What may be left out; writerDefaults says what holds then. */
-type Tuning = Partial<Omit<WriterOptions, "mode" | "migrations">>;
+type Tuning = Partial<Omit<WriterOptions, "mode" | "migrations">> & Pick<ThreadLogOptions, "journal">;
 
 export function openLog(options: LogOptions): Log {
   switch (options.strategy) {

@@ -5,7 +5,7 @@
  */
 import { entryPoint } from "./entry.ts";
 import { firstHash, type LogRow } from "./format.ts";
-import { Journal } from "./journal.ts";
+import type { Journal } from "./journal.ts";
 import {
   type Appended,
   type Batch,
@@ -73,8 +73,8 @@ export class LogThread {
 export type ThreadLogOptions = Partial<WriterOptions> & {
   /** Every revision lies above this, also those of a log that is new. */
   startRevision?: number;
-  /** How long syncs may take on average, ms, for the loop to wait for them (journal.ts). */
-  slowSyncMs?: number;
+  /** Opens a folder's journal, which is of use to a log that syncs always; without it every batch goes through the thread. */
+  journal?: (folder: string) => Journal;
   /** An open log of the same thread, whose folder holds this one's: its lock and its ballast serve both. */
   within?: ThreadLog;
 };
@@ -84,7 +84,7 @@ export class ThreadLog implements Log {
   readonly #options: Partial<WriterOptions>;
   readonly #startRevision: number;
   readonly #within: ThreadLog | null;
-  readonly #slowSyncMs: number | undefined;
+  readonly #openJournal: ThreadLogOptions["journal"];
   readonly #isSnapshot: boolean;
   readonly #waiting: Waiting[] = [];
   readonly #settling: Waiting[] = [];
@@ -111,14 +111,14 @@ export class ThreadLog implements Log {
 
   constructor(
     folder: string,
-    { startRevision = 0, within, slowSyncMs, ...options }: ThreadLogOptions,
+    { startRevision = 0, within, journal, ...options }: ThreadLogOptions,
     readonly thread = new LogThread(),
   ) {
     this.#folder = folder;
     this.#options = options;
     this.#startRevision = startRevision;
     this.#within = within ?? null;
-    this.#slowSyncMs = slowSyncMs;
+    this.#openJournal = options.mode === "always" ? journal : undefined;
     this.#isSnapshot = options.mode === "snapshot";
     this.#status = {
       strategy: this.#isSnapshot ? "snapshot" : "wal",
@@ -142,6 +142,7 @@ export class ThreadLog implements Log {
         folder: this.#folder,
         within: this.#within === null ? null : this.#within.#number,
         options: this.#options,
+        journals: this.#openJournal !== undefined,
       });
       this.#last = recovered.revision;
       this.#hash = hash;
@@ -315,7 +316,7 @@ export class ThreadLog implements Log {
         this.#settling.shift()?.resolve(undefined as never);
         return;
       case "journal":
-        if (this.#error === null) this.#journal = new Journal(this.#folder, this.#slowSyncMs);
+        if (this.#error === null) this.#journal = this.#openJournal!(this.#folder);
         return;
       case "status":
         this.#hearStatus(message.status);

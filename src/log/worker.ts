@@ -57,10 +57,10 @@ class KeptLog {
 
   constructor(
     readonly number: number,
-    { folder, within, options }: Extract<ToThread, { kind: "open" }>,
+    { folder, within, options, journals }: Extract<ToThread, { kind: "open" }>,
   ) {
     this.#isSnapshot = options.mode === "snapshot";
-    this.#mayJournal = options.mode === "always";
+    this.#mayJournal = journals;
     const around = within === null ? undefined : logs.get(within);
     this.#storage = new PoliteStorage(folder, around === undefined ? undefined : around.#storage);
     this.#writer = new LogWriter(this.#storage, options);

@@ -4,6 +4,7 @@
  * "settle" waits until all is folded (so the mark covers it) and then, as "hold", waits to be killed.
  */
 import { writeSync } from "node:fs";
+import { Journal } from "../../src/log/journal.ts";
 import { LogError } from "../../src/log/log.ts";
 import { openLog } from "../../src/log/open.ts";
 import { put, Rebuilt } from "./model.ts";
@@ -12,7 +13,14 @@ const [folder, sync, count, then] = process.argv.slice(2) as [string, "always" |
 const say = (line: string) => writeSync(1, `${line}\n`);
 const codeOf = (error: unknown) => (error instanceof LogError ? error.code : String(error));
 
-const log = openLog({ strategy: "wal", folder, sync, markIntervalMs: 100, idleFoldBytes: 0 });
+const log = openLog({
+  strategy: "wal",
+  folder,
+  sync,
+  markIntervalMs: 100,
+  idleFoldBytes: 0,
+  journal: (folder) => new Journal(folder),
+});
 log.onFailure((error) => say(`failure ${codeOf(error)}`));
 const found = await log.open(new Rebuilt());
 await log.reserve(found.ceiling + 1_000_000);

@@ -21,6 +21,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ballastBytes, lockBySqlite, lockFolder } from "../../src/log/folder.ts";
+import { Journal } from "../../src/log/journal.ts";
 import type { LogError } from "../../src/log/log.ts";
 import { openLog } from "../../src/log/open.ts";
 import { SqliteStorage } from "../../src/log/sqlite.ts";
@@ -96,6 +97,7 @@ async function opened(folder: string, options: Partial<WriterOptions> = {}) {
     sync: "always",
     markIntervalMs: 100,
     idleFoldBytes: 0,
+    journal: (folder) => new Journal(folder),
     ...options,
   });
   const rebuilt = new Rebuilt();

@@ -169,7 +169,7 @@ type Opened = { log: ThreadLog; rebuilt: Rebuilt; found: Awaited<ReturnType<Thre
 
 /** However slow the disk is here, it is not too slow. */
 async function opened(folder: string, options: Partial<WriterOptions> = {}): Promise<Opened> {
-  const log = new ThreadLog(folder, { mode: "always", slowSyncMs: 1e9, ...options });
+  const log = new ThreadLog(folder, { mode: "always", journal: (at) => new Journal(at, 1e9), ...options });
   const rebuilt = new Rebuilt();
   return { log, rebuilt, found: await log.open(rebuilt) };
 }
