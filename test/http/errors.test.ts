@@ -124,7 +124,7 @@ describe("http errors", () => {
     [
       "a parameter where none is taken is refused",
       "GET",
-      "/api/limits?limit=3",
+      "/api/metrics?limit=3",
       "/limit",
       "unknown parameter: this route takes none in its address",
     ],
@@ -164,7 +164,7 @@ describe("http errors", () => {
       "/id",
       "its percent-encoding is malformed: a % is written %25",
     ],
-    ["HEAD is refused as GET is", "HEAD", "/api/limits?limit=3", "", ""],
+    ["HEAD is refused as GET is", "HEAD", "/api/metrics?limit=3", "", ""],
     ["a cursor without a table is refused", "GET", "/api/state?cursor=0/a", "/cursor", "goes with table"],
     ["a limit without a table is refused", "GET", "/api/state?limit=5", "/limit", "goes with table"],
     [
