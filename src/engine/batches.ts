@@ -27,8 +27,9 @@ export type Outcomes = {
 const reservedAtOnce = 1_000_000;
 const reserveEarly = 500_000;
 
-/** What is less than this waits for more, as long as more comes. */
-const smallBytes = 32 * 1024;
+/** What is less than this waits for more, as long as more comes: so much goes into the log's journal (log/journal.ts). */
+const smallBytes = 64 * 1024;
+const fewEntries = 80;
 
 /** Texts of more than this are put together where they are read: here it would be a copy more. */
 const largeBytes = 1_000_000;
@@ -124,7 +125,7 @@ export class Batches {
   isGrowing(): boolean {
     const grew = this.#textBytes > this.#lookedAt;
     this.#lookedAt = this.#textBytes;
-    return grew && !this.#appending && this.#textBytes < smallBytes;
+    return grew && !this.#appending && this.#textBytes < smallBytes && this.#gathered.length < fewEntries;
   }
 
   /** Lets out what may leave, and sends what has gathered to the log, if nothing is on its way. */
