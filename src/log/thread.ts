@@ -106,8 +106,8 @@ export class ThreadLog implements Log {
   #journaled: LogRow[] = [];
   #journaledUnits = 0;
   #handOver: ReturnType<typeof setTimeout> | null = null;
-  /** What was given to the thread by way of the journal, and is not known to be where the reader finds it. */
-  #isBehind = false;
+  /** Up to here all is known to be where the reader finds it. */
+  #written = 0;
 
   constructor(
     folder: string,
@@ -145,6 +145,7 @@ export class ThreadLog implements Log {
         journals: this.#openJournal !== undefined,
       });
       this.#last = recovered.revision;
+      this.#written = recovered.revision;
       this.#hash = hash;
       this.#isOpen = true;
       return { ...recovered, ceiling: Math.max(recovered.ceiling, this.#startRevision) };
@@ -163,6 +164,7 @@ export class ThreadLog implements Log {
     if (answer === "full") return { kind: "full" };
     if (typeof answer === "number") return { kind: "fenced", last: answer };
     this.#last = batch.last;
+    this.#written = batch.last;
     this.#hash = answer.hash;
     return { kind: "durable" };
   }
@@ -192,7 +194,6 @@ export class ThreadLog implements Log {
     if (row === null) return false;
     this.#last = row.last;
     this.#hash = row.hash;
-    this.#isBehind = true;
     this.#journaled.push(row);
     this.#journaledUnits += row.text.length;
     if (this.#journaledUnits >= handOverUnits) this.#flush();
@@ -231,17 +232,18 @@ export class ThreadLog implements Log {
   ): Promise<Questions[N]["answered"]> {
     if (this.#error !== null) throw this.#error;
     // The reader sees what is written.
-    if (isAboutArchive(name) || this.#isBehind) await this.#settle();
+    if (isAboutArchive(name) || this.#written < this.#last) await this.#settle();
     return this.thread.reader.ask(this.#folder, name, asked);
   }
 
   /** All that was appended is where the reader finds it. */
-  #settle(): Promise<void> {
-    this.#isBehind = false;
-    return new Promise((resolve, reject) => {
+  async #settle(): Promise<void> {
+    const last = this.#last;
+    await new Promise<void>((resolve, reject) => {
       this.#settling.push({ resolve, reject });
       this.#post({ kind: "settle", log: this.#number });
     });
+    this.#written = Math.max(this.#written, last);
   }
 
   status(): LogStatus {

@@ -14,6 +14,7 @@ import { assert } from "../lib/assert.ts";
 import { ArchiveQueue } from "./archive.ts";
 import { Fold } from "./fold.ts";
 import {
+  chainHash,
   encodeBatch,
   encodeMark,
   encodeMeta,
@@ -302,6 +303,7 @@ export class LogWriter implements Log {
     return this.#exclusive(async () => {
       for (const row of rows) {
         assert(row.first > this.#last, "revisions only grow");
+        assert(row.hash === chainHash(this.#hash, row.text), "the journal goes on where the log ends");
         this.#gather();
         this.#took(row, this.#gathering.stage(row.text));
       }

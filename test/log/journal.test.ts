@@ -314,6 +314,11 @@ describe("beside its owner", () => {
       await append();
       const { texts } = await log.ask("entries", { after: last() - 1, bytesMax: 1e6 });
       expect(texts).toEqual([batch(last()).text]);
+      // And for whoever asks beside him.
+      await append();
+      const asked = { after: last() - 1, bytesMax: 1e6 };
+      const both = await Promise.all([log.ask("entries", asked), log.ask("entries", asked)]);
+      expect(both.map((answer) => answer.texts)).toEqual([[batch(last()).text], [batch(last()).text]]);
     }
     await log.stop();
   });
