@@ -51,7 +51,7 @@ const ceilingOf = (data: string) => newestMark(new MarkFile(data).read())!.ceili
 
 /** Every file that matters, as text of its bytes. */
 const contents = (folder: string) =>
-  ["cortex.db", "cortex.db-wal", "mark"]
+  ["cortex.db", "cortex.db-wal", "journal", "mark"]
     .map((name) => join(folder, name))
     .map((path) => (existsSync(path) ? Bun.hash(readFileSync(path)).toString() : "none"));
 
