@@ -9,7 +9,7 @@ import { type Counted, counted, recount } from "../core/counted.ts";
 import type { Transaction } from "../core/store.ts";
 import { Durations } from "../lib/durations.ts";
 import { Histogram } from "../lib/histogram.ts";
-import type { Batch, Log, Recovered } from "../log/log.ts";
+import { type Batch, type Log, type Recovered, smallBatch } from "../log/log.ts";
 import type { Clock } from "./clock.ts";
 import type { Engine } from "./engine.ts";
 
@@ -26,10 +26,6 @@ export type Outcomes = {
 /** Revisions reserved at a time, and how early the next million is asked for. */
 const reservedAtOnce = 1_000_000;
 const reserveEarly = 500_000;
-
-/** What is less than this waits for more, as long as more comes: so much goes into the log's journal (log/journal.ts). */
-const smallBytes = 64 * 1024;
-const fewEntries = 80;
 
 /** Texts of more than this are put together where they are read: here it would be a copy more. */
 const largeBytes = 1_000_000;
@@ -125,7 +121,8 @@ export class Batches {
   isGrowing(): boolean {
     const grew = this.#textBytes > this.#lookedAt;
     this.#lookedAt = this.#textBytes;
-    return grew && !this.#appending && this.#textBytes < smallBytes && this.#gathered.length < fewEntries;
+    const isSmall = this.#textBytes < smallBatch.units && this.#gathered.length < smallBatch.entries;
+    return grew && !this.#appending && isSmall;
   }
 
   /** Lets out what may leave, and sends what has gathered to the log, if nothing is on its way. */

@@ -11,15 +11,12 @@ import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { SyncedFile, syncFolder, writeNew } from "./files.ts";
 import { chainHash, encodeBatch, type LogRow, lastHeader, readHeader } from "./format.ts";
-import type { Batch } from "./log.ts";
+import { type Batch, smallBatch } from "./log.ts";
 
 const pathOf = (folder: string) => join(folder, "journal");
 
 /** Of one size from the start: a sync has only the batch to write, and no room can be missing. */
 export const journalBytes = 4 * 1024 * 1024;
-/** A batch of more is not small: there is enough to carry out while a thread syncs. The engine has the same bounds (batches.ts). */
-const batchUnitsMax = 64 * 1024;
-const revisionsMax = 80;
 
 /**
  * Where a sync takes this long on average, batches are kept away for so many times the average: such a disk is not what
@@ -122,8 +119,9 @@ export class Journal {
   /** Writes and syncs a batch that follows one of hash `previous`. Null: it must go through the thread, and nothing was done. */
   take(batch: Batch, previous: string): LogRow | null {
     const from = this.clock();
-    if (batch.text.length > batchUnitsMax || from < this.#closedUntil) return null;
-    if (batch.last - batch.first >= revisionsMax) return null;
+    const { first, last, text } = batch;
+    const isSmall = text.length <= smallBatch.units && last - first < smallBatch.entries;
+    if (!isSmall || from < this.#closedUntil) return null;
     const row = encodeBatch(previous, batch);
     const bytes = Buffer.from(encodeJournaled({ ...batch, previous, hash: row.hash }));
     if (this.#end + bytes.length > journalBytes) return null;

@@ -22,6 +22,12 @@ export type Batch = {
   text: string;
 };
 
+/**
+ * A batch of no more than this is small: the log may sync it in the loop (journal.ts), and the engine waits a moment for
+ * more before it sends one. With more there is enough to carry out while a thread syncs. Units of text, and entries.
+ */
+export const smallBatch = { units: 64 * 1024, entries: 80 };
+
 export type Appended =
   /** The batch is as safe as the strategy promises: applied, written or synced. */
   | { kind: "durable" }

@@ -1,7 +1,8 @@
 /**
- * Logs as the loop sees them: everything is asked of a thread that owns the data folder (worker.ts), so the loop
- * does not wait for a disk, but for the journal's short syncs (journal.ts). One thread serves all logs of a process. A log's own error, every one but a full disk, ends
- * that log; the death of the thread ends them all. Whatever waits is rejected then, and each listener hears of it once.
+ * Logs as the loop sees them: everything is asked of a thread that owns the data folder (worker.ts), so the loop does
+ * not wait for a disk, but for the journal's short syncs (journal.ts). One thread serves all logs of a process. A log's
+ * own error, every one but a full disk, ends that log; the death of the thread ends them all. Whatever waits is rejected
+ * then, and each listener hears of it once.
  */
 import { entryPoint } from "./entry.ts";
 import { firstHash, type LogRow } from "./format.ts";
