@@ -18,7 +18,10 @@ import { type Puller, Pulls, retryMs } from "./pulls.ts";
 import type { Caller } from "./tasks.ts";
 import type { Timer } from "./transport.ts";
 
-/** `count` messages were lost to a live subscription; null: it is not known how many, the connection was away. */
+/**
+ * Of what is delivered at most once, `count` messages were lost to this subscription; null: it is not known how many, the
+ * connection was away. What a name keeps is never lost so.
+ */
 export type Lost = { count: number | null };
 
 /** Which messages, and how. */
@@ -54,6 +57,10 @@ export class Subscribed {
     this.#roomy = roomy;
   }
 
+  /** It is worked on here, or was, and its acknowledgement is on its way. */
+  has(messageId: string): boolean {
+    return this.held.has(messageId) || this.#acking.has(messageId);
+  }
   /** What this side has had and the daemon may not know settled: that must not come again. */
   get unsettled(): string[] {
     return [...new Set([...this.held, ...this.#acking])];
@@ -72,7 +79,7 @@ export class Subscribed {
     if (!this.held.delete(messageId)) return;
     this.#acks.push(messageId);
     this.#acking.add(messageId);
-    if (this.#acks.length === 1) queueMicrotask(() => queueMicrotask(() => this.#flush()));
+    if (this.#acks.length === 1) queueMicrotask(() => queueMicrotask(() => this.flush()));
   }
 
   /** It is settled in another way. */
@@ -91,20 +98,27 @@ export class Subscribed {
     }
   }
 
-  #flush(): void {
-    const subscription = this.#name;
-    for (const messageIds of slicesOf(this.#acks, limits.pageMax)) {
-      const settled = () => {
-        for (const messageId of messageIds) this.#acking.delete(messageId);
-      };
-      this.#caller.call("message.ackMany", { subscription, messageIds }).then(settled, (error) => {
-        settled();
-        // Where there is no subscription there is nothing to acknowledge.
-        if (!isRefused(error, "unknown-subscription") && !isClosed(error)) this.#caller.tell(error);
-      });
-    }
+  /** What was acknowledged leaves now, and not when this turn ends. */
+  flush(): void {
+    for (const messageIds of slicesOf(this.#acks, limits.pageMax)) this.#ack(messageIds);
     this.#acks.length = 0;
     this.#roomy();
+  }
+
+  /** Until the daemon has taken it: what was done must not be done again because the disk is full for a while. */
+  #ack(messageIds: string[]): void {
+    const settled = () => {
+      for (const messageId of messageIds) this.#acking.delete(messageId);
+    };
+    this.#caller.call("message.ackMany", { subscription: this.#name, messageIds }).then(settled, (error) => {
+      if (error instanceof CortexError && error.retryable) {
+        this.#caller.environment.setTimer(error.retryAfterMs ?? retryMs, () => this.#ack(messageIds));
+        return;
+      }
+      settled();
+      // Where there is no subscription there is nothing to acknowledge.
+      if (!isRefused(error, "unknown-subscription") && !isClosed(error)) this.#caller.tell(error);
+    });
   }
 }
 
@@ -183,9 +197,11 @@ export class Subscriptions {
       }
       return;
     }
-    const lasting = [...this.#all.values()].filter(({ wanted }) => wanted.kind === "lasting");
-    for (const { id } of lasting)
+    const lasting = [...this.#all.values()].filter(({ subscribed }) => subscribed !== null);
+    for (const { id, subscribed } of lasting) {
+      subscribed?.flush();
       this.#session.onConnection("subscription.detach", { subscriptionId: id }, ignore, ignore);
+    }
     if (lasting.length > 0) this.#session.flush();
   }
 
@@ -212,9 +228,9 @@ export class Subscriptions {
   }
 
   #message(one: Started, view: MessageView): void {
-    // One that is still worked on came again because this side was slow: whoever works on it goes on.
+    // One that is not settled yet came again because this side was slow, or the daemon: nobody begins it anew.
     if (view.delivery !== undefined && view.messageId !== null) {
-      if (one.subscribed?.held.has(view.messageId)) return;
+      if (one.subscribed?.has(view.messageId)) return;
       one.subscribed?.held.add(view.messageId);
     }
     one.told.message(view);
@@ -255,7 +271,7 @@ export class Subscriptions {
   #begin(one: Started): void {
     const { wanted } = one;
     if (wanted.kind === "lasting" && one.view === null) return;
-    if (one.started && wanted.kind === "live") one.told.lost({ count: null });
+    if (one.started) one.told.lost({ count: null });
     one.started = true;
     if (!this.#session.pushes) {
       if (one.puller === null) return;

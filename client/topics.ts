@@ -13,7 +13,7 @@ import type { Lost, Subscribed, Subscriptions, Teller, Wanted } from "./subscrip
 import type { Caller } from "./tasks.ts";
 
 export type EmitOptions = CallOptions & { priority?: Priority | undefined };
-/** `timeoutMs` is how long to wait for the reply. Default 30,000. */
+/** `timeoutMs` is how long to wait for the reply, also where the daemon is out of reach. Default 30,000. */
 export type AskOptions = EmitOptions;
 export type PublishOptions = EmitOptions & {
   /**
@@ -31,12 +31,14 @@ export type PublishOptions = EmitOptions & {
 export type Published = Omit<Output<"message.publish">, "messageId"> & { messageId: string | null };
 
 type Settings = Omit<Input<"subscription.put">, "name" | "topic">;
-type Common = { signal?: AbortSignal | undefined };
+type Common = {
+  signal?: AbortSignal | undefined;
+  /** Hears of messages that were lost: such as are delivered at most once. */
+  onLost?: ((lost: Lost) => void) | undefined;
+};
 export type LiveOptions = Common & {
   /** Of those who subscribe to the same topic under the same group, one gets each message. */
   group?: string | undefined;
-  /** Hears of messages that were lost. */
-  onLost?: ((lost: Lost) => void) | undefined;
   name?: undefined;
 };
 export type LastingOptions = Common &
@@ -136,8 +138,9 @@ export class Message<T = unknown> {
 /** What it returns is the reply, where the message asks for one. */
 export type MessageHandler<T = unknown> = (message: Message<T>) => unknown;
 
-/** How long an asker waits by default. */
+/** How long an asker waits by default, and for the daemon's word that the time is up. */
 const askMs = 30_000;
+const wordMs = 1000;
 
 type To = { topic: string } | { workerId: string };
 
@@ -149,18 +152,18 @@ async function publish(
 ): Promise<Published> {
   const options = { signal, timeoutMs, if: fence };
   // What is undefined in it is left out where it becomes JSON.
-  const message = {
+  const message: Input<"message.publish"> = {
     ...to,
     payload: payload ?? null,
     ...(how as Pick<Input<"message.publish">, keyof typeof how>),
   };
+  if (id !== undefined) message.publishId = id;
   if (guarantee === "at-most-once") {
+    // What it knows nothing of the daemon refuses.
     const { deliveries } = await caller.call("message.emit", message, options);
     return { messageId: null, subscriptions: deliveries, duplicate: false };
   }
-  const input: Input<"message.publish"> = { ...message, guarantee };
-  if (id !== undefined) input.publishId = id;
-  return caller.call("message.publish", input, options);
+  return caller.call("message.publish", { ...message, guarantee }, options);
 }
 
 /** Asks, and waits for the reply. */
@@ -168,11 +171,12 @@ async function ask<R>(
   caller: Caller,
   to: To,
   payload: unknown,
-  { priority, timeoutMs = askMs, signal, ...options }: AskOptions = {},
+  { priority, timeoutMs = askMs, ...options }: AskOptions = {},
 ): Promise<R> {
   const input: Input<"message.request"> = { ...to, payload: payload ?? null, waitMs: Math.ceil(timeoutMs) };
   if (priority !== undefined) input.priority = priority;
-  return (await caller.call("message.request", input, { ...options, signal })).payload as R;
+  const asked = caller.call("message.request", input, { ...options, timeoutMs: input.waitMs + wordMs });
+  return (await asked).payload as R;
 }
 
 async function emit(
@@ -191,8 +195,7 @@ function iterate<T>(
   caller: Caller,
   subscriptions: Subscriptions,
   wanted: Wanted,
-  { signal }: Common,
-  onLost: (lost: Lost) => void,
+  { signal, onLost = ignore }: Common,
 ): AsyncIterableIterator<Message<T>> {
   let started: ReturnType<Subscriptions["start"]> | null = null;
   let last: Message<T> | null = null;
@@ -233,8 +236,7 @@ function handle<T>(
   caller: Teller,
   subscriptions: Subscriptions,
   wanted: Wanted,
-  { signal }: Common,
-  onLost: (lost: Lost) => void,
+  { signal, onLost = ignore }: Common,
   handler: MessageHandler<T>,
 ): () => void {
   if (signal?.aborted) return ignore;
@@ -291,7 +293,8 @@ export class Topics {
 
   /**
    * Asks those who listen, and resolves with the first reply. Rejects with `no-subscribers` at once where nobody
-   * listens, with `no-reply` when the time is up, and with `request-failed` when who was asked could not do it.
+   * listens, with `no-reply` when the time is up, with `request-failed` when who was asked could not do it, and with
+   * `timeout` where the daemon does not say any of it within a second more.
    */
   request<R = unknown>(topic: string, payload?: unknown, options?: AskOptions): Promise<R> {
     return ask(this.#caller, { topic }, payload, options);
@@ -319,7 +322,7 @@ export class Topics {
    * done, which a message is when the loop asks for the next one.
    */
   subscribe<T = unknown>(topic: string, options: SubscribeOptions = {}): AsyncIterableIterator<Message<T>> {
-    return iterate<T>(this.#caller, this.#subscriptions, wantedOf(topic, options), options, lostOf(options));
+    return iterate<T>(this.#caller, this.#subscriptions, wantedOf(topic, options), options);
   }
 
   /**
@@ -327,24 +330,15 @@ export class Topics {
    * with a `name` is done when it returns, and comes again when it throws. The function this gives back ends it.
    */
   handle<T = unknown>(topic: string, handler: MessageHandler<T>, options: SubscribeOptions = {}): () => void {
-    return handle(
-      this.#caller,
-      this.#subscriptions,
-      wantedOf(topic, options),
-      options,
-      lostOf(options),
-      handler,
-    );
+    return handle(this.#caller, this.#subscriptions, wantedOf(topic, options), options, handler);
   }
 }
 
 function wantedOf(topic: string, options: SubscribeOptions): Wanted {
   if (options.name === undefined) return { kind: "live", topic, group: options.group };
-  const { signal: _, window, ...settings } = options;
+  const { signal: _, onLost: __, window, ...settings } = options;
   return { kind: "lasting", put: { ...settings, topic }, window };
 }
-const lostOf = (options: SubscribeOptions) =>
-  options.name === undefined ? (options.onLost ?? ignore) : ignore;
 
 /** Messages to workers, and the worker's own. */
 export class Messages {
@@ -370,14 +364,14 @@ export class Messages {
   }
   /** What is sent to this worker, as `topics.subscribe` with a name. */
   receive<T = unknown>(options: InboxOptions = {}): AsyncIterableIterator<Message<T>> {
-    return iterate<T>(this.#caller, this.#subscriptions, this.#own(options), options, ignore);
+    return iterate<T>(this.#caller, this.#subscriptions, this.#own(options), options);
   }
   /** As `topics.handle` with a name. */
   handle<T = unknown>(handler: MessageHandler<T>, options: InboxOptions = {}): () => void {
-    return handle(this.#caller, this.#subscriptions, this.#own(options), options, ignore, handler);
+    return handle(this.#caller, this.#subscriptions, this.#own(options), options, handler);
   }
 
-  #own({ signal: _, window, ...settings }: InboxOptions): Wanted {
+  #own({ signal: _, onLost: __, window, ...settings }: InboxOptions): Wanted {
     const { workerId } = this.#caller;
     if (workerId === null) throw new ClientError("not-held", "this client is no worker, and has no inbox");
     return { kind: "lasting", put: { ...settings, name: `$worker.${workerId}` }, window };

@@ -17,6 +17,7 @@ import {
   type Entry,
   type Inbox,
   type Kept,
+  type Lane,
   type MessageRecord,
   messageIdOf,
   type SubscriptionRecord,
@@ -64,8 +65,12 @@ export function put(core: Coordinator, input: Input<"subscription.put">): Result
     return invalid("/topic", `is ${known.spec.topic} since the subscription was made; delete it first`);
   const before = known?.spec ?? (isOwn ? ownDefaults : defaults);
   const workerId = input.workerId ?? before.workerId;
+  const { nextRevision } = core.store;
   const refused =
     (input.backoff === undefined ? null : refuseBackoff(input.backoff, "/backoff")) ??
+    (fromRevision !== undefined && fromRevision > nextRevision
+      ? invalid("/fromRevision", `is beyond the log, whose next entry is ${nextRevision}`)
+      : null) ??
     (known === undefined && core.subscriptions.size >= limits.subscriptionsMax
       ? refuse("busy", `${limits.subscriptionsMax} subscriptions are kept`, { retryAfterMs: 60_000 })
       : null) ??
@@ -87,7 +92,9 @@ export function put(core: Coordinator, input: Input<"subscription.put">): Result
   // Whoever listens puts it first: mostly it is there already.
   if (known === undefined || JSON.stringify(known.spec) !== JSON.stringify(spec))
     keep(core, spec, known, fromRevision);
-  return { ok: subscriptionText(core.inboxes.get(name) as Inbox) };
+  const inbox = core.inboxes.get(name) as Inbox;
+  if (spec.whenFull === "drop-oldest") shrink(core, inbox, droppedPerPut);
+  return { ok: subscriptionText(inbox) };
 }
 
 /** Inside a transaction. */
@@ -282,28 +289,37 @@ export function fail(
   if (inbox.deadCount > limits.deadMessagesMax) settle(core, inbox, [inbox.dead.first() as Entry]);
 }
 
-/** Inside a transaction: where too many wait, one of them goes, or the subscription. */
-export function shrink(core: Coordinator, inbox: Inbox): void {
+/** What is over is dropped by what comes next: some with each message, more where the limit is set. */
+const droppedPerMessage = 10;
+const droppedPerPut = 1000;
+
+/** Inside a transaction: where too many wait, some of them go, up to so many, or the subscription. */
+export function shrink(core: Coordinator, inbox: Inbox, max = droppedPerMessage): void {
   const { spec } = inbox.record;
-  if (inbox.pendingCount <= spec.pendingMax) return;
+  let left = Math.min(max, inbox.pendingCount - spec.pendingMax);
+  if (left <= 0) return;
   if (spec.whenFull === "delete") {
     remove(core, inbox);
     return;
   }
+  let dropped = 0;
   // Of the least urgent the oldest, of what is on its way nothing.
   for (let priority = inbox.lanes.length - 1; priority >= 0; priority--) {
-    const oldest = inbox.lanes[priority]?.ready.first();
-    if (oldest === undefined) continue;
-    settle(core, inbox, [oldest]);
-    const { record } = inbox;
-    core.subscriptions.put(inbox.name, {
-      ...record,
-      droppedCount: record.droppedCount + 1,
-      revision: core.store.nextRevision,
-    });
-    core.metrics.messagesDropped++;
-    return;
+    const { ready } = inbox.lanes[priority] as Lane;
+    for (let oldest = ready.first(); oldest !== undefined && left > 0; oldest = ready.first()) {
+      settle(core, inbox, [oldest]);
+      dropped += 1;
+      left -= 1;
+    }
   }
+  if (dropped === 0) return;
+  const { record } = inbox;
+  core.subscriptions.put(inbox.name, {
+    ...record,
+    droppedCount: record.droppedCount + dropped,
+    revision: core.store.nextRevision,
+  });
+  core.metrics.messagesDropped += dropped;
 }
 
 /** The message, while it is not settled for the subscription. */
@@ -453,10 +469,14 @@ export function retry(core: Coordinator, input: Input<"message.retry">): Result 
   return { ok: `{"retried":${dead.length}}` };
 }
 
-/** Inside a transaction: what was not acknowledged in time. */
+/** So many consumers may be gone at once that what they had would be too large an entry. */
+const failedPerEntry = 1000;
+
+/** Inside a transaction: what was not acknowledged in time, up to so many; the rest is due at once. */
 export function lookAtFlights(core: Coordinator, inbox: Inbox): void {
+  let left = failedPerEntry;
   for (let entry = inbox.flights.first; entry !== null; entry = inbox.flights.first) {
-    if (entry.landsAt > core.clock) {
+    if (entry.landsAt > core.clock || left-- === 0) {
       inbox.lookAt = entry.landsAt;
       core.inboxes.looks.push(entry.landsAt, inbox);
       return;

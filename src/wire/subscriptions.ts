@@ -61,7 +61,9 @@ export const SubscriptionPut = Closed({
     DurationMs("It goes when nobody has listened under it for this long. Default 0: it stays."),
   ),
   fromRevision: Type.Optional(
-    Revision("Begin with what is kept from this entry on. Default: with what is published from now on."),
+    Revision(
+      "Where it is made: begin with what is kept from this entry on; one that is there already goes on where it is. Default: with what is published from now on.",
+    ),
   ),
 });
 

@@ -666,6 +666,11 @@ test("daemon - a subscription that lasts brings what came before, between and af
   const publisher = open();
   await publisher.subscriptions.put({ name: "orders", topic: "orders.>" });
   for (let n = 0; n < 5; n++) await publisher.topics.publish("orders.eu", n, { id: `order-${n}` });
+  // Of what is delivered at most once nothing is remembered, and so no id.
+  const how = { guarantee: "at-most-once", id: "order-5" } as const;
+  await expect(publisher.topics.publish("orders.eu", 5, how)).rejects.toMatchObject({
+    code: "invalid-input",
+  });
   expect((await publisher.topics.publish("orders.eu", 0, { id: "order-0" })).duplicate).toBe(true);
   const got: number[] = [];
   for await (const message of listener.topics.subscribe<number>("orders.>", { name: "orders", window: 3 })) {

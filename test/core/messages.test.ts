@@ -12,6 +12,15 @@ import { World } from "../support/world.ts";
 const publish = (world: World, topic: string, payload: unknown = null, more: object = {}) =>
   world.ok("message.publish", { topic, payload, ...more });
 
+/** Numbers from one on, in one entry. */
+const publishMany = (world: World, topic: string, from: number, count: number) =>
+  world.ok("transaction.run", {
+    then: Array.from({ length: count }, (_, i) => ({
+      operation: "message.publish" as const,
+      input: { topic, payload: from + i },
+    })),
+  });
+
 const attach = (world: World, name: string, window = 100, session = "s", holding: string[] = []) => {
   const consumer = new Consumer(world.core.inboxes.get(name) as Inbox, session, window);
   const lost = world.core.inboxes.attach(consumer, holding);
@@ -179,6 +188,18 @@ describe("messages - redelivery", () => {
     expect(delivered(world, ({ delivery }) => delivery)).toEqual([1]);
     ack(world, "a", messageId);
     expect([world.core.messages.size, world.core.deliveries.size]).toEqual([0, 0]);
+  });
+
+  test("messages - what many lose at once is ready again in entries that are none too large", () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "s", topic: "t", ackWaitMs: 1000, deliveriesMax: 100 });
+    for (const from of [0, 1000, 2000]) publishMany(world, "t", from, from < 2000 ? 1000 : 500);
+    attach(world, "s", 10_000);
+    expect(delivered(world).length).toBe(2500);
+    world.transactions.length = 0;
+    world.advance(1000);
+    expect(standing(world, "s")).toMatchObject({ waiting: 2500, inFlight: 0 });
+    expect(world.transactions.map(({ changes }) => changes.length)).toEqual([1000, 1000, 500]);
   });
 
   test("messages - a refused one waits as long as it is told, or its backoff, or is dead at once", () => {
@@ -427,6 +448,46 @@ describe("messages - limits and ends", () => {
     expect(detail).toContain("no");
     world.ok("subscription.delete", { name: "no" });
     publish(world, "t", 4);
+  });
+
+  test("messages - a subscription that may keep less from now on drops what is over, the oldest first", () => {
+    const world = new World();
+    const [name, topic] = ["drop", "t"];
+    world.ok("subscription.put", { name, topic, whenFull: "drop-oldest" });
+    publishMany(world, topic, 0, 1000);
+    publishMany(world, topic, 1000, 500);
+    expect(world.ok("subscription.put", { name, topic, pendingMax: 400 })).toMatchObject({
+      ...{ pending: 500, dropped: 1000 },
+    });
+    // What one entry did not drop goes with the next ones.
+    for (let n = 1500; n < 1512; n++) publish(world, topic, n);
+    expect(standing(world, name)).toMatchObject({ pending: 400, dropped: 1112 });
+    attach(world, name, 400);
+    expect(delivered(world)).toEqual(Array.from({ length: 400 }, (_, i) => 1112 + i));
+    // What is on its way is not dropped, and one that refuses or goes does so with the next message.
+    expect(world.ok("subscription.put", { name, topic, pendingMax: 1 })).toMatchObject({ pending: 400 });
+    for (const whenFull of ["delete", "refuse"] as const) {
+      world.ok("subscription.put", { name: whenFull, topic, whenFull });
+      for (let n = 0; n < 3; n++) publish(world, topic, n);
+      world.ok("subscription.put", { name: whenFull, topic, pendingMax: 1 });
+      expect(standing(world, whenFull)).toMatchObject({ pending: 3, dropped: 0 });
+    }
+    world.refused("message.publish", { topic }, "subscription-full");
+  });
+
+  test("messages - a subscription cannot begin beyond the log, where it would get nothing in silence", () => {
+    const world = new World();
+    publish(world, "t");
+    const next = world.store.nextRevision;
+    const { detail } = world.refused(
+      "subscription.put",
+      { name: "s", topic: "t", fromRevision: next + 1 },
+      "invalid-input",
+    );
+    expect(detail).toContain(String(next));
+    world.ok("subscription.put", { name: "s", topic: "t", fromRevision: next });
+    publish(world, "t");
+    expect(standing(world, "s").pending).toBe(1);
   });
 
   test("messages - over the memory limit nothing is published, and what is there can be had and acknowledged", () => {
