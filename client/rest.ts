@@ -36,7 +36,7 @@ import type {
   TaskSubmit,
   TaskSubmitted,
 } from "../src/wire/tasks.ts";
-import type { TopicView } from "../src/wire/topics.ts";
+import type { TopicPage, TopicView } from "../src/wire/topics.ts";
 import type { TaskExplained } from "../src/wire/why.ts";
 import type { Worker } from "../src/wire/workers.ts";
 import { ClientError, CortexError } from "./errors.ts";
@@ -457,8 +457,8 @@ export class RestClient {
   readonly topics = {
     put: ({ topic, ...put }: Input<"topic.put">, options?: RequestOptions): Promise<TopicView> =>
       answer(this.#topic(topic).put(put, request(options))),
-    list: async (options?: RequestOptions): Promise<TopicView[]> =>
-      (await answer(this.#api.api.topics.get(request(options)))).topics,
+    list: (page: Input<"topic.list"> = {}, options?: RequestOptions): Promise<TopicPage> =>
+      answer(this.#api.api.topics.get({ query: page, ...request(options) })),
     delete: (topic: string, options?: RequestOptions): Promise<Output<"topic.delete">> =>
       answer(this.#topic(topic).delete(undefined, request(options))),
   };

@@ -5,9 +5,10 @@
 import type { MessageView } from "../src/wire/messages.ts";
 import type { Input, Output } from "../src/wire/operations.ts";
 import type { Priority } from "../src/wire/tasks.ts";
+import type { TopicPage, TopicView } from "../src/wire/topics.ts";
 import type { CallOptions } from "./connection.ts";
 import { ClientError, isClosed, orNull } from "./errors.ts";
-import { waitingMax } from "./iterate.ts";
+import { pagesOf, waitingMax } from "./iterate.ts";
 import { Stream } from "./stream.ts";
 import type { Lost, Subscribed, Subscriptions, Teller, Wanted } from "./subscriptions.ts";
 import type { Caller } from "./tasks.ts";
@@ -312,9 +313,13 @@ export class Topics {
   async forget(topic: string, options?: CallOptions): Promise<void> {
     await this.#caller.call("topic.delete", { topic }, options);
   }
-  /** Which topics keep messages. */
-  async kept(options?: CallOptions): Promise<Output<"topic.list">["topics"]> {
-    return (await this.#caller.call("topic.list", {}, options)).topics;
+  /** A page of the topics that keep messages, by topic. */
+  kept(page: Input<"topic.list"> = {}, options?: CallOptions): Promise<TopicPage> {
+    return this.#caller.call("topic.list", page, options);
+  }
+  /** All of them, page by page as the loop goes on. */
+  async *allKept(options?: CallOptions): AsyncGenerator<TopicView> {
+    for await (const { topics } of pagesOf((from) => this.kept(from, options))) yield* topics;
   }
 
   /**

@@ -1,9 +1,11 @@
 /** `cortexd topics …`: what is kept for subscriptions that come later. */
+import { durationText } from "../config.ts";
 import { TopicPut, type TopicView } from "../wire/topics.ts";
 import { command, type Group } from "./command.ts";
 import { rest } from "./daemon.ts";
 import { inputOf, optionsOf } from "./options.ts";
 import type { Column } from "./output.ts";
+import { pagesOf } from "./pages.ts";
 import { number } from "./words.ts";
 
 const TOPIC = { name: "TOPIC", help: "Which topics; with `*` and `>`." } as const;
@@ -11,14 +13,14 @@ const TOPIC = { name: "TOPIC", help: "Which topics; with `*` and `>`." } as cons
 const list = command({
   summary: "List the topics that keep messages for later subscriptions.",
   arguments: [],
-  options: {},
+  options: { limit: { type: "integer", min: 1, default: 1000, help: "At most so many." } },
   client: true,
-  json: "an array of objects, as GET /api/topics answers them.",
+  json: 'one object, {"topics": [...], "cursor": ...}, as GET /api/topics answers; cursor is null when all are there.',
   examples: [{ words: "topics list", meaning: "A line a topic." }],
-  async run({ to, out }) {
-    const topics = await rest(to).topics.list();
-    if (out.json) await out.value(topics);
-    else await out.table(topics, columns, "Nothing is kept for later subscriptions.");
+  async run({ values, to, out }) {
+    const client = rest(to);
+    const pages = pagesOf("topics", values.limit, (asked) => client.topics.list(asked));
+    await out.pages("topics", pages, columns, "Nothing is kept for later subscriptions.");
     return undefined;
   },
 });
@@ -26,7 +28,7 @@ const list = command({
 const columns: Column<TopicView>[] = [
   { title: "TOPIC", of: ({ topic }) => topic, whole: true },
   { title: "KEPT", of: ({ kept }) => number(kept), right: true, whole: true },
-  { title: "FOR", of: ({ keepMs }) => (keepMs === null ? "-" : `${keepMs} ms`), whole: true },
+  { title: "FOR", of: ({ keepMs }) => (keepMs === null ? "-" : durationText(keepMs)), whole: true },
   { title: "AT MOST", of: ({ keepCount }) => (keepCount === null ? "-" : number(keepCount)), whole: true },
   { title: "FROM", of: ({ fromRevision }) => String(fromRevision ?? "-"), whole: true },
 ];

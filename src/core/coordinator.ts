@@ -525,7 +525,7 @@ export class Coordinator {
       case "topic.put":
         return topics.put(this, input as Input<"topic.put">);
       case "topic.list":
-        return topics.list(this);
+        return topics.list(this, input as Input<"topic.list">);
       case "topic.delete":
         return topics.remove(this, input as Input<"topic.delete">);
       case "subscription.put":

@@ -3,7 +3,7 @@ import { limits } from "../wire/limits.ts";
 import type { Input } from "../wire/operations.ts";
 import type { Coordinator } from "./coordinator.ts";
 import type { Keeper } from "./inboxes.ts";
-import { invalid, type Result, refuse } from "./result.ts";
+import { invalid, pageByName, type Result, refuse } from "./result.ts";
 
 export function put(core: Coordinator, input: Input<"topic.put">): Result {
   const { topic, keepMs = 0, keepCount = 0 } = input;
@@ -22,9 +22,15 @@ export function put(core: Coordinator, input: Input<"topic.put">): Result {
   return { ok: topicText(core.inboxes.keeper(topic) as Keeper) };
 }
 
-export function list(core: Coordinator): Result {
-  const keepers = [...core.inboxes.keepers()].sort((a, b) => (a.record.topic < b.record.topic ? -1 : 1));
-  return { ok: `{"topics":[${keepers.map(topicText).join(",")}]}` };
+/** There are never so many that an order had to be kept. */
+export function list(core: Coordinator, input: Input<"topic.list">): Result {
+  const topics = Array.from(core.inboxes.keepers(), ({ record }) => record.topic).sort();
+  return pageByName(
+    "topics",
+    input,
+    (from) => topics.filter((topic) => topic >= from),
+    (topic) => topicText(core.inboxes.keeper(topic) as Keeper),
+  );
 }
 
 export function remove(core: Coordinator, { topic }: Input<"topic.delete">): Result {

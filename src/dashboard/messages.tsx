@@ -8,6 +8,7 @@ import { isRefused } from "../../client/errors.ts";
 import type { MessageView } from "../wire/messages.ts";
 import type { SubscriptionView } from "../wire/subscriptions.ts";
 import { priorities } from "../wire/tasks.ts";
+import type { TopicView } from "../wire/topics.ts";
 import { now } from "./figures.ts";
 import { count, counted, distance, duration, pretty, timeOfDay } from "./format.ts";
 import { client, isLive } from "./link.ts";
@@ -87,12 +88,49 @@ export function Messages() {
           }
         />
       </section>
+      <Kept />
       {publishing.value && (
         <Publishing close={() => (publishing.value = false)} again={pages.reading.again} />
       )}
     </>
   );
 }
+
+/** Topics that keep messages for subscriptions that come later; most daemons have none. */
+function Kept() {
+  const pages = usePages(
+    "topics",
+    "",
+    (of, asked, options) => of.topics.kept(asked, options),
+    [onFigures],
+    25,
+  );
+  if (pages.rows?.length === 0 && pages.number === 1 && pages.reading.error === null) return null;
+  return (
+    <section aria-labelledby="kept" class="group">
+      <h2 id="kept">Kept for later subscriptions</h2>
+      <Paged
+        pages={pages}
+        expected={2}
+        label="Topics that keep messages"
+        columns={keptColumns}
+        keyOf={({ topic }) => topic}
+      />
+    </section>
+  );
+}
+
+const keptColumns: Column<TopicView>[] = [
+  { name: "Topic", lead: true, cell: ({ topic }) => <code>{topic}</code> },
+  { name: "Kept", figures: true, cell: ({ kept }) => count(kept) },
+  { name: "For", cell: ({ keepMs }) => (keepMs === null ? "any time" : duration(keepMs)) },
+  {
+    name: "At most",
+    figures: true,
+    cell: ({ keepCount }) => (keepCount === null ? "any" : count(keepCount)),
+  },
+  { name: "From revision", minor: true, figures: true, cell: ({ fromRevision }) => fromRevision ?? "" },
+];
 
 type Heard = { number: number; view: MessageView };
 

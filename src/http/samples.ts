@@ -400,7 +400,7 @@ export const responseSamples: Record<string, Sample> = {
     },
   },
   topicPut: { ok: topic },
-  topicList: { ok: { topics: [topic] } },
+  topicList: { ok: { topics: [topic], cursor: null } },
   topicDelete: { ok: { topic: "orders.>" } },
   subscriptionPut: { ok: subscription },
   subscriptionGet: { ok: subscription },

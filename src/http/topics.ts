@@ -1,13 +1,15 @@
 /** What topics keep, over HTTP: a line a route. */
 import { Elysia } from "elysia";
 import { TopicPath, TopicPutBody } from "../wire/http.ts";
+import { TopicList } from "../wire/topics.ts";
 import type { Port } from "./port.ts";
-import { answers, doc, runs, told, within } from "./route.ts";
+import { answers, doc, fromText, runs, told, within } from "./route.ts";
 
 export const topics = (port: Port) => {
   const run = runs(port);
   return new Elysia({ prefix: "/api/topics", normalize: false })
-    .get("/", ({ request }) => run("topic.list", {}, { request }), {
+    .get("/", ({ query, request }) => run("topic.list", fromText(TopicList, query), { request }), {
+      query: told(TopicList),
       response: answers("topic.list"),
       detail: doc("topic.list"),
     })

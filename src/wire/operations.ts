@@ -565,7 +565,7 @@ export const operations = {
     output: topics.TopicPage,
     errors: [],
     summary: "List the topics that keep messages for later subscriptions.",
-    example: {},
+    example: { limit: 50 },
   },
   "topic.delete": {
     kind: "mutation",

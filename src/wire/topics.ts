@@ -28,6 +28,13 @@ export const TopicView = Closed({
   revision: Revision("Of its last change."),
 });
 export type TopicView = Static<typeof TopicView>;
-export const TopicList = Closed({});
-export const TopicPage = Closed({ topics: Type.Array(TopicView, { description: "By topic." }) });
+export const TopicList = Closed({
+  cursor: Type.Optional(TopicPattern("From the page before.")),
+  limit: Type.Optional(Integer(1, limits.pageMax, "Topics on the page. Default 100.")),
+});
+export const TopicPage = Closed({
+  topics: Type.Array(TopicView, { description: "By topic." }),
+  cursor: Nullable(Type.String({ description: "Send it to get the next page; null: there is none." })),
+});
+export type TopicPage = Static<typeof TopicPage>;
 export const TopicDeleted = Closed({ topic: Type.String() });

@@ -484,7 +484,13 @@ describe("commands - messages", () => {
     expect(await json(["subscriptions", "show", "billing"])).toMatchObject({ pending: 1, ackWaitMs: 60_000 });
     await client.messages.nack({ subscription: "billing", messageId: published.messageId, dead: true });
     await ends("ok", ["topics", "put", "orders.>", "--keep", "1h"]);
-    expect((await json(["topics", "list"])).map((one: { topic: string }) => one.topic)).toEqual(["orders.>"]);
+    await ends("ok", ["topics", "put", "orders.*", "--keep-count", "5"]);
+    expect(await json(["topics", "list"])).toEqual(await client.topics.list());
+    expect(await json(["topics", "list", "--limit", "1"])).toMatchObject({
+      ...{ topics: [{ topic: "orders.*" }], cursor: "orders.*" },
+    });
+    expect((await ends("ok", ["topics", "list"])).output).toMatch(/^orders\.> +\d+ +1h +- /m);
+    await ends("ok", ["topics", "delete", "orders.*"]);
     const dead = await ends("ok", ["messages", "list", "--subscription", "billing", "--state", "dead"]);
     expect(dead.output).toMatch(new RegExp(`^${published.messageId} +orders.eu +normal .* dead `, "m"));
     await ends("ok", ["topics", "delete", "orders.>"]);

@@ -307,7 +307,7 @@ test("daemon - a second instance under a live id is refused", async () => {
   await expect(open({ workerId: "w-twice" }).connect()).rejects.toMatchObject({ code: "worker-id-in-use" });
 });
 
-test("daemon - queues and named limits are read page by page, as many as there are", async () => {
+test("daemon - queues, named limits and topics that keep are read page by page, as many as there are", async () => {
   const client = open();
   const names = Array.from({ length: 101 }, (_, i) => `paged-${String(i).padStart(3, "0")}`);
   await Promise.all(names.map((name) => client.putLimit(name, { concurrency: 1 })));
@@ -321,6 +321,12 @@ test("daemon - queues and named limits are read page by page, as many as there a
   });
   await Promise.all(names.map((name) => client.deleteLimit(name)));
   await Promise.all(names.map((name) => client.configure(name, { weight: null })));
+  await Promise.all(names.map((name) => client.topics.keep(name, { keepCount: 1 })));
+  expect((await Array.fromAsync(client.topics.allKept())).map(({ topic }) => topic)).toEqual(names);
+  expect(await client.topics.kept({ cursor: "paged-099" })).toMatchObject({
+    ...{ topics: [{ topic: "paged-100" }], cursor: null },
+  });
+  await Promise.all(names.map((name) => client.topics.forget(name)));
 });
 
 test("daemon - limits and pauses are set by a program, hold for its worker, and are seen live", async () => {

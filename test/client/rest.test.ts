@@ -131,6 +131,7 @@ test("rest - every operation that has a method arrives with its input", async ()
   await rest.configure("q", { concurrency: 2, rate: null });
   await rest.pause("q", { group: "g", forMs: 5 });
   await rest.resume("q");
+  await rest.topics.list({ limit: 5, cursor: "t.>" });
   await rest.limits({ prefix: "l", limit: 5 });
   await rest.limit("l");
   await rest.putLimit("l", { concurrency: 2 });
@@ -185,6 +186,7 @@ test("rest - every operation that has a method arrives with its input", async ()
     ["queue.configure", { queue: "q", concurrency: 2, rate: null }],
     ["queue.pause", { queue: "q", group: "g", forMs: 5 }],
     ["queue.resume", { queue: "q" }],
+    ["topic.list", { limit: 5, cursor: "t.>" }],
     ["limit.list", { prefix: "l", limit: 5 }],
     ["limit.get", { name: "l" }],
     ["limit.put", { name: "l", concurrency: 2 }],

@@ -638,6 +638,25 @@ describe("messages - kept for later, and replayed", () => {
     restarted.refused("topic.put", { topic: "t" }, "invalid-input");
   });
 
+  test("messages - topics that keep are listed by name, page by page, through a restart and whatever goes meanwhile", () => {
+    let world = new World();
+    for (const topic of ["b.*", "a.>", "c", "*.x", ">"]) world.ok("topic.put", { topic, keepCount: 2 });
+    const names = (input: Input<"topic.list">) => {
+      const { topics, cursor } = world.ok("topic.list", input);
+      return [topics.map(({ topic }) => topic).join(" "), cursor];
+    };
+    for (let restarts = 0; restarts < 2; restarts++) {
+      expect(names({})).toEqual(["*.x > a.> b.* c", null]);
+      expect(names({ limit: 2 })).toEqual(["*.x >", ">"]);
+      expect(names({ limit: 2, cursor: ">" })).toEqual(["a.> b.*", "b.*"]);
+      expect(names({ limit: 2, cursor: "b.*" })).toEqual(["c", null]);
+      world = world.restarted();
+    }
+    world.ok("topic.delete", { topic: ">" });
+    expect(names({ limit: 2, cursor: ">" })).toEqual(["a.> b.*", "b.*"]);
+    expect(names({ cursor: "c" })).toEqual(["", null]);
+  });
+
   test("messages - a topic that is put again with less keeps less, and one that is put late begins with what is there", () => {
     const world = new World();
     world.ok("subscription.put", { name: "s", topic: "t" });

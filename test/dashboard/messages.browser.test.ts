@@ -37,6 +37,16 @@ test.skipIf(missingBrowser !== "")(
     await desk.button("Stop").click();
     await until(async () => (await heard.count()) === 0);
 
+    // Topics that keep have a place of their own, once there are any; those too many for a page stand on the next.
+    const kept = page.getByRole("region", { name: "Kept for later subscriptions" });
+    expect(await kept.count()).toBe(0);
+    for (let i = 0; i < 26; i++) await client.topics.keep(`kept.${100 + i}`, { keepMs: 3_600_000 });
+    await kept.getByRole("cell", { name: "kept.100" }).waitFor();
+    await desk.lookAround("topics-kept");
+    await desk.button("Next", kept).click();
+    await kept.getByRole("cell", { name: "kept.125" }).waitFor();
+    expect(await kept.getByRole("row").count()).toBe(2);
+
     const { pending } = await client.subscriptions.get("billing");
     const end = client.topics.handle("orders.*", () => Promise.reject(new Error("no")), {
       ...{ name: "billing", deliveriesMax: 1 },

@@ -26,6 +26,7 @@ const rows: [method: string, path: string, body: unknown, operation: string, inp
     { subscription: "a", count: 5 },
   ],
   ["GET", "/api/topics", undefined, "topic.list", {}],
+  ["GET", "/api/topics?limit=5&cursor=a.%3E", undefined, "topic.list", { limit: 5, cursor: "a.>" }],
   ["PUT", "/api/topics/a.%3E", { keepCount: 5 }, "topic.put", { topic: "a.>", keepCount: 5 }],
   ["DELETE", "/api/topics/a.%3E", undefined, "topic.delete", { topic: "a.>" }],
   ["POST", "/api/messages/ack", ref, "message.ack", ref],
