@@ -45,11 +45,6 @@ export class Ages<T> {
     if (part.size === 0) this.#parts.delete(place);
   }
 
-  clear(): void {
-    this.#parts.clear();
-    this.#size = 0;
-  }
-
   /** In no order. */
   *values(): Iterable<T> {
     for (const part of this.#parts.values()) yield* part.values();

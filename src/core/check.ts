@@ -440,6 +440,7 @@ function checkMessages(core: Coordinator, expect: Expect): void {
     patterns.add(spec.topic, true);
     if (isOwn) patterns.add(toAll, true);
     const found = { pending: 0, waiting: 0, dead: 0, entries: 0, flying: 0 };
+    const untouched = priorities.map((): string[] => []);
     const ready = priorities.map((): string[] => []);
     const blocking = priorities.map((): string[] => []);
     for (const message of messages) {
@@ -449,16 +450,22 @@ function checkMessages(core: Coordinator, expect: Expect): void {
       if (row !== null) rows += 1;
       const entry = inbox.entries.get(rowOf(message));
       const isSettled = row === null && message.revision <= (floors[message.priority] as number);
-      const stands = entry?.standing ?? "settled";
+      const stands = entry?.standing ?? (isSettled ? "settled" : "untouched");
       const may = isSettled
         ? ["settled"]
         : row === null
-          ? ["ready", "flying"]
+          ? ["untouched", "ready", "flying"]
           : row.state === "waiting"
             ? ["waiting", "ready", "flying"]
             : [row.state];
       expect(may.includes(stands), `message ${messageId} is ${stands} for ${name}, not ${may.join(" or ")}`);
-      if (entry === undefined) continue;
+      if (stands === "settled") continue;
+      if (stands !== "acknowledged") waiting.set(message, (waiting.get(message) ?? 0) + 1);
+      if (entry === undefined) {
+        untouched[message.priority]?.push(messageId);
+        found.pending += 1;
+        continue;
+      }
       expect(entry.row === row, `message ${messageId} has another row for ${name}`);
       expect(entry.kept === inboxes.kept(rowOf(message)), `message ${messageId} is another for ${name}`);
       found.entries += 1;
@@ -469,7 +476,6 @@ function checkMessages(core: Coordinator, expect: Expect): void {
       else if (stands !== "acknowledged") found.pending += 1;
       if (stands === "waiting") found.waiting += 1;
       if (stands === "flying") found.flying += 1;
-      if (stands !== "acknowledged") waiting.set(message, (waiting.get(message) ?? 0) + 1);
     }
     total.pending += found.pending;
     total.flying += found.flying;
@@ -480,7 +486,11 @@ function checkMessages(core: Coordinator, expect: Expect): void {
     expect(inbox.deadCount === found.dead, `${of} counts ${inbox.deadCount} dead`);
     expect(inbox.flights.size === found.flying, `${of} has ${inbox.flights.size} flights`);
     inbox.lanes.forEach((lane, priority) => {
-      const ids = (entries: Iterable<Entry>) => [...entries].map(({ message }) => messageIdOf(message));
+      const ids = (items: Iterable<Entry | Kept>) => [...items].map(({ message }) => messageIdOf(message));
+      expect(
+        same(ids(lane.untouched.toArray()), untouched[priority]!),
+        `${of} has a wrong order of what is untouched`,
+      );
       expect(same(ids(lane.ready.toArray()), ready[priority]!), `${of} has a wrong order of what is ready`);
       expect(same(ids(lane.blocking), blocking[priority]!), `${of} has a wrong idea of what is open`);
     });

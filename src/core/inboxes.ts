@@ -2,8 +2,9 @@
  * Inboxes: what each subscription has still to get. A message is stored once; which subscriptions it is for follows from
  * its topic, and how far each of them is from its record: per priority a floor, up to which everything is settled, and a
  * row of its own for each message that stands otherwise (acknowledged above the floor, failed, or dead). What no row and
- * no floor speaks of is to be delivered. All of that is derived here, from the tables alone, so that recovery and an
- * undo find it again. Who is delivered to, and what is on its way, is no state: it is forgotten with the process.
+ * no floor speaks of is to be delivered: it stands in a line as it is, and an entry is made for it once something happens
+ * to it. All of that is derived here, from the tables alone, so that recovery and an undo find it again. Who is delivered
+ * to, and what is on its way, is no state: it is forgotten with the process.
  *
  *   ready -> flying -> settled                     row: none, the floor or the message's end says it
  *     ^        | not acknowledged, or refused
@@ -134,7 +135,7 @@ const goesSooner = (a: Keeper, b: Keeper) =>
   a.dueAt !== b.dueAt ? a.dueAt < b.dueAt : a.record.topic < b.record.topic;
 const keptOrder = (a: Kept, b: Kept) => byAge(a.message, b.message);
 
-/** One message for one subscription. */
+/** One message for one subscription, to which something happened. */
 export class Entry {
   standing: "ready" | "flying" | "waiting" | "dead" | "acknowledged" = "ready";
   /** Among those that hold the floor back. */
@@ -172,10 +173,20 @@ const expiresSooner = (a: Kept, b: Kept) =>
 
 /** Messages of one priority. */
 export class Lane {
+  /** Ready, and without an entry: nothing happened to them here. */
+  readonly untouched = new Line<Kept>(keptOrder);
   readonly ready = new Line<Entry>(order);
   /** Neither settled nor with a row: the floor stays below the first of them. */
   readonly blocking = new Chain<Entry>();
   readonly acknowledged = new Line<Entry>(order);
+
+  /** The oldest that is ready. */
+  first(): Entry | Kept | undefined {
+    const entry = this.ready.first();
+    const kept = this.untouched.first();
+    if (entry === undefined || kept === undefined) return entry ?? kept;
+    return byAge(entry.message, kept.message) < 0 ? entry : kept;
+  }
 }
 
 /** Who is delivered to: a connection that has attached itself, a request that takes some, or a session that asks again and again. */
@@ -203,6 +214,7 @@ export class Consumer {
 }
 
 export class Inbox {
+  /** Of what is not untouched, by the message's row. */
   readonly entries = new Ages<Entry>(({ message }) => message);
   readonly lanes: readonly Lane[] = priorities.map(() => new Lane());
   readonly flights = new Chain<Entry>();
@@ -235,16 +247,16 @@ export class Inbox {
   }
 
   /** What comes next, the most urgent and of those the oldest. */
-  next(): Entry | undefined {
-    let next: Entry | undefined;
+  next(): Entry | Kept | undefined {
+    let next: Entry | Kept | undefined;
     let nextAt = Number.POSITIVE_INFINITY;
     for (let i = 0; i < this.lanes.length; i++) {
-      const entry = (this.lanes[i] as Lane).ready.first();
-      if (entry === undefined) continue;
-      if (this.ageingMs === 0) return entry;
-      const at = entry.message.publishedAt + i * this.ageingMs;
+      const first = (this.lanes[i] as Lane).first();
+      if (first === undefined) continue;
+      if (this.ageingMs === 0) return first;
+      const at = first.message.publishedAt + i * this.ageingMs;
       if (at >= nextAt) continue;
-      next = entry;
+      next = first;
       nextAt = at;
     }
     return next;
@@ -358,7 +370,7 @@ export class Inboxes {
       for (const topic of topicsOf(spec.topic)) this.#topics.add(topic, inbox);
       this.listened(inbox);
       const lowest = Math.min(...after.floors);
-      for (const kept of this.after(lowest)) if (this.#isFor(inbox, kept)) this.#refresh(inbox, kept);
+      for (const kept of this.after(lowest)) if (this.#isFor(inbox, kept)) this.#arrive(inbox, kept);
       return;
     }
     const { floors } = inbox.record;
@@ -375,16 +387,22 @@ export class Inboxes {
 
   /** Everything below the floor that has no row is settled. */
   #raised(inbox: Inbox, priority: number, to: number): void {
-    const { blocking } = inbox.lanes[priority] as Lane;
+    const { blocking, untouched } = inbox.lanes[priority] as Lane;
     for (let entry = blocking.first; entry !== null && entry.message.revision <= to; entry = blocking.first)
-      this.#refresh(inbox, entry.kept);
+      this.#end(entry);
+    for (
+      let kept = untouched.first();
+      kept !== undefined && kept.message.revision <= to;
+      kept = untouched.first()
+    )
+      this.#pass(inbox, kept);
   }
 
   /** An undo: what was settled by it is not. */
   #lowered(inbox: Inbox, priority: number, from: number, to: number): void {
     for (const kept of this.after(to)) {
       if (kept.message.revision > from) return;
-      if (kept.message.priority === priority && this.#isFor(inbox, kept)) this.#refresh(inbox, kept);
+      if (kept.message.priority === priority && this.#isFor(inbox, kept)) this.#arrive(inbox, kept);
     }
   }
 
@@ -401,7 +419,13 @@ export class Inboxes {
     else this.#rowCounts.set(subscription, count);
     const inbox = this.#byName.get(subscription);
     const kept = this.#kept.get(this.core.messages.naming.row(messageId));
-    if (inbox !== undefined && kept !== undefined) this.#refresh(inbox, kept, after ?? null);
+    if (inbox === undefined || kept === undefined) return;
+    const entry = inbox.entries.get(rowOf(kept.message));
+    if (entry !== undefined) this.#refresh(entry, after ?? null);
+    else if (after !== undefined) {
+      if (this.#isUntouched(inbox, kept)) this.#pass(inbox, kept);
+      this.#enter(this.#make(inbox, kept, after));
+    }
   }
 
   messageChanged(before: MessageRecord | undefined, after: MessageRecord | undefined): void {
@@ -414,7 +438,7 @@ export class Inboxes {
       this.#kept.delete(rowOf(message));
       this.loose.delete(kept);
       this.expiring.delete(kept);
-      for (const inbox of this.#topics.match(message.topic)) this.#refresh(inbox, kept);
+      for (const inbox of this.#topics.match(message.topic)) this.#depart(inbox, kept);
       if (kept.keepers > 0)
         for (const keeper of this.#keeping.match(message.topic)) {
           this.#release(keeper, kept);
@@ -428,7 +452,7 @@ export class Inboxes {
     const kept = new Kept(message);
     this.#kept.add(rowOf(message), kept);
     if (message.expiresAt > 0) this.expiring.update(kept);
-    for (const inbox of this.#topics.match(message.topic)) this.#refresh(inbox, kept);
+    for (const inbox of this.#topics.match(message.topic)) this.#arrive(inbox, kept);
     if (this.#keepers.size > 0)
       for (const keeper of this.#keeping.match(message.topic)) this.#keep(keeper, kept);
     this.#loosen(kept);
@@ -539,44 +563,105 @@ export class Inboxes {
     this.#due.delete(inbox);
     this.#closed.set(inbox.record, inbox);
     for (const consumer of inbox.consumers) consumer.isOpen = false;
-    for (const entry of inbox.entries.values()) this.#forget(entry);
-    inbox.entries.clear();
+    for (const entry of [...inbox.entries.values()]) this.#end(entry);
+    for (const { untouched } of inbox.lanes)
+      for (let kept = untouched.first(); kept !== undefined; kept = untouched.first())
+        this.#pass(inbox, kept);
   }
 
   // --- how each entry stands ----------------------------------------------------------------------------------
 
-  /** Brings one message of one subscription to where the tables have it. */
-  #refresh(inbox: Inbox, kept: Kept, known?: DeliveryRecord | null): void {
+  /** A message is for the subscription, or is so again. */
+  #arrive(inbox: Inbox, kept: Kept): void {
     const { message } = kept;
-    const name = rowOf(message);
-    let row = known;
-    if (row === undefined)
-      row = this.#rowCounts.has(inbox.name)
-        ? (this.core.deliveries.get(deliveryKey(inbox.name, messageIdOf(message))) ?? null)
-        : null;
-    let entry = inbox.entries.get(name);
-    const floor = inbox.record.floors[message.priority] as number;
-    if (kept.isGone || (row === null && message.revision <= floor)) {
-      if (entry === undefined) return;
-      this.#forget(entry);
-      inbox.entries.delete(name);
+    if (inbox.entries.get(rowOf(message)) !== undefined) return;
+    const row = this.#rowCounts.has(inbox.name)
+      ? this.core.deliveries.get(deliveryKey(inbox.name, messageIdOf(message)))
+      : undefined;
+    if (row !== undefined) this.#enter(this.#make(inbox, kept, row));
+    else if (this.#isUntouched(inbox, kept)) {
+      (inbox.lanes[message.priority] as Lane).untouched.add(kept);
+      this.#count(inbox, kept, 1);
+      this.#due.add(inbox);
+    }
+  }
+
+  /** The message is gone. */
+  #depart(inbox: Inbox, kept: Kept): void {
+    const entry = inbox.entries.get(rowOf(kept.message));
+    if (entry !== undefined) this.#end(entry);
+    else if (this.#isUntouched(inbox, kept)) this.#pass(inbox, kept);
+  }
+
+  /** Of a message that is for the subscription and has no entry there: untouched, or settled? */
+  #isUntouched(inbox: Inbox, { message }: Kept): boolean {
+    return message.revision > (inbox.record.floors[message.priority] as number);
+  }
+
+  /** What was untouched is not to be delivered as such any more. */
+  #pass(inbox: Inbox, kept: Kept): void {
+    (inbox.lanes[kept.message.priority] as Lane).untouched.remove(kept);
+    this.#count(inbox, kept, -1);
+  }
+
+  /** What is ready, with its entry. */
+  touch(inbox: Inbox, ready: Entry | Kept): Entry {
+    if (ready instanceof Entry) return ready;
+    const entry = this.#make(inbox, ready, null);
+    const lane = inbox.lanes[ready.message.priority] as Lane;
+    lane.untouched.remove(ready);
+    lane.blocking.insert(entry.place, order);
+    this.#ready(entry);
+    return entry;
+  }
+
+  /** The message as it stands for the subscription; undefined: it is settled, or not for it. */
+  standing(inbox: Inbox, row: RowName): Entry | Kept | undefined {
+    const entry = inbox.entries.get(row);
+    if (entry !== undefined) return entry;
+    const kept = this.#kept.get(row);
+    if (kept === undefined || !this.#isFor(inbox, kept)) return undefined;
+    return this.#isUntouched(inbox, kept) ? kept : undefined;
+  }
+
+  /** As `standing`, with its entry. */
+  entry(inbox: Inbox, row: RowName): Entry | undefined {
+    const stands = this.standing(inbox, row);
+    return stands === undefined ? undefined : this.touch(inbox, stands);
+  }
+
+  #make(inbox: Inbox, kept: Kept, row: DeliveryRecord | null): Entry {
+    const entry = new Entry(inbox, kept, row);
+    inbox.entries.add(rowOf(kept.message), entry);
+    this.core.limits.grow(entryBytes);
+    return entry;
+  }
+
+  /** Brings it to where the tables have it. */
+  #refresh(entry: Entry, row: DeliveryRecord | null): void {
+    if (row === null && !this.#isUntouched(entry.inbox, entry.kept)) {
+      this.#end(entry);
       return;
     }
-    if (entry === undefined) {
-      entry = new Entry(inbox, kept, row);
-      inbox.entries.add(name, entry);
-      this.core.limits.grow(entryBytes);
-    } else if (entry.row === row) return;
-    else {
-      this.#leave(entry);
-      entry.row = row;
-    }
+    this.#leave(entry);
+    entry.row = row;
     this.#enter(entry);
   }
 
-  #forget(entry: Entry): void {
+  /** It is settled, or its message is gone. */
+  #end(entry: Entry): void {
     this.#leave(entry);
+    entry.inbox.entries.delete(rowOf(entry.message));
     this.core.limits.grow(-entryBytes);
+  }
+
+  /** One message more, or less, waits for the subscription. */
+  #count(inbox: Inbox, kept: Kept, by: 1 | -1): void {
+    kept.waiting += by;
+    inbox.pendingCount += by;
+    this.pendingCount += by;
+    if (by > 0) this.loose.delete(kept);
+    else this.#loosen(kept);
   }
 
   #enter(entry: Entry): void {
@@ -588,17 +673,16 @@ export class Inboxes {
       lane.acknowledged.add(entry);
       return;
     }
-    kept.waiting += 1;
-    this.loose.delete(kept);
     if (row?.state === "dead") {
       entry.standing = "dead";
       inbox.dead.add(entry);
       inbox.deadCount += 1;
       this.deadCount += 1;
+      kept.waiting += 1;
+      this.loose.delete(kept);
       return;
     }
-    inbox.pendingCount += 1;
-    this.pendingCount += 1;
+    this.#count(inbox, kept, 1);
     if (row !== null && row.at > this.core.now) {
       entry.standing = "waiting";
       inbox.waitingCount += 1;
@@ -624,7 +708,9 @@ export class Inboxes {
         inbox.dead.remove(entry);
         inbox.deadCount -= 1;
         this.deadCount -= 1;
-        break;
+        kept.waiting -= 1;
+        this.#loosen(kept);
+        return;
       case "ready":
         lane.ready.remove(entry);
         break;
@@ -637,12 +723,7 @@ export class Inboxes {
         inbox.waitingCount -= 1;
         break;
     }
-    if (standing !== "dead") {
-      inbox.pendingCount -= 1;
-      this.pendingCount -= 1;
-    }
-    kept.waiting -= 1;
-    this.#loosen(kept);
+    this.#count(inbox, kept, -1);
   }
 
   /** The times of those that failed are over: they are ready again. */
@@ -686,10 +767,11 @@ export class Inboxes {
       this.#due.delete(inbox);
       let left = Math.min(deliveriesPerTurn, max - count);
       for (; left > 0; left--) {
-        const entry = inbox.next();
-        if (entry === undefined) break;
+        const next = inbox.next();
+        if (next === undefined) break;
         const consumer = inbox.takeRoomy();
         if (consumer === undefined) break;
+        const entry = this.touch(inbox, next);
         this.fly(entry, consumer);
         hand(entry, consumer);
         inbox.room(consumer);
@@ -748,7 +830,7 @@ export class Inboxes {
     const { inbox, consumer, landsAt } = entry;
     const row = rowOf(entry.message);
     this.core.store.onUndo(() => {
-      const again = inbox.entries.get(row);
+      const again = this.entry(inbox, row);
       if (again?.standing !== "ready" || consumer === null) return;
       this.fly(again, consumer);
       again.landsAt = landsAt;
@@ -806,7 +888,7 @@ export class Inboxes {
     }
     const lost: string[] = [];
     for (const messageId of named) {
-      const entry = inbox.entries.get(this.core.messages.naming.row(messageId));
+      const entry = this.entry(inbox, this.core.messages.naming.row(messageId));
       if (entry?.standing === "ready") this.fly(entry, consumer);
       else lost.push(messageId);
     }

@@ -14,7 +14,7 @@ import { ageOf, byAge, rowOf } from "./ids.ts";
 import {
   Consumer,
   deliveryKey,
-  type Entry,
+  Entry,
   type Inbox,
   type Kept,
   type Lane,
@@ -235,17 +235,19 @@ function raiseFloors(core: Coordinator, inbox: Inbox, settled: ReadonlySet<Entry
   const { record } = inbox;
   const floors = [...record.floors];
   let raised = false;
-  inbox.lanes.forEach(({ blocking }, priority) => {
+  inbox.lanes.forEach(({ blocking, untouched }, priority) => {
     let passed = false;
-    // Nothing of this lane is open below what the store has now.
-    let floor = core.store.revision;
+    let open = untouched.first()?.message;
     for (const entry of blocking) {
+      if (open !== undefined && byAge(open, entry.message) < 0) break;
       if (!settled.has(entry)) {
-        floor = entry.message.revision - 1;
+        open = entry.message;
         break;
       }
       passed = true;
     }
+    // Where none is open, nothing of this lane is below what the store has now.
+    const floor = open === undefined ? core.store.revision : open.revision - 1;
     if (!passed || floor <= (floors[priority] as number)) return;
     floors[priority] = floor;
     raised = true;
@@ -305,9 +307,9 @@ export function shrink(core: Coordinator, inbox: Inbox, max = droppedPerMessage)
   let dropped = 0;
   // Of the least urgent the oldest, of what is on its way nothing.
   for (let priority = inbox.lanes.length - 1; priority >= 0; priority--) {
-    const { ready } = inbox.lanes[priority] as Lane;
-    for (let oldest = ready.first(); oldest !== undefined && left > 0; oldest = ready.first()) {
-      settle(core, inbox, [oldest]);
+    const lane = inbox.lanes[priority] as Lane;
+    for (let oldest = lane.first(); oldest !== undefined && left > 0; oldest = lane.first()) {
+      settle(core, inbox, [core.inboxes.touch(inbox, oldest)]);
       dropped += 1;
       left -= 1;
     }
@@ -324,8 +326,8 @@ export function shrink(core: Coordinator, inbox: Inbox, max = droppedPerMessage)
 
 /** The message, while it is not settled for the subscription. */
 function find(core: Coordinator, inbox: Inbox, messageId: string): Entry | undefined {
-  const entry = inbox.entries.get(core.messages.naming.row(messageId));
-  return entry === undefined || entry.standing === "acknowledged" ? undefined : entry;
+  const entry = core.inboxes.entry(inbox, core.messages.naming.row(messageId));
+  return entry?.standing === "acknowledged" ? undefined : entry;
 }
 
 export function ack(core: Coordinator, input: Input<"message.ack">): Result {
@@ -397,10 +399,11 @@ export function receive(core: Coordinator, input: Input<"message.receive">): Res
   let texts = "";
   let units = 0;
   for (let i = 0; i < count; i++) {
-    const entry = inbox.next();
-    if (entry === undefined) break;
-    units += entry.message.payload.length;
+    const next = inbox.next();
+    if (next === undefined) break;
+    units += next.message.payload.length;
     if (i > 0 && units > limits.answerUnitsMax) break;
+    const entry = core.inboxes.touch(inbox, next);
     core.inboxes.fly(entry, consumer);
     texts += `${i === 0 ? "" : ","}{"subscription":"${subscription}","delivery":${entry.delivery},${messageBody(entry.message)}}`;
   }
@@ -413,6 +416,9 @@ function passing(inbox: Inbox, who: string): Consumer {
   consumer.isOpen = false;
   return consumer;
 }
+
+/** How a message stands to which nothing happened. */
+const untouched = { standing: "ready", row: null } as const;
 
 /** Messages looked at for one page. */
 const looksMax = 10_000;
@@ -437,9 +443,10 @@ export function listMessages(core: Coordinator, input: Input<"message.list">): R
     if (topic !== undefined && patterns.match(message.topic).length === 0) continue;
     let stands = "";
     if (inbox !== null) {
-      const entry = find(core, inbox, last);
-      if (entry === undefined || (state !== undefined && entry.standing !== state)) continue;
-      const { row, standing } = entry;
+      const found = core.inboxes.standing(inbox, rowOf(message));
+      if (found === undefined) continue;
+      const { row, standing } = found instanceof Entry ? found : untouched;
+      if (standing === "acknowledged" || (state !== undefined && standing !== state)) continue;
       stands = `,"state":"${standing}","failedCount":${row?.failedCount ?? 0},"reason":${JSON.stringify(row?.reason ?? null)}`;
     }
     units += message.payload.length;

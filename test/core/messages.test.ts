@@ -911,13 +911,17 @@ describe("messages - all of it against a plain model", () => {
           forget();
           for (const [name, { open }] of model) {
             const inbox = world.core.inboxes.get(name)!;
-            const found = [...inbox.entries.values()]
+            const touched = [...inbox.entries.values()]
               .filter(({ standing }) => standing !== "acknowledged")
               .map(({ message, row }) => [
                 messageIdOf(message),
                 row?.failedCount ?? 0,
                 row?.state === "dead",
               ]);
+            const untouched = inbox.lanes
+              .flatMap((lane) => lane.untouched.toArray())
+              .map(({ message }) => [messageIdOf(message), 0, false]);
+            const found = [...touched, ...untouched];
             expect(found.sort()).toEqual(
               [...open].map(([id, { failed, dead }]) => [id, failed, dead]).sort(),
             );
