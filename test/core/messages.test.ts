@@ -699,6 +699,30 @@ describe("messages - kept for later, and replayed", () => {
     world.refused("message.list", { subscription: "nobody" }, "unknown-subscription");
   });
 
+  test("messages - those that only wait have no entry; who takes or names one gives it its own, wherever it stands", () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "s", topic: "t.*" });
+    world.ok("subscription.put", { name: "other", topic: "t.*" });
+    for (let n = 0; n < 6; n++) publish(world, "t.a", n);
+    const all = world.ok("message.list", { subscription: "s" }).messages;
+    expect(all.map(({ payload, state }) => [payload, state])).toEqual(all.map((_, n) => [n, "ready"]));
+    const inbox = world.core.inboxes.get("s")!;
+    expect(inbox.entries.size).toBe(0);
+    // In the middle, at the end and at the front, and a second time.
+    for (const n of [3, 5, 0]) ack(world, "s", all[n]!.messageId!);
+    world.refused("message.ack", { subscription: "s", messageId: all[3]!.messageId! }, "unknown-message");
+    world.refused("message.ack", { subscription: "s", messageId: all[0]!.messageId! }, "unknown-message");
+    world.ok("message.nack", { subscription: "s", messageId: all[2]!.messageId!, delayMs: 0 });
+    const taken = world.ok("message.receive", { subscription: "s", count: 10 }).messages;
+    expect(taken.map(({ payload, delivery }) => [payload, delivery])).toEqual([
+      [1, 1],
+      [2, 2],
+      [4, 1],
+    ]);
+    expect(world.core.inboxes.get("other")!.entries.size).toBe(0);
+    expect(world.ok("subscription.get", { name: "other" }).pending).toBe(6);
+  });
+
   test("messages - who takes them without a connection has the same time to acknowledge, and shares with those that have one", () => {
     const world = new World();
     world.ok("subscription.put", { name: "s", topic: "t", ackWaitMs: 1000 });
