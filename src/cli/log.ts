@@ -26,11 +26,13 @@ async function* pagesOf(client: RestClient, filter: LogRead): AsyncGenerator<Log
   }
 }
 
-/** The entries that fit. */
+/** The entries that fit; what is kept no more, also what goes while it is read, is missed by nobody. */
 async function* entriesOf(client: RestClient, filter: LogRead): AsyncGenerator<LogEntry> {
-  for await (const { entries, oldest } of pagesOf(client, filter)) {
-    if (oldest !== null && filter.after !== undefined && filter.after + 1 < oldest) tooOld(oldest);
+  let { after } = filter;
+  for await (const { entries, next, oldest } of pagesOf(client, filter)) {
+    if (oldest !== null && after !== undefined && after + 1 < oldest) tooOld(oldest);
     yield* entries;
+    after = next ?? after;
   }
 }
 
@@ -79,6 +81,14 @@ async function* addedTo(
     }
     if (after >= end) return;
   }
+}
+
+function noneKept(from: number): never {
+  throw new Exit(
+    "not-found",
+    `The log holds no entries, so what changed after revision ${from} cannot be told.`,
+    "The presets durable and high-availability keep them, for --history-ms of the daemon.",
+  );
 }
 
 function tooOld(oldest: number): never {
@@ -169,22 +179,32 @@ function textOf(entry: LogEntry): string {
 /** What became of one thing between two revisions. */
 type Difference = { id: string; isNew: boolean; isGone: boolean; parts: Record<string, unknown> };
 
-/** The parts of a thing go by its name; what a key, a task or a lock is called says whether it is new. */
-function note(found: Map<string, Difference>, { revision, changes }: LogEntry, from: number): void {
-  for (const { part, id, value } of changes) {
-    const thing = `${part.split(".")[0]} ${id}`;
-    const known = found.get(thing) ?? { id: thing, isNew: false, isGone: false, parts: {} };
+/** The parts of a thing go by its name, without what follows a dot; of a task's log each piece is one. */
+function note(found: Map<string, Difference>, entry: LogEntry, from: number): void {
+  for (const { part, id, value } of entry.changes) {
+    const [kind] = part.split(".") as [string];
+    const [name, piece] = part === "task.log" ? (id.split("/") as [string, string]) : [id, null];
+    const thing = `${kind} ${name}`;
+    // The first that is heard of it says whether it was there before.
+    const known = found.get(thing) ?? {
+      ...{ id: thing, isNew: value !== null && isMade(part, id, value, entry, from) },
+      ...{ isGone: false, parts: {} },
+    };
     found.set(thing, known);
-    if (value === null) {
-      known.isGone = true;
-      continue;
-    }
-    const { createdRevision = revision } = value as { createdRevision?: number };
-    if (part === "key") known.isNew ||= createdRevision > from;
-    else if (/^[0-9]+-[0-9]+$/.test(id)) known.isNew ||= Number(id.split("-")[0]) > from;
-    known.isGone = false;
-    known.parts[part] = value;
+    if (part === kind) known.isGone = value === null;
+    if (known.isGone) known.parts = {};
+    else if (value === null) delete known.parts[partOf(part, piece)];
+    else known.parts[partOf(part, piece)] = value;
   }
+}
+
+const partOf = (part: string, piece: string | null) => (piece === null ? part : `${part}/${piece}`);
+
+/** An id says which revision made the thing, and some records when or by which they were. Of the others nothing is known. */
+function isMade(part: string, id: string, value: unknown, { revision, at }: LogEntry, from: number): boolean {
+  if (/^[0-9]+-[0-9]+$/.test(id)) return Number(id.split("-")[0]) > from;
+  const { createdRevision = revision, createdAt, since } = value as Record<string, number>;
+  return part === "key" ? createdRevision > from : createdAt === at || since === at;
 }
 
 export const diff = command({
@@ -203,9 +223,18 @@ export const diff = command({
   async run({ words: [first, second], to, out }) {
     const client = rest(to);
     const from = revisionOf(first!, "FROM");
-    const upTo = second === undefined ? (await client.state()).revision : revisionOf(second, "TO");
+    const { revision: newest } = await client.state();
+    const upTo = second === undefined ? newest : revisionOf(second, "TO");
+    if (upTo > newest)
+      throw new Exit(
+        "usage",
+        `TO is ${upTo}; the newest revision is ${newest}.`,
+        "Leave it out for the newest.",
+      );
     if (upTo < from)
       throw new Exit("usage", `TO is ${upTo}, before FROM, ${from}.`, "Name the earlier one first.");
+    const { oldest } = await client.history({ after: from, limit: 1 });
+    if (oldest === null && from < upTo) noneKept(from);
     const found = new Map<string, Difference>();
     for await (const entry of entriesOf(client, { after: from, upTo, limit: 1000 })) note(found, entry, from);
     // What came and went in between is no difference.

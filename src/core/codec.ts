@@ -187,6 +187,7 @@ const tails: Record<string, readonly string[]> = {
   "task.run": ["result", "progress"],
   key: ["value"],
   schedule: ["payload"],
+  message: ["payload"],
 };
 
 /** A line of the log as one JSON object. */

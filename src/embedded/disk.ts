@@ -4,7 +4,7 @@
  */
 import { type ArchiveRow, archiveHead, readArchiveLine, searchRows } from "../log/archive.ts";
 import { readHeader, splitEntries } from "../log/format.ts";
-import { searchEntries } from "../log/history.ts";
+import { goneLocks, searchEntries } from "../log/history.ts";
 import type { Appended, Batch, Log, LogStatus, Recovered, RecoverySink } from "../log/log.ts";
 import type { Ask, QuestionName, Questions } from "../log/questions.ts";
 
@@ -81,7 +81,8 @@ export class KeptLog implements Log {
     history: async (search) => {
       const { batches } = this.disk;
       const texts = batches.flatMap(({ text }) => splitEntries(text));
-      return { ...searchEntries(texts, search, true), oldest: batches[0]?.first ?? null };
+      const locks = await goneLocks(texts, search, async () => []);
+      return { ...searchEntries(texts, search, true, locks), oldest: batches[0]?.first ?? null };
     },
     archived: async ({ id }) => ({ text: this.disk.archive.get(id)?.text ?? null }),
     archive: async (search) => searchRows(this.disk.archive.values(), search),

@@ -7,7 +7,7 @@ import { decodeArchived, lineJson } from "../core/codec.ts";
 import { refuse } from "../core/result.ts";
 import { unreachable } from "../lib/assert.ts";
 import { type ArchivePlace, isBefore } from "../log/archive.ts";
-import type { HistoryEntry } from "../log/history.ts";
+import type { HistoryEntry, Thing } from "../log/history.ts";
 import type { Log } from "../log/log.ts";
 import { limits } from "../wire/limits.ts";
 import type { Input, StoredOperationName } from "../wire/operations.ts";
@@ -60,23 +60,27 @@ export class StoredReads {
   async #history(input: Input<"log.read">): Promise<Answer> {
     while (!(await this.whenDurable()));
     const { taskId, key, lock, workerId } = input;
-    const ids: string[] = [];
-    const says: string[] = [];
+    const things: Thing[] = [];
     if (taskId !== undefined)
-      ids.push(...["task", "task.run", "task.errors", "task.log"].map((part) => `${part}\t${taskId}`));
-    if (key !== undefined) ids.push(`key\t${key}`);
-    if (lock !== undefined) says.push(`"name":${JSON.stringify(lock)}`);
-    if (workerId !== undefined) {
-      ids.push(`worker\t${workerId}`);
-      says.push(`"workerId":"${workerId}"`);
-    }
+      things.push({
+        names: ["task", "task.run", "task.errors"].map((part) => `${part}\t${taskId}`),
+        // Its log stands in pieces, each under a number.
+        begin: `task.log\t${taskId}/`,
+      });
+    if (key !== undefined) things.push({ names: [`key\t${key}`] });
+    if (lock !== undefined) things.push({ names: [], said: { part: "lock", text: `"name":"${lock}"` } });
+    if (workerId !== undefined)
+      things.push({
+        names: [`worker\t${workerId}`],
+        said: { part: null, text: `"workerId":"${workerId}"` },
+      });
     const { entries, next, oldest } = await this.log.ask("history", {
       after: input.after ?? 0,
       // What is written behind that is there to be read before it is synced.
       upTo: Math.min(input.upTo ?? Number.MAX_SAFE_INTEGER, this.engine.durableRevision),
       who: input.who ?? null,
       operation: input.operation ?? null,
-      ...{ ids, says },
+      things,
       countMax: input.limit ?? 100,
       bytesMax: historyBytesMax,
       unitsMax: limits.answerUnitsMax,

@@ -12,7 +12,9 @@ export const LogRead = Closed({
   taskId: Type.Optional(TaskId),
   key: Type.Optional(KeyName("Only entries that changed this key.")),
   lock: Type.Optional(
-    LockName("Only entries that took, held or waited for a lock of this name, or ended it."),
+    LockName(
+      "Only entries that took, held or waited for a lock of this name, or ended one that was asked for in what is kept.",
+    ),
   ),
   workerId: Type.Optional(Name("Only entries that changed this worker, or what is leased to it or its own.")),
   who: Type.Optional(Name("Only what this session, worker or `cortexd` caused.")),

@@ -55,6 +55,53 @@ describe("log", () => {
     expect(words).toMatch(/\n5 differences from revision [0-9]+ to [0-9]+: 3 made, 1 changed, 1 gone\.\n$/);
   });
 
+  test("log - a difference knows what was there before from what came in between", async () => {
+    const worker = { workerId: "w1", instanceId: "i1", queues: ["work"], capacity: 1 };
+    const setUp = async (name: string) => {
+      const { revision } = await client.kv.put({ key: `diff/${name}`, value: 1 });
+      return revision;
+    };
+    await setUp("put-again");
+    await setUp("put-again-and-gone");
+    const { id } = await client.submit({ type: "t", queue: "work", attempts: 1 });
+    await client.subscriptions.put({ name: "there", topic: "a.>" });
+    await client.register(worker);
+    const { assignments } = await client.claim({ workerId: "w1" });
+    const { token } = assignments[0]!.task.lease!;
+    await client.fail({ taskId: id, workerId: "w1", token, error: { message: "no" } });
+    const from = await setUp("last");
+    for (const name of ["put-again", "put-again-and-gone"]) {
+      await client.kv.delete({ key: `diff/${name}` });
+      await client.kv.put({ key: `diff/${name}`, value: 2 });
+    }
+    await client.kv.delete({ key: "diff/put-again-and-gone" });
+    await client.retry(id);
+    const again = await client.claim({ workerId: "w1" });
+    const lease = { workerId: "w1", token: again.assignments[0]!.task.lease!.token };
+    await client.log(id, { ...lease, lines: ["begun"] });
+    await client.subscriptions.put({ name: "there", topic: "a.>", deliveriesMax: 3 });
+    await client.subscriptions.put({ name: "new", topic: "a.>" });
+
+    const { made, changed, gone } = await json(["diff", String(from)]);
+    const names = (list: { id: string }[]) => list.map((one) => one.id).sort();
+    expect([names(made), names(changed), names(gone)]).toEqual([
+      ["subscription new"],
+      ["key diff/put-again", "subscription there", `task ${id}`],
+      ["key diff/put-again-and-gone"],
+    ]);
+  });
+
+  test("log - where no entries are kept there is no difference to tell", async () => {
+    const memory = await spawnDaemon({ preset: "development" });
+    await using _ = { [Symbol.asyncDispose]: () => memory.kill() };
+    const rest = new RestClient({ url: memory.url });
+    const { revision } = await rest.kv.put({ key: "a", value: 1 });
+    await rest.kv.put({ key: "a", value: 2 });
+    const ended = await runCortexd(["diff", String(revision), "--url", memory.url]);
+    expect([ended.code, ended.output]).toEqual([exitTable["not-found"].code, ""]);
+    expect(ended.errors).toContain(`what changed after revision ${revision} cannot be told`);
+  });
+
   test("log - what is in a value cannot command the terminal", async () => {
     await client.kv.put({ key: "bell", value: "\u009b2J\u202eevil" });
     expect(await ends(0, ["log", "--key", "bell"])).toContain('"\\u009b2J\\u202eevil"');
@@ -112,6 +159,10 @@ describe("log", () => {
   test("log - what is wrong is told before anything is read", async () => {
     expect(await ends(exitTable.usage.code, ["diff", "x"])).toContain("FROM is");
     expect(await ends(exitTable.usage.code, ["diff", "5", "3"])).toContain("TO is 3");
+    const { revision } = await client.state();
+    expect(await ends(exitTable.usage.code, ["diff", "1", String(revision + 1)])).toContain(
+      `the newest revision is ${revision}`,
+    );
   });
 });
 

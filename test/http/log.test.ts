@@ -68,6 +68,53 @@ describe("http log", () => {
     expect((await read(`after=${first}&upTo=${first}`)).entries).toEqual([]);
   });
 
+  test("http log - of a lock it tells who took it and who ended it, and of nothing else of that name", async () => {
+    const ask = { resources: [{ name: "deploy" }], ttlMs: 60_000 };
+    const first = (await send("POST", "/api/locks", ask)) as unknown as { lockId: string };
+    await send("PUT", "/api/limits/deploy", { concurrency: 1 });
+    await send("POST", "/api/locks/steal", { lockId: first.lockId, reason: "it hung" });
+    const { lockId } = (await send("POST", "/api/locks", ask)) as unknown as { lockId: string };
+    await fetch(`${daemon.url}/api/locks/${lockId}`, { method: "DELETE" });
+    const told = (await read("lock=deploy")).entries.map(({ operation, changes }) => [
+      operation,
+      changes.map(({ id, value }) => [id, (value as { state: string } | null)?.state ?? null]),
+    ]);
+    expect(told).toEqual([
+      ["lock.acquire", [[first.lockId, "held"]]],
+      [
+        "lock.steal",
+        [
+          [first.lockId, "stolen"],
+          [first.lockId, null],
+        ],
+      ],
+      ["lock.acquire", [[lockId, "held"]]],
+      ["lock.release", [[lockId, null]]],
+    ]);
+  });
+
+  test("http log - a task's log and what a message carried are told", async () => {
+    const { id } = await send("POST", "/api/tasks", { type: "t", queue: "logged" });
+    const worker = { workerId: "w1", instanceId: "i1", queues: ["logged"], capacity: 1 };
+    await send("POST", "/api/workers/register", worker);
+    const claimed = (await send("POST", "/api/tasks/claim", { workerId: "w1" })) as unknown as {
+      assignments: { token: number; task: { lease: { token: number } } }[];
+    };
+    const { token } = claimed.assignments[0]!.task.lease;
+    await send("POST", `/api/tasks/${id}/log`, { workerId: "w1", token, lines: ["begun"] });
+    const { entries } = await read(`taskId=${id}`);
+    expect(entries.map(({ operation }) => operation)).toEqual(["task.submit", "task.claim", "task.log"]);
+    expect(entries[2]!.changes[0]!.value).toMatchObject({ lines: [{ text: "begun" }] });
+
+    await send("PUT", "/api/subscriptions/s", { topic: "orders.>" });
+    await send("POST", "/api/messages", { topic: "orders.eu", payload: { n: 17 } });
+    const [published] = (await read("operation=message.publish")).entries;
+    expect(published!.changes[0]).toMatchObject({ part: "message", value: { payload: { n: 17 } } });
+    expect((await read(`taskId=${id}&workerId=w1`)).entries.map(({ operation }) => operation)).toEqual([
+      "task.claim",
+    ]);
+  });
+
   test("http log - a daemon that keeps no entries has none to tell", async () => {
     await using memory = {
       daemon: await spawnDaemon({ preset: "development" }),
