@@ -328,6 +328,7 @@ function checkLocks(core: Coordinator, expect: Expect): void {
   const names = new Set<string>();
   const spots = new Set<string>();
   const owned = new Map<string, string[]>();
+  const further = new Set<string>();
   let ends = 0;
   for (const [id, { id: named, revision, resources, workerId, state, heldAt }] of core.locks.entries()) {
     const standing = bids.find(id);
@@ -341,6 +342,11 @@ function checkLocks(core: Coordinator, expect: Expect): void {
     const end = bids.endOf(standing);
     expect(standing.at <= end, `lock ${id} ends at ${end} and is looked at at ${standing.at}`);
     if (end < Number.POSITIVE_INFINITY) ends += 1;
+    const [token = "", number] = id.split("-");
+    if (number !== "0") further.add(token);
+    if (state === "held")
+      for (const { name } of resources)
+        expect(bids.holder(name, Number(token)) !== undefined, `lock ${id} holds ${name} under no token`);
     for (const { name } of resources) {
       names.add(name);
       spots.add(name);
@@ -361,6 +367,10 @@ function checkLocks(core: Coordinator, expect: Expect): void {
   expect(counts.due === due.length, `${counts.due} locks are to be granted, not ${due.length}`);
   expect(counts.ends === ends, `${counts.ends} locks end by the clock, not ${ends}`);
   expect(counts.names === names.size, `${counts.names} names are bid for, not ${names.size}`);
+  expect(
+    counts.further === further.size,
+    `${counts.further} entries made several locks, not ${further.size}`,
+  );
   expect(counts.spots === spots.size, `${counts.spots} names have lines, not ${spots.size}`);
   expect(same([...bids.namesFrom("")], [...names].sort()), "the order of the locked names is wrong");
   expect(counts.owners === owned.size, `${counts.owners} workers have locks, not ${owned.size}`);
@@ -396,6 +406,11 @@ function checkLocks(core: Coordinator, expect: Expect): void {
   }
   for (const name of names) {
     const line = [...bids.at(name)];
+    const open = [...bids.openAt(name)];
+    expect(
+      line.every(({ record }) => record.state !== "held" || open.some((one) => one.record === record)),
+      `a lock of ${name} is held and not open there`,
+    );
     expect(
       line.every((standing, i) => i === 0 || byAge(line[i - 1]!, standing) < 0),
       `the line for ${name} is out of order`,

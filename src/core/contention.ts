@@ -341,12 +341,13 @@ export class Contention {
     return null;
   }
 
-  /** Those that bid for exactly this name, in their order. */
-  *at(name: string): Iterable<Bid> {
+  /** Those that bid for exactly this name, in their order; or of them those that nothing here is in the way of. */
+  *at(name: string, onlyOpen = false): Iterable<Bid> {
     const spot = this.#spots.get(name);
     if (spot === undefined) return;
-    const heads = ([shared, sharedAndBelow, exclusive] as const).map(
-      (mode) => spot.find(mode)?.first ?? null,
+    const shown = (place: Place | null) => (onlyOpen && place?.isOpen === false ? null : place);
+    const heads = ([shared, sharedAndBelow, exclusive] as const).map((mode) =>
+      shown(spot.find(mode)?.first ?? null),
     );
     for (;;) {
       let first = -1;
@@ -354,7 +355,7 @@ export class Contention {
         if (head !== null && (first < 0 || before(head.bid, (heads[first] as Place).bid))) first = i;
       if (first < 0) return;
       yield (heads[first] as Place).bid;
-      heads[first] = (heads[first] as Place).next;
+      heads[first] = shown((heads[first] as Place).next);
     }
   }
 }

@@ -258,11 +258,21 @@ export function holds(core: Coordinator, condition: KeyCondition): boolean {
   if (exists !== undefined && exists !== (known !== undefined)) return false;
   if (value === undefined && atLeast === undefined && atMost === undefined) return true;
   if (known === undefined) return false;
-  const is: unknown = JSON.parse(known.value);
-  if (value !== undefined && !sameJson(is, value)) return false;
+  if (value !== undefined && !isValue(known.value, value)) return false;
   if (atLeast === undefined && atMost === undefined) return true;
-  return typeof is === "number" && is >= (atLeast ?? is) && is <= (atMost ?? is);
+  const is = numberIn(known.value);
+  return is >= (atLeast ?? is) && is <= (atMost ?? is);
 }
+
+/** A large value is not read for each of a thousand short conditions: only what is as long as it can be the same. */
+function isValue(text: string, value: unknown): boolean {
+  const asked = textOf(value, "value");
+  if ("error" in asked || asked.text.length !== text.length) return false;
+  return asked.text === text || sameJson(JSON.parse(text), value);
+}
+
+/** No other JSON begins as a number does; NaN: it is none. */
+const numberIn = (text: string): number => (/^[-0-9]/.test(text) ? Number(text) : Number.NaN);
 
 // --- as everyone sees it --------------------------------------------------------------------------------------
 

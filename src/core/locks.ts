@@ -92,6 +92,8 @@ const grantsPerEntry = 1000;
 
 export class Locks implements Index<LockRecord> {
   readonly #byRow = new Map<RowName, Standing>();
+  /** Of entries that made several locks: those beside the first, by their token. */
+  readonly #further = new Map<number, Set<Standing>>();
   readonly #contention = new Contention((bid) => this.#changed(bid as Standing));
   /** Waiting, with nothing in their way. */
   readonly #due = new Set<Standing>();
@@ -129,6 +131,11 @@ export class Locks implements Index<LockRecord> {
   #add(record: LockRecord): void {
     const standing = new Standing(record, this.core.clock);
     this.#byRow.set(rowOf(standing), standing);
+    if (standing.number > 0) {
+      const further = this.#further.get(standing.revision);
+      if (further === undefined) this.#further.set(standing.revision, new Set([standing]));
+      else further.add(standing);
+    }
     this.#contention.add(standing, this.#partsOf(record.resources));
     this.#changed(standing);
     this.#watch(standing);
@@ -147,6 +154,8 @@ export class Locks implements Index<LockRecord> {
     const standing = this.find(id) as Standing;
     this.#keepBeat(standing);
     this.#byRow.delete(rowOf(standing));
+    const further = this.#further.get(standing.revision);
+    if (further?.delete(standing) && further.size === 0) this.#further.delete(standing.revision);
     this.#contention.delete(standing);
     this.#due.delete(standing);
     this.#ends.delete(standing);
@@ -236,14 +245,14 @@ export class Locks implements Index<LockRecord> {
     return this.#contention.before(standing) as Standing | null;
   }
 
-  /** Who holds the name under this token; one entry may have made several locks. */
+  /** Who holds the name under this token; of several locks that one entry made, any may be gone. */
   holder(name: string, token: number): Standing | undefined {
-    for (let number = 0; ; number++) {
-      const standing = this.find(rowOf({ revision: token, number }));
-      if (standing === undefined) return undefined;
-      const { state, resources } = standing.record;
-      if (state === "held" && resources.some((one) => one.name === name)) return standing;
-    }
+    const holds = ({ record: { state, resources } }: Standing) =>
+      state === "held" && resources.some((one) => one.name === name);
+    const first = this.find(rowOf({ revision: token, number: 0 }));
+    if (first !== undefined && holds(first)) return first;
+    for (const standing of this.#further.get(token) ?? []) if (holds(standing)) return standing;
+    return undefined;
   }
 
   /** The number of the next lock that the open entry makes. */
@@ -262,6 +271,11 @@ export class Locks implements Index<LockRecord> {
     return this.#contention.at(name) as Iterable<Standing>;
   }
 
+  /** As `at`, without those that wait for others there; who waits at another of its names is among them. */
+  openAt(name: string): Iterable<Standing> {
+    return this.#contention.at(name, true) as Iterable<Standing>;
+  }
+
   /** For checks. */
   get counts() {
     return {
@@ -269,6 +283,7 @@ export class Locks implements Index<LockRecord> {
       due: this.#due.size,
       ends: this.#ends.size,
       owners: this.owners.size,
+      further: this.#further.size,
       names: this.#contention.names.size,
       spots: this.#contention.size,
     };
@@ -414,7 +429,7 @@ export function list(core: Coordinator, input: Input<"lock.list">): Result {
   for (const one of name !== undefined ? [name] : core.bids.namesFrom(from)) {
     if (name === undefined && !one.startsWith(prefix)) break;
     const after = one === fromName ? ageOf(fromId) : null;
-    for (const standing of core.bids.at(one)) {
+    for (const standing of state === "held" ? core.bids.openAt(one) : core.bids.at(one)) {
       if (after !== null && byAge(standing, after) <= 0) continue;
       if (texts.length === limit || looks++ === looksMax)
         return { ok: `{"locks":[${texts.join(",")}],"cursor":"${last}"}` };
@@ -441,7 +456,7 @@ export function holds(core: Coordinator, { lock, exists, token, workerId }: Lock
     );
   }
   let isHeld = false;
-  for (const { record } of core.bids.at(lock))
+  for (const { record } of core.bids.openAt(lock))
     if (record.state === "held" && (workerId === undefined || workerId === record.workerId)) {
       isHeld = true;
       break;

@@ -66,7 +66,10 @@ export const kv = (port: Port) => {
     )
     .post(
       "/:key/increment",
-      ({ params, body, request }) => run("kv.increment", within(body, params), { request, headers: tagged }),
+      ({ params, body, request }) => {
+        uncompared(request.headers);
+        return run("kv.increment", within(body, params), { request, headers: tagged });
+      },
       {
         params: told(KeyPath),
         body: told(KvIncrementBody),
@@ -89,6 +92,13 @@ function compared(headers: Headers): { ifRevision?: number } {
   const ifRevision = wholeOf(/^"(.*)"$/.exec(match)?.[1] ?? "");
   if (ifRevision === null) throw invalid("/If-Match", "must be one ETag, as the key was read with");
   return { ifRevision };
+}
+
+/** Where a revision is not compared, headers that ask for it are refused rather than not heeded. */
+function uncompared(headers: Headers): void {
+  for (const name of ["If-Match", "If-None-Match"])
+    if (headers.has(name))
+      throw invalid(`/${name}`, "goes not with a count, which adds to whatever is there; compare with a PUT");
 }
 
 /** The key's revision as its ETag. No key holds a quote, so the text's first fields are what they seem. */

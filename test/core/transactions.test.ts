@@ -235,6 +235,7 @@ describe("transactions - conditions", () => {
     [{ key: "n", atMost: 4 }, false],
     [{ key: "n", atLeast: 1, atMost: 9 }, true],
     [{ key: "b", atLeast: -1 }, false],
+    [{ key: "a", value: { z: "T", x: [1, { y: null }] } }, false],
     [{ key: "a", atMost: 1e9 }, false],
     [{ key: "a", exists: true, revision: revision + 1 }, false],
     [{ taskId, state: "queued" }, true],
@@ -280,6 +281,29 @@ describe("transactions - conditions", () => {
       branch: "else",
       unmet,
     });
+  });
+
+  test("transactions - what is asked of a large value costs no more than of a small one", () => {
+    const world = new World();
+    world.ok("kv.put", { key: "small", value: [5] });
+    world.ok("kv.put", { key: "large", value: Array.from({ length: 100_000 }, (_, i) => i) });
+    world.ok("kv.put", { key: "text", value: "5".repeat(1_000_000) });
+    const tookMs = (key: string) => {
+      const one = [
+        { key, atLeast: 5 },
+        { key, atMost: 5 },
+        { key, value: 5 },
+        { key, value: {} },
+      ];
+      const conditions = Array.from({ length: 100 }, () => one).flat();
+      const before = process.cpuUsage();
+      expect(world.ok("transaction.run", { if: conditions, then: [fails] }).unmet.length).toBe(400);
+      return process.cpuUsage(before).user / 1000;
+    };
+    tookMs("small");
+    const small = tookMs("small");
+    // Read as JSON four hundred times they take half a second, and more.
+    for (const key of ["large", "text"]) expect(tookMs(key)).toBeLessThan(10 * small + 100);
   });
 
   test("transactions - one that says nothing is refused", () => {

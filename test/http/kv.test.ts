@@ -90,6 +90,16 @@ describe("http kv", () => {
     expect(w.calls).toEqual([]);
   });
 
+  test.each<Record<string, string>>([{ "if-match": '"1042"' }, { "if-none-match": "*" }])(
+    "http kv - %j does not go unheeded where nothing is compared",
+    async (headers) => {
+      const response = await w.send("POST", "/api/kv/n/increment", { by: 1 }, headers);
+      const pointer = expect.stringMatching(/^\/If-(None-)?Match$/);
+      expect([response.status, await response.json()]).toMatchObject([422, { errors: [{ pointer }] }]);
+      expect(w.calls).toEqual([]);
+    },
+  );
+
   test("http kv - a fence is read from its header, and refused where it is none or holds nothing back", async () => {
     const put = (fence: string) => w.send("PUT", "/api/kv/a", { value: 1 }, { "cortex-if": fence });
     await put("lease=1795637086976001-12; token=1795637086976002");
