@@ -31,7 +31,7 @@ export function duration(ms: number): string {
   if (minutes < 60) return pair(minutes, "min", Math.floor(s % 60), "s");
   const hours = Math.floor(minutes / 60);
   if (hours < 48) return pair(hours, "h", minutes % 60, "min");
-  return `${Math.floor(hours / 24)} d`;
+  return pair(Math.floor(hours / 24), "d", hours % 24, "h");
 }
 
 /** In one unit, for columns. */

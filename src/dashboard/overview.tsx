@@ -75,8 +75,8 @@ export function Overview() {
       <div class="plots">
         <Plot title="Tasks a second" lines={throughput} write={rate} spanMs={span.value} floor={1} />
         <Plot title="Latency" lines={latency} write={duration} spanMs={span.value} floor={1} />
-        <Plot title="Queue depth" lines={depth} write={count} spanMs={span.value} floor={4} />
-        <Plot title="Workers" lines={workers} write={count} spanMs={span.value} floor={4} />
+        <Plot title="Queue depth" lines={depth} write={count} spanMs={span.value} floor={4} whole />
+        <Plot title="Workers" lines={workers} write={count} spanMs={span.value} floor={4} whole />
       </div>
       <p class="foot dim">
         {counted(sample.sessions, "session")} ·{" "}

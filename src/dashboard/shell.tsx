@@ -223,6 +223,9 @@ function Trouble() {
 }
 
 function Lock({ wrong }: { wrong: boolean }) {
+  const field = useRef<HTMLInputElement>(null);
+  // There is nothing else to do here.
+  useEffect(() => field.current?.focus(), []);
   return (
     <form
       class="card lock"
@@ -240,6 +243,7 @@ function Lock({ wrong }: { wrong: boolean }) {
       <label>
         <span>Token</span>
         <input
+          ref={field}
           name="token"
           type="password"
           autocomplete="off"

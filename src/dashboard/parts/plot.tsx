@@ -21,6 +21,11 @@ export type Line = {
 const color = (name: string) =>
   getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const height = 150;
+/** Ticks of what there is no half of. */
+const wholeSteps = [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8].flatMap((ten) => [ten, 2 * ten, 5 * ten]);
+/** As wide as the longest of its texts, which are of 11 px. */
+const widthOf = (texts: readonly string[] | null): number =>
+  Math.max(56, ...(texts ?? []).map((text) => 6 * text.length + 10));
 
 export function Plot({
   title,
@@ -28,6 +33,7 @@ export function Plot({
   write,
   spanMs,
   floor,
+  whole,
 }: {
   title: string;
   lines: readonly Line[];
@@ -36,6 +42,8 @@ export function Plot({
   spanMs: number;
   /** The axis reaches at least so high. */
   floor: number;
+  /** Of figures that are whole, so that no tick is between two. */
+  whole?: boolean;
 }) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
@@ -78,7 +86,14 @@ export function Plot({
             values: (_, ticks) => ticks.map((at) => timeOfDay(at * 1000)),
             space: 90,
           },
-          { ...axis, grid, size: 56, values: (_, ticks) => ticks.map(write), space: 34 },
+          {
+            ...axis,
+            grid,
+            size: (_, texts) => widthOf(texts),
+            values: (_, ticks) => ticks.map(write),
+            space: 34,
+            ...(whole && { incrs: wholeSteps }),
+          },
         ],
         series: [
           {},
