@@ -131,6 +131,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements LockCal
   readonly messages: Messages;
   /** Those that last: look after them. */
   readonly subscriptions: LastingSubscriptions = new LastingSubscriptions(this);
+  readonly #url: string;
   readonly #session: Session;
   readonly #watches: Watches;
   readonly #stats: StatsReaders;
@@ -146,8 +147,9 @@ export class CoordinationClient extends Emitter<ClientEvents> implements LockCal
     super();
     this.environment = options.environment ?? machine;
     this.workerId = options.workerId ?? null;
+    this.#url = options.url ?? defaultUrl;
     this.#session = new Session(
-      { ...options, url: options.url ?? defaultUrl, client: options.client ?? "cortexd-client/1" },
+      { ...options, url: this.#url, client: options.client ?? "cortexd-client/1" },
       {
         welcomed: () => {
           this.#registration?.welcomed();
@@ -205,7 +207,12 @@ export class CoordinationClient extends Emitter<ClientEvents> implements LockCal
         timeoutMs === undefined
           ? null
           : this.environment.setTimer(timeoutMs, () =>
-              this.#close(new ClientError("timeout", `no connection in ${timeoutMs} ms: ${this.#detail}`)),
+              this.#close(
+                new ClientError(
+                  "timeout",
+                  `no connection to ${this.#url} in ${timeoutMs} ms: ${this.#detail}`,
+                ),
+              ),
             );
       const aborted = () => this.#close(signal?.reason);
       const done = () => {

@@ -79,10 +79,10 @@ const bound = 2;
 const boundMutation = 3;
 const once = 4;
 type Repetition = typeof read | typeof mutation | typeof bound | typeof boundMutation | typeof once;
-/** What is not known to harm nobody when it happens twice. */
+/** What is not known to harm nobody when it happens twice; so is what this client does not know at all. */
 const sentOnce: ReadonlySet<string> = new Set(["namespace.drop", "message.emit", "message.request"]);
 const repetitionOf = (op: RoutedOperationName): Repetition =>
-  sentOnce.has(op) ? once : operations[op].kind === "mutation" ? mutation : read;
+  sentOnce.has(op) || !(op in operations) ? once : operations[op].kind === "mutation" ? mutation : read;
 
 const never = -1;
 
@@ -315,7 +315,12 @@ export class Session {
       });
     } catch (error) {
       // Only a url that is none throws here, and it will be none the next time too.
-      this.close(new ClientError("protocol", `cannot connect to ${url}: ${messageOf(error)}`));
+      this.close(
+        new ClientError(
+          "protocol",
+          `cannot connect to ${url}: ${messageOf(error)}; an address is such as http://127.0.0.1:9500`,
+        ),
+      );
     }
   }
 

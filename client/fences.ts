@@ -31,8 +31,8 @@ export class Fenced implements LockCaller {
   /** Any operation by its name. */
   call<N extends StateOperationName>(op: N, input: Input<N>, options?: CallOptions): Promise<Output<N>> {
     // A release harms nobody, and must not fail because the fence is lost.
-    if (operations[op].kind !== "mutation" || op === "lock.release")
-      return this.#caller.call(op, input, options);
+    const changes = !(op in operations) || operations[op].kind === "mutation";
+    if (!changes || op === "lock.release") return this.#caller.call(op, input, options);
     return this.#caller.call(op, input, { ...options, if: this.#fence });
   }
 

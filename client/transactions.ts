@@ -4,7 +4,13 @@
  * always has. So the function cannot wait for one of them, and must not be async: what depends on a value that has to be
  * read first is said as a condition.
  */
-import { type Input, notAStep, type Output, type StateOperationName } from "../src/wire/operations.ts";
+import {
+  type Input,
+  notAStep,
+  type Output,
+  operations,
+  type StateOperationName,
+} from "../src/wire/operations.ts";
 import type { LeaseView, TaskStanding, TaskState, TaskSubmit } from "../src/wire/tasks.ts";
 import type {
   Condition,
@@ -138,6 +144,7 @@ export class Branch implements Caller {
 
   /** Any operation by its name. */
   call<N extends StateOperationName>(op: N, input: Input<N>): Promise<Output<N>> {
+    if (!(op in operations)) throw new TypeError(`${op} is not an operation`);
     const reason = notAStep(op);
     if (reason !== null) throw new TypeError(`${op} cannot be part of a transaction: ${reason}`);
     if (this.#isSent)

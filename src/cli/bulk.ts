@@ -238,7 +238,10 @@ async function each(
   if (out.json)
     await out.value(ends.map((end) => ("error" in end ? { id: end.id, error: { ...end.error } } : end)));
   for (const end of out.json ? [] : ends) {
-    if ("error" in end) await out.line(`${end.id}  ${out.paint(end.error.message, "red")} ${end.error.hint}`);
+    if ("error" in end)
+      await out.line(
+        `${end.id}  ${out.paint(end.error.message.replace(/\.?$/, "."), "red")} ${end.error.hint}`,
+      );
     else
       await out.line(`${end.id}  ${out.paint(doing.done, "green")}${"state" in end ? `: ${end.state}` : ""}`);
   }

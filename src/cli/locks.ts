@@ -19,6 +19,7 @@ const list = command({
     limit: { type: "integer", min: 1, default: 1000, help: "At most so many." },
   },
   client: true,
+  watch: true,
   json: 'one object, {"locks": [...], "cursor": ...}, as GET /api/locks answers; cursor is null when all are there.',
   examples: [
     { words: "locks list", meaning: "A line a name and lock." },
@@ -53,6 +54,7 @@ const show = command({
   arguments: [NAME],
   options: {},
   client: true,
+  watch: true,
   json: 'one object, {"locks": [...], "cursor": ...}, as GET /api/locks?name=NAME answers.',
   examples: [{ words: "locks show deploy", meaning: "Its holder, and the line behind it." }],
   async run({ words: [name], to, out }) {

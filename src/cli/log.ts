@@ -133,10 +133,12 @@ export const log = command({
     const isPlain = last === undefined && !follow;
     let left = limit ?? (isPlain ? 1000 : Number.POSITIVE_INFINITY);
     if (isPlain) {
+      const all = left;
       for await (const entry of entriesOf(rest(to), filter)) {
         await tell(entry);
         if (--left === 0) break;
       }
+      if (left === all && !out.json) await out.line("There are no entries like that.");
       return undefined;
     }
     const entries = (stream: CoordinationClient | null, signal: AbortSignal) =>

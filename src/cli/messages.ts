@@ -9,7 +9,7 @@ import { ongoing } from "./ongoing.ts";
 import { inputOf, optionsOf } from "./options.ts";
 import { type Column, shown } from "./output.ts";
 import { pagesOf } from "./pages.ts";
-import { age } from "./words.ts";
+import { age, plural } from "./words.ts";
 
 const TOPIC = { name: "TOPIC", help: "Where to: tokens with dots between them." } as const;
 const PAYLOAD = {
@@ -51,11 +51,13 @@ const publish = command({
       const { topic: _, workerId: __, payload: ___, priority: ____, ...kept } = message;
       if (Object.keys(kept).length > 0) throw usage("--now goes with --priority alone.");
       const emitted = await messages.emit(message);
-      await (out.json ? out.value(emitted) : out.line(`${emitted.deliveries} listen.`));
+      await (out.json
+        ? out.value(emitted)
+        : out.line(`It was handed to ${plural(emitted.deliveries, "listener")}.`));
       return undefined;
     }
     const { messageId, subscriptions, duplicate } = await messages.publish(message);
-    const kept = duplicate ? "was published before" : `is kept by ${subscriptions} subscriptions`;
+    const kept = duplicate ? "was published before" : `is kept by ${plural(subscriptions, "subscription")}`;
     await (out.json ? out.value({ messageId, subscriptions, duplicate }) : out.line(`${messageId} ${kept}.`));
     return undefined;
   },
@@ -94,6 +96,7 @@ const list = command({
     limit: { type: "integer", min: 1, default: 100, help: "At most so many." },
   },
   client: true,
+  watch: true,
   json: 'one object, {"messages": [...], "cursor": ...}, as GET /api/messages answers.',
   examples: [
     {
@@ -143,7 +146,7 @@ const tail = command({
   ],
   async run({ words: [topic = ">"], values, to, out }) {
     const onLost = ({ count }: { count: number | null }) => {
-      const text = `${count ?? "some"} messages were lost`;
+      const text = `${count === null ? "some messages" : plural(count, "message")} lost`;
       void (out.json ? out.value({ lost: count }) : out.line(text));
     };
     await ongoing(

@@ -213,7 +213,7 @@ function backlogOf(text: string, flag: string): QueueSettings["backlog"] {
 }
 
 const pauseText = ({ until, by, reason }: NonNullable<Queue["paused"]>, now: number): string =>
-  [`by ${by}`, until === null ? null : `until ${age(until, now)}`, reason]
+  [`by ${by}`, until === null ? null : `ends ${age(until, now)}`, reason]
     .filter((one) => one !== null)
     .join(", ");
 

@@ -19,7 +19,11 @@ async function start(argv: string[]): Promise<ExitName | number | undefined> {
   if (asks(argv, "--help", "-h")) return void (await help(argv));
   if (asks(argv, "--version", "-v")) return void (await print(`${version}\n`));
   const [first, ...rest] = argv;
-  if (first === undefined || first.startsWith("-")) return start(["serve", ...argv]);
+  if (first === undefined) return start(["serve"]);
+  if (first.startsWith("-"))
+    return start(["serve", ...argv]).catch((error) => {
+      throw behind(argv, error);
+    });
   const entry = await named(first);
   if ("raw" in entry) return void (await entry.raw(rest));
   const { execute } = await import("./execute.ts");
@@ -29,6 +33,13 @@ async function start(argv: string[]): Promise<ExitName | number | undefined> {
     return execute(`${first} ${entry.alone}`, entry.commands[entry.alone]!, rest);
   const [second, ...words] = rest;
   return execute(`${first} ${second}`, subcommand(first, entry, second), words);
+}
+
+/** `--url X tasks list`: without a command in front, all of it was read as options of serve. */
+function behind(argv: readonly string[], error: unknown): unknown {
+  const word = argv.find((word) => Object.hasOwn(all, word));
+  if (!(error instanceof Exit) || error.as !== "usage" || word === undefined) return error;
+  return new Exit("usage", error.message, `Options stand behind the command: \`cortexd ${word} …\`.`);
 }
 
 /** Whether somebody asks what a command is for instead of using it; words after `--` are not looked at. */

@@ -2,6 +2,7 @@
  * `cortexd schedules …`: tasks that the daemon submits by the clock. What a schedule and its task may say is read off
  * the wire's schemas.
  */
+import { durationText } from "../config.ts";
 import {
   type Schedule,
   ScheduleList,
@@ -15,7 +16,7 @@ import { payloadOf } from "./input.ts";
 import { inputOf, optionsOf } from "./options.ts";
 import type { Colour, Column } from "./output.ts";
 import { pagesOf } from "./pages.ts";
-import { age, moment, number, span, stateColour } from "./words.ts";
+import { age, moment, number, stateColour } from "./words.ts";
 
 const SCHEDULE = { name: "SCHEDULE", help: "The schedule's name." } as const;
 
@@ -45,7 +46,7 @@ const list = command({
 });
 
 const timeOf = ({ cron, timeZone, everyMs }: Schedule) =>
-  cron === null ? `every ${span(everyMs as number)}` : `${cron} (${timeZone})`;
+  cron === null ? `every ${durationText(everyMs as number)}` : `${cron} (${timeZone})`;
 
 const columns = (now: number): Column<Schedule>[] => [
   { title: "SCHEDULE", of: ({ name }) => name, whole: true },
@@ -89,7 +90,7 @@ const fieldsOf = (
   ["When", timeOf(schedule)],
   ["Not before", moment(schedule.startAt, now)],
   ["Not after", moment(schedule.endAt, now)],
-  ["Jitter", schedule.jitterMs === 0 ? null : `up to ${span(schedule.jitterMs)}`],
+  ["Jitter", schedule.jitterMs === 0 ? null : `up to ${durationText(schedule.jitterMs)}`],
   ["Missed runs", schedule.missed + (schedule.missed === "all" ? `, at most ${schedule.missedMax}` : "")],
   ["Overlap", schedule.overlap],
   ["Task", JSON.stringify(schedule.task, null, 2)],

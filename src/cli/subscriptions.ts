@@ -1,11 +1,12 @@
 /** `cortexd subscriptions …`: those that last, and what waits there. */
+import { durationText } from "../config.ts";
 import { SubscriptionPut, type SubscriptionView } from "../wire/subscriptions.ts";
 import { command, type Group } from "./command.ts";
 import { rest } from "./daemon.ts";
 import { inputOf, optionsOf } from "./options.ts";
-import type { Column } from "./output.ts";
+import type { Colour, Column } from "./output.ts";
 import { pagesOf } from "./pages.ts";
-import { age, number } from "./words.ts";
+import { age, backoffInWords, moment, number, plural } from "./words.ts";
 
 const NAME = { name: "NAME", help: "The subscription; $worker.ID is that worker's own inbox." } as const;
 
@@ -14,6 +15,7 @@ const list = command({
   arguments: [],
   options: { limit: { type: "integer", min: 1, default: 1000, help: "At most so many." } },
   client: true,
+  watch: true,
   json: 'one object, {"subscriptions": [...], "cursor": ...}, as GET /api/subscriptions answers.',
   examples: [{ words: "subscriptions list", meaning: "A line a subscription." }],
   async run({ values, to, out }) {
@@ -40,13 +42,38 @@ const show = command({
   arguments: [NAME],
   options: {},
   client: true,
+  watch: true,
   json: "one object, as GET /api/subscriptions/NAME answers.",
   examples: [{ words: "subscriptions show billing", meaning: "All of it." }],
   async run({ words: [name], to, out }) {
-    await out.value(await rest(to).subscriptions.get(name!));
+    const view = await rest(to).subscriptions.get(name!);
+    if (out.json) await out.value(view);
+    else await out.fields(fieldsOf(view, out.now()));
     return undefined;
   },
 });
+
+const fieldsOf = (
+  view: SubscriptionView,
+  now: number,
+): (readonly [string, string | null, (Colour | null)?])[] => [
+  ["Subscription", view.name, "bold"],
+  ["Topic", view.topic ?? `what is sent to ${view.workerId}`],
+  ["Goes with", view.ownerId === null ? null : `worker ${view.ownerId}`],
+  ["Pending", `${number(view.pending)} of at most ${number(view.pendingMax)}`],
+  ["When full", view.whenFull],
+  ["On their way", number(view.inFlight)],
+  ["To come again", number(view.waiting)],
+  ["Dead", number(view.dead), view.dead > 0 ? "red" : null],
+  ["Dropped", number(view.dropped)],
+  ["Listeners", number(view.listeners)],
+  ["Acknowledged", `within ${durationText(view.ackWaitMs)}`],
+  ["Deliveries", `at most ${number(view.deliveriesMax)}`],
+  ["Backoff", backoffInWords(view.backoff)],
+  ["Idle", view.idleMs === null ? null : `it goes after ${durationText(view.idleMs)} without a listener`],
+  ["Made", moment(view.createdAt, now)],
+  ["Revision", String(view.revision)],
+];
 
 const put = command({
   summary: "Make a subscription that lasts, or change its settings.",
@@ -82,7 +109,7 @@ const remove = command({
     const { droppedCount } = deleted;
     await (out.json
       ? out.value(deleted)
-      : out.line(`${deleted.name} is deleted, and ${number(droppedCount)} messages waited there.`));
+      : out.line(`${deleted.name} is deleted, and ${plural(droppedCount, "message")} waited there.`));
     return undefined;
   },
 });
@@ -96,7 +123,9 @@ const retry = command({
   examples: [{ words: "subscriptions retry billing", meaning: "As if they came for the first time." }],
   async run({ words: [name], to, out }) {
     const retried = await rest(to).messages.retry({ subscription: name! });
-    await (out.json ? out.value(retried) : out.line(`${number(retried.retried)} messages come again.`));
+    await (out.json
+      ? out.value(retried)
+      : out.line(`Delivered again: ${plural(retried.retried, "message")}.`));
     return undefined;
   },
 });

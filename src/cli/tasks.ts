@@ -5,6 +5,7 @@
  */
 import { readLog } from "../../client/logs.ts";
 import type { RestClient } from "../../client/rest.ts";
+import { durationText } from "../config.ts";
 import { ArchiveList } from "../wire/archive.ts";
 import { limits } from "../wire/limits.ts";
 import { type Task, TaskList, type TaskShown, TaskSubmit } from "../wire/tasks.ts";
@@ -20,7 +21,7 @@ import { payloadOf } from "./input.ts";
 import { inputOf, optionsOf } from "./options.ts";
 import { type Colour, type Column, type Output, shown } from "./output.ts";
 import { pagesOf } from "./pages.ts";
-import { age, labelsText, moment, span, stateColour } from "./words.ts";
+import { age, backoffInWords, labelsText, moment, span, stateColour } from "./words.ts";
 
 const TASKS = { name: "TASK", help: "A task's id, such as 1042-0; as many as wanted.", many: true } as const;
 
@@ -167,9 +168,6 @@ const show = command({
 const json = (value: unknown) =>
   value === null || value === undefined ? null : JSON.stringify(value, null, 2);
 
-const backoffInWords = ({ strategy, delayMs = 1000, delaysMs }: Task["backoff"]) =>
-  `${strategy}, ${delaysMs === undefined ? `from ${span(delayMs)}` : delaysMs.map(span).join(", ")}`;
-
 /** The newest attempt's error is shown in full above; of those before it the stacks are in the JSON. */
 const errorsInWords = (errors: TaskShown["errors"], now: number) =>
   errors
@@ -217,17 +215,17 @@ const fieldsOf = (task: TaskShown, now: number): Field[] => [
   ["Backoff", backoffInWords(task.backoff)],
   ["Final", task.finalCodes.join(", ") || null],
   ["Retried", task.retryCodes && (task.retryCodes.join(", ") || "no error")],
-  ["Silence", `${span(task.leaseMs)} allowed`],
+  ["Silence", `${durationText(task.leaseMs)} allowed`],
   ["Expires", moment(task.expiresAt, now)],
   ["Deadline", moment(task.deadlineAt, now)],
-  ["Time-out", task.timeoutMs === null ? null : span(task.timeoutMs)],
+  ["Time-out", task.timeoutMs === null ? null : durationText(task.timeoutMs)],
   ["Kind", task.kind],
   ["Capabilities", task.capabilities.join(", ") || null],
   ["Requires", task.requires.join(", ") || null],
   ["Prefers", task.prefers.join(", ") || null],
   ["Slots", task.slots === 1 ? null : String(task.slots)],
   ["Worker", task.workerId && `${task.workerId} alone`],
-  ["Sticky", task.sticky && `${task.sticky}, for ${span(task.stickyMs ?? 0)}`],
+  ["Sticky", task.sticky && `${task.sticky}, for ${durationText(task.stickyMs ?? 0)}`],
   ["Labels", labelsText(task.labels)],
   ["Trace", task.trace?.traceparent ?? null],
   ["Key", task.idempotencyKey],

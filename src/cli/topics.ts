@@ -6,7 +6,7 @@ import { rest } from "./daemon.ts";
 import { inputOf, optionsOf } from "./options.ts";
 import type { Column } from "./output.ts";
 import { pagesOf } from "./pages.ts";
-import { number } from "./words.ts";
+import { number, plural } from "./words.ts";
 
 const TOPIC = { name: "TOPIC", help: "Which topics; with `*` and `>`." } as const;
 
@@ -15,6 +15,7 @@ const list = command({
   arguments: [],
   options: { limit: { type: "integer", min: 1, default: 1000, help: "At most so many." } },
   client: true,
+  watch: true,
   json: 'one object, {"topics": [...], "cursor": ...}, as GET /api/topics answers; cursor is null when all are there.',
   examples: [{ words: "topics list", meaning: "A line a topic." }],
   async run({ values, to, out }) {
@@ -45,7 +46,7 @@ const put = command({
   ],
   async run({ words: [topic], values, to, out }) {
     const view = await rest(to).topics.put({ ...inputOf(TopicPut, values), topic: topic! });
-    await (out.json ? out.value(view) : out.line(`${view.topic} keeps ${number(view.kept)} messages.`));
+    await (out.json ? out.value(view) : out.line(`${view.topic} keeps ${plural(view.kept, "message")}.`));
     return undefined;
   },
 });

@@ -1,4 +1,6 @@
 /** Numbers, times, counts and states as people read them. */
+import { durationText } from "../config.ts";
+import type { Backoff } from "../wire/tasks.ts";
 import type { Colour } from "./output.ts";
 
 export const number = (value: number) => value.toLocaleString("en-US");
@@ -10,7 +12,7 @@ const steps: [string, number][] = [
   ["s", 1000],
 ];
 
-/** "3 m", "2 h", "350 ms": one unit, rounded down. */
+/** "3 m", "2 h", "350 ms": one unit, rounded down. What was set is shown as it is, by durationText. */
 export function span(ms: number): string {
   const [unit, size] = steps.find(([, size]) => ms >= size) ?? ["ms", 1];
   return `${number(Math.floor(ms / size))} ${unit}`;
@@ -29,6 +31,10 @@ export const moment = (at: number | null, now: number) =>
 
 export const plural = (count: number, one: string, many = `${one}s`) =>
   `${number(count)} ${count === 1 ? one : many}`;
+
+/** "exponential, from 1s" */
+export const backoffInWords = ({ strategy, delayMs = 1000, delaysMs }: Backoff) =>
+  `${strategy}, ${delaysMs === undefined ? `from ${durationText(delayMs)}` : delaysMs.map(durationText).join(", ")}`;
 
 /** "12 queued, 2 running", what is zero left out. */
 export const counted = (counts: Record<string, number>) =>

@@ -126,8 +126,11 @@ const unknownKey = (key: string) => refuse("unknown-key", `there is no key ${key
 function mismatch(key: string, ifRevision: number | undefined, known: KeyRecord | undefined): Refusal | null {
   const revision = known?.revision ?? 0;
   if (ifRevision === undefined || ifRevision === revision) return null;
-  const is = known === undefined ? `there is no key ${key}` : `key ${key} is at revision ${revision}`;
-  return refuse("revision-mismatch", `${is}, not at ${ifRevision}`, { revision });
+  const is =
+    known === undefined
+      ? `there is no key ${key}, so it is not at revision ${ifRevision}`
+      : `key ${key} is at revision ${revision}, not at ${ifRevision}`;
+  return refuse("revision-mismatch", is, { revision });
 }
 
 /** Whether a key more, or of another worker, is too many. */

@@ -118,7 +118,7 @@ describe("commands - tasks", () => {
     for (const part of ["it is for worker gone alone, which is not registered", "mem >= 16: met by"])
       expect(output).toContain(part);
     const shown = await ends("ok", ["tasks", "show", task.id]);
-    for (const part of ["mem >= 16, model in [a, b]", "zone = eu", "gone alone", "s, for 5 s"])
+    for (const part of ["mem >= 16, model in [a, b]", "zone = eu", "gone alone", "s, for 5s"])
       expect(shown.output).toContain(part);
     await ends("usage", ["tasks", "submit", "t", "--slots", "none"]);
   });
@@ -219,7 +219,9 @@ describe("commands - tasks", () => {
     ]);
     expect(await client.task(id)).toMatchObject({ state: "cancelled", reason: "twice" });
     expect(await json(["tasks", "retry", id])).toMatchObject([{ id, state: "queued" }]);
-    await ends("not-found", ["tasks", "cancel", "1-0"]);
+    expect((await ends("not-found", ["tasks", "cancel", "1-0"])).output).toStartWith(
+      "1-0  there is no task 1-0. It may",
+    );
     await ends("refused", ["tasks", "retry", id]);
   });
 
@@ -308,7 +310,7 @@ describe("commands - flow control", () => {
     const words = ["queues", "pause", "flow", "--group", "acme", "--for", "5m", "--reason", "429"];
     expect((await ends("ok", words)).output).toContain("Group acme of flow is paused");
     expect((await ends("ok", ["queues", "groups", "flow"])).output).toMatch(
-      /acme +1 +0 +3 +paused +by http, until/,
+      /acme +1 +0 +3 +paused +by http, ends in /,
     );
     await ends("ok", ["queues", "resume", "flow", "--group", "acme"]);
     await ends("ok", ["queues", "pause", "flow"]);
@@ -390,7 +392,11 @@ describe("commands - schedules", () => {
     expect(shown).not.toContain("2030-01-03");
     await ends("ok", ["schedules", "pause", "nightly"]);
     expect((await json(["schedules", "list", "--state", "paused"])).schedules).toHaveLength(1);
-    expect((await ends("ok", ["schedules", "list"])).output).toMatch(/^nightly +paused +30 2 /m);
+    await ends("ok", ["schedules", "put", "often", "t", "--every", "90s"]);
+    const { output: listed } = await ends("ok", ["schedules", "list"]);
+    expect(listed).toMatch(/^nightly +paused +30 2 /m);
+    expect(listed).toMatch(/^often +active +every 90s /m);
+    await ends("ok", ["schedules", "delete", "often"]);
     const { taskId } = await json(["schedules", "run", "nightly"]);
     expect(await client.task(taskId)).toMatchObject({ queue: "reports", payload: { a: 1 } });
     expect((await ends("ok", ["schedules", "resume", "nightly"])).output).toContain("is active");
@@ -461,7 +467,9 @@ describe("commands - messages", () => {
     });
     while (!ended) await client.messages.emit({ topic: "news.eu", payload: { n: 1 } });
     expect((await tailing).output).toBe(`news.eu  {"n":1}  by http\n`.repeat(2));
-    expect((await ends("ok", ["messages", "publish", "news.eu", "1", "--now"])).output).toBe("0 listen.\n");
+    expect((await ends("ok", ["messages", "publish", "news.eu", "1", "--now"])).output).toBe(
+      "It was handed to 0 listeners.\n",
+    );
     await ends("not-found", ["messages", "request", "nobody", "1"]);
     const other = new CoordinationClient({ url: daemon.wsUrl, token });
     other.topics.handle<number>("double", ({ payload }) => 2 * payload);
@@ -477,11 +485,17 @@ describe("commands - messages", () => {
     expect(published).toMatchObject({ subscriptions: 1, duplicate: false });
     const again = await ends("ok", ["messages", "publish", "orders.eu", "0", "--publish", "17"]);
     expect(again.output).toBe(`${published.messageId} was published before.\n`);
+    expect((await ends("ok", ["messages", "publish", "orders.eu", "1"])).output).toEndWith(
+      " is kept by 1 subscription.\n",
+    );
     await ends("ok", ["messages", "publish", "--worker", "w.1", '"reload"']);
     const { output } = await ends("ok", ["subscriptions", "list"]);
-    expect(output).toMatch(/^billing +orders\.\* +1 +0 +0 +0 +0 /m);
+    expect(output).toMatch(/^billing +orders\.\* +2 +0 +0 +0 +0 /m);
     expect(output).toMatch(/^\$worker\.w\.1 +- +1 /m);
-    expect(await json(["subscriptions", "show", "billing"])).toMatchObject({ pending: 1, ackWaitMs: 60_000 });
+    expect(await json(["subscriptions", "show", "billing"])).toMatchObject({ pending: 2, ackWaitMs: 60_000 });
+    const { output: shown } = await ends("ok", ["subscriptions", "show", "billing"]);
+    for (const line of [/^Topic +orders\.\*$/m, /^Pending +2 of /m, /^Acknowledged +within 1m$/m])
+      expect(shown).toMatch(line);
     await client.messages.nack({ subscription: "billing", messageId: published.messageId, dead: true });
     await ends("ok", ["topics", "put", "orders.>", "--keep", "1h"]);
     await ends("ok", ["topics", "put", "orders.*", "--keep-count", "5"]);
@@ -495,8 +509,10 @@ describe("commands - messages", () => {
     expect(dead.output).toMatch(new RegExp(`^${published.messageId} +orders.eu +normal .* dead `, "m"));
     await ends("ok", ["topics", "delete", "orders.>"]);
     await ends("not-found", ["topics", "delete", "orders.>"]);
-    expect((await ends("ok", ["subscriptions", "retry", "billing"])).output).toBe("1 messages come again.\n");
-    expect(await json(["subscriptions", "delete", "billing"])).toEqual({ name: "billing", droppedCount: 1 });
+    expect((await ends("ok", ["subscriptions", "retry", "billing"])).output).toBe(
+      "Delivered again: 1 message.\n",
+    );
+    expect(await json(["subscriptions", "delete", "billing"])).toEqual({ name: "billing", droppedCount: 2 });
     await ends("not-found", ["subscriptions", "show", "billing"]);
     await ends("usage", ["messages", "publish"]);
     await ends("usage", ["messages", "publish", "a", "1", "--now", "--ttl", "5s"]);
@@ -564,6 +580,7 @@ describe("commands - which daemon, and what is wrong", () => {
     ],
     [["queues", "--token", "a", "--token-file", "b"], ["both given"]],
     [["queues", "--json=no"], ["--json takes no value"]],
+    [["--url", "http://127.0.0.1:1", "queues", "list"], ["behind the command: `cortexd queues"]],
   ];
   test.each(mistakes)("commands - %j is refused with all that is wrong", async (words, told) => {
     const { errors, output } = await ends("usage", words);
@@ -617,6 +634,12 @@ describe("commands - which daemon, and what is wrong", () => {
       for (const { words } of command.examples) if (words.startsWith(name)) taken(name, command, words);
     },
   );
+
+  test("commands - what lists or shows can be watched", () => {
+    const listing = named.filter(([name]) => / (list|show)$/.test(name));
+    expect(listing.length).toBeGreaterThan(15);
+    expect(listing.filter(([, { watch }]) => watch !== true).map(([name]) => name)).toEqual([]);
+  });
 
   const refusals: [string[], string][] = [
     [["tasks", "submit", "t", "--queue", "no spaces"], "--queue must start with"],

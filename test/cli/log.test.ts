@@ -156,6 +156,11 @@ describe("log", () => {
     expect((await stopped.ended).code).toBe(0);
   });
 
+  test("log - where nothing fits that is said", async () => {
+    expect(await ends(0, ["log", "--key", "never/there"])).toBe("There are no entries like that.\n");
+    expect(await ends(0, ["log", "--key", "never/there", "--json"])).toBe("");
+  });
+
   test("log - what is wrong is told before anything is read", async () => {
     expect(await ends(exitTable.usage.code, ["diff", "x"])).toContain("FROM is");
     expect(await ends(exitTable.usage.code, ["diff", "5", "3"])).toContain("TO is 3");

@@ -351,6 +351,7 @@ test("connection - connect gives up after its time, and says why", async () => {
   const error = (await ready) as ClientError;
   expect(error).toBeInstanceOf(ClientError);
   expect(error.code).toBe("timeout");
+  expect(error.message).toContain("ws://127.0.0.1:9501");
   expect(error.message).toContain("connection refused");
   const { length } = daemon.lines;
   await world.advance(60_000);

@@ -512,6 +512,7 @@ test("daemon - a transaction's function that waits, or asks for what cannot be p
     [async (tx) => void (await tx.kv.put("tx/never", 1)), "not async"],
     [(tx) => tx.kv.put("tx/never", 1), "not async"],
     [(tx) => void tx.call("task.claim", { workerId: "w" }), "task.claim cannot be part"],
+    [(tx) => void tx.call("kv.putt" as never, {} as never), "kv.putt is not an operation"],
     [
       (tx) => {
         tx.kv.put("tx/never", 1);
@@ -528,6 +529,20 @@ test("daemon - a transaction's function that waits, or asks for what cannot be p
   });
   expect(() => late?.call("kv.put", { key: "tx/never", value: 1 })).toThrow("after the transaction was sent");
   expect(await client.kv.get("tx/never")).toBeNull();
+});
+
+test("daemon - an operation that neither side knows is refused by its name, also under a fence", async () => {
+  const client = open();
+  const lock = await client.locks.acquire("unknown/operations");
+  for (const call of [
+    client.call("kv.putt" as never, {} as never),
+    lock.client.call("kv.putt" as never, {} as never),
+  ])
+    await expect(call).rejects.toMatchObject({
+      code: "unknown-operation",
+      detail: expect.stringContaining("kv.putt"),
+    });
+  await lock.release();
 });
 
 test("daemon - a handler ends its task and does what belongs to it in one transaction", async () => {
