@@ -116,9 +116,19 @@ export class Watches {
   }
 
   #gap(watch: Watch, gap: { event: "gap" } & Gap): void {
+    const asked = watch.asked as number;
+    // It ends before where it was started: revisions began anew, and what was told is of a state that is no more.
+    if (gap.to < asked) {
+      watch.after = gap.to;
+      watch.of = { revision: 0, count: 0 };
+      watch.again = 0;
+      watch.seen = 0;
+      watch.told(gap);
+      return;
+    }
     // What begins right behind where it was started is kept no more. Anything else the socket was too slow for, and the
     // daemon has it: all of it comes again, in its order.
-    if (watch.fresh && gap.from === (watch.asked as number) + 1) {
+    if (watch.fresh && gap.from === asked + 1) {
       watch.after = gap.to;
       // What lies before the entry that was told last, maybe in part, was of nothing that it watches.
       const from = Math.max(gap.from, watch.of.revision, watch.seen);

@@ -50,7 +50,7 @@ import { type Listener, LiveTopics } from "./topics.ts";
 import { type Answer, AnswerOnly, type Caller, type Sink } from "./types.ts";
 import { validate } from "./validate.ts";
 import { isParked, type Waiter, Waits } from "./waits.ts";
-import { seesMessages, type Watch, Watches } from "./watch.ts";
+import { gapText, seesMessages, type Watch, Watches } from "./watch.ts";
 
 export type EngineOptions = {
   log: Log;
@@ -752,12 +752,20 @@ export class Engine {
   /** From now on, or from behind `after` on; what it missed since follows once the turn closes. */
   watch(sink: Sink, filter: WatchStart): Watch {
     const watch = { sink, filter };
+    const { revision } = this.store;
     if (seesMessages(filter)) {
       this.#messageWatches++;
       this.#expectMessageWatches();
     }
-    if (filter.after === undefined || filter.after >= this.store.revision) this.#watches.add(watch);
-    else {
+    if (filter.after === undefined || filter.after >= revision) {
+      this.#watches.add(watch);
+      // Revisions never go back: it was seen in another state, of which nothing holds here.
+      if ((filter.after ?? 0) > revision) {
+        const text = gapText(filter.watchId, Math.min(1, revision), revision);
+        this.#outbox.hold({ kind: "change", revision, sink, watchId: filter.watchId, text });
+        this.#openTurn();
+      }
+    } else {
       this.#behind.add(watch, filter.after);
       this.#openTurn();
     }

@@ -18,6 +18,7 @@ import {
   operations,
 } from "../wire/operations.ts";
 import type { Step } from "../wire/transactions.ts";
+import { filterErrors } from "./watch.ts";
 
 const checks = Object.fromEntries(operationNames.map((name) => [name, null])) as Record<
   OperationName,
@@ -41,12 +42,17 @@ export function isFence(value: unknown): value is Fence {
 
 /** null when the input fits the operation. */
 export function validate(operation: OperationName, input: unknown): Problem | null {
-  const fits = checkOf(operation).Check(input);
-  if (fits && operation !== "transaction.run") return null;
-  const errors = fits
-    ? stepErrors(input as Input<"transaction.run">)
+  const errors = checkOf(operation).Check(input)
+    ? errorsBeside(operation, input)
     : explain(operations[operation].input, input);
-  return errors.length === 0 ? null : problem("invalid-input", explainInWords(errors), { errors });
+  if (errors === null || errors.length === 0) return null;
+  return problem("invalid-input", explainInWords(errors), { errors });
+}
+
+/** What no schema says; null: of this operation a schema says it all. */
+function errorsBeside(operation: OperationName, input: unknown): FieldError[] | null {
+  if (operation === "transaction.run") return stepErrors(input as Input<"transaction.run">);
+  return operation === "watch.start" ? filterErrors(input as Input<"watch.start">) : null;
 }
 
 /** What is wrong with the operations of a transaction, in both of its branches: no schema says what may be which. */

@@ -19,6 +19,11 @@ type Query = Omit<WatchStart, "watchId" | "tables"> & { tables?: string };
 const watchQuery = checks<Query>(WatchQuery);
 /** Every stream is a connection of its own, so its one watch needs no other name. */
 const watchId = "sse";
+const headers = {
+  "content-type": "text/event-stream",
+  "cache-control": "no-store",
+  "x-accel-buffering": "no",
+};
 const head = `{"event":"change","watchId":"${watchId}",`;
 
 /** How long a stream is silent before it says that it is there; proxies end what is quiet for a minute. */
@@ -38,6 +43,8 @@ export const watch = (port: Port) => {
       if (refused !== null) throw new Refusal(refused.code, refused.detail, { errors: refused.errors ?? [] });
       const place = placeOf(request.headers.get("last-event-id"));
       const there = await portOf(port, request);
+      // Nobody would read it, and so nobody end it.
+      if (request.method === "HEAD") return new Response(null, { headers }) as unknown as string;
       server?.timeout(request, 0);
       return streamsOf(there).open(start as WatchStart, place) as unknown as string;
     },
@@ -81,13 +88,7 @@ class Streams {
     if (place !== null) filter.after = place.count === 0 ? place.revision : place.revision - 1;
     const stream = new EventStream(this.port, filter, place, (over) => this.#open.delete(over));
     this.#open.add(stream);
-    return new Response(stream.body, {
-      headers: {
-        "content-type": "text/event-stream",
-        "cache-control": "no-store",
-        "x-accel-buffering": "no",
-      },
-    });
+    return new Response(stream.body, { headers });
   }
 }
 

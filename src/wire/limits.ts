@@ -159,6 +159,8 @@ export const limits = {
   windowMax: 10_000,
   /** Live subscriptions of one connection. */
   subscriptionsPerConnectionMax: 10_000,
+  /** Watches of one connection. */
+  watchesPerConnectionMax: 10_000,
   /** Bytes that may wait for one slow socket before messages that are delivered at most once are lost, and told as lost. */
   messageBufferBytesMax: 2 * 1024 * 1024,
   /** The name of something to lock. */

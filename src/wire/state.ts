@@ -6,7 +6,7 @@ import { LockName } from "./locks.ts";
 import { Counts, Queue } from "./queues.ts";
 import { Closed, Json, Name, NamespaceName, Nullable, Revision } from "./schema.ts";
 import { TopicPattern } from "./subscriptions.ts";
-import { TaskStateSchema } from "./tasks.ts";
+import { TaskId, TaskStateSchema } from "./tasks.ts";
 import { LoopAge, WorkerHealthSchema } from "./workers.ts";
 
 export const WorkerCounts = Closed({
@@ -130,7 +130,7 @@ export const WatchStart = Closed({
     }),
   ),
   queue: Type.Optional(Name("Only tasks of this queue, its settings and its pauses.")),
-  taskId: Type.Optional(Type.String({ maxLength: 32, description: "Only this task." })),
+  taskId: Type.Optional(TaskId),
   workerId: Type.Optional(
     Name(
       "Only this worker, and tasks leased to it; with `messages` in `tables`, what was sent to it and to all workers.",
@@ -146,7 +146,7 @@ export const WatchStart = Closed({
   ),
   after: Type.Optional(
     Revision(
-      "Changes after this revision come first; those that are kept no more are told as one gap. Default: only those to come.",
+      "Changes after this revision come first; those that are kept no more are told as one gap, and all there is if it is above the newest: then it is of another state. Default: only those to come.",
     ),
   ),
 });

@@ -224,6 +224,10 @@ export class Session implements Sink, Receiver, SessionHolder {
       case "watch.start": {
         const filter = input as Input<"watch.start">;
         this.#endWatch(filter.watchId);
+        if (this.#watches.size >= limits.watchesPerConnectionMax) {
+          this.refuse(seq, "busy", `the connection has ${this.#watches.size} watches`);
+          return;
+        }
         // What the watch has missed follows its answer.
         this.#accept(seq, { watchId: filter.watchId, revision: this.#engine.revision });
         this.#watches.set(filter.watchId, this.#engine.watch(this, filter));

@@ -94,6 +94,25 @@ test("state - what the daemon keeps no more is told as a gap, once", async () =>
   expect(daemon.line.ops("watch.start").length).toBe(1);
 });
 
+test("state - where revisions began anew, all there is is told as a gap, and a reconnect goes on behind it", async () => {
+  const { world, daemon, client } = await connected();
+  const events = client.watch();
+  await settle();
+  const id = idOf(daemon);
+  daemon.line.say(change(id, 1000), change(id, 1001));
+  daemon.line.break();
+  await world.advance(100);
+  expect(daemon.line.ops("watch.start").at(-1)!.input).toMatchObject({ after: 1000 });
+  daemon.line.say({ event: "gap", watchId: id, from: 1, to: 5 }, change(id, 6));
+  daemon.line.break();
+  await world.advance(1000);
+  expect(daemon.line.ops("watch.start").at(-1)!.input).toMatchObject({ after: 5 });
+  daemon.line.say(change(id, 6), change(id, 7));
+  const seen: unknown[] = [];
+  for (let i = 0; i < 5; i++) seen.push(short((await events.next()).value));
+  expect(seen).toEqual([1000, 1001, [1, 5], 6, 7]);
+});
+
 test("state - what the socket was too slow for is asked for again, and comes in its order", async () => {
   const { daemon, client } = await connected();
   const events = client.watch();

@@ -389,6 +389,15 @@ describe("engine - watches from a revision", () => {
     expect(late.changes.map(short)).toEqual([[first + 1, started], `${started + 1} c`]);
   });
 
+  test("engine - who comes from above the newest revision was in another state, and is told that all of this one is new", async () => {
+    const world = await EngineWorld.start();
+    const { revision: last } = await put(world, "a");
+    const [ahead, level] = [watched(world, last + 1), watched(world, last)];
+    const { revision: next } = await put(world, "b");
+    expect(ahead.changes.map(short)).toEqual([[1, last], `${next} b`]);
+    expect(level.changes.map(short)).toEqual([`${next} b`]);
+  });
+
   test("engine - who stood at the end of the log at a restart is told a gap once what came after it is kept no more", async () => {
     const world = await EngineWorld.start();
     const { revision: last } = await put(world, "a");

@@ -3,7 +3,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import type { Problem } from "../../src/wire/errors.ts";
 import { explain } from "../../src/wire/explain.ts";
 import { ChangeView } from "../../src/wire/state.ts";
-import { spawnDaemon } from "../support/daemon.ts";
+import { spawnDaemon, until } from "../support/daemon.ts";
 
 const daemon = await spawnDaemon({ preset: "development", args: ["--watch-history-bytes-max", "20KiB"] });
 afterAll(() => daemon.kill());
@@ -130,6 +130,10 @@ describe("http watch", () => {
       ["tables=keys,nothing", {}, "/tables/1"],
       ["after=x", {}, "/after"],
       ["prefx=a", {}, "/prefx"],
+      ["taskId=1042", {}, "/taskId"],
+      ["queue=mail&key=a", {}, "/key"],
+      ["lock=deploy&tables=keys,tasks", {}, "/lock"],
+      ["topic=a.%3E&workerId=w1", {}, "/topic"],
       ["", { "last-event-id": "now" }, "/Last-Event-ID"],
     ];
     for (const [query, headers, pointer] of rows) {
@@ -139,6 +143,31 @@ describe("http watch", () => {
     }
     const unknown = await fetch(`${daemon.url}/api/watch`, { headers: { "cortex-namespace": "none" } });
     expect(unknown.status).toBe(404);
+  });
+
+  test("http watch - filters that a change can fit are taken together", async () => {
+    const before = await put("both/a");
+    await put("both/b");
+    const [told] = await read(`prefix=both&key=both%2Fb&tables=keys,locks&after=${before}`, 1);
+    expect(told!.data.id).toBe("both/b");
+    for (const query of ["queue=a&workerId=w&taskId=1-0", "workerId=w&prefix=a", "queue=a&tables=pauses"]) {
+      const response = await fetch(`${daemon.url}/api/watch?${query}`);
+      expect(response.status).toBe(200);
+      await response.body!.cancel();
+    }
+  });
+
+  test("http watch - whoever asks for the head alone is answered, and watches nothing", async () => {
+    const watches = async () =>
+      ((await (await fetch(`${daemon.url}/api/metrics`)).json()) as { bus: { watchesOpen: number } }).bus
+        .watchesOpen;
+    await until(async () => (await watches()) === 0);
+    const response = await fetch(`${daemon.url}/api/watch`, {
+      method: "HEAD",
+      signal: AbortSignal.timeout(10_000),
+    });
+    expect([response.status, response.headers.get("content-type")]).toEqual([200, "text/event-stream"]);
+    expect(await watches()).toBe(0);
   });
 
   test("http watch - a stream ends when its namespace is dropped", async () => {

@@ -684,6 +684,24 @@ describe("session - watching", () => {
     expect(world.engine.counters.watchesOpen).toBe(0);
   });
 
+  test("session - a connection has so many watches and no more, and one that is replaced counts once", async () => {
+    const { greet, world } = await opened();
+    const line = await greet();
+    for (let n = 0; n < limits.watchesPerConnectionMax; n += 1000)
+      await line.frame(
+        ...Array.from({ length: 1000 }, (_, i) => ({
+          ...{ op: "watch.start", seq: 100 + n + i },
+          input: { watchId: `w${n + i}`, key: "a" },
+        })),
+      );
+    const [more, again] = await line.frame(
+      { op: "watch.start", seq: 20_000, input: { watchId: "more" } },
+      { op: "watch.start", seq: 20_001, input: { watchId: "w0", queue: "a" } },
+    );
+    expect([more!.error.code, again!.ok.watchId]).toEqual(["busy", "w0"]);
+    expect(world.engine.counters.watchesOpen).toBe(limits.watchesPerConnectionMax);
+  });
+
   test("session - a connection's watches end with it", async () => {
     const { greet, world } = await opened();
     const line = await greet();
