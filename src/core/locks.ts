@@ -50,15 +50,20 @@ export type LockRecord = {
 
 export const locksOf = (store: Store): Table<LockRecord> => store.table("locks", idNaming);
 
-/** What a lock costs beside its texts, and each of its names beside its own. */
+/** What a lock costs beside its texts, each of its names beside its own, and each folder above a name (measured). */
 const lockBytes = 900;
 const nameBytes = 500;
+const folderBytes = 280;
 
 export function sizeOfLock(record: LockRecord | undefined): number {
   if (record === undefined) return 0;
   let bytes = lockBytes + (record.value?.length ?? 0);
   const { resources } = record;
-  for (let i = 0; i < resources.length; i++) bytes += nameBytes + (resources[i] as Wish).name.length;
+  for (let i = 0; i < resources.length; i++) {
+    const { name } = resources[i] as Wish;
+    bytes += nameBytes + name.length;
+    for (let end = name.indexOf("/"); end >= 0; end = name.indexOf("/", end + 1)) bytes += folderBytes;
+  }
   return bytes;
 }
 
@@ -236,6 +241,11 @@ export class Locks implements Index<LockRecord> {
     return this.#byRow.get(typeof id === "string" ? idNaming.row(id) : id);
   }
 
+  /** At how many names it would stand in line. */
+  placesOf(resources: readonly Wish[]): number {
+    return this.#partsOf(resources).length;
+  }
+
   inTheWay(resources: readonly Wish[]): { standing: Standing; name: string } | null {
     const found = this.#contention.inTheWay(this.#partsOf(resources));
     return found === null ? null : { standing: found.bid as Standing, name: found.name };
@@ -335,6 +345,12 @@ export function acquire(core: Coordinator, input: Input<"lock.acquire">): Result
   const { ttlMs = workerId === null ? limits.lockTtlMsDefault : 0 } = input;
   const resources = wishesOf(input);
   if ("error" in resources) return resources;
+  const places = core.bids.placesOf(resources);
+  if (places > limits.placesPerLockMax)
+    return invalid(
+      "/resources",
+      `are ${places} names and folders above them, at most ${limits.placesPerLockMax} go into a lock; lock a folder for what lies in it`,
+    );
   const value = input.value === undefined ? null : textOf(input.value, "value");
   if (value !== null && "error" in value) return value;
   if (value !== null && value.text.length > limits.lockValueUnitsMax)

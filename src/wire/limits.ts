@@ -167,6 +167,8 @@ export const limits = {
   lockNameLengthMax: 256,
   /** Names that one lock may take at once. */
   resourcesPerLockMax: 64,
+  /** Names of one lock and folders above them, each once: it stands in line at all of them. */
+  placesPerLockMax: 1024,
   /** Holders that a shared lock may be limited to. */
   lockHoldersMax: 1_000_000,
   /** How long a lock that is no worker's lasts without being extended, unless it says so, in ms. */
@@ -192,6 +194,10 @@ assert(
 assert(
   limits.archivedLogUnitsMax >= 2 * limits.logLineLengthMax,
   "whatever was logged last goes into the archive",
+);
+assert(
+  limits.placesPerLockMax >= 16 * limits.resourcesPerLockMax,
+  "all names of a lock may lie fifteen folders deep",
 );
 assert(limits.watchBufferBytesMax >= limits.payloadBytesMax, "a watcher's buffer holds a payload");
 assert(

@@ -182,6 +182,35 @@ describe("locks - one name", () => {
       expect(() => world.run("lock.acquire", { resources: [{ name }] })).toThrow();
   });
 
+  test("locks - names that lie in very many folders are refused, those that share their folders are not", () => {
+    const world = new World();
+    const deep = (folder: string) =>
+      Array.from({ length: 64 }, (_, i) => `${folder}${i}/${"a/".repeat(15)}b`);
+    const before = stateText(world.core);
+    const input = { resources: resourcesOf(deep("f")) };
+    expect(world.refused("lock.acquire", input, "invalid-input").errors).toMatchObject([
+      { pointer: "/resources", detail: expect.stringContaining("1088") },
+    ]);
+    expect(stateText(world.core)).toBe(before);
+    const shares = deep("").map((_, i) => `${"a/".repeat(120)}${i}`);
+    expect(ask(world, shares).state).toBe("held");
+    expect(ask(world, deep("f").slice(0, 60)).state).toBe("held");
+  });
+
+  test("locks - what a lock takes in memory grows with the folders above its names, and is given back", () => {
+    const world = new World();
+    const tookBytes = (name: string) => {
+      const before = world.core.limits.bytes;
+      const lock = ask(world, [name]);
+      const took = world.core.limits.bytes - before;
+      release(world, lock);
+      expect(world.core.limits.bytes).toBe(before);
+      return took;
+    };
+    // A folder's place in line was seen to take 280 bytes.
+    expect(tookBytes("a/".repeat(100)) - tookBytes("a".repeat(200))).toBeGreaterThan(99 * 200);
+  });
+
   test("locks - a repeated request is one lock", () => {
     const world = new World();
     const input = { resources: [{ name: "x" }], waitMs: 1000 };
