@@ -2,6 +2,7 @@
  * Messages as a program sees them: publish and ask, to topics and to workers; subscribe, and reply. Whoever only listens
  * needs no name; a subscription with a name is kept by the daemon, and what it brings is acknowledged here.
  */
+import { limits } from "../src/wire/limits.ts";
 import type { MessageView } from "../src/wire/messages.ts";
 import type { Input, Output } from "../src/wire/operations.ts";
 import type { Priority } from "../src/wire/tasks.ts";
@@ -263,7 +264,8 @@ async function handled<T>(caller: Teller, message: Message<T>, handler: MessageH
     if (message.requestId !== null) await message.reply(result);
     message.done();
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const text = error instanceof Error ? error.message : String(error);
+    const reason = text.slice(0, limits.errorMessageLengthMax);
     // What becomes of the message is its subscription's to decide; nobody waits for these answers.
     if (message.requestId !== null) await message.refuse(reason).catch(ignore);
     if (message.isHeld) await message.nack({ reason }).catch(ignore);

@@ -641,7 +641,7 @@ test("daemon - a handler's result is the reply, what it throws is told to who as
   const errors: unknown[] = [];
   asked.on("error", (error) => errors.push(error));
   const end = asked.topics.handle<number>("double.*", async ({ payload }) => {
-    if (payload < 0) throw new Error("too small");
+    if (payload < 0) throw new Error("too small".padEnd(-payload, "!"));
     if (payload === 0) await new Promise(() => {});
     return 2 * payload;
   });
@@ -657,7 +657,12 @@ test("daemon - a handler's result is the reply, what it throws is told to who as
     code: "request-failed",
     message: "too small",
   });
-  expect(errors).toHaveLength(1);
+  // As much of it as an error may have.
+  await expect(asker.topics.request("double.up", -5000)).rejects.toMatchObject({
+    code: "request-failed",
+    message: "too small".padEnd(4096, "!"),
+  });
+  expect(errors).toHaveLength(2);
   await expect(asker.topics.request("double.up", 0, { timeoutMs: 20 })).rejects.toMatchObject({
     code: "no-reply",
   });
