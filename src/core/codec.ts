@@ -25,7 +25,7 @@ import type {
   TopicRecord,
 } from "./inboxes.ts";
 import { type KeyRecord, keysOf } from "./kv.ts";
-import { type LockRecord, locksOf } from "./locks.ts";
+import { type LockRecord, locksOf, restOf } from "./locks.ts";
 import type { LogPiece } from "./logs.ts";
 import { messagesOf } from "./messages.ts";
 import {
@@ -534,31 +534,7 @@ function encodeLock(lock: LockRecord): string {
     const { name, mode, limit } = resources[i] as Wish;
     names += `${i === 0 ? "" : ","}{"name":"${name}","mode":"${mode}","limit":${limit}}`;
   }
-  return `{"id":"${id}","state":"${state}","resources":[${names}]${lockMiddle(lock)}${revision}}`;
-}
-
-/** Locks that a session asks for in one turn differ in their names and revisions alone: the rest is written once for all. */
-const lastLock = { lock: null as LockRecord | null, middle: "" };
-function lockMiddle(lock: LockRecord): string {
-  const last = lastLock.lock;
-  if (
-    last === null ||
-    lock.createdAt !== last.createdAt ||
-    lock.heldAt !== last.heldAt ||
-    lock.waitUntil !== last.waitUntil ||
-    lock.ttlMs !== last.ttlMs ||
-    lock.session !== last.session ||
-    lock.who !== last.who ||
-    lock.workerId !== last.workerId ||
-    lock.value !== last.value ||
-    lock.reason !== last.reason
-  ) {
-    const { workerId, who, session, ttlMs, waitUntil, value, createdAt, heldAt, reason } = lock;
-    const middle = { workerId, who, session, ttlMs, waitUntil, value, createdAt, heldAt, reason };
-    lastLock.lock = lock;
-    lastLock.middle = `,${JSON.stringify(middle).slice(1, -1)},"revision":`;
-  }
-  return lastLock.middle;
+  return `{"id":"${id}","state":"${state}","resources":[${names}],${restOf(lock).line},"revision":${revision}}`;
 }
 
 function decodeLock(text: string): LockRecord {

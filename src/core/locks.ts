@@ -507,29 +507,37 @@ function standingText(record: LockRecord): string {
     const { name, mode, limit } = resources[i] as Wish;
     names += `${i === 0 ? "" : ","}{"name":"${name}","mode":"${mode}","limit":${limit || null}}`;
   }
-  return `"lockId":"${id}","state":"${state}","token":${id.slice(0, id.indexOf("-"))},"resources":[${names}]${restText(record)}`;
+  return `"lockId":"${id}","state":"${state}","token":${id.slice(0, id.indexOf("-"))},"resources":[${names}],${restOf(record).text}`;
 }
 
-/** Locks that a session asks for in one turn differ in their names alone: the rest is written once for all of them. */
-const lastRest = { record: null as LockRecord | null, text: "" };
-function restText(record: LockRecord): string {
-  const last = lastRest.record;
+/**
+ * Locks that a session asks for in one turn differ in their names alone: the rest is written once for all of them, as
+ * everyone sees it and as the log has it.
+ */
+const last = { lock: null as LockRecord | null, text: "", line: "" };
+export function restOf(lock: LockRecord): { readonly text: string; readonly line: string } {
+  const { workerId, who, session, ttlMs, waitUntil, value, createdAt, heldAt, reason } = lock;
+  const known = last.lock;
   if (
-    last === null ||
-    record.createdAt !== last.createdAt ||
-    record.heldAt !== last.heldAt ||
-    record.ttlMs !== last.ttlMs ||
-    record.who !== last.who ||
-    record.workerId !== last.workerId ||
-    record.value !== last.value
+    known === null ||
+    createdAt !== known.createdAt ||
+    heldAt !== known.heldAt ||
+    waitUntil !== known.waitUntil ||
+    ttlMs !== known.ttlMs ||
+    session !== known.session ||
+    who !== known.who ||
+    workerId !== known.workerId ||
+    value !== known.value ||
+    reason !== known.reason
   ) {
-    const { who, workerId, value, createdAt, heldAt, ttlMs } = record;
-    lastRest.record = record;
-    lastRest.text =
-      `,"who":"${who}","workerId":${workerId === null ? "null" : `"${workerId}"`},"value":${value},` +
+    const line = { workerId, who, session, ttlMs, waitUntil, value, createdAt, heldAt, reason };
+    last.lock = lock;
+    last.line = JSON.stringify(line).slice(1, -1);
+    last.text =
+      `"who":"${who}","workerId":${workerId === null ? "null" : `"${workerId}"`},"value":${value},` +
       `"createdAt":${createdAt},"heldAt":${heldAt || null},"ttlMs":${ttlMs || null}`;
   }
-  return lastRest.text;
+  return last;
 }
 
 export function lockText(core: Coordinator, standing: Standing): string {
