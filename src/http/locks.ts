@@ -24,8 +24,16 @@ export const locks = (port: Port) => {
     if (!response.ok) return answer;
     const { lockId, state } = (await response.clone().json()) as Output<"lock.acquire">;
     if (state === "held") return answer;
+    const { request } = asked;
+    // Who hung up hears of no grant. Under a key of its own it may ask again, and stands where it stood.
+    const leave = () => void run("lock.release", { lockId }, { request, isFenced: true }).catch(() => {});
+    if (!request.headers.has("idempotency-key")) {
+      if (request.signal.aborted) leave();
+      else request.signal.addEventListener("abort", leave, { once: true });
+    }
     const longEnough = inLineMs === waitMs ? Math.min(waitMs + marginMs, limits.waitMsMax) : waitMs;
     const after = await run("lock.get", { lockId, waitMs: longEnough }, { ...asked, isFenced: true });
+    request.signal.removeEventListener("abort", leave);
     if ((after as unknown as Response).status !== 404) return after;
     throw new Refusal("lock-held", `lock ${lockId} was not to be had in ${inLineMs} ms, or was taken away`);
   }
@@ -49,7 +57,7 @@ export const locks = (port: Port) => {
         response: answers("lock.acquire"),
         detail: doc("lock.acquire", {
           description:
-            "With `?wait=30s` it stands in line for so long, unless `waitMs` says another time, and answers when it is held; `lock-held` says that it could not be had.",
+            "With `?wait=30s` it stands in line for so long, unless `waitMs` says another time, and answers when it is held; `lock-held` says that it could not be had. Who hangs up leaves the line, unless the request has an `Idempotency-Key`, under which it may be sent again.",
         }),
       },
     )

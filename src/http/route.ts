@@ -165,7 +165,8 @@ export const runs =
   (port: Port) =>
   async <N extends StateOperationName>(operation: N, input: unknown, asked: Asked): Promise<Output<N>> => {
     const caller = callerOf(asked.request, input);
-    if (operations[operation].kind !== "mutation" && !asked.isFenced) unfenced(asked.request);
+    if (asked.isFenced) caller.fence = undefined;
+    else if (operations[operation].kind !== "mutation") unfenced(asked.request);
     const found = portOf(port, asked.request, () => makes(operation, input));
     const there = found instanceof Promise ? await found : found;
     if ((input as { waitMs?: number } | null)?.waitMs) {

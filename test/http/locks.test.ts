@@ -69,6 +69,32 @@ describe("http locks", () => {
     expect(await response.json()).toMatchObject({ code: "lock-held", retryable: true });
   });
 
+  test("http locks - who hangs up leaves the line whatever its fence, and stays in it under a key of its own", async () => {
+    w.answer["lock.acquire"] = () => waiting;
+    for (const key of [{}, { "idempotency-key": "mine" }] as Record<string, string>[]) {
+      w.calls.length = 0;
+      const hungUp = new AbortController();
+      const ended = Promise.withResolvers<void>();
+      w.answer["lock.get"] = ({ caller }) => {
+        hungUp.abort();
+        return new Promise(() => caller.signal?.addEventListener("abort", () => ended.resolve()));
+      };
+      const request = w.fetch("/api/locks?wait=5s", {
+        method: "POST",
+        headers: { "content-type": "application/json", "cortex-if": "lock=a; token=1043", ...key },
+        body: JSON.stringify({ resources }),
+        signal: hungUp.signal,
+      });
+      await request.catch(() => {});
+      await ended.promise;
+      // It has been withdrawn, if it will be, before the next request is heard.
+      await w.fetch("/api/locks");
+      const left = "idempotency-key" in key ? [] : [["lock.release", { lockId: "1042-0" }]];
+      expect(calls().slice(2, -1)).toEqual(left);
+      for (const { caller } of w.calls.slice(2)) expect(caller.fence).toBeUndefined();
+    }
+  });
+
   test("http locks - a refused try is told as it is", async () => {
     w.answer["lock.acquire"] = () => {
       throw new Refused(problem("lock-held", "deploy is held by ada"));
