@@ -2,7 +2,7 @@
  * `cortexd lock NAME -- COMMAND`: holds a lock while a command runs. The command has this terminal, gets the signals that
  * this gets, and its exit code is this one's. It is ended when the lock is lost.
  */
-import { constants } from "node:os";
+import { constants, hostname } from "node:os";
 import { CoordinationClient } from "../../client/client.ts";
 import { ClientError } from "../../client/errors.ts";
 import type { Lock } from "../../client/locks.ts";
@@ -42,7 +42,11 @@ export const lock = command({
       default: limits.lockTtlMsDefault,
       help: "How long it outlives this, should this be killed or cut off. (default 30s)",
     },
-    value: { type: "json", unit: "JSON", help: "What others see of it." },
+    value: {
+      type: "json",
+      unit: "JSON",
+      help: "What others see of it. Default: the host's name and the process id.",
+    },
     killAfter: {
       type: "duration",
       min: 0,
@@ -80,7 +84,9 @@ export const lock = command({
     const forget = onSignals((signal) => gaveUp.abort(signal));
     try {
       await client.connect({ timeoutMs: connectMs });
-      const options = { ttlMs: values.ttl, value: values.value, signal: gaveUp.signal };
+      // Without it others would see the random name of a session, and not know whom to ask.
+      const { ttl: ttlMs, value = { host: hostname(), pid: process.pid } } = values;
+      const options = { ttlMs, value, signal: gaveUp.signal };
       const held =
         values.wait === 0
           ? await client.locks.try(resources, options)

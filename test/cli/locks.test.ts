@@ -1,6 +1,7 @@
 /** `cortexd lock` and `cortexd locks`, as processes against a real daemon. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { RestClient } from "../../client/rest.ts";
 import { exitTable } from "../../src/cli/exit.ts";
@@ -51,6 +52,8 @@ describe("lock - a command that runs under a lock", () => {
       ...shell(`echo a >>${file}; until [ -e ${file}.go ]; do sleep 0.05; done; echo b >>${file}`),
     );
     await until(() => existsSync(file));
+    const { value } = (await holders("cli/b"))[0]!.lock;
+    expect(value).toEqual({ host: hostname(), pid: expect.any(Number) });
     const second = start("lock", "cli/b", "--", ...shell(`echo c >>${file}`));
     const tried = await run("lock", "cli/b", "--wait", "0s", "--", ...shell(`echo d >>${file}`));
     expect(tried.code).toBe(exitTable["timed-out"].code);
