@@ -90,7 +90,8 @@ function compared(headers: Headers): { ifRevision?: number } {
   }
   if (match === null) return {};
   const ifRevision = wholeOf(/^"(.*)"$/.exec(match)?.[1] ?? "");
-  if (ifRevision === null) throw invalid("/If-Match", "must be one ETag, as the key was read with");
+  if (ifRevision === null)
+    throw invalid("/If-Match", 'must be one ETag as the key was read with, in its quotes, such as "1042"');
   return { ifRevision };
 }
 

@@ -244,6 +244,14 @@ const kindsInWords: Record<string, string> = {
   Null: "null",
 };
 
+/** Whoever sends a date learns how moments are written. */
+const numberInWords = (schema: TSchema): string =>
+  !isWhole(schema)
+    ? "a number"
+    : schema.maximum === limits.momentMax
+      ? "a moment in whole ms since 1970"
+      : "a whole number";
+
 function wrongKind(schemas: readonly TSchema[], pointer: string): FieldError {
   const flat = schemas.flatMap((schema) =>
     schema[Kind] === "Union" ? (schema.anyOf as TSchema[]) : [schema],
@@ -251,7 +259,7 @@ function wrongKind(schemas: readonly TSchema[], pointer: string): FieldError {
   const literals = flat.filter((schema) => schema[Kind] === "Literal").map((schema) => schema.const);
   const kinds = flat
     .filter((schema) => schema[Kind] !== "Literal")
-    .map((schema) => kindsInWords[schema[Kind]] ?? (isWhole(schema) ? "a whole number" : "a number"));
+    .map((schema) => kindsInWords[schema[Kind]] ?? numberInWords(schema));
   const choice = literals.length > 1 ? [`one of ${literals.join(", ")}`] : literals;
   return { pointer, detail: `must be ${[...new Set([...choice, ...kinds])].join(" or ")}` };
 }

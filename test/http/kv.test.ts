@@ -77,6 +77,7 @@ describe("http kv", () => {
 
   const wrong: [Record<string, string>, string, unknown?][] = [
     [{ "if-match": "*" }, "/If-Match"],
+    [{ "if-match": "1042" }, "/If-Match"],
     [{ "if-match": '"1", "2"' }, "/If-Match"],
     [{ "if-match": 'W/"1"' }, "/If-Match"],
     [{ "if-none-match": '"1"' }, "/If-None-Match"],

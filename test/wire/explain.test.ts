@@ -41,6 +41,12 @@ describe("explain", () => {
       { type: "a", attempts: "3" },
       ["/attempts: must be a whole number"],
     ],
+    [
+      "a date is no moment",
+      submit,
+      { type: "a", runAt: "2030-01-01T00:00Z" },
+      ["/runAt: must be a moment in whole ms since 1970"],
+    ],
     ["an empty name is refused", submit, { type: "" }, ["/type: must not be empty"]],
     [
       "a long name names the limit",
