@@ -636,7 +636,8 @@ function relate({ values, from }: Config, readFile: ConfigInput["readFile"], pro
   } catch (error) {
     // Whoever starts the daemon makes it (cli/token.ts).
     if (values.tokenMissing === "make" && reason(error) === "ENOENT") return;
-    problems.push(`${from.tokenFile.name}: ${values.tokenFile} cannot be read (${reason(error)})`);
+    const advice = reason(error) === "ENOENT" ? "; with --token-missing make the first start makes it" : "";
+    problems.push(`${from.tokenFile.name}: ${values.tokenFile} cannot be read (${reason(error)})${advice}`);
   }
 }
 

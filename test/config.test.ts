@@ -240,7 +240,7 @@ describe("config - mistakes", () => {
       "a token file that is not there",
       ["--token-file", "f"],
       {},
-      ["--token-file: f cannot be read (ENOENT)"],
+      ["--token-file: f cannot be read (ENOENT)", "--token-missing make"],
     ],
     [
       "a token file that holds none",
