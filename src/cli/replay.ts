@@ -85,6 +85,7 @@ export const replay = command({
       await out.line(
         [
           `The state of ${namespace} as it was at revision ${revision} (${new Date(at).toISOString()}). Nothing changes in it.`,
+          `  Dashboard       http://${host}:${doors.port}/${namespace === defaultNamespace ? "" : `#/overview?namespace=${namespace}`}`,
           `  REST, Swagger   http://${host}:${doors.port}`,
           `  WebSocket       ws://${host}:${doors.wsPort}`,
         ].join("\n"),

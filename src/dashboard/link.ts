@@ -43,7 +43,8 @@ export function open(namespace: string): void {
   const made = new CoordinationClient({
     url: location.origin,
     token,
-    namespace,
+    // Where none was chosen it is the daemon's own: a replay has one alone, of any name.
+    namespace: namespace === "default" ? undefined : namespace,
     // A link to a namespace that was dropped must not make it again.
     create: false,
     client: "cortexd-dashboard/1",

@@ -259,12 +259,14 @@ export const engineOf = <E extends { readonly namespace: string; namespaces: Nam
   name: string,
 ): E | Engine | undefined => (name === engine.namespace ? engine : engine.namespaces?.find(name));
 
-/** As `Namespaces.carryOut`, through one of them. */
-export const administer = (
-  { namespaces }: Pick<Engine, "namespaces">,
+/** As `Namespaces.carryOut`, through one of them, which may stand alone. */
+export async function administer(
+  engine: Pick<Engine, "namespaces" | "view">,
   operation: DaemonOperationName,
   input: unknown,
-): Promise<Answer> =>
-  namespaces === null
-    ? Promise.resolve({ error: problem("unknown-namespace", "this coordinator has one state alone") })
-    : namespaces.carryOut(operation, input);
+): Promise<Answer> {
+  if (engine.namespaces !== null) return engine.namespaces.carryOut(operation, input);
+  if (operation !== "namespace.list")
+    return { error: problem("unknown-namespace", "this coordinator has one state alone") };
+  return { ok: JSON.stringify({ namespaces: [await engine.view()], namespacesMax: 1 }) };
+}

@@ -31,7 +31,7 @@ import {
 export type FramePort = Pick<
   Engine,
   | ("request" | "answer" | "sessions" | "config" | "revision" | "durableRevision" | "onTurn")
-  | ("namespace" | "namespaces")
+  | ("namespace" | "namespaces" | "view")
 >;
 
 /** Whose frame it is, as the request's headers say. */

@@ -24,7 +24,6 @@ import { type ErrorCode, problem } from "../wire/errors.ts";
 import type { Fence } from "../wire/fences.ts";
 import { closeCodes } from "../wire/frames.ts";
 import { limits } from "../wire/limits.ts";
-import { defaultNamespace } from "../wire/namespaces.ts";
 import {
   type DaemonOperationName,
   type Input,
@@ -82,8 +81,8 @@ export class Session implements Sink, Receiver, SessionHolder {
     private readonly connection: Connection,
     /** The upgrade request bore a valid token, or none is needed. */
     private readonly admitted: boolean,
-    /** The namespace, where the greeting names none. */
-    private readonly namespace = defaultNamespace,
+    /** The namespace, where the greeting names none. A state that stands alone is its own. */
+    private readonly namespace: string = sessions.engine.namespace,
   ) {
     this.#engine = sessions.engine;
   }

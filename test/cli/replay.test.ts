@@ -3,6 +3,7 @@ import { afterAll, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { CoordinationClient } from "../../client/client.ts";
 import { RestClient } from "../../client/rest.ts";
 import { exitTable } from "../../src/cli/exit.ts";
 import { runCortexd, spawnDaemon, until } from "../support/daemon.ts";
@@ -79,6 +80,28 @@ test("replay - a task that came later is unknown, also where it has left for the
   } finally {
     expect(await was.stop()).toBe(0);
     await brief.kill();
+  }
+});
+
+test("replay - of a namespace it has that one alone, for whoever names it or none", async () => {
+  const jobs = new RestClient({ url: daemon.url, namespace: "jobs" });
+  const { revision } = await jobs.kv.put({ key: "a", value: "theirs" });
+  const was = await replayed(revision, ["--namespace", "jobs"]);
+  try {
+    for (const namespace of [undefined, "jobs"]) {
+      const client = new CoordinationClient({ url: was.wsUrl, namespace });
+      expect((await client.kv.get("a"))?.value).toBe("theirs");
+      expect((await client.namespaces.list()).namespaces).toMatchObject([
+        { name: "jobs", status: "read-only", revision },
+      ]);
+      client.close();
+      const rest = new RestClient({ url: was.url, namespace });
+      expect((await rest.namespaces()).namespaces.map(({ name }) => name)).toEqual(["jobs"]);
+    }
+    const other = new CoordinationClient({ url: was.wsUrl, namespace: "default" });
+    await expect(other.kv.get("a")).rejects.toMatchObject({ code: "unknown-namespace" });
+  } finally {
+    expect(await was.stop()).toBe(0);
   }
 });
 
