@@ -6,7 +6,7 @@
 import { treaty } from "@elysiajs/eden";
 import type { App } from "../src/http/app.ts";
 import type { TasksChanged, TasksCompleted } from "../src/wire/bulk.ts";
-import type { Problem } from "../src/wire/errors.ts";
+import { type Problem, problem } from "../src/wire/errors.ts";
 import { type Fence, fenceHeader, fenceText } from "../src/wire/fences.ts";
 import type { MetricsView, ReadyView } from "../src/wire/http.ts";
 import type { Counter, Key, KeyPage, KeyStanding } from "../src/wire/kv.ts";
@@ -152,7 +152,7 @@ export class RestClient {
   }
   /** Gone for good, with all that is in it. Not to be repeated blindly. */
   dropNamespace(namespace: string, options?: RequestOptions): Promise<Output<"namespace.drop">> {
-    const name = encodeURIComponent(namespace);
+    const name = part(namespace);
     return answer(this.#api.api.namespaces({ name }).delete(undefined, request(options)));
   }
 
@@ -441,7 +441,7 @@ export class RestClient {
   };
 
   #lock(id: string) {
-    return this.#api.api.locks({ id: encodeURIComponent(id) });
+    return this.#api.api.locks({ id: part(id) });
   }
   readonly subscriptions = {
     put: ({ name, ...put }: Input<"subscription.put">, options?: RequestOptions): Promise<SubscriptionView> =>
@@ -464,29 +464,40 @@ export class RestClient {
   };
 
   #topic(topic: string) {
-    return this.#api.api.topics({ topic: encodeURIComponent(topic) });
+    return this.#api.api.topics({ topic: part(topic) });
   }
   #subscription(name: string) {
-    return this.#api.api.subscriptions({ name: encodeURIComponent(name) });
+    return this.#api.api.subscriptions({ name: part(name) });
   }
   #key(key: string) {
-    return this.#api.api.kv({ key: encodeURIComponent(key) });
+    return this.#api.api.kv({ key: part(key) });
   }
   #schedule(name: string) {
-    return this.#api.api.schedules({ name: encodeURIComponent(name) });
+    return this.#api.api.schedules({ name: part(name) });
   }
   #task(id: string) {
-    return this.#api.api.tasks({ id: encodeURIComponent(id) });
+    return this.#api.api.tasks({ id: part(id) });
   }
   #queue(name: string) {
-    return this.#api.api.queues({ name: encodeURIComponent(name) });
+    return this.#api.api.queues({ name: part(name) });
   }
   #limit(name: string) {
-    return this.#api.api.limits({ name: encodeURIComponent(name) });
+    return this.#api.api.limits({ name: part(name) });
   }
   #worker(id: string) {
-    return this.#api.api.workers({ id: encodeURIComponent(id) });
+    return this.#api.api.workers({ id: part(id) });
   }
+}
+
+/**
+ * A name as a part of a path. One that is empty or made of dots leads to another path, which does and answers another thing:
+ * it is refused here.
+ */
+function part(name: string): string {
+  if (!/^\.{0,2}$/.test(name)) return encodeURIComponent(name);
+  const detail =
+    name === "" ? "its name or id is empty" : `no URL leads to the name ${name}; use the WebSocket`;
+  throw new CortexError(problem("invalid-input", detail));
 }
 
 /** How routes are told to wait. */

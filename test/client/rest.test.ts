@@ -40,6 +40,23 @@ test("rest - a name with a slash reaches its worker", async () => {
   ]);
 });
 
+test("rest - a name that no path can have is refused, and nothing else is done or told in its place", async () => {
+  for (const name of ["", ".", ".."])
+    for (const ask of [
+      () => rest.kv.get(name),
+      () => rest.kv.put({ key: name, value: 1 }),
+      () => rest.task(name),
+      () => rest.worker(name),
+      () => rest.dropNamespace(name),
+    ]) {
+      const error = await (async () => ask())().catch((thrown: unknown) => thrown);
+      expect([error instanceof CortexError, error]).toMatchObject([true, { code: "invalid-input" }]);
+    }
+  expect(server.calls).toEqual([]);
+  await rest.kv.get("...");
+  expect(server.calls.map(({ input }) => input)).toEqual([{ key: "..." }]);
+});
+
 test("rest - a refusal is a CortexError with every field", async () => {
   server.answer["task.complete"] = () => {
     throw new Refused(problem("lease-lost", "too late", { retryAfterMs: 5 }));
