@@ -348,6 +348,14 @@ async function ofDaemon(url: string, daemon: Daemon, token: string | null): Prom
   const { status } = daemon;
   if (status === "ok")
     findings.push(ok("daemon", `cortexd ${daemon.version} at ${url}, preset ${daemon.preset}`));
+  else if (status === "replay")
+    findings.push(
+      concern(
+        "daemon",
+        `at ${url} is a state that was, and takes no changes`,
+        "Name the daemon itself with --url.",
+      ),
+    );
   else
     findings.push(
       fault(

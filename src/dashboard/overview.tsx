@@ -147,11 +147,13 @@ function Tiles({ sample }: { sample: Stats }) {
 
 /** What somebody should look at; where all is well, that. */
 function Attention({ sample }: { sample: Stats }) {
-  const { tasks, workers: of, health, status, messages } = sample;
+  const { tasks, workers: of, health, status, messages, revision } = sample;
   const sick = health.failing + health.quarantined + health.deaf + health.stalled;
   const found: { tone: Tone; text: string; to?: string }[] = [];
   if (status === "read-only")
     found.push({ tone: "bad", text: "The disk is full: nothing can be changed until there is room" });
+  if (status === "replay")
+    found.push({ tone: "warn", text: `The state as it was at revision ${revision}: nothing changes in it` });
   if (status === "stopping") found.push({ tone: "warn", text: "The daemon is stopping" });
   if (tasks.dead > 0)
     found.push({

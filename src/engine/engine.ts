@@ -817,10 +817,14 @@ export class Engine {
     return this.#log.status();
   }
 
+  /** Why nothing can be changed, if nothing can. */
+  get #standing(): Namespace["status"] {
+    return this.#state !== "read-only" ? "ok" : this.#isReplay ? "replay" : "read-only";
+  }
+
   health(): HealthView {
-    const status = this.#state === "read-only" ? "read-only" : this.#state === "running" ? "ok" : "stopping";
     return {
-      status,
+      status: this.#state === "running" || this.#state === "read-only" ? this.#standing : "stopping",
       version: this.config.version,
       preset: this.config.preset,
       uptimeMs: Math.round(this.#clock.monotonic() - this.#startedAt),
@@ -840,7 +844,7 @@ export class Engine {
       if (!(await durable)) continue;
       return {
         name: this.namespace,
-        status: this.#state === "read-only" ? "read-only" : "ok",
+        status: this.#standing,
         ...{ revision, durableRevision: this.#batches.durable, tasks, workers },
         logBytes: this.#log.status().logBytes,
       };

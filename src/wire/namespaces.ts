@@ -8,8 +8,8 @@ export const defaultNamespace = "default";
 
 export const Namespace = Closed({
   name: Type.String(),
-  status: Type.Union([Type.Literal("ok"), Type.Literal("read-only")], {
-    description: "read-only: its disk is full.",
+  status: Type.Union([Type.Literal("ok"), Type.Literal("read-only"), Type.Literal("replay")], {
+    description: "read-only: its disk is full; replay: it is a state that was.",
   }),
   revision: Revision("Its newest revision."),
   durableRevision: Revision("What its log holds for sure."),

@@ -56,8 +56,13 @@ export const tableNames = [
   "answers",
 ] as const;
 
+export const DaemonStatus = Type.Union(
+  [Type.Literal("ok"), Type.Literal("read-only"), Type.Literal("replay"), Type.Literal("stopping")],
+  { description: "read-only: its disk is full; replay: it serves a state that was." },
+);
+
 export const HealthView = Closed({
-  status: Type.Union([Type.Literal("ok"), Type.Literal("read-only"), Type.Literal("stopping")]),
+  status: DaemonStatus,
   version: Type.String(),
   preset: Type.String(),
   uptimeMs: Type.Integer(),

@@ -6,7 +6,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { limits } from "./limits.ts";
 import { Counts } from "./queues.ts";
 import { Closed, Integer, Moment, Nullable, Revision } from "./schema.ts";
-import { WorkerCounts } from "./state.ts";
+import { DaemonStatus, WorkerCounts } from "./state.ts";
 
 /** What is counted between two samples, by the names of the metrics. */
 export const countedNames = [
@@ -35,7 +35,7 @@ const Took = (description: string) =>
 export const Stats = Closed({
   at: Moment("When the sample was taken."),
   overMs: Type.Integer({ description: "What was counted happened in so many ms before." }),
-  status: Type.Union([Type.Literal("ok"), Type.Literal("read-only"), Type.Literal("stopping")]),
+  status: DaemonStatus,
   uptimeMs: Type.Integer({ description: "Of the daemon." }),
   memoryBytes: Type.Integer({ description: "Resident memory of the daemon." }),
   logBytes: Type.Integer(),

@@ -55,6 +55,9 @@ test("replay - the state of a revision is served as it was then, and takes no ch
       ready: false,
       reason: "it is a state that was, and takes no changes",
     });
+    expect((await then.health()).status).toBe("replay");
+    const doctor = await runCortexd(["doctor", "--url", was.url]);
+    expect(doctor.output).toMatch(/^concern +daemon +at \S+ is a state that was/m);
     expect((await now.kv.get("a")).value).toBe("now");
     // The daemon that runs is not held up by it.
     await now.kv.put({ key: "a", value: "later" });
@@ -92,7 +95,7 @@ test("replay - of a namespace it has that one alone, for whoever names it or non
       const client = new CoordinationClient({ url: was.wsUrl, namespace });
       expect((await client.kv.get("a"))?.value).toBe("theirs");
       expect((await client.namespaces.list()).namespaces).toMatchObject([
-        { name: "jobs", status: "read-only", revision },
+        { name: "jobs", status: "replay", revision },
       ]);
       client.close();
       const rest = new RestClient({ url: was.url, namespace });
