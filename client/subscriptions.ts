@@ -111,8 +111,11 @@ export class Subscribed {
       for (const messageId of messageIds) this.#acking.delete(messageId);
     };
     this.#caller.call("message.ackMany", { subscription: this.#name, messageIds }).then(settled, (error) => {
-      if (error instanceof CortexError && error.retryable) {
-        this.#caller.environment.setTimer(error.retryAfterMs ?? retryMs, () => this.#ack(messageIds));
+      const isRefusal = error instanceof CortexError && error.retryable;
+      if (isRefusal || (error instanceof ClientError && error.code === "outcome-unknown")) {
+        // Of those that are acknowledged already the daemon says nothing but that.
+        const afterMs = (isRefusal && error.retryAfterMs) || retryMs;
+        this.#caller.environment.setTimer(afterMs, () => this.#ack(messageIds));
         return;
       }
       settled();

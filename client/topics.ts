@@ -23,7 +23,7 @@ export type PublishOptions = EmitOptions & {
    * same, and published again under the same `id` within `dedupeMs` the first stands. at-most-once: to those who listen now.
    */
   guarantee?: "at-most-once" | "at-least-once" | "exactly-once" | undefined;
-  /** Your own, by which a message that is published again is known. */
+  /** Your own, by which a message that is published again is known, whatever its topic. */
   id?: string | undefined;
   dedupeMs?: number | undefined;
   /** Nobody gets it after so long. */

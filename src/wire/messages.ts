@@ -59,7 +59,7 @@ export const MessagePublish = Closed({
       minLength: 1,
       maxLength: limits.idempotencyKeyLengthMax,
       description:
-        "Your own, of printed ASCII: published again under it within dedupeMs, the first one stands, and is answered.",
+        "Your own, of printed ASCII: published again under it within dedupeMs, to whatever topic, the first one stands, and is answered.",
     }),
   ),
   dedupeMs: Type.Optional(DurationMs("How long the publishId is known. Default 600,000: ten minutes.", 1)),

@@ -59,6 +59,23 @@ test("subscriptions - an acknowledgement that is refused for a while is said aga
   client.close();
 });
 
+test("subscriptions - an acknowledgement whose answer is too old to ask for is said anew", async () => {
+  const { world, daemon, client, errors, end } = await attached();
+  daemon.script["message.ackMany"] = () => "silent";
+  daemon.line.say(view(1));
+  end();
+  await settle();
+  daemon.down = true;
+  daemon.line.break();
+  await world.advance(600_000);
+  daemon.down = false;
+  daemon.script["message.ackMany"] = () => ({ ok: { acknowledged: 0, lost: ["1-0"] } });
+  await world.advance(20_000);
+  expect(inputs(daemon, "message.ackMany")).toEqual([{ subscription: "s", messageIds: ["1-0"] }]);
+  expect(errors).toEqual([]);
+  client.close();
+});
+
 test("subscriptions - an acknowledgement that is refused for good is told", async () => {
   const { daemon, client, errors, end } = await attached();
   daemon.script["message.ackMany"] = () => ({ error: "invalid-input" });

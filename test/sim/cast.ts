@@ -83,8 +83,11 @@ export class Cast {
   /** Messages whose publishing was answered, and those whose acknowledgement was. */
   readonly #published = new Set<number>();
   readonly #acknowledged = new Set<number>();
+  /** Those that a loop of the client was done with. */
+  readonly #heard = new Set<number>();
   #publishing = 0;
-  #isSubscribed = false;
+  /** Subscriptions that are there: nothing is published before both are. */
+  #subscribedCount = 0;
   #openCount = 0;
   #tags = 0;
   #ids: string[] = [];
@@ -118,6 +121,7 @@ export class Cast {
     many(options.lockers, "locker", (process) => this.#locker(process));
     many(options.messengers, "publisher", (process) => this.#publisher(process));
     many(options.messengers, "reader", (process) => this.#reader(process));
+    many(options.messengers, "listener", (process) => this.#listener(process));
     many(options.traders, "trader", (process) => this.#trader(process));
     for (let i = 0; i < options.helpers; i++) this.#employ(`helper-${i}`);
   }
@@ -813,7 +817,7 @@ export class Cast {
     const { random } = this.world;
     for (let n = 0; !this.ending; n++) {
       await this.#pause(process, this.options.paceMs);
-      if (this.ending || !this.#isSubscribed) continue;
+      if (this.ending || this.#subscribedCount < 2) continue;
       const priority = random.pick(["critical", "normal", "low"] as const);
       const published = client.topics.publish("sim.news", n, { id: `news-${n}`, priority });
       this.#go(process, "publish", async () => {
@@ -831,17 +835,7 @@ export class Cast {
     const client = this.#client(process);
     const { random } = this.world;
     const subscription = "news";
-    const settings = { ackWaitMs: 2000, deliveriesMax: 1000 };
-    while (!this.#isSubscribed) {
-      const put = client.subscriptions.put({ name: subscription, topic: "sim.>", ...settings });
-      await this.#track(process, "subscribe", put).then(
-        () => {
-          this.#isSubscribed = true;
-        },
-        (error) => this.#met(process, "subscribe", error),
-      );
-      if (!this.#isSubscribed) await this.#pause(process, 500);
-    }
+    await this.#subscribe(process, client, subscription);
     while (!this.ending || this.#publishing > 0 || this.#unread.length > 0) {
       const received = client.call("message.receive", { subscription, count: 3, waitMs: 1000 });
       const messages = await this.#track(process, "receive", received).then(
@@ -874,8 +868,53 @@ export class Cast {
     }
   }
 
+  /** Reads in a loop of the client, slowly, and leaves it now and then: while one lasts, what it was done with must not come again. */
+  async #listener(process: Process): Promise<void> {
+    const client = this.#client(process);
+    const { random } = this.world;
+    const name = "heard";
+    await this.#subscribe(process, client, name);
+    while (!this.ending || this.#publishing > 0 || this.#unread.length > 0) {
+      const done = new Set<number>();
+      try {
+        for await (const message of client.topics.subscribe<number>("sim.>", { name, window: 5 })) {
+          const { payload: n, id } = message;
+          if (done.has(n)) this.world.fail(new Violation(`message ${id} was done with, and came again`));
+          await this.#pause(process, this.ending ? 5 : random.pick([5, 200, 3000]));
+          const luck = this.ending ? 1 : random.next();
+          if (luck < 0.1) break;
+          if (luck < 0.2) await message.nack({ delayMs: random.int(0, 500) });
+          else {
+            done.add(n);
+            this.#heard.add(n);
+            this.world.count("message.heard");
+          }
+        }
+      } catch (error) {
+        this.#met(process, "listen", error);
+      }
+      await this.#pause(process, 200);
+    }
+  }
+
+  /** Until it is there. */
+  async #subscribe(process: Process, client: CoordinationClient, name: string): Promise<void> {
+    const put = () =>
+      client.subscriptions.put({ name, topic: "sim.>", ackWaitMs: 2000, deliveriesMax: 1000 });
+    for (let isThere = false; !isThere; ) {
+      await this.#track(process, "subscribe", put()).then(
+        () => {
+          isThere = true;
+        },
+        (error) => this.#met(process, "subscribe", error),
+      );
+      if (!isThere) await this.#pause(process, 500);
+    }
+    this.#subscribedCount += 1;
+  }
+
   get #unread(): number[] {
-    return [...this.#published].filter((n) => !this.#acknowledged.has(n));
+    return [...this.#published].filter((n) => !this.#acknowledged.has(n) || !this.#heard.has(n));
   }
 
   /** Keeps a few schedules, and changes its mind; takes them away before it leaves. */

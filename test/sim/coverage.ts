@@ -23,6 +23,7 @@ const needed = [
   ...["answer.ok", "answer.lease-lost", "answer.busy", "answer.disk-full", "answer.wrong-state"],
   ...["refusal.compared", "transaction.rolledBack", "trouble.partition", "trouble.halfOpen", "trouble.wall"],
   ...["trade.stands", "trade.stood", "trade.made", "trade.refused"],
+  "message.heard",
   ...["lock.held", "lock.atOnce", "lock.granted", "lock.wrote", "lock.fenced"],
   ...["trouble.noSockets", "client.websocket", "client.http", "post.sent", "post.repeated"],
 ];
