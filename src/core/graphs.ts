@@ -357,19 +357,32 @@ export class Graphs implements Index<TaskRecord> {
     return this.#nodes.get(spec.row)?.childrenCount ?? 0;
   }
 
-  /** Whether it has something to wait for. */
+  /** Whether it has something to wait for; of a task that is to come back: as it would then. */
   mustWait({ spec, outcome }: TaskRecord): boolean {
-    const node = this.#nodes.get(spec.row);
-    return node !== undefined && (node.pending > 0 || (spec.links.open && outcome.closedAt === 0));
+    const { row, links } = spec;
+    const node = this.#nodes.get(row);
+    if ((node?.pending ?? 0) > 0 || (links.open && outcome.closedAt === 0)) return true;
+    return node?.record === undefined && links.after.some((link) => this.#says(link) === "wait");
   }
 
-  /** The first task because of which this one would end. */
-  failingOf({ row }: TaskSpec): TaskSpec | undefined {
+  /** The first task because of which this one would end; the same of one that is to come back. */
+  failingOf({ row, links }: TaskSpec): TaskSpec | undefined {
     const node = this.#nodes.get(row);
+    if (node?.record === undefined) {
+      const failing = links.after.find((link) => this.#says(link) === "end");
+      if (failing !== undefined) return this.core.tasks.get(failing.taskId)?.spec;
+    }
     if (node === undefined || node.failing === 0) return undefined;
     for (const { awaited, link } of node.edges())
       if (awaited.standing === "failed" && link.onFail === "fail") return awaited.spec as TaskSpec;
     return undefined;
+  }
+
+  /** What a link of a task that is not there would have it do, as `#count` counts for those that are. */
+  #says({ taskId, onFail }: Link): "wait" | "end" | "go" {
+    const standing = standingOf(this.core.tasks.get(taskId));
+    if (standing === "failed") return onFail === "fail" ? "end" : onFail === "wait" ? "wait" : "go";
+    return standing === "pending" ? "wait" : "go";
   }
 
   /** Tasks that wait for this one, have ended, and may have because it failed. */
@@ -503,6 +516,12 @@ function endFor(core: Coordinator, record: TaskRecord, other: TaskRecord): void 
     core.metrics.tasksFailed++;
     finish(core, record, "failed", { result: null, error, reason });
   }
+}
+
+/** The task because of which this one ended, as it was written then; null: it did not end because of another. */
+export function endedBy({ outcome: { error, reason } }: TaskRecord): string | null {
+  if (error?.code !== dependencyCode || reason === null) return null;
+  return /^task (\S+) \(.*\), for which it waited, is /.exec(reason)?.[1] ?? null;
 }
 
 /** Cancels what a cancelled task waits for, all the way down, but what another task waits for too. */

@@ -944,34 +944,29 @@ export function cancelOne(
 }
 
 export function retry(core: Coordinator, input: Input<"task.retry">): Result {
-  const record = core.tasks.get(input.taskId);
-  const { fetched } = core;
-  if (record === undefined)
-    return fetched?.record.spec.id === input.taskId ? bringBack(core, fetched) : unknownTask(input.taskId);
-  const refused = mayRetry(core, record, 1);
+  const known = core.tasks.get(input.taskId);
+  // One that has left memory comes back as it left, under its id and where its age puts it.
+  const fetched = core.fetched?.record.spec.id === input.taskId ? core.fetched : null;
+  const record = known ?? fetched?.record;
+  if (record === undefined) return unknownTask(input.taskId);
+  const refused = mayRetry(core, record, 1) ?? (known === undefined ? refuseReturn(core, record) : null);
   if (refused !== null) return refused;
+  if (known === undefined && fetched !== null) {
+    if (fetched.failures !== undefined) core.errors.put(record.spec.row, fetched.failures);
+    if (fetched.log !== null) bringLogBack(core, fetched.log);
+  }
   const again = retryOne(core, record);
   return (input.cascade ? graphs.retryAbove(core, record.spec) : null) ?? standing(again);
 }
 
-/** A task that has left memory is queued again, under its id and where its age puts it. */
-function bringBack(core: Coordinator, { record, failures, graph, log }: ArchivedTask): Result {
-  const { spec } = record;
-  const refused = mayRetry(core, record, 1) ?? refuseAlone(core, spec, graph);
-  if (refused !== null) return refused;
-  if (failures !== undefined) core.errors.put(spec.row, failures);
-  if (log !== null) bringLogBack(core, log);
-  // Its parent has ended without it.
-  return standing(retryOne(core, { ...record, spec: spec.with({ links: unlinked }) }));
-}
-
-/** Whether it can be without what was there beside it when it left. */
-function refuseAlone(core: Coordinator, spec: TaskSpec, graph: string | null): Refusal | null {
-  const { id, options, extras, links } = spec;
-  if (links.open || links.after.length > 0 || (graph !== null && JSON.parse(graph).total > 0))
+/** Whether what has become of others since it left is in its way. */
+function refuseReturn(core: Coordinator, record: TaskRecord): Refusal | null {
+  const { id, options, extras } = record.spec;
+  const cause = graphs.endedBy(record);
+  if (cause !== null && !core.tasks.has(cause))
     return refuse(
       "wrong-state",
-      `task ${id} waited for others, which have left memory with what they returned: submit it anew`,
+      `task ${id} waited for task ${cause}, which did not complete and has left memory: retry that one first`,
     );
   const { idempotencyKey: key } = extras;
   const other = key === null ? undefined : core.queues.byKey(options.queue, key);

@@ -119,16 +119,92 @@ describe("reading the archive", () => {
     expect(await texts(2)).toEqual(["2 c", "3 d", 4]);
   });
 
-  test("archive - what cannot be alone any more, or whose key another has, is not brought back", async () => {
-    const world = await EngineWorld.start(keepsNone);
-    const first = await world.submit({ delayMs: 60_000 });
-    const waits = await world.submit({ after: [first] });
-    await world.ok("task.cancel", { taskId: first, cascade: true });
-    await world.advance(1000);
-    expect(await world.task(waits)).toMatchObject({ archived: true });
-    expect((await world.refused("task.retry", { taskId: waits }, "wrong-state")).detail).toContain("anew");
-    expect(await world.ok("task.retry", { taskId: first })).toMatchObject({ id: first, state: "queued" });
+  test("archive - a task comes back to what it waited for: it waits again, and is not run where that did not complete", async () => {
+    let world = await EngineWorld.start(keepsNone);
+    await world.ok("worker.register", { workerId: "w" });
+    const claim = async () => (await world.ok("task.claim", { workerId: "w" })).assignments[0]!;
+    const end = async (taskId: string, how: object) => {
+      const { task, lease } = await claim();
+      expect(task.id).toBe(taskId);
+      const held = { taskId, workerId: "w", token: lease.token };
+      await ("error" in how
+        ? world.ok("task.fail", { ...held, ...how } as never)
+        : world.ok("task.complete", { ...held, ...how }));
+    };
+    const retry = async (taskId: string) => (await world.ok("task.retry", { taskId })).state;
+    const built = await world.submit({ type: "build", attempts: 1 });
+    const shipped = await world.submit({
+      type: "ship",
+      attempts: 1,
+      after: [built],
+    });
+    await end(built, { error: "no" });
+    expect(await world.task(shipped)).toMatchObject({ state: "failed", archived: true });
+    const { detail } = await world.refused("task.retry", { taskId: shipped }, "wrong-state");
+    expect(detail).toContain(`${built}, which did not complete`);
+    expect(await retry(built)).toBe("queued");
+    expect(await retry(shipped)).toBe("blocked");
+    world.sound();
+    await world.engine.stop();
+    world = await EngineWorld.start({ ...keepsNone, disk: world.log.disk, clock: world.clock });
+    await world.ok("worker.register", { workerId: "w" });
+    await end(built, { result: 7 });
+    const { task, dependencies, lease } = await claim();
+    expect([task.id, dependencies?.[built]]).toEqual([
+      shipped,
+      { taskId: built, state: "completed", result: 7, error: null },
+    ]);
+    await world.ok("task.fail", { taskId: shipped, workerId: "w", token: lease.token, error: "no" });
 
+    // What it waited for completed and has left: as in memory, it is done.
+    expect([(await world.task(built)).archived, await retry(shipped)]).toEqual([true, "queued"]);
+    expect((await claim()).dependencies?.[built]).toEqual({
+      taskId: built,
+      state: null,
+      result: null,
+      error: null,
+    });
+    world.sound();
+  });
+
+  test("archive - a task that comes back to one that has failed meanwhile does what its link says", async () => {
+    const world = await EngineWorld.start(keepsNone);
+    const first = await world.submit();
+    // Who waits for its retry keeps it in memory.
+    await world.submit({ after: [{ task: first, onFail: "wait" }] });
+    const [fails, waits, ignores] = [
+      await archived(world, { after: [first] }),
+      await archived(world, { after: [{ task: first, onFail: "wait" }] }),
+      await archived(world, { after: [{ task: first, onFail: "ignore" }] }),
+    ];
+    await world.ok("task.cancel", { taskId: first });
+    expect((await world.refused("task.retry", { taskId: fails }, "wrong-state")).detail).toContain(first);
+    expect((await world.ok("task.retry", { taskId: waits })).state).toBe("blocked");
+    expect((await world.ok("task.retry", { taskId: ignores })).state).toBe("queued");
+    world.sound();
+  });
+
+  test("archive - a child comes back to its parent, which waits for it again", async () => {
+    const world = await EngineWorld.start(keepsNone);
+    await world.ok("worker.register", { workerId: "w" });
+    const parent = await world.submit({ open: true });
+    const child = await world.submit({ parent: { taskId: parent } });
+    await world.ok("task.cancel", { taskId: child });
+    expect(await world.task(parent)).toMatchObject({ state: "cancelled", archived: true });
+    expect((await world.refused("task.retry", { taskId: parent }, "wrong-state")).detail).toContain(child);
+    await world.ok("task.retry", { taskId: child });
+    expect(await world.ok("task.retry", { taskId: parent })).toMatchObject({ state: "blocked" });
+    await world.ok("task.close", { taskId: parent });
+    const { task, lease } = (await world.ok("task.claim", { workerId: "w" })).assignments[0]!;
+    expect([task.id, task.graph?.parentId]).toEqual([child, parent]);
+    world.sound();
+    await world.ok("task.complete", { taskId: child, workerId: "w", token: lease.token });
+    expect(await world.task(parent)).toMatchObject({ state: "queued" });
+    world.sound();
+  });
+
+  test("archive - a task whose key or place another has taken is not brought back", async () => {
+    const world = await EngineWorld.start(keepsNone);
     const keyed = await archived(world, { idempotencyKey: "k" });
     const newer = await world.submit({ idempotencyKey: "k" });
     expect(newer).not.toBe(keyed);
