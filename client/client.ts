@@ -145,6 +145,9 @@ export class CoordinationClient extends Emitter<ClientEvents> implements LockCal
 
   constructor(options: ClientOptions = {}) {
     super();
+    // An address alone would go unheard, and another daemon be spoken to.
+    if (typeof options !== "object")
+      throw new TypeError('a client takes an object of options, such as { url: "http://127.0.0.1:9500" }');
     this.environment = options.environment ?? machine;
     this.workerId = options.workerId ?? null;
     this.#url = options.url ?? defaultUrl;

@@ -39,14 +39,15 @@ const final: Record<Task["state"], boolean> = {
 export async function finished(caller: Caller, taskId: string, options: ResultOptions = {}): Promise<Task> {
   const { signal, timeoutMs } = options;
   const endAt = timeoutMs === undefined ? Number.POSITIVE_INFINITY : caller.environment.now() + timeoutMs;
+  const late = () => new ClientError("timeout", `task ${taskId} was not finished in ${timeoutMs} ms`);
   for (;;) {
     const leftMs = endAt - caller.environment.now();
-    if (leftMs <= 0) throw new ClientError("timeout", `task ${taskId} was not finished in ${timeoutMs} ms`);
-    const task = await caller.call(
-      "task.get",
-      { taskId, waitMs: Math.ceil(Math.min(leftMs, caller.waitMs)) },
-      { signal, timeoutMs: timeoutMs === undefined ? undefined : leftMs },
-    );
+    if (leftMs <= 0) throw late();
+    const input = { taskId, waitMs: Math.ceil(Math.min(leftMs, caller.waitMs)) };
+    const asked = { signal, timeoutMs: timeoutMs === undefined ? undefined : leftMs };
+    const task = await caller.call("task.get", input, asked).catch((error) => {
+      throw error instanceof ClientError && error.code === "timeout" ? late() : error;
+    });
     if (final[task.state]) return task;
   }
 }
@@ -89,7 +90,7 @@ export async function requested<R>(
   if (timeoutMs !== undefined) input.ttlMs ??= Math.max(1, Math.ceil(timeoutMs));
   const endAt = timeoutMs === undefined ? undefined : caller.environment.now() + timeoutMs;
   const made = (await caller.call("task.submit", input, { signal, timeoutMs })) as TaskSubmitted;
-  const leftMs = endAt === undefined ? undefined : Math.max(0, endAt - caller.environment.now());
+  const leftMs = endAt === undefined ? undefined : Math.max(0, Math.ceil(endAt - caller.environment.now()));
   try {
     return await resultOf<R>(caller, made.id, { signal, timeoutMs: leftMs });
   } catch (error) {

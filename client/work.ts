@@ -51,6 +51,8 @@ export function workOf(
       capacity: concurrency,
       hurry: () => {},
     };
+  if (!Array.isArray(given))
+    throw new TypeError("a worker needs a handler: a function, or a list of those of its types");
   const sizes = given.map(({ batch }) => batch?.size ?? 1);
   const capacity = concurrency * Math.max(1, ...sizes);
   if (![concurrency, ...sizes].every((count) => Number.isInteger(count) && count >= 1))

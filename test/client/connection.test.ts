@@ -341,6 +341,10 @@ test("connection - a daemon that says it stops and then hangs is left", async ()
   expect(daemon.lines.length).toBe(2);
 });
 
+test("connection - an address in the place of options is refused, and nobody else is spoken to", () => {
+  expect(() => new CoordinationClient("http://10.0.0.7:9500" as never)).toThrow("an object of options");
+});
+
 test("connection - connect gives up after its time, and says why", async () => {
   const world = new World();
   const daemon = new FakeDaemon();

@@ -419,4 +419,5 @@ test("helper - what a worker cannot hold is said where it is started", async () 
   await expect(of(0)).rejects.toThrow("whole numbers");
   await expect(of(1.5, 2)).rejects.toThrow("whole numbers");
   await expect(of(2, 0)).rejects.toThrow("whole numbers");
+  await expect(cortex.worker("index", undefined as never)).rejects.toThrow("needs a handler");
 });

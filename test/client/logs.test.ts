@@ -113,7 +113,10 @@ test("requests - whoever waits no more cancels what it asked for, unless it is a
   await settle();
   expect(daemon.line.ops("task.submit")[0]?.input).toMatchObject({ ttlMs: 5000 });
   await world.advance(5000);
-  expect(await request).toMatchObject({ code: "timeout" });
+  expect(await request).toMatchObject({
+    code: "timeout",
+    message: "task 2-0 was not finished in 5000 ms",
+  });
   await settle();
   expect(daemon.line.ops("task.cancel").map(({ input }) => (input as { taskId: string }).taskId)).toEqual([
     "2-0",
