@@ -131,24 +131,22 @@ export const log = command({
     const filter = inputOf(LogRead, values);
     const tell = (entry: LogEntry) => (out.json ? out.value(entry) : out.line(textOf(entry)));
     const isPlain = last === undefined && !follow;
-    let left = limit ?? (isPlain ? 1000 : Number.POSITIVE_INFINITY);
-    if (isPlain) {
-      const all = left;
-      for await (const entry of entriesOf(rest(to), filter)) {
-        await tell(entry);
-        if (--left === 0) break;
-      }
-      if (left === all && !out.json) await out.line("There are no entries like that.");
+    const newest = (stream: CoordinationClient | null, signal: AbortSignal) =>
+      newestAndAdded(rest(to), stream, filter, last ?? (filter.after === undefined ? 10 : null), signal);
+    if (follow) {
+      await ongoing(to, "log", limit, newest, tell);
       return undefined;
     }
-    const entries = (stream: CoordinationClient | null, signal: AbortSignal) =>
-      newestAndAdded(rest(to), stream, filter, last ?? (filter.after === undefined ? 10 : null), signal);
-    if (follow) await ongoing(to, "log", limit, entries, tell);
-    else
-      for await (const entry of entries(null, never)) {
-        await tell(entry);
-        if (--left === 0) break;
-      }
+    const max = limit ?? (isPlain ? 1000 : Number.POSITIVE_INFINITY);
+    let count = 0;
+    for await (const entry of isPlain ? entriesOf(rest(to), filter) : newest(null, never)) {
+      await tell(entry);
+      if (++count === max) break;
+    }
+    if (out.json) return undefined;
+    if (count === 0) await out.line("There are no entries like that.");
+    else if (count === max)
+      await out.line(out.paint("… there may be more: --limit shows them, --last the newest", "dim"));
     return undefined;
   },
 });

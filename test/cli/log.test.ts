@@ -125,6 +125,12 @@ describe("log", () => {
       made[15]!,
     ]);
     expect(await last(["--last", "3", "--limit", "1"])).toEqual([made[27]!]);
+    const more = "… there may be more: --limit shows them, --last the newest";
+    expect(await ends(0, ["log", "--key", "rare", "--limit", "2"])).toEndWith(`\n${more}\n`);
+    expect(await ends(0, ["log", "--key", "rare"])).not.toContain("there may be more");
+    expect(await ends(0, ["log", "--key", "rare", "--last", "2"])).not.toContain("there may be more");
+    for (const which of [[], ["--last", "2"]])
+      expect(await ends(0, ["log", "--key", "nowhere", ...which])).toBe("There are no entries like that.\n");
   });
 
   test("log - followed it goes on with what is added, and ends well when it is asked to", async () => {
