@@ -89,8 +89,14 @@ type Asked = {
   headers?: (text: string) => Record<string, string>;
 };
 
+/** Where `workerId` says whom it is about or for, and not who asks. */
+const forOthers: ReadonlySet<OperationName> = new Set([
+  ...(["task.submit", "task.assign", "worker.drain"] as const),
+  ...(["message.publish", "message.emit", "message.request"] as const),
+]);
+
 /** Who calls: a worker that names itself, or HTTP; and under which key the call may be repeated. */
-export function callerOf(request: Request, input: unknown): Caller {
+export function callerOf(operation: OperationName, request: Request, input: unknown): Caller {
   const key = request.headers.get("idempotency-key");
   if (key !== null && (key === "" || key.length > limits.idempotencyKeyLengthMax)) {
     throw invalid("/Idempotency-Key", `must have 1 to ${limits.idempotencyKeyLengthMax} characters`);
@@ -100,12 +106,9 @@ export function callerOf(request: Request, input: unknown): Caller {
   if (fence === null || (fence !== undefined && !isFence(fence)))
     throw invalid("/Cortex-If", "must be `lease=TASK; token=TOKEN` or `lock=NAME; token=TOKEN`");
   const workerId = (input as { workerId?: unknown } | null)?.workerId;
-  const who =
-    typeof workerId === "string" && workerId.length <= limits.nameLengthMax && workerId !== ""
-      ? workerId
-      : "http";
+  const isNamed = typeof workerId === "string" && workerId.length <= limits.nameLengthMax && workerId !== "";
   return {
-    who,
+    who: isNamed && !forOthers.has(operation) ? workerId : "http",
     // Encoded, because the log keeps it as part of a key: a quote or a tab in it would break the log's line.
     session: key === null ? null : `idempotency:${encodeURIComponent(key)}`,
     seq: key === null ? 0 : 1,
@@ -164,7 +167,7 @@ export function keptFor<T extends object>(make: (there: Port) => T): (there: Por
 export const runs =
   (port: Port) =>
   async <N extends StateOperationName>(operation: N, input: unknown, asked: Asked): Promise<Output<N>> => {
-    const caller = callerOf(asked.request, input);
+    const caller = callerOf(operation, asked.request, input);
     if (asked.isFenced) caller.fence = undefined;
     else if (operations[operation].kind !== "mutation") unfenced(asked.request);
     const found = portOf(port, asked.request, () => makes(operation, input));

@@ -230,7 +230,7 @@ export const tasks = (port: Port) => {
  * behind the same sync, where a read that waited for the submit's answer would wait for the next one as well.
  */
 function submit(port: Port, given: unknown, request: Request): Promise<Submission> {
-  const caller = callerOf(request, given);
+  const caller = callerOf("task.submit", request, given);
   const body = traced(given, request);
   const there = portOf(port, request, () => makes("task.submit", body));
   return there instanceof Promise

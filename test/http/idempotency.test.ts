@@ -4,7 +4,7 @@ import { callerOf } from "../../src/http/route.ts";
 import { EngineWorld } from "../engine/world.ts";
 
 const callerWith = (key: string) =>
-  callerOf(new Request("http://localhost/", { headers: { "idempotency-key": key } }), null);
+  callerOf("task.submit", new Request("http://localhost/", { headers: { "idempotency-key": key } }), null);
 
 const keys = ['"8e03978e-40d5-43dd-bc93-6894a57f9324"', "a\tb", "a/b", "%22", "\u00e9", "a b", "\\", "{}"];
 

@@ -115,6 +115,27 @@ describe("http log", () => {
     ]);
   });
 
+  test("http log - who is a worker that asks, and never the one that something is for", async () => {
+    const { revision: from } = await send("PUT", "/api/kv/before", { value: 1 });
+    await send("POST", "/api/workers/register", { workerId: "w2", queues: ["asked"], capacity: 2 });
+    await send("PUT", "/api/subscriptions/$worker.w2", {});
+    await send("POST", "/api/messages", { workerId: "w2", payload: 1 });
+    await send("POST", "/api/messages", { workerId: "*", payload: 1 });
+    await send("POST", "/api/tasks", { type: "t", queue: "asked", workerId: "w2" });
+    const { id } = await send("POST", "/api/tasks", { type: "t", queue: "asked" });
+    await send("POST", "/api/tasks/assign", { taskId: id, workerId: "w2" });
+    await send("POST", "/api/tasks/claim", { workerId: "w2" });
+    await send("POST", "/api/workers/w2/drain", { drain: true });
+    await send("POST", "/api/workers/unregister", { workerId: "w2" });
+    const { entries } = await read(`after=${from}`);
+    expect(entries.map(({ operation, who }) => `${operation} ${who}`)).toEqual([
+      ...["worker.register w2", "subscription.put http", "message.publish http", "message.publish http"],
+      ...["task.submit http", "task.submit http", "task.assign http", "task.claim w2"],
+      ...["worker.drain http", "worker.unregister w2"],
+    ]);
+    expect(entries[2]!.changes[0]!.value).toMatchObject({ topic: "$worker.w2", publisher: "http" });
+  });
+
   test("http log - a daemon that keeps no entries has none to tell", async () => {
     await using memory = {
       daemon: await spawnDaemon({ preset: "development" }),
