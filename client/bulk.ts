@@ -89,7 +89,7 @@ export class Bulk {
   cancel(choice: Choice, { reason, ...options }: BulkOptions & { reason?: string } = {}): Promise<Changed> {
     return this.#change("task.cancelMany", choice, reason === undefined ? {} : { reason }, options);
   }
-  /** Queues failed, dead and cancelled tasks again. */
+  /** Queues failed, dead and cancelled tasks again, of those in memory: one in the archive is retried alone. */
   retry(choice: Choice, options?: BulkOptions): Promise<Changed> {
     return this.#change("task.retryMany", choice, {}, options);
   }

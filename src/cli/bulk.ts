@@ -78,7 +78,8 @@ export const cancel = command({
 });
 
 export const retry = command({
-  summary: "Queue failed, dead or cancelled tasks again, with fresh attempts.",
+  summary:
+    "Queue failed, dead or cancelled tasks again, with fresh attempts; what is named also from the archive.",
   arguments: [TASKS],
   options: {
     ...which,
@@ -88,7 +89,12 @@ export const retry = command({
   json,
   examples: [
     { words: "tasks retry 1042-0", meaning: "This one." },
-    { words: "tasks retry --queue mail --state dead", meaning: "All dead letters of the queue." },
+    { words: "tasks retry --queue mail --state dead", meaning: "All dead letters of the queue, in memory." },
+    {
+      words:
+        "tasks archived --queue mail --state dead --json | jq -r '.tasks[].id' | xargs cortexd tasks retry",
+      meaning: "Those in the archive.",
+    },
   ],
   run: (given) =>
     change(

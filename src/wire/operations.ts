@@ -199,7 +199,8 @@ export const operations = {
     input: bulk.TaskRetryMany,
     output: bulk.TasksChanged,
     errors: ["unknown-task", "wrong-state", "busy"],
-    summary: "Queue many failed, dead or cancelled tasks again, by id or by filter.",
+    summary:
+      "Queue many failed, dead or cancelled tasks again, by id or by filter: those in memory; `task.retry` brings one back from the archive.",
     example: { filter: { queue: "mail", state: "dead" } },
   },
   "task.deleteMany": {

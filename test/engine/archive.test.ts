@@ -203,6 +203,18 @@ describe("reading the archive", () => {
     world.sound();
   });
 
+  test("archive - a retry of many is of those in memory: the others are not found, or refused by their id", async () => {
+    const world = await EngineWorld.start(keepsNone);
+    const id = await archived(world);
+    const none = { count: 0, refused: [], cursor: null };
+    expect(await world.ok("task.retryMany", { filter: { state: "cancelled" } })).toEqual(none);
+    expect(await world.ok("task.retryMany", { taskIds: [id] })).toEqual({
+      ...none,
+      refused: [{ id, code: "unknown-task" }],
+    });
+    expect(await world.task(id)).toMatchObject({ state: "cancelled", archived: true });
+  });
+
   test("archive - a task whose key or place another has taken is not brought back", async () => {
     const world = await EngineWorld.start(keepsNone);
     const keyed = await archived(world, { idempotencyKey: "k" });
