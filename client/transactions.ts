@@ -137,18 +137,25 @@ export class Branch implements Caller {
   readonly #caller: Caller;
   readonly #noted: Noted[] = [];
   #isSent = false;
+  /** Thrown where it would be sent: a method that is async would make a rejection of it, of which nobody hears in time. */
+  #wrong: TypeError | null = null;
 
   constructor(caller: Caller) {
     this.#caller = caller;
   }
 
   /** Any operation by its name. */
-  call<N extends StateOperationName>(op: N, input: Input<N>): Promise<Output<N>> {
+  call<N extends StateOperationName>(op: N, input: Input<N>, options?: CallOptions): Promise<Output<N>> {
     if (!(op in operations)) throw new TypeError(`${op} is not an operation`);
     const reason = notAStep(op);
     if (reason !== null) throw new TypeError(`${op} cannot be part of a transaction: ${reason}`);
     if (this.#isSent)
       throw new TypeError(`${op} came after the transaction was sent: its function must not wait`);
+    for (const [name, said] of Object.entries(options ?? {}))
+      if (said !== undefined)
+        this.#wrong ??= new TypeError(
+          `${op} takes no ${name} in a transaction: it goes with the whole, behind the function`,
+        );
     // Where the whole is refused the caller is told so once, and these are never answered.
     return new Promise((answer) =>
       this.#noted.push({ step: { operation: op, input }, answer: answer as Noted["answer"] }),
@@ -186,6 +193,7 @@ export class Branch implements Caller {
   /** For this file alone: what was noted, after which nothing more may be. */
   sent(): Step[] {
     this.#isSent = true;
+    if (this.#wrong !== null) throw this.#wrong;
     return this.#noted.map(({ step }) => step);
   }
   answered(results: readonly unknown[]): void {

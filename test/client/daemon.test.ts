@@ -512,6 +512,10 @@ test("daemon - a transaction's function that waits, or asks for what cannot be p
     [async (tx) => void (await tx.kv.put("tx/never", 1)), "not async"],
     [(tx) => tx.kv.put("tx/never", 1), "not async"],
     [(tx) => void tx.call("task.claim", { workerId: "w" }), "task.claim cannot be part"],
+    // A fence that is not heeded would be worse than none.
+    [(tx) => void tx.kv.put("tx/never", 1, { if: { lock: "tx", token: 1 } }), "takes no if"],
+    [(tx) => void tx.kv.delete("tx/never", { if: { lock: "tx", token: 1 } }), "takes no if"],
+    [(tx) => void tx.task("1-0").delete({ timeoutMs: 5 }), "takes no timeoutMs"],
     [(tx) => void tx.call("kv.putt" as never, {} as never), "kv.putt is not an operation"],
     [
       (tx) => {
