@@ -1,6 +1,7 @@
 /**
  * A client whose changes happen only while a lease or a lock stands: what a handler does through it is refused as
  * `fence-lost` once the task or the lock was given to somebody else, however long it slept. Reads are as they always are.
+ * A change bears one fence: what is said with the call, else that of the lock it is made under, else the lease's.
  */
 import type { Fence } from "../src/wire/fences.ts";
 import { type Input, type Output, operations, type StateOperationName } from "../src/wire/operations.ts";
@@ -33,7 +34,7 @@ export class Fenced implements LockCaller {
     // A release harms nobody, and must not fail because the fence is lost.
     const changes = !(op in operations) || operations[op].kind === "mutation";
     if (!changes || op === "lock.release") return this.#caller.call(op, input, options);
-    return this.#caller.call(op, input, { ...options, if: this.#fence });
+    return this.#caller.call(op, input, { ...options, if: options?.if ?? this.#fence });
   }
 
   submit(task: TaskSubmit, options?: CallOptions): Submitted;

@@ -1,7 +1,14 @@
 /** Locks and elections through the client, over a real coordinator whose time and network the test moves. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { createCoordinator, type TestCoordinator } from "@cortexd/client/testing";
-import { type CoordinationClient, type Leader, type Lock, LockLost, shared } from "../../client/index.ts";
+import {
+  type CoordinationClient,
+  type Fenced,
+  type Leader,
+  type Lock,
+  LockLost,
+  shared,
+} from "../../client/index.ts";
 
 const open = new Set<TestCoordinator>();
 async function create() {
@@ -263,6 +270,25 @@ describe("client locks - of workers", () => {
     await client.submit({ queue: "q", type: "t" });
     await cortex.settle();
     expect(codes).toEqual(["fence-lost"]);
+  });
+
+  test("client locks - one that is taken in a handler, or under another, has a client that bears its own fence", async () => {
+    const cortex = await create();
+    const [client, operator] = [cortex.client(), cortex.client()];
+    const codes: string[] = [];
+    const lost = async (outer: Pick<Fenced, "locks" | "kv">) => {
+      const lock = await outer.locks.acquire("x");
+      await operator.locks.steal(lock.id);
+      codes.push(await code(lock.client.kv.put("k", 1)), await code(outer.kv.put("k", 2)));
+      codes.push(await code(outer.kv.put("k", 3, { if: lock.fence })));
+    };
+    await cortex.worker("q", async (_task, context) => lost(context.client));
+    await client.submit({ queue: "q", type: "t" });
+    await cortex.settle();
+    expect(codes.splice(0)).toEqual(["fence-lost", "done", "fence-lost"]);
+    await lost((await client.locks.acquire("y")).client);
+    expect(codes).toEqual(["fence-lost", "done", "fence-lost"]);
+    expect((await operator.kv.get("k"))?.value).toBe(2);
   });
 });
 
