@@ -264,7 +264,7 @@ export class Subscriptions {
     try {
       one.view = await this.#caller.call("subscription.put", input);
     } catch (error) {
-      this.#fail(one, error as Error);
+      this.#refused(one, error as Error);
       return;
     }
     if (this.#session.state === "connected" && this.#all.has(one.id)) this.#begin(one);
@@ -303,9 +303,12 @@ export class Subscriptions {
       return;
     }
     this.#clear(one);
+    if (!this.#all.has(one.id)) return;
+    const { wanted } = one;
     one.timer = this.#caller.environment.setTimer(error.retryAfterMs ?? retryMs, () => {
       one.timer = null;
-      if (this.#session.state === "connected") this.#begin(one);
+      if (wanted.kind === "lasting" && one.view === null) void this.#put(one, wanted.put);
+      else if (this.#session.state === "connected") this.#begin(one);
     });
   }
 

@@ -134,3 +134,24 @@ test("subscriptions - who asks while there is no daemon is told so a second afte
   expect(daemon.line.ops("message.request")).toEqual([]);
   client.close();
 });
+
+test("subscriptions - one that cannot be made for a while is made later, unless it was ended meanwhile", async () => {
+  const { world, daemon, client } = await connected();
+  const errors: unknown[] = [];
+  client.on("error", (error) => errors.push(error));
+  daemon.script["subscription.put"] = () => ({ error: "busy", retryAfterMs: 100 });
+  daemon.script["subscription.attach"] = ({ input }) => ({ ok: { ...(input as object), lost: [] } });
+  client.topics.handle("t", () => {}, { name: "s" });
+  const end = client.topics.handle("t", () => {}, { name: "ended" });
+  await settle();
+  end();
+  daemon.script["subscription.put"] = () => ({ ok: { name: "s", ackWaitMs: 30_000 } });
+  await world.advance(100);
+  expect(inputs(daemon, "subscription.put")).toMatchObject([{ name: "s" }, { name: "ended" }, { name: "s" }]);
+  expect(inputs(daemon, "subscription.attach")).toMatchObject([{ name: "s" }]);
+  daemon.script["subscription.put"] = () => ({ error: "worker-offline" });
+  client.topics.handle("t", () => {}, { name: "refused" });
+  await settle();
+  expect(errors).toMatchObject([{ code: "worker-offline" }]);
+  client.close();
+});
