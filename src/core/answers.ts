@@ -29,6 +29,12 @@ export type AnswerRecord = {
   readonly text: string;
 };
 
+/** What an answer costs beside its text, where it is its session's only one, as under an idempotency key (measured). */
+const answerBytes = 800;
+
+const sizeOf = (answer: AnswerRecord | undefined): number =>
+  answer === undefined ? 0 : answerBytes + answer.text.length;
+
 /** A session as its answers tell it. */
 class Session {
   /** Answers that are kept, in the order of seq; those before the head were let go. */
@@ -135,10 +141,11 @@ export class Answers implements Index<AnswerRecord> {
   readonly table: Table<AnswerRecord>;
   readonly #sessions = new Map<string, Session>();
 
-  /** `onFirst` is told when a session gets its first answer, so that its age is looked at in time. */
+  /** `onFirst` is told when a session gets its first answer, so that its age is looked at in time; `grow`, what they take. */
   constructor(
     store: Store,
     private readonly onFirst: (session: string, at: number) => void,
+    private readonly grow: (bytes: number) => void,
   ) {
     this.table = store.table("answers");
     this.table.index([this], (a, b) => a.seq - b.seq);
@@ -188,6 +195,7 @@ export class Answers implements Index<AnswerRecord> {
   }
 
   change(before: AnswerRecord | undefined, after: AnswerRecord | undefined): void {
+    this.grow(sizeOf(after) - sizeOf(before));
     const { session: id, place } = (after ?? before) as AnswerRecord;
     let session = this.#sessions.get(id);
     const wasKept = before !== undefined && session?.remove(before) === true;

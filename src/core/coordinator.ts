@@ -292,8 +292,10 @@ export class Coordinator {
     this.deliveries.index([{ change: (before, after) => inboxes.deliveryChanged(before, after) }]);
     this.messages.index([{ change: (before, after) => inboxes.messageChanged(before, after) }], byAge);
     this.published.index([{ change: (before, after) => inboxes.publishedChanged(before, after) }]);
-    this.answers = new Answers(store, (session, at) =>
-      this.#oldAnswers.push(at + limits.answerAgeMsMax, session),
+    this.answers = new Answers(
+      store,
+      (session, at) => this.#oldAnswers.push(at + limits.answerAgeMsMax, session),
+      (bytes) => this.limits.grow(bytes),
     );
   }
 

@@ -28,7 +28,7 @@ const sizeOfOutcome = ({ result, progress, error }: Outcome): number =>
 export type MemoryBudget = { bytes: number };
 
 export class Limits implements Index<TaskRecord> {
-  /** An estimate of what the tasks, schedules, keys and locks of this state take in memory. */
+  /** An estimate of what the tasks, schedules, keys, locks, messages and answers of this state take in memory. */
   bytes = 0;
   /** Tasks that have not ended. */
   unfinished = 0;

@@ -119,3 +119,26 @@ test("answers - a session keeps a bounded number", () => {
   }
   expect(world.core.answers.table.size).toBe(limits.answersPerSessionMax);
 });
+
+test("answers - what they take in memory counts, until they have arrived or are too old", () => {
+  const world = new World({ memoryBytesMax: 3_000_000 });
+  world.ok("kv.put", { key: "large", value: "x".repeat(500_000) });
+  const then = [
+    { operation: "kv.put", input: { key: "small", value: 1 } },
+    { operation: "kv.get", input: { key: "large" } },
+  ];
+  const asked = (session: string, seq = 1, ackedThrough = 0) =>
+    code(world.run("transaction.run", { then }, { session, seq, ackedThrough }));
+  expect(["a", "b", "c", "d", "e", "f"].map((session) => asked(session))).toEqual([
+    ...[null, null, null, null, null],
+    "busy",
+  ]);
+  world.sound();
+  const { bytes } = world.core.limits;
+  expect(world.restarted().core.limits.bytes).toBe(bytes);
+  world.advance(limits.answerAgeMsMax);
+  expect(world.core.answers.table.size).toBe(0);
+  expect(world.core.limits.bytes).toBeLessThan(bytes - 2_500_000);
+  // One that acknowledges has its answer in the place of the one before.
+  for (let seq = 1; seq <= 20; seq++) expect(asked("g", seq, seq - 1)).toBeNull();
+});
