@@ -18,7 +18,7 @@ import {
   operations,
 } from "../wire/operations.ts";
 import type { Step } from "../wire/transactions.ts";
-import { filterErrors } from "./watch.ts";
+import { filterErrors } from "./filters.ts";
 
 const checks = Object.fromEntries(operationNames.map((name) => [name, null])) as Record<
   OperationName,

@@ -12,41 +12,12 @@ import type { Change } from "../core/store.ts";
 import { isFinal, leaseOf, type TaskRecord } from "../core/tasks.ts";
 import type { WorkerRecord } from "../core/workers.ts";
 import { Topics } from "../lib/topics.ts";
-import type { FieldError } from "../wire/errors.ts";
 import type { WatchStart } from "../wire/state.ts";
 import type { Sink } from "./types.ts";
 
 export type Watch = { readonly sink: Sink; readonly filter: WatchStart };
 
 export type Cause = { revision: number; at: number; operation: string; who: string };
-
-/** Of which tables a change may fit what is named. */
-const tablesOf = {
-  queue: ["tasks", "queues", "pauses"],
-  taskId: ["tasks"],
-  workerId: ["tasks", "workers", "locks", "messages"],
-  key: ["keys"],
-  lock: ["locks"],
-  prefix: ["keys", "locks"],
-  topic: ["messages"],
-} as const;
-
-/** Of a watch that no change could ever fit: what is named that fits nothing beside the rest. */
-export function filterErrors(filter: WatchStart): FieldError[] {
-  let left: readonly string[] | null = filter.tables ?? null;
-  const named: string[] = filter.tables === undefined ? [] : ["tables"];
-  for (const [name, tables] of Object.entries(tablesOf)) {
-    if (filter[name as keyof typeof tablesOf] === undefined) continue;
-    left = left === null ? tables : tables.filter((table) => left?.includes(table));
-    // What is sent to a worker has no topic.
-    if (left.length === 0 || (name === "topic" && filter.workerId !== undefined))
-      return [
-        { pointer: `/${name}`, detail: `fits no change that fits ${named.join(" and ")}: watch them apart` },
-      ];
-    named.push(name);
-  }
-  return [];
-}
 
 /** Whether it is told of messages. */
 export const seesMessages = ({ topic, tables }: WatchStart): boolean =>
