@@ -2,6 +2,7 @@
  * The daemon as the commands reach it: the clients of `client/`, and what their errors mean for the one at the
  * keyboard. Which daemon it is was settled by the options (parse.ts).
  */
+import type { CoordinationClient } from "../../client/client.ts";
 import { ClientError, CortexError } from "../../client/errors.ts";
 import { RestClient } from "../../client/rest.ts";
 import type { ErrorCode } from "../wire/errors.ts";
@@ -14,6 +15,33 @@ import { flagOf } from "./parse.ts";
 export const connectMs = 10_000;
 
 export const rest = (to: Address) => new RestClient(to);
+
+/** Connects. A daemon that is away for a moment is waited for, which is said once both ways to it have failed. */
+export async function connected(
+  client: CoordinationClient,
+  to: Address,
+  signal?: AbortSignal,
+): Promise<void> {
+  let why = "";
+  const failed = ({ detail }: { detail: string }) => {
+    why = detail;
+  };
+  const again = ({ attempt }: { attempt: number }) => {
+    if (attempt === 3)
+      process.stderr.write(`No daemon at ${to.url}; it is tried again for ${connectMs / 1000} s.\n`);
+  };
+  client.on("disconnected", failed);
+  client.on("reconnecting", again);
+  try {
+    await client.connect({ timeoutMs: connectMs, signal });
+  } catch (error) {
+    const isLate = error instanceof ClientError && error.code === "timeout";
+    throw isLate ? new ClientError("disconnected", why) : error;
+  } finally {
+    client.off("disconnected", failed);
+    client.off("reconnecting", again);
+  }
+}
 
 /** The environment of a program that finds the same daemon. */
 export const environmentFor = ({ url, namespace, token }: Address): Record<string, string | undefined> => ({

@@ -9,7 +9,7 @@ import type { Lock } from "../../client/locks.ts";
 import { limits } from "../wire/limits.ts";
 import { found, stopsBy } from "./child.ts";
 import { type Address, command } from "./command.ts";
-import { connectMs, environmentFor } from "./daemon.ts";
+import { connected, connectMs, environmentFor } from "./daemon.ts";
 import { Exit } from "./exit.ts";
 import { type Ending, onSignals } from "./signals.ts";
 import { version } from "./version.ts";
@@ -83,7 +83,7 @@ export const lock = command({
     const gaveUp = new AbortController();
     const forget = onSignals((signal) => gaveUp.abort(signal));
     try {
-      await client.connect({ timeoutMs: connectMs });
+      await connected(client, to);
       // Without it others would see the random name of a session, and not know whom to ask.
       const { ttl: ttlMs, value = { host: hostname(), pid: process.pid } } = values;
       const options = { ttlMs, value, signal: gaveUp.signal };

@@ -4,7 +4,7 @@
  */
 import { CoordinationClient } from "../../client/client.ts";
 import type { Address } from "./command.ts";
-import { connectMs } from "./daemon.ts";
+import { connected } from "./daemon.ts";
 import { endAsked } from "./signals.ts";
 
 export async function ongoing<T>(
@@ -17,7 +17,7 @@ export async function ongoing<T>(
   const signal = endAsked();
   const client = new CoordinationClient({ ...to, client: `cortexd-${name}` });
   try {
-    await client.connect({ timeoutMs: connectMs, signal });
+    await connected(client, to, signal);
     let left = count ?? Number.POSITIVE_INFINITY;
     for await (const one of begin(client, signal)) {
       await told(one);

@@ -556,6 +556,11 @@ describe("commands - which daemon, and what is wrong", () => {
       expect((await ends("refused", ["queues", ...words], { CORTEX_TOKEN: "" })).errors).toContain(
         "--token-file",
       );
+    const waited = await ends("unreachable", ["watch", "--url", "http://127.0.0.1:1"]);
+    expect(waited.errors).toStartWith(
+      "No daemon at http://127.0.0.1:1; it is tried again for 10 s.\ncortexd: No daemon",
+    );
+    expect(waited.errors).toContain("(ECONNREFUSED)");
     const file = join(temporaryFolder(), "token");
     writeFileSync(file, `${token}\n`);
     await ends("ok", ["queues", "--token-file", file], { CORTEX_TOKEN: "wrong" });
