@@ -12,6 +12,7 @@ import { pagesOf } from "./pages.ts";
 import { age, plural } from "./words.ts";
 
 const TOPIC = { name: "TOPIC", help: "Where to: tokens with dots between them." } as const;
+const ADDRESS = { ...TOPIC, help: `${TOPIC.help} With --worker: none.`, optional: true } as const;
 const PAYLOAD = {
   name: "PAYLOAD",
   help: "JSON; @FILE: the JSON in the file; -: the JSON on standard input. Default: null.",
@@ -20,7 +21,7 @@ const PAYLOAD = {
 
 const publish = command({
   summary: "Publish a message: kept until every subscription that it is for has it.",
-  arguments: [{ ...TOPIC, help: `${TOPIC.help} With --worker: none.`, optional: true }, PAYLOAD],
+  arguments: [ADDRESS, PAYLOAD],
   options: {
     ...optionsOf(MessagePublish, ["topic", "payload", "guarantee"]),
     now: { type: "flag", help: "At most once: only to those who listen now, and in no log." },
@@ -41,15 +42,11 @@ const publish = command({
   ],
   async run({ words, values: { now, ...values }, to, out }) {
     const input = inputOf(MessagePublish, values);
-    // To a worker there is no topic: the first word is the payload.
-    const [topic, word = "null"] = input.workerId === undefined ? words : [undefined, ...words];
-    if (topic === undefined && input.workerId === undefined) throw usage("TOPIC is missing.");
-    const payload = await payloadOf(word, "PAYLOAD");
-    const message = { ...input, ...(topic !== undefined && { topic }), payload };
+    const message = { ...input, ...(await saidTo("publish", words, input.workerId)) };
     const { messages } = rest(to);
     if (now) {
       const { topic: _, workerId: __, payload: ___, priority: ____, ...kept } = message;
-      if (Object.keys(kept).length > 0) throw usage("--now goes with --priority alone.");
+      if (Object.keys(kept).length > 0) throw usage("publish", "--now goes with --priority alone.");
       const emitted = await messages.emit(message);
       await (out.json
         ? out.value(emitted)
@@ -64,10 +61,10 @@ const publish = command({
 });
 
 const request = command({
-  summary: "Ask those who listen to a topic, and print the first reply.",
-  arguments: [TOPIC, PAYLOAD],
+  summary: "Ask those who listen to a topic, or one worker, and print the first reply.",
+  arguments: [ADDRESS, PAYLOAD],
   options: {
-    ...optionsOf(MessageRequest, ["topic", "workerId", "payload", "waitMs"]),
+    ...optionsOf(MessageRequest, ["topic", "payload", "waitMs"]),
     timeout: {
       type: "duration",
       min: 1,
@@ -78,11 +75,17 @@ const request = command({
   },
   client: true,
   json: 'one object, {"payload", "by"}.',
-  examples: [{ words: `messages request prices.ask '"wheat"' --timeout 5s`, meaning: "The reply, as JSON." }],
-  async run({ words: [topic, word = "null"], values: { timeout, ...values }, to, out }) {
-    const payload = await payloadOf(word, "PAYLOAD");
-    const input = { ...inputOf(MessageRequest, values), topic: topic!, payload, waitMs: timeout };
-    const reply = await rest(to).messages.request(input);
+  examples: [
+    { words: `messages request prices.ask '"wheat"' --timeout 5s`, meaning: "The reply, as JSON." },
+    {
+      words: "messages request --worker rack-4 '\"load\"'",
+      meaning: "That of one worker, which must listen.",
+    },
+  ],
+  async run({ words, values: { timeout, ...values }, to, out }) {
+    const input = inputOf(MessageRequest, values);
+    const said = await saidTo("request", words, input.workerId);
+    const reply = await rest(to).messages.request({ ...input, ...said, waitMs: timeout });
     await out.value(out.json ? reply : reply.payload);
     return undefined;
   },
@@ -160,7 +163,15 @@ const tail = command({
   },
 });
 
-const usage = (what: string) => new Exit("usage", what, "See `cortexd messages publish --help`.");
+/** To a worker there is no topic: the first word is the payload. */
+async function saidTo(verb: string, words: string[], workerId: string | undefined) {
+  const [topic, word = "null"] = workerId === undefined ? words : [undefined, ...words];
+  if (topic === undefined && workerId === undefined) throw usage(verb, "TOPIC is missing.");
+  return { ...(topic !== undefined && { topic }), payload: await payloadOf(word, "PAYLOAD") };
+}
+
+const usage = (verb: string, what: string) =>
+  new Exit("usage", what, `See \`cortexd messages ${verb} --help\`.`);
 
 const lineOf = ({ topic, payload, publisher, requestId }: Message): string =>
   `${topic}  ${JSON.stringify(payload)}  by ${publisher}${requestId === null ? "" : "  asks for a reply"}`;

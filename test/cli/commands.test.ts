@@ -477,6 +477,15 @@ describe("commands - messages", () => {
     await other.getState();
     expect((await ends("ok", ["messages", "request", "double", "21"])).output).toBe("42\n");
     other.close();
+    await ends("usage", ["messages", "request"]);
+    await ends("not-found", ["messages", "request", "--worker", "rack.4", "21"]);
+    const rack = new CoordinationClient({ url: daemon.wsUrl, token, workerId: "rack.4" });
+    rack.messages.handle<number>(({ payload }) => 3 * payload);
+    await rack.connect();
+    while ((await client.subscriptions.list()).subscriptions.every(({ listeners }) => listeners === 0));
+    expect((await ends("ok", ["messages", "request", "--worker", "rack.4", "14"])).output).toBe("42\n");
+    rack.close();
+    await client.subscriptions.delete("$worker.rack.4");
   });
 
   test("commands - what is published waits in its subscriptions, which can be made, shown and deleted", async () => {
