@@ -11,6 +11,7 @@ import { Kv } from "./kv.ts";
 import { type Holdings, type LockCaller, Locks } from "./locks.ts";
 import { Schedules } from "./schedules.ts";
 import { type Submitted, type SubmittedAll, submitted, TaskHandle } from "./tasks.ts";
+import { KeptMessages, KeptTopics } from "./topics.ts";
 import { type Transacting, transacting } from "./transactions.ts";
 import type { Environment } from "./transport.ts";
 
@@ -18,6 +19,8 @@ export class Fenced implements LockCaller {
   readonly kv: Kv;
   readonly schedules: Schedules;
   readonly locks: Locks;
+  readonly topics: KeptTopics = new KeptTopics(this);
+  readonly messages: KeptMessages = new KeptMessages(this);
   readonly #caller: LockCaller;
   readonly #fence: Fence;
 

@@ -29,6 +29,11 @@ export type PublishOptions = EmitOptions & {
   /** Nobody gets it after so long. */
   ttlMs?: number | undefined;
 };
+/** Of what is kept in the log. */
+export type KeptOptions = Omit<PublishOptions, "guarantee"> & {
+  guarantee?: "at-least-once" | "exactly-once" | undefined;
+};
+export type Kept = Output<"message.publish">;
 /** `subscriptions` keep it; at most once: so many listen. */
 export type Published = Omit<Output<"message.publish">, "messageId"> & { messageId: string | null };
 
@@ -150,9 +155,32 @@ async function publish(
   caller: Caller,
   to: To,
   payload: unknown,
-  { signal, timeoutMs, if: fence, guarantee = "at-least-once", id, ...how }: PublishOptions = {},
+  { guarantee, ...options }: PublishOptions = {},
 ): Promise<Published> {
+  if (guarantee !== "at-most-once") return keep(caller, to, payload, { ...options, guarantee });
+  const { signal, timeoutMs, if: fence, ...how } = options;
+  // What it knows nothing of the daemon refuses.
+  const { deliveries } = await caller.call("message.emit", messageOf(to, payload, how), {
+    ...{ signal, timeoutMs, if: fence },
+  });
+  return { messageId: null, subscriptions: deliveries, duplicate: false };
+}
+
+function keep(
+  caller: Caller,
+  to: To,
+  payload: unknown,
+  { signal, timeoutMs, if: fence, guarantee = "at-least-once", ...how }: KeptOptions = {},
+): Promise<Kept> {
   const options = { signal, timeoutMs, if: fence };
+  return caller.call("message.publish", { ...messageOf(to, payload, how), guarantee }, options);
+}
+
+function messageOf(
+  to: To,
+  payload: unknown,
+  { id, ...how }: Omit<PublishOptions, keyof CallOptions | "guarantee">,
+): Input<"message.publish"> {
   // What is undefined in it is left out where it becomes JSON.
   const message: Input<"message.publish"> = {
     ...to,
@@ -160,12 +188,7 @@ async function publish(
     ...(how as Pick<Input<"message.publish">, keyof typeof how>),
   };
   if (id !== undefined) message.publishId = id;
-  if (guarantee === "at-most-once") {
-    // What it knows nothing of the daemon refuses.
-    const { deliveries } = await caller.call("message.emit", message, options);
-    return { messageId: null, subscriptions: deliveries, duplicate: false };
-  }
-  return caller.call("message.publish", { ...message, guarantee }, options);
+  return message;
 }
 
 /** Asks, and waits for the reply. */
@@ -274,6 +297,34 @@ async function handled<T>(caller: Teller, message: Message<T>, handler: MessageH
 }
 
 const ignore = () => {};
+
+/** What may depend on a lease, a lock or other changes is kept in the log, and only published: nobody listens here. */
+export class KeptTopics {
+  readonly #caller: Caller;
+  constructor(caller: Caller) {
+    this.#caller = caller;
+  }
+
+  /** To all whose subscription fits the topic. */
+  publish(topic: string, payload?: unknown, options?: KeptOptions): Promise<Kept> {
+    return keep(this.#caller, { topic }, payload, options);
+  }
+}
+export class KeptMessages {
+  readonly #caller: Caller;
+  constructor(caller: Caller) {
+    this.#caller = caller;
+  }
+
+  /** To one worker; while it is away its inbox keeps it. */
+  send(workerId: string, payload?: unknown, options?: KeptOptions): Promise<Kept> {
+    return keep(this.#caller, { workerId }, payload, options);
+  }
+  /** To every worker that has an inbox. */
+  broadcast(payload?: unknown, options?: KeptOptions): Promise<Kept> {
+    return keep(this.#caller, { workerId: "*" }, payload, options);
+  }
+}
 
 export class Topics {
   readonly #caller: Teller;

@@ -25,6 +25,7 @@ import type { CallOptions } from "./connection.ts";
 import { type KeyOf, Kv } from "./kv.ts";
 import { Schedules } from "./schedules.ts";
 import { type Caller, type Submitted, type SubmittedAll, submitted, TaskHandle } from "./tasks.ts";
+import { KeptMessages, KeptTopics, type Message } from "./topics.ts";
 import type { Environment } from "./transport.ts";
 
 /** Nothing was done, because a condition did not hold and nothing was to be done then. */
@@ -134,6 +135,8 @@ type Noted = { step: Step; answer: (value: unknown) => void };
 export class Branch implements Caller {
   readonly kv: BranchKv = new BranchKv(this);
   readonly schedules: Schedules = new Schedules(this);
+  readonly topics: KeptTopics = new KeptTopics(this);
+  readonly messages: KeptMessages = new KeptMessages(this);
   readonly #caller: Caller;
   readonly #noted: Noted[] = [];
   #isSent = false;
@@ -180,6 +183,12 @@ export class Branch implements Caller {
     result: unknown = null,
   ): Promise<TaskStanding> {
     return this.call("task.complete", { taskId, workerId, token, result });
+  }
+
+  /** Acknowledges a message, as part of what it asked for: all of it is refused where somebody else did before. */
+  ack({ subscription, id }: Pick<Message, "subscription" | "id">): Promise<Output<"message.ack">> {
+    if (subscription === null || id === null) throw new TypeError("the message waits for no acknowledgement");
+    return this.call("message.ack", { subscription, messageId: id });
   }
 
   /** For the files of the primitives. */

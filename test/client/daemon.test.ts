@@ -468,6 +468,32 @@ test("daemon - a transaction is written with the client's own words, and answers
   expect(both).toMatchObject([{ state: "cancelled" }, true]);
 });
 
+test("daemon - a message is acknowledged with what it asked for, published messages included, or none of it is done", async () => {
+  const [client, other] = [open(), open()];
+  await client.subscriptions.put({ name: "tx-out", topic: "tx.out" });
+  const incoming = client.topics.subscribe("tx.in", { name: "tx-in" });
+  const next = incoming.next();
+  await client.subscriptions.get("tx-in");
+  await client.topics.publish("tx.in", { order: 7 });
+  const { value: message } = await next;
+  const pay = (by: typeof client) =>
+    by.transaction((tx) => ({
+      paid: tx.kv.put("tx/paid", message.payload),
+      told: tx.topics.publish("tx.out", { paid: 7 }, { priority: "high" }),
+      all: tx.messages.broadcast("paid"),
+      done: tx.ack(message),
+    }));
+  const done = await pay(client);
+  expect(done).toMatchObject({
+    ...{ paid: { version: 1 }, told: { subscriptions: 1 }, all: { subscriptions: 0 } },
+    told: { messageId: expect.stringContaining(`${done.paid.revision}-`) },
+  });
+  await expect(pay(other)).rejects.toMatchObject({ code: "unknown-message" });
+  expect((await client.kv.get("tx/paid"))?.version).toBe(1);
+  expect(await client.subscriptions.get("tx-out")).toMatchObject({ pending: 1 });
+  await incoming.return?.();
+});
+
 test("daemon - a transaction whose conditions do not hold does what is to be done then, or says which", async () => {
   const client = open();
   await client.connect();

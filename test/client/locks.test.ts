@@ -164,12 +164,15 @@ describe("client locks - staying", () => {
     const lock = await holder.locks.acquire("deploy");
     const waiting = seen(next.locks.acquire("deploy"));
     expect(await code(lock.client.kv.put("k", 1))).toBe("done");
+    expect(await code(lock.client.topics.publish("t", 1))).toBe("done");
     await operator.locks.steal(lock.id, "it hangs");
     await cortex.settle();
     expect([lossOf(lock), lock.held, waiting.is]).toEqual(["stolen", false, "done"]);
     expect((lock.signal.reason as Error).message).toBe(`lock ${lock.id} is lost: it hangs`);
     expect(await code(lock.client.kv.put("k", 2))).toBe("fence-lost");
     expect(await code(lock.client.submit({ type: "t" }))).toBe("fence-lost");
+    expect(await code(lock.client.topics.publish("t", 2))).toBe("fence-lost");
+    expect(await code(lock.client.messages.send("w", 2))).toBe("fence-lost");
     expect(await code(lock.client.transaction((tx) => ({ put: tx.kv.put("k", 3) })))).toBe("fence-lost");
     expect(await code(holder.kv.put("k", 4, { if: lock.fence }))).toBe("fence-lost");
     expect(await code(waiting.value!.client.kv.put("k", 5))).toBe("done");
