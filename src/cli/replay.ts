@@ -86,7 +86,6 @@ export const replay = command({
         [
           `The state of ${namespace} as it was at revision ${revision} (${new Date(at).toISOString()}). Nothing changes in it.`,
           `  Dashboard       http://${host}:${doors.port}/${namespace === defaultNamespace ? "" : `#/overview?namespace=${namespace}`}`,
-          `  Dashboard       http://${host}:${doors.port}/`,
           `  REST, Swagger   http://${host}:${doors.port}`,
           `  WebSocket       ws://${host}:${doors.wsPort}`,
         ].join("\n"),
