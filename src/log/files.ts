@@ -1,5 +1,15 @@
 /** Files as the log needs them: written whole, synced, and where they were. Plain files, so that the loop has them too. */
-import { closeSync, fdatasyncSync, fsyncSync, openSync, readlinkSync, statSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fdatasyncSync,
+  fsyncSync,
+  openSync,
+  readlinkSync,
+  readSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { LogError } from "./log.ts";
 
 /**
@@ -73,6 +83,18 @@ const replaced = (path: string) =>
 export function writeWhole(file: number, bytes: Buffer, position: number): void {
   for (let done = 0; done < bytes.length; ) {
     done += writeSync(file, bytes, done, bytes.length - done, position + done);
+  }
+}
+
+/** The first bytes of a file, where there is one. */
+export function readStart(path: string, length: number): string {
+  if (!existsSync(path)) return "";
+  const bytes = Buffer.alloc(length);
+  const file = openSync(path, "r");
+  try {
+    return bytes.toString("latin1", 0, readSync(file, bytes, 0, length, 0));
+  } finally {
+    closeSync(file);
   }
 }
 

@@ -5,11 +5,12 @@
  * go through the thread, which syncs whatever came before.
  *
  * It is written from its start again whenever the database is synced up to its last batch. So its first batch follows
- * one that the database is known to hold, and what an earlier round left behind its end chains to nothing before it.
+ * one that the database is known to hold, and what an earlier round left behind its end chains to nothing before it. A stop
+ * that leaves all of it in the database leaves it empty, so that most starts read no more of it than its first head.
  */
-import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
+import { readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { SyncedFile, syncFolder, writeNew } from "./files.ts";
+import { readStart, SyncedFile, syncFolder, writeNew } from "./files.ts";
 import { chainHash, encodeBatch, type LogRow, lastHeader, readHeader } from "./format.ts";
 import { type Batch, smallBatch } from "./log.ts";
 
@@ -29,6 +30,7 @@ const pauseFactor = 20;
 /** A batch as it stands in the journal: what it chains to, its own hash, and its text. */
 export type Journaled = Batch & { previous: string; hash: string };
 
+const headWord = "cortex-batch ";
 const headPattern = /^cortex-batch (\d+) (\d+) ([0-9a-f]{16}) ([0-9a-f]{16}) (\d+)$/;
 const headUnitsMax = 128;
 
@@ -65,15 +67,16 @@ const isWhole = ({ first, last, previous, hash, text }: Journaled): boolean =>
   readHeader(text).revision === first &&
   lastHeader(text).revision === last;
 
-/** What a folder's journal holds; nothing, where there is none. */
-export function readJournal(folder: string): Journaled[] {
-  const path = pathOf(folder);
-  return existsSync(path) ? decodeJournal(readFileSync(path, "utf8")) : [];
-}
+/** Whether there is one that was written since it was made or emptied. */
+const isBegun = (folder: string) => readStart(pathOf(folder), headWord.length) === headWord;
+
+/** What a folder's journal holds; nothing, where there is none. All of it takes a while to read: an empty one is not. */
+export const readJournal = (folder: string): Journaled[] =>
+  isBegun(folder) ? decodeJournal(readFileSync(pathOf(folder), "utf8")) : [];
 
 /** Nothing in it counts any more. Of a folder that nobody else has. */
 export function emptyJournal(folder: string): void {
-  if (!existsSync(pathOf(folder))) return;
+  if (!isBegun(folder)) return;
   const file = new SyncedFile(pathOf(folder));
   file.write(Buffer.alloc(headUnitsMax), 0);
   file.sync();

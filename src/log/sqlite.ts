@@ -425,10 +425,11 @@ export class SqliteStorage implements OldStorage {
     syncFolder(this.name);
   }
 
-  async close(): Promise<void> {
+  async close(isWhole = false): Promise<void> {
     // Closing would checkpoint what may not be there. The folder stays locked until the process ends, as it must.
     if (this.#isBroken) return;
     try {
+      if (isWhole) emptyJournal(this.name);
       this.#disconnect();
       this.#mark.close();
     } catch {

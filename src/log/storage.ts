@@ -127,6 +127,6 @@ export interface Storage {
   /** Keeps a copy of everything under a name of its own, before a migration. Resolves once it is synced. */
   copyTo(name: string): Promise<void>;
 
-  /** Lets go of the place. Never rejects; twice is fine. */
-  close(): Promise<void>;
+  /** Lets go of the place. `isWhole`: all that the journal holds was synced here, too. Never rejects; twice is fine. */
+  close(isWhole?: boolean): Promise<void>;
 }

@@ -158,6 +158,8 @@ export class ThreadLog implements Log {
 
   async append(batch: Batch, after: number): Promise<Appended> {
     if (this.#error !== null) throw this.#error;
+    // The thread empties the journal as it stops.
+    if (this.#stopping !== null) throw stopped();
     if (this.#isSnapshot) return this.#take(batch, after);
     if (this.#journal !== null && !this.#isFull && after === this.#last && this.#takeJournaled(batch))
       return { kind: "durable" };
@@ -276,7 +278,7 @@ export class ThreadLog implements Log {
 
   #release(): void {
     this.#leaveJournal();
-    this.#error ??= new LogError("log-failed", "the log is stopped", "Start it again.");
+    this.#error ??= stopped();
     for (const { reject } of this.#settling.splice(0)) reject(this.#error);
     this.thread.leave(this.#number);
   }
@@ -365,3 +367,5 @@ const journalError = (error: Error): LogError =>
 function threadError(why: string): LogError {
   return new LogError("log-failed", `the log's thread failed: ${why}`, knowsDisk);
 }
+
+const stopped = () => new LogError("log-failed", "the log is stopped", "Start it again.");

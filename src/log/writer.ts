@@ -453,9 +453,10 @@ export class LogWriter implements Log {
 
   async stop(): Promise<void> {
     if (this.#state === "stopped") return;
+    let isSafe = false;
     if (this.#state === "open" || this.#state === "full") {
       await this.#exclusive(async () => {
-        const isSafe =
+        isSafe =
           this.#synced === this.#last ||
           (this.#options.mode === "snapshot" ? await this.#wholeSnapshot() : await this.#sync());
         // With a disk still full the unsynced rest may be lost; then what was reserved stays reserved.
@@ -468,7 +469,7 @@ export class LogWriter implements Log {
     }
     this.#state = "stopped";
     await this.#turn.catch(() => {});
-    await this.#storage.close();
+    await this.#storage.close(isSafe);
   }
 
   /** One thing at a time; an error that is not the caller's ends the log. */

@@ -74,6 +74,8 @@ export class FakeDisk implements Storage {
   crashAt = Number.POSITIVE_INFINITY;
   crashAfter = 0;
   isFull = false;
+  /** What it was told as it was closed last. */
+  isWhole = false;
   /** The most that one commit ever wrote into pieces, and how much all of them did. */
   pieceBytesMax = 0;
   pieceBytes = 0;
@@ -159,7 +161,9 @@ export class FakeDisk implements Storage {
   async makeRoom(): Promise<void> {}
   async tidy(): Promise<void> {}
   async copyTo(_name: string): Promise<void> {}
-  async close(): Promise<void> {}
+  async close(isWhole = false): Promise<void> {
+    this.isWhole = isWhole;
+  }
 
   #call<T>(change: () => T): T {
     const crashes = this.callCount++ === this.crashAt;

@@ -232,6 +232,32 @@ async function halfway() {
   return { folder, synced, log, append, last: last(), start };
 }
 
+describe("what a stop leaves", () => {
+  test("journal - nothing, as the database has it; and nothing is taken into it meanwhile", async () => {
+    const folder = newFolder();
+    const { log, append, last } = await journaling(folder);
+    for (let i = 0; i < 3; i++) await append();
+    const stopped = log.stop();
+    await expect(log.append(batch(last() + 1), last())).rejects.toThrow("stopped");
+    await stopped;
+    expect(inJournal(folder)).toEqual([]);
+    const { log: again, found, rebuilt } = await opened(folder);
+    expect(found.revision).toBe(last());
+    expect(sorted(rebuilt.state)).toEqual(stateUpTo(last()));
+    // And it is taken into again.
+    let next = last();
+    while (inJournal(folder).length === 0) {
+      expect(await again.append(batch(next + 1), next)).toEqual({ kind: "durable" });
+      next++;
+    }
+    const left = cut(folder, folder);
+    await again.stop();
+    const third = await opened(left);
+    expect(third.found.revision).toBe(next);
+    await third.log.stop();
+  });
+});
+
 describe("what a crash leaves", () => {
   test("recovery - what the journal alone holds is there after a power cut, and stands in the database then", async () => {
     const { folder, synced, log, last } = await halfway();

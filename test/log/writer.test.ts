@@ -582,6 +582,18 @@ describe("a disk that is full or fails", () => {
     ]);
   });
 
+  test("log - a stop gives up the journal where the storage has all of it, and not while the disk is full", async () => {
+    for (const isFull of [false, true]) {
+      const disk = new FakeDisk();
+      const { writer } = await opened(disk);
+      disk.isFull = isFull;
+      await writer.takeJournaled([encodeBatch(writer.hash, put(1, "a", "1"))]);
+      await writer.stop();
+      expect([disk.isWhole, disk.now.log.size]).toEqual(isFull ? [false, 0] : [true, 1]);
+      expect(disk.unsyncedCount).toBe(0);
+    }
+  });
+
   test("log - what a journal holds is synced for the mark, and the mark follows", async () => {
     const disk = new FakeDisk();
     const { writer } = await opened(disk);
