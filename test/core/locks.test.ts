@@ -427,6 +427,18 @@ describe("locks - their end", () => {
     expect(gone?.changes.filter(({ table }) => table.name === "locks")).toHaveLength(4);
   });
 
+  test("locks - a lease that allows a longer silence than a worker outlives the worker's locks", () => {
+    const world = new World();
+    world.worker("w");
+    const taskId = world.submit({ type: "t", leaseMs: 120_000 });
+    world.settle();
+    const lock = ask(world, ["x"], { workerId: "w" });
+    world.advance(30_000);
+    expect([stateOf(world, lock), world.task(taskId).state]).toEqual(["unknown-lock", "running"]);
+    world.advance(90_000);
+    expect(world.task(taskId).state).toBe("queued");
+  });
+
   test("locks - a worker that comes back as the same instance keeps them", () => {
     const world = new World();
     world.worker("w");
