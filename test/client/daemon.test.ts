@@ -564,11 +564,12 @@ test("daemon - a transaction's function that waits, or asks for what cannot be p
 test("daemon - an operation that neither side knows is refused by its name, also under a fence", async () => {
   const client = open();
   const lock = await client.locks.acquire("unknown/operations");
+  // One after the other: what rejects before anybody waits for it is nobody's.
   for (const call of [
-    client.call("kv.putt" as never, {} as never),
-    lock.client.call("kv.putt" as never, {} as never),
+    () => client.call("kv.putt" as never, {} as never),
+    () => lock.client.call("kv.putt" as never, {} as never),
   ])
-    await expect(call).rejects.toMatchObject({
+    await expect(call()).rejects.toMatchObject({
       code: "unknown-operation",
       detail: expect.stringContaining("kv.putt"),
     });
