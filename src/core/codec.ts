@@ -190,9 +190,10 @@ const tails: Record<string, readonly string[]> = {
   message: ["payload"],
 };
 
-/** A line of the log as one JSON object. */
+/** A line of the log as one JSON value: an object, but where a part is a list by itself. */
 export function lineJson(part: string, text: string): string {
   const [head, ...tail] = text.split("\t") as [string, ...string[]];
+  if (tail.length === 0) return head;
   const names = tails[part] ?? [];
   let json = head.slice(0, -1);
   for (const [i, value] of tail.entries())

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { check, stateText } from "../../src/core/check.ts";
-import { encodeEntry, Loader } from "../../src/core/codec.ts";
+import { encodeEntry, Loader, lineJson } from "../../src/core/codec.ts";
 import { type LockRecord, locksOf } from "../../src/core/locks.ts";
 import { createStore } from "../../src/core/store.ts";
 import type { TaskSubmit } from "../../src/wire/tasks.ts";
@@ -106,6 +106,33 @@ test("codec - replaying the entries of any life gives the same state, indexes in
       const twice = new Loader(store);
       for (const text of texts) twice.entry(text);
       expect(stateText(again.core)).toBe(stateText(world.core));
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test("codec - every line of the log is told as JSON", () => {
+  fc.assert(
+    fc.property(fc.array(move, { maxLength: 40 }), fc.jsonValue(), (moves, payload) => {
+      const world = new World();
+      const told = new Set<string>();
+      world.store.onCommit(({ changes }) => {
+        for (const line of encodeEntry(header, changes).split("\n")) {
+          const [, part = "answer", text = ""] = /^\+([a-z.]+)\t[^\t]*\t(.*)$/.exec(line) ?? [];
+          if (part === "answer" || part === "archive") continue;
+          expect(JSON.parse(lineJson(part, text))).not.toHaveProperty("undefined");
+          told.add(part);
+        }
+      });
+      world.run("subscription.put", { name: "s", topic: "a.>" });
+      world.run("message.publish", { topic: "a.b", payload });
+      world.run("schedule.put", { name: "s", everyMs: 1000, task: { type: "t", payload } });
+      world.run("lock.acquire", { resources: [{ name: "a" }], ttlMs: 1000, value: payload });
+      world.run("kv.put", { key: "a", value: payload });
+      live(world, moves);
+      expect([...told]).toEqual(
+        expect.arrayContaining(["key", "lock", "message", "schedule", "subscription"]),
+      );
     }),
     { numRuns: 100 },
   );

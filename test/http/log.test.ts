@@ -93,7 +93,7 @@ describe("http log", () => {
     ]);
   });
 
-  test("http log - a task's log and what a message carried are told", async () => {
+  test("http log - a task's log, what it failed of and what a message carried are told", async () => {
     const { id } = await send("POST", "/api/tasks", { type: "t", queue: "logged" });
     const worker = { workerId: "w1", instanceId: "i1", queues: ["logged"], capacity: 1 };
     await send("POST", "/api/workers/register", worker);
@@ -106,12 +106,18 @@ describe("http log", () => {
     expect(entries.map(({ operation }) => operation)).toEqual(["task.submit", "task.claim", "task.log"]);
     expect(entries[2]!.changes[0]!.value).toMatchObject({ lines: [{ text: "begun" }] });
 
+    const error = { message: "no\tway" };
+    await send("POST", "/api/tasks/fail", { taskId: id, workerId: "w1", token, error });
+    const { changes } = (await read(`taskId=${id}&operation=task.fail`)).entries[0]!;
+    expect(changes.find(({ part }) => part === "task.errors")).toMatchObject({ id, value: [{ error }] });
+
     await send("PUT", "/api/subscriptions/s", { topic: "orders.>" });
     await send("POST", "/api/messages", { topic: "orders.eu", payload: { n: 17 } });
     const [published] = (await read("operation=message.publish")).entries;
     expect(published!.changes[0]).toMatchObject({ part: "message", value: { payload: { n: 17 } } });
     expect((await read(`taskId=${id}&workerId=w1`)).entries.map(({ operation }) => operation)).toEqual([
       "task.claim",
+      "task.fail",
     ]);
   });
 
