@@ -16,7 +16,7 @@ import { recovery } from "./recovery.ts";
 import { machine, report } from "./report.ts";
 import { schedules } from "./schedules.ts";
 import { tasks } from "./tasks.ts";
-import { given, refused } from "./words.ts";
+import { flag, given, json, refused } from "./words.ts";
 
 const benchmarks: Benchmark[] = [
   ...tasks,
@@ -33,13 +33,11 @@ const benchmarks: Benchmark[] = [
 
 const names = benchmarks.map((one) => one.name).join(", ");
 const values = given("bun run bench", "runs the benchmarks and prints what they found.", {
-  smoke: { type: "boolean", default: false, help: "One quick round of each." },
-  guard: {
-    type: "boolean",
-    default: false,
-    help: "The same, and fail when a ratio is beyond its bound twice: what was is run again with more rounds.",
-  },
-  json: { type: "boolean", default: false, help: "Print one JSON object." },
+  smoke: flag("One quick round of each."),
+  guard: flag(
+    "The same, and fail when a ratio is beyond its bound twice: what was is run again with more rounds.",
+  ),
+  json,
   only: {
     type: "string",
     value: "NAMES",

@@ -13,6 +13,14 @@ type Option = {
   help: string;
 };
 
+export const flag = (help: string) => ({ type: "boolean", default: false, help }) as const;
+export const number = (byDefault: string, help: string) =>
+  ({ type: "string", value: "N", default: byDefault, help }) as const;
+/** Names, parted by commas; not given: all of them. */
+export const someOf = (all: object, help: string) =>
+  ({ type: "string", value: "NAMES", default: Object.keys(all).join(","), help }) as const;
+export const json = flag("Print one JSON object.");
+
 export function refused(why: string): never {
   console.error(why);
   process.exit(2);
@@ -20,7 +28,7 @@ export function refused(why: string): never {
 
 /** What the words say of the options; ends the process for `--help`, and where they are wrong. */
 export function given<const T extends Record<string, Option>>(command: string, about: string, table: T) {
-  const options = { ...table, help: { type: "boolean", default: false, help: "Print this." } as const };
+  const options = { ...table, help: flag("Print this.") };
   try {
     const { values } = parseArgs<{ options: T }>({ options });
     if ((values as { help?: boolean }).help !== true) return values;

@@ -6,7 +6,7 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { median } from "../benchmark.ts";
-import { given, refused } from "../words.ts";
+import { given, json, number, refused, someOf } from "../words.ts";
 import { beanstalkd } from "./beanstalkd.ts";
 import { bullmq } from "./bullmq.ts";
 import { cortexd } from "./cortexd.ts";
@@ -17,16 +17,11 @@ import { chosen, missing, type Running, removeFolder, type Setting, type System 
 const systems: Record<string, System> = { cortexd, redis, bullmq, beanstalkd, nats };
 
 const values = given("bun bench/versus/main.ts", "the same load beside the alternatives.", {
-  only: {
-    type: "string",
-    value: "NAMES",
-    default: Object.keys(systems).join(","),
-    help: "The systems, parted by commas.",
-  },
-  seconds: { type: "string", value: "N", default: "5", help: "How long each is measured." },
-  rounds: { type: "string", value: "N", default: "3", help: "Rounds of each; the median is told." },
-  "in-flight": { type: "string", value: "N", default: "100", help: "Tasks on their way at once." },
-  json: { type: "boolean", default: false, help: "Print one JSON object." },
+  only: someOf(systems, "The systems, parted by commas."),
+  seconds: number("5", "How long each is measured."),
+  rounds: number("3", "Rounds of each; the median is told."),
+  "in-flight": number("100", "Tasks on their way at once."),
+  json,
 });
 const seconds = Number(values.seconds);
 const rounds = Number(values.rounds);

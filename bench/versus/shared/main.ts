@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { median } from "../../benchmark.ts";
 import { Child } from "../../children.ts";
-import { given, refused } from "../../words.ts";
+import { given, json, number, refused, someOf } from "../../words.ts";
 import { chosen, installed, missing, removeFolder, type Setting } from "../system.ts";
 import type { Load, Said } from "./load.ts";
 import { type Measure, measures, type Server, type System } from "./system.ts";
@@ -15,29 +15,17 @@ import { type SystemName, systems } from "./systems.ts";
 
 const settings: Record<Setting, Setting> = { synced: "synced", relaxed: "relaxed" };
 const values = given("bun bench/versus/shared/main.ts", "what programs share, beside the alternatives.", {
-  only: {
-    type: "string",
-    value: "NAMES",
-    default: Object.keys(systems).join(","),
-    help: "The systems, parted by commas.",
-  },
-  measure: {
-    type: "string",
-    value: "NAMES",
-    default: Object.keys(measures).join(","),
-    help: "What is measured, parted by commas.",
-  },
-  setting: {
-    type: "string",
-    value: "NAMES",
-    default: "synced,relaxed",
-    help: "Settings, parted by commas: before each answer, or as the system does it by itself.",
-  },
-  seconds: { type: "string", value: "N", default: "2", help: "How long each is measured." },
-  warm: { type: "string", value: "N", default: "2", help: "Seconds that each runs before." },
-  rounds: { type: "string", value: "N", default: "3", help: "Rounds of each; the median is told." },
-  "in-flight": { type: "string", value: "N", default: "64", help: "Operations on their way at once." },
-  json: { type: "boolean", default: false, help: "Print one JSON object." },
+  only: someOf(systems, "The systems, parted by commas."),
+  measure: someOf(measures, "What is measured, parted by commas."),
+  setting: someOf(
+    settings,
+    "Settings, parted by commas: before each answer, or as the system does it by itself.",
+  ),
+  seconds: number("2", "How long each is measured."),
+  warm: number("2", "Seconds that each runs before."),
+  rounds: number("3", "Rounds of each; the median is told."),
+  "in-flight": number("64", "Operations on their way at once."),
+  json,
 });
 const names = chosen(
   Object.fromEntries(Object.keys(systems).map((name) => [name, name as SystemName])),
