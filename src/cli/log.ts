@@ -215,7 +215,7 @@ export const diff = command({
   ],
   options: {},
   client: true,
-  json: 'one object, {"from", "to", "made", "changed", "gone"}: lists of {"id"}, and of what is there {"parts"} as the log holds them.',
+  json: 'one object, {"from", "to", "made", "changed", "gone"}: lists of {"id"}, and of what is there {"parts"} as the log holds them; "short": revisions that changed more than the log shows of one.',
   examples: [
     { words: "diff 1042 1100", meaning: "What was made, changed and taken away." },
     { words: "diff 1042 --json", meaning: "Since then, for programs." },
@@ -236,7 +236,11 @@ export const diff = command({
     const { oldest } = await client.history({ after: from, limit: 1 });
     if (oldest === null && from < upTo) noneKept(from);
     const found = new Map<string, Difference>();
-    for await (const entry of entriesOf(client, { after: from, upTo, limit: 1000 })) note(found, entry, from);
+    const short: number[] = [];
+    for await (const entry of entriesOf(client, { after: from, upTo, limit: 1000 })) {
+      note(found, entry, from);
+      if (entry.short) short.push(entry.revision);
+    }
     // What came and went in between is no difference.
     const all = [...found.values()].filter(({ isNew, isGone }) => !(isNew && isGone));
     const made = all.filter(({ isNew }) => isNew);
@@ -246,7 +250,7 @@ export const diff = command({
       const told = ({ id, parts }: Difference) => ({ id, parts });
       await out.value({
         ...{ from, to: upTo, made: made.map(told), changed: changed.map(told) },
-        gone: gone.map(({ id }) => ({ id })),
+        ...{ gone: gone.map(({ id }) => ({ id })), short },
       });
       return undefined;
     }
@@ -257,6 +261,10 @@ export const diff = command({
       for (const { id, parts } of list)
         await out.line(`${sign} ${id} ${Object.values(parts).map(brief).join(" ")}`);
     for (const { id } of gone) await out.line(`- ${id}`);
+    for (const revision of short)
+      await out.line(
+        `… revision ${revision} changed more than the log shows of one entry: the rest is not here`,
+      );
     await out.line(
       `${plural(all.length, "difference")} from revision ${from} to ${upTo}: ${made.length} made, ${changed.length} changed, ${gone.length} gone.`,
     );

@@ -40,8 +40,12 @@ export type HistoryEntry = {
 /** `next`: search on behind this revision; null: there is nothing more. `oldest`: of the first entry that is kept. */
 export type HistoryPage = { entries: HistoryEntry[]; next: number | null; oldest: number | null };
 
-/** Of one entry, whatever it changed. */
-const changesMax = 1000;
+/** Of one entry, whatever it changed: a thousand tasks that go have some lines each. */
+const changesMax = 5000;
+
+/** A line as it is told: also one that is gone takes its room. */
+const unitsOf = ({ part, id, text }: HistoryEntry["changes"][number]) =>
+  32 + part.length + id.length + (text?.length ?? 0);
 
 /** The log rows that hold what comes after a revision: the first entry of that may stand in the middle of one. */
 export async function rowsAfter(storage: Storage, after: number, bytesMax: number): Promise<LogRow[]> {
@@ -118,7 +122,7 @@ export function searchEntries(
     if (search.operation !== null && search.operation !== operation) continue;
     const found = changesOf(text.slice(end + 1), search, locks);
     if (found.changes.length === 0) continue;
-    for (const change of found.changes) units += change.text?.length ?? 0;
+    for (const change of found.changes) units += unitsOf(change);
     entries.push({ revision, at: Number(atText), operation: operation!, who: who!, ...found });
   }
   return { entries, next: isEnd || last >= search.upTo ? null : last };
@@ -145,8 +149,9 @@ function changesOf(
     for (const thing of meant) missing.delete(thing);
     isShort ||= changes.length === changesMax || units > unitsMax;
     if (isShort) continue;
-    units += text?.length ?? 0;
-    changes.push({ part, id: key, text });
+    const change = { part, id: key, text };
+    units += unitsOf(change);
+    changes.push(change);
   }
   return { changes: missing.size === 0 ? changes : [], isShort };
 }

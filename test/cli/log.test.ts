@@ -91,6 +91,22 @@ describe("log", () => {
     ]);
   });
 
+  test("log - a difference says where an entry changed more than is shown of it", async () => {
+    const { revision: from } = await client.kv.put({ key: "a", value: 1 });
+    // Several thousand tasks in one entry.
+    const many = Array.from({ length: 1000 }, () => ({ type: "t", queue: "many" }));
+    const put = { operation: "kv.put" as const, input: { key: "many", value: 1 } };
+    const submit = () => ({ operation: "task.submit" as const, input: many });
+    const then = [put, ...Array.from({ length: 6 }, submit)];
+    const { revision } = await client.transaction({ then });
+    const { made, short } = await json(["diff", String(from), String(revision)]);
+    expect([made.length, short]).toEqual([5000, [revision]]);
+    expect(await ends(0, ["diff", String(from), String(revision)])).toContain(
+      `\n… revision ${revision} changed more than the log shows of one entry: the rest is not here\n`,
+    );
+    expect((await json(["diff", String(revision)])).short).toEqual([]);
+  });
+
   test("log - where no entries are kept there is no difference to tell", async () => {
     const memory = await spawnDaemon({ preset: "development" });
     await using _ = { [Symbol.asyncDispose]: () => memory.kill() };

@@ -51,9 +51,14 @@ describe("history", () => {
   });
 
   test("history - an entry that changed more than is shown says so", () => {
-    const many = Array.from({ length: 1500 }, (_, i) => `+key\tk${i}\t{"revision":7}\t1\n`).join("");
+    const many = Array.from({ length: 6000 }, (_, i) => `+key\tk${i}\t{"revision":7}\t1\n`).join("");
     const { entries } = searchEntries([`@7\t1\t0\tx\ty\n${many}`], { ...all, unitsMax: 1e6 }, true);
-    expect([entries[0]!.changes.length, entries[0]!.isShort]).toEqual([1000, true]);
+    expect([entries[0]!.changes.length, entries[0]!.isShort]).toEqual([5000, true]);
+    // Lines that say only what is gone fill a page too.
+    const gone = Array.from({ length: 100 }, (_, i) => `@${i + 1}\t1\t0\tx\ty\n-key\tk${i}\n`);
+    const page = searchEntries(gone, { ...all, unitsMax: 1000 }, true);
+    expect(page.entries.length).toBeLessThan(40);
+    expect(page.next).toBe(page.entries.length);
   });
 
   test("history - what ends a lock is found by the lock's name, wherever it was asked for", async () => {
