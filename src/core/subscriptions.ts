@@ -435,7 +435,10 @@ export function listMessages(core: Coordinator, input: Input<"message.list">): R
   let units = 0;
   let looks = 0;
   let last = "";
-  for (const { message } of core.inboxes.after(from.revision - 1)) {
+  // Dead ones are few, and may stand behind any number of others.
+  const among: Iterable<{ readonly message: MessageRecord }> =
+    inbox !== null && state === "dead" ? inbox.dead.toArray() : core.inboxes.after(from.revision - 1);
+  for (const { message } of among) {
     if (byAge(message, from) <= 0) continue;
     if (rows.length === limit || looks++ === looksMax || (units > limits.answerUnitsMax && rows.length > 0))
       return { ok: `{"messages":[${rows.join(",")}],"cursor":"${last}"}` };

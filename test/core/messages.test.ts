@@ -723,6 +723,20 @@ describe("messages - kept for later, and replayed", () => {
     expect(world.ok("subscription.get", { name: "other" }).pending).toBe(6);
   });
 
+  test("messages - dead ones are on the first page, however many others were published before them", () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "s", topic: "t" });
+    for (let from = 0; from < 11_000; from += 1000) publishMany(world, "t", from, 1000);
+    const dead = [publish(world, "t", "x"), publish(world, "t", "y"), publish(world, "t", "z")];
+    for (const { messageId } of dead) world.ok("message.nack", { subscription: "s", messageId, dead: true });
+    const page = (cursor?: string) =>
+      world.ok("message.list", { subscription: "s", state: "dead", limit: 2, ...(cursor && { cursor }) });
+    const first = page();
+    expect(first.messages.map(({ payload }) => payload)).toEqual(["x", "y"]);
+    expect(first.cursor).toBe(dead[1]!.messageId);
+    expect(page(first.cursor!)).toMatchObject({ messages: [{ payload: "z", state: "dead" }], cursor: null });
+  });
+
   test("messages - who takes them without a connection has the same time to acknowledge, and shares with those that have one", () => {
     const world = new World();
     world.ok("subscription.put", { name: "s", topic: "t", ackWaitMs: 1000 });
