@@ -6,6 +6,7 @@ import { resolve } from "node:path";
 import { engineConfig, type Values } from "../config.ts";
 import { systemClock as clock } from "../engine/clock.ts";
 import { Engine } from "../engine/engine.ts";
+import { isBackup, placesIn } from "../log/backup.ts";
 import { NotKept, ReplayLog } from "../log/replay.ts";
 import { placesOf } from "../log/verify.ts";
 import { createTelemetry } from "../telemetry/telemetry.ts";
@@ -32,6 +33,7 @@ export const replay = command({
       words: "replay --to 1042",
       meaning: "What the daemon of this folder had then: tasks, keys, everything.",
     },
+    { words: "replay --data /backups/monday", meaning: "What a backup holds, without a restore." },
     {
       words: "replay --to 1042 --port 9600 --ws-port 9601",
       meaning: "On these ports, for the commands (`--url http://127.0.0.1:9600`) and for browsers.",
@@ -44,12 +46,13 @@ export const replay = command({
     const wsPort = from.wsPort.kind === "default" ? 0 : chosen.wsPort;
     const values: Values = { ...chosen, port, wsPort };
     const data = resolve(values.data);
-    const place = placesOf(data).find(({ name }) => name === namespace);
+    const places = isBackup(data) ? placesIn(data) : placesOf(data);
+    const place = places.find(({ name }) => name === namespace);
     if (values.log === "memory" || place === undefined)
       throw new Exit(
         "not-found",
         `There is no log of the namespace ${namespace} in ${data}.`,
-        "Name the data folder with --data.",
+        "Name the data folder, or a backup, with --data.",
       );
     const telemetry = createTelemetry({
       level: values.logLevel,

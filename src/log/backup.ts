@@ -13,7 +13,7 @@ import { encodeMark, newestMark } from "./format.ts";
 import { LogError } from "./log.ts";
 import { readFloor } from "./namespaces.ts";
 import { copyDatabase } from "./sqlite.ts";
-import { inspectFolder, placesOf, type Reading, unheard } from "./verify.ts";
+import { inspectFolder, type Place, placesOf, type Reading, unheard } from "./verify.ts";
 
 export type BackedUp = {
   name: string;
@@ -139,6 +139,10 @@ export function readManifest(from: string): Manifest {
   }
   return manifest;
 }
+
+/** Where a backup has the log of each namespace. */
+export const placesIn = (from: string): Place[] =>
+  readManifest(from).namespaces.map(({ name, file }) => ({ name, folder: dirname(join(from, file)) }));
 
 /** Reads a whole backup against its manifest. */
 export async function verifyBackup(

@@ -1,7 +1,7 @@
 /** `cortexd replay`: the state as it was, beside the daemon that runs and without one, and not a byte changed. */
 import { afterAll, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { CoordinationClient } from "../../client/client.ts";
 import { RestClient } from "../../client/rest.ts";
@@ -106,6 +106,26 @@ test("replay - of a namespace it has that one alone, for whoever names it or non
   } finally {
     expect(await was.stop()).toBe(0);
   }
+});
+
+test("replay - a backup is looked into as it lies, and not a byte of it is changed", async () => {
+  const jobs = new RestClient({ url: daemon.url, namespace: "jobs" });
+  const { revision: first } = await jobs.kv.put({ key: "kept", value: 1 });
+  await jobs.kv.put({ key: "kept", value: 2 });
+  const to = join(daemon.data, "..", `${crypto.randomUUID()}.backup`);
+  expect((await runCortexd(["backup", to, "--data", daemon.data])).code).toBe(0);
+  const before = sumsOf(to);
+  for (const [words, value] of [
+    [[], 2],
+    [["--to", String(first)], 1],
+  ] as const) {
+    const command = ["replay", "--data", to, "--namespace", "jobs", ...words];
+    const was = await spawnDaemon({ data: to, command });
+    expect((await new RestClient({ url: was.url }).kv.get("kept")).value).toBe(value);
+    expect(await was.stop()).toBe(0);
+  }
+  expect(sumsOf(to)).toEqual(before);
+  rmSync(to, { recursive: true });
 });
 
 test("replay - without a daemon it reads the folder and changes nothing in it", async () => {
