@@ -492,6 +492,8 @@ test("daemon - a message is acknowledged with what it asked for, published messa
   expect((await client.kv.get("tx/paid"))?.version).toBe(1);
   expect(await client.subscriptions.get("tx-out")).toMatchObject({ pending: 1 });
   await incoming.return?.();
+  // Others wait until no message is left.
+  for (const name of ["tx-in", "tx-out"]) await client.subscriptions.delete(name);
 });
 
 test("daemon - a transaction whose conditions do not hold does what is to be done then, or says which", async () => {
