@@ -528,7 +528,8 @@ export class Inboxes {
     const kept = this.#kept.get(rowOf(message));
     if (keeper === undefined || kept === undefined || keeper.links.has(kept)) return;
     this.#holdFor(keeper, kept);
-    this.#keepersDue.update(keeper);
+    // Where its record was taken back too, newer ones are there already.
+    this.#shorten(keeper);
   }
 
   /** The times of what topics keep are over. */
@@ -798,7 +799,8 @@ export class Inboxes {
   #watch(entry: Entry): void {
     const { inbox } = entry;
     entry.landsAt = this.core.clock + inbox.record.spec.ackWaitMs;
-    inbox.flights.push(entry.flight as Link<Entry>);
+    // Those before it may have longer, from before the subscription was put with less.
+    inbox.flights.insert(entry.flight as Link<Entry>, landsSooner);
     this.#lookBy(inbox, entry.landsAt);
   }
 

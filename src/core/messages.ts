@@ -68,10 +68,9 @@ export function publish(core: Coordinator, input: Input<"message.publish">): Res
     const { whenFull, pendingMax } = inbox.record.spec;
     if (whenFull === "refuse" && inbox.pendingCount >= pendingMax) return fullRefusal(inbox);
   }
-  const refused = core.limits.refuseMemory();
-  if (refused !== null) return refused;
   // A worker has an inbox from the first message to it on.
-  if (topic.startsWith(own)) open(core, topic);
+  const refused = core.limits.refuseMemory() ?? (topic.startsWith(own) ? open(core, topic) : null);
+  if (refused !== null) return refused;
   const message: MessageRecord = {
     revision: core.store.nextRevision,
     number: core.takeNumbers(1),
@@ -85,9 +84,9 @@ export function publish(core: Coordinator, input: Input<"message.publish">): Res
   };
   const messageId = messageIdOf(message);
   core.messages.put(rowOf(message), message);
-  const inboxes = core.inboxes.match(topic);
-  for (const inbox of inboxes) shrink(core, inbox);
+  for (const inbox of core.inboxes.match(topic)) shrink(core, inbox);
   const kept = core.inboxes.kept(rowOf(message));
+  const subscriptions = kept?.waiting ?? 0;
   // It was published, and so it is in the log; but there is nobody to keep it for.
   if (kept !== undefined && core.inboxes.loose.has(kept)) drop(core, kept);
   // What its topic kept before it, and keeps no more.
@@ -99,7 +98,7 @@ export function publish(core: Coordinator, input: Input<"message.publish">): Res
       until: core.now + (input.dedupeMs ?? dedupeMs),
     });
   core.metrics.messagesPublished++;
-  return { ok: `{"messageId":"${messageId}","subscriptions":${inboxes.length},"duplicate":false}` };
+  return { ok: `{"messageId":"${messageId}","subscriptions":${subscriptions},"duplicate":false}` };
 }
 
 const sweptAtOnce = 10;

@@ -26,7 +26,7 @@ import {
 import { addressText } from "./messages.ts";
 import { defaultBackoff } from "./options.ts";
 import { refuseOwner } from "./owners.ts";
-import { invalid, type Result, refuse } from "./result.ts";
+import { invalid, type Refusal, type Result, refuse } from "./result.ts";
 
 type Settings = Omit<SubscriptionSpec, "name" | "topic" | "createdAt">;
 const defaults: Settings = {
@@ -51,6 +51,11 @@ const unknownSubscription = (name: string) =>
 const unknownMessage = (messageId: string, name: string) =>
   refuse("unknown-message", `message ${messageId} does not wait for subscription ${name}`);
 
+const refuseNumber = (core: Coordinator): Refusal | null =>
+  core.subscriptions.size < limits.subscriptionsMax
+    ? null
+    : refuse("busy", `${limits.subscriptionsMax} subscriptions are kept`, { retryAfterMs: 60_000 });
+
 // --- subscriptions --------------------------------------------------------------------------------------------
 
 export function put(core: Coordinator, input: Input<"subscription.put">): Result {
@@ -71,9 +76,7 @@ export function put(core: Coordinator, input: Input<"subscription.put">): Result
     (fromRevision !== undefined && fromRevision > nextRevision
       ? invalid("/fromRevision", `is beyond the log, whose next entry is ${nextRevision}`)
       : null) ??
-    (known === undefined && core.subscriptions.size >= limits.subscriptionsMax
-      ? refuse("busy", `${limits.subscriptionsMax} subscriptions are kept`, { retryAfterMs: 60_000 })
-      : null) ??
+    (known === undefined ? refuseNumber(core) : null) ??
     (workerId === null || known?.spec.workerId === workerId ? null : refuseOwner(core, workerId)) ??
     (known === undefined ? core.limits.refuseMemory() : null);
   if (refused !== null) return refused;
@@ -113,10 +116,13 @@ function keep(
   });
 }
 
-/** Inside a transaction: the worker's own inbox is there, from now on if it was not. */
-export function open(core: Coordinator, topic: string): void {
-  if (core.subscriptions.has(topic)) return;
-  keep(core, { name: topic, topic, ...ownDefaults, createdAt: core.now }, undefined, undefined);
+/** Inside a transaction: the worker's own inbox is there, from now on if it was not; or why it cannot be. */
+export function open(core: Coordinator, topic: string): Refusal | null {
+  if (core.subscriptions.has(topic)) return null;
+  const refused = refuseNumber(core);
+  if (refused === null)
+    keep(core, { name: topic, topic, ...ownDefaults, createdAt: core.now }, undefined, undefined);
+  return refused;
 }
 
 /** Inside a transaction: it is gone, and with it how its messages stand for it. */

@@ -190,6 +190,20 @@ describe("messages - redelivery", () => {
     expect([world.core.messages.size, world.core.deliveries.size]).toEqual([0, 0]);
   });
 
+  test("messages - a shorter time to acknowledge counts for what comes from then on, also behind what has longer", () => {
+    const { world } = start({ ackWaitMs: 3_600_000 });
+    expect(delivered(world)).toEqual([1]);
+    world.ok("subscription.put", { name: "a", topic: "t", ackWaitMs: 1000 });
+    publish(world, "t", 2);
+    expect(delivered(world)).toEqual([2]);
+    world.advance(999);
+    expect(standing(world, "a")).toMatchObject({ inFlight: 2, waiting: 0 });
+    world.advance(1);
+    expect(standing(world, "a")).toMatchObject({ inFlight: 1, waiting: 1 });
+    world.advance(3_600_000 - 1000);
+    expect(standing(world, "a").inFlight).toBe(0);
+  });
+
   test("messages - what many lose at once is ready again in entries that are none too large", () => {
     const world = new World();
     world.ok("subscription.put", { name: "s", topic: "t", ackWaitMs: 1000, deliveriesMax: 100 });
@@ -437,7 +451,8 @@ describe("messages - limits and ends", () => {
     world.ok("subscription.put", { name: "gone", topic: "t", pendingMax, whenFull: "delete" });
     publish(world, "t", "low", { priority: "low" });
     publish(world, "t", 1);
-    publish(world, "t", 2);
+    // One of the two that it was for is gone with it.
+    expect(publish(world, "t", 2).subscriptions).toBe(1);
     expect(world.core.subscriptions.has("gone")).toBe(false);
     expect(standing(world, "drop")).toMatchObject({ pending: 2, dropped: 1 });
     attach(world, "drop");
@@ -448,6 +463,20 @@ describe("messages - limits and ends", () => {
     expect(detail).toContain("no");
     world.ok("subscription.delete", { name: "no" });
     publish(world, "t", 4);
+  });
+
+  test("messages - where there are as many subscriptions as may be, none is made, nor an inbox for a worker that has none", () => {
+    const world = new World();
+    world.ok("message.publish", { workerId: "known", payload: 1 });
+    // As if there were a hundred thousand.
+    const { subscriptions } = world.core;
+    Object.defineProperty(subscriptions, "size", { get: () => limits.subscriptionsMax, configurable: true });
+    world.refused("subscription.put", { name: "s", topic: "t" }, "busy");
+    world.refused("message.publish", { workerId: "new" }, "busy");
+    expect("ok" in world.run("message.publish", { workerId: "known", payload: 2 })).toBe(true);
+    Reflect.deleteProperty(subscriptions, "size");
+    expect(standing(world, "$worker.known").pending).toBe(2);
+    expect([...world.core.messages.values()].length).toBe(2);
   });
 
   test("messages - a subscription that may keep less from now on drops what is over, the oldest first", () => {
@@ -636,6 +665,23 @@ describe("messages - kept for later, and replayed", () => {
     expect(kept(restarted)).toEqual([]);
     restarted.refused("topic.delete", { topic: "*.x" }, "unknown-topic");
     restarted.refused("topic.put", { topic: "t" }, "invalid-input");
+  });
+
+  test("messages - a topic that was deleted and put again in a transaction that is refused keeps what it kept", () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "all", topic: "t" });
+    world.ok("topic.put", { topic: "t", keepCount: 2 });
+    for (let n = 0; n < 4; n++) publish(world, "t", n);
+    const then: Input<"transaction.run">["then"] = [
+      { operation: "topic.delete", input: { topic: "t" } },
+      { operation: "topic.put", input: { topic: "t", keepCount: 2 } },
+      { operation: "kv.delete", input: { key: "absent" } },
+    ];
+    world.refused("transaction.run", { then }, "unknown-key");
+    expect(world.ok("topic.list", {}).topics).toMatchObject([{ kept: 2 }]);
+    world.ok("subscription.delete", { name: "all" });
+    world.settle();
+    expect(kept(world)).toEqual([2, 3]);
   });
 
   test("messages - topics that keep are listed by name, page by page, through a restart and whatever goes meanwhile", () => {
