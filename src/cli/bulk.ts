@@ -92,7 +92,7 @@ export const retry = command({
     { words: "tasks retry --queue mail --state dead", meaning: "All dead letters of the queue, in memory." },
     {
       words:
-        "tasks archived --queue mail --state dead --json | jq -r '.tasks[].id' | xargs cortexd tasks retry",
+        "tasks archived --queue mail --state dead --json | jq -r '.tasks[].id' | xargs -r cortexd tasks retry",
       meaning: "Those in the archive.",
     },
   ],
