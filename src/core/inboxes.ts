@@ -402,7 +402,9 @@ export class Inboxes {
   #lowered(inbox: Inbox, priority: number, from: number, to: number): void {
     for (const kept of this.after(to)) {
       if (kept.message.revision > from) return;
-      if (kept.message.priority === priority && this.#isFor(inbox, kept)) this.#arrive(inbox, kept);
+      const { message } = kept;
+      if (message.priority !== priority || !this.#isFor(inbox, kept)) continue;
+      if (inbox.entries.get(rowOf(message)) === undefined) this.#arrive(inbox, kept);
     }
   }
 
@@ -418,9 +420,10 @@ export class Inboxes {
     if (count === 0) this.#rowCounts.delete(subscription);
     else this.#rowCounts.set(subscription, count);
     const inbox = this.#byName.get(subscription);
-    const kept = this.#kept.get(this.core.messages.naming.row(messageId));
+    const row = this.core.messages.naming.row(messageId);
+    const kept = this.#kept.get(row);
     if (inbox === undefined || kept === undefined) return;
-    const entry = inbox.entries.get(rowOf(kept.message));
+    const entry = inbox.entries.get(row);
     if (entry !== undefined) this.#refresh(entry, after ?? null);
     else if (after !== undefined) {
       if (this.#isUntouched(inbox, kept)) this.#pass(inbox, kept);
@@ -572,10 +575,9 @@ export class Inboxes {
 
   // --- how each entry stands ----------------------------------------------------------------------------------
 
-  /** A message is for the subscription, or is so again. */
+  /** A message is for the subscription, or is so again; it has no entry there. */
   #arrive(inbox: Inbox, kept: Kept): void {
     const { message } = kept;
-    if (inbox.entries.get(rowOf(message)) !== undefined) return;
     const row = this.#rowCounts.has(inbox.name)
       ? this.core.deliveries.get(deliveryKey(inbox.name, messageIdOf(message)))
       : undefined;
@@ -783,8 +785,8 @@ export class Inboxes {
     return count;
   }
 
-  /** It is on its way to the consumer, and must be acknowledged in time. */
-  fly(entry: Entry, consumer: Consumer): void {
+  /** It is on its way to the consumer, and must be acknowledged by `landsAt`: in the subscription's time, unless it says another. */
+  fly(entry: Entry, consumer: Consumer, landsAt?: number): void {
     const { inbox } = entry;
     (inbox.lanes[entry.message.priority] as Lane).ready.remove(entry);
     entry.standing = "flying";
@@ -793,21 +795,17 @@ export class Inboxes {
     this.flyingCount += 1;
     entry.consumer = consumer;
     entry.flight ??= new Link<Entry>(entry);
-    this.#watch(entry);
+    this.#watch(entry, landsAt);
   }
 
-  #watch(entry: Entry): void {
+  #watch(entry: Entry, landsAt = this.core.clock + entry.inbox.record.spec.ackWaitMs): void {
     const { inbox } = entry;
-    entry.landsAt = this.core.clock + inbox.record.spec.ackWaitMs;
+    entry.landsAt = landsAt;
     // Those before it may have longer, from before the subscription was put with less.
     inbox.flights.insert(entry.flight as Link<Entry>, landsSooner);
-    this.#lookBy(inbox, entry.landsAt);
-  }
-
-  #lookBy(inbox: Inbox, at: number): void {
-    if (at >= inbox.lookAt) return;
-    inbox.lookAt = at;
-    this.looks.push(at, inbox);
+    if (landsAt >= inbox.lookAt) return;
+    inbox.lookAt = landsAt;
+    this.looks.push(landsAt, inbox);
   }
 
   /** Its time begins anew. */
@@ -833,13 +831,7 @@ export class Inboxes {
     const row = rowOf(entry.message);
     this.core.store.onUndo(() => {
       const again = this.entry(inbox, row);
-      if (again?.standing !== "ready" || consumer === null) return;
-      this.fly(again, consumer);
-      again.landsAt = landsAt;
-      const flight = again.flight as Link<Entry>;
-      inbox.flights.delete(flight);
-      inbox.flights.insert(flight, landsSooner);
-      this.#lookBy(inbox, landsAt);
+      if (again?.standing === "ready" && consumer !== null) this.fly(again, consumer, landsAt);
     });
   }
 
