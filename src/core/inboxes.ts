@@ -114,7 +114,13 @@ export class Kept {
   keepers = 0;
   isGone = false;
 
-  constructor(readonly message: MessageRecord) {}
+  constructor(public message: MessageRecord) {}
+
+  /** A line in whose middle it stood may hold it for long, as one that left: for that its age is enough. */
+  leave(): void {
+    this.isGone = true;
+    this.message = { ...this.message, payload: "" };
+  }
 }
 
 /** The messages that a topic's record keeps, oldest first. */
@@ -437,7 +443,7 @@ export class Inboxes {
     if (after === undefined) {
       this.core.limits.grow(-size);
       const kept = this.#kept.get(rowOf(message)) as Kept;
-      kept.isGone = true;
+      kept.leave();
       this.#kept.delete(rowOf(message));
       this.loose.delete(kept);
       this.expiring.delete(kept);

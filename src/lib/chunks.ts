@@ -71,6 +71,8 @@ export class Chunks<T> {
   }
 
   shift(): void {
+    // What was taken may be large, and this piece may stay for long.
+    (this.#chunks[0] as (T | undefined)[])[this.#head] = undefined;
     this.#head += 1;
     this.#size -= 1;
     if (this.#size === 0) this.#clear();

@@ -444,6 +444,22 @@ describe("messages - limits and ends", () => {
     world.refused("message.ack", { subscription: "a", messageId }, "unknown-message");
   });
 
+  test("messages - what one carried that is over is held no longer, however many wait before and behind it", async () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "s", topic: "a" });
+    const carried = Array.from({ length: 90 }, (_, i) => {
+      const { messageId } = publish(world, "a", i, i % 3 === 1 ? { ttlMs: 100 } : {});
+      return i % 3 === 1 ? new WeakRef(world.core.messages.get(messageId)!) : null;
+    }).filter((one) => one !== null);
+    // Until the turn ends a new reference holds what it is to.
+    await new Promise((resolve) => setImmediate(resolve));
+    world.advance(100);
+    world.transactions.length = 0;
+    Bun.gc(true);
+    expect(standing(world, "s").pending).toBe(60);
+    expect(carried.filter((one) => one.deref() !== undefined).length).toBeLessThan(10);
+  });
+
   test("messages - a full subscription refuses the publisher, drops its oldest, or goes: as it was told to", () => {
     const world = new World();
     const pendingMax = 2;

@@ -43,3 +43,18 @@ test("chunks - whatever is pushed, popped, shifted and set, it holds what an arr
     { numRuns: 60 },
   );
 });
+
+test("chunks - what was taken from the front is held no longer, though others wait behind it", async () => {
+  const chunks = new Chunks<object>();
+  const taken = Array.from({ length: 900 }, () => {
+    const item = {};
+    chunks.push(item);
+    return new WeakRef(item);
+  });
+  for (let i = 0; i < 899; i++) chunks.shift();
+  // Until the turn ends a new reference holds what it is to.
+  await new Promise((resolve) => setImmediate(resolve));
+  Bun.gc(true);
+  expect(chunks.size).toBe(1);
+  expect(taken.filter((item) => item.deref() !== undefined).length).toBeLessThan(10);
+});
