@@ -521,6 +521,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements LockCal
         return;
       case "change":
       case "gap":
+      case "place":
         this.#watches.event(message);
         return;
       case "stats":

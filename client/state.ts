@@ -89,9 +89,14 @@ export class Watches {
     for (const watch of watches) watch.failed(error);
   }
 
-  event(message: Extract<EventMessage, { event: "change" | "gap" }>): void {
+  event(message: Extract<EventMessage, { event: "change" | "gap" | "place" }>): void {
     const watch = this.#watches.get(message.watchId);
     if (watch === undefined || watch.asked === null) return;
+    if (message.event === "place") {
+      watch.after = Math.max(watch.after ?? 0, message.revision);
+      watch.fresh = false;
+      return;
+    }
     const { watchId: _, ...event } = message;
     if (event.event === "gap") this.#gap(watch, event);
     else this.#change(watch, event);

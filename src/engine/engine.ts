@@ -75,6 +75,8 @@ const probeMs = 1000;
 /** For how long the newest changes are kept once nobody watches any more; and after a start, for who comes back. */
 const keptAfterWatchMs = 600_000;
 const watchAgainMs = 30_000;
+/** How often who watches is told how far that leads, where something changed: also who was told nothing of it. */
+const placesMs = 5000;
 
 export class Engine {
   readonly config: EngineConfig;
@@ -114,6 +116,9 @@ export class Engine {
   #watchedUntil = 0;
   /** Nobody watched since the start. Who comes back needs all that changed since, and has a gap once something of it is gone. */
   #isForReturns = false;
+  /** Up to where all who watch were told that it leads, and when they are told next. */
+  #placed = 0;
+  #placesDueAt = 0;
   /** The same of messages, which most who watch do not ask for. */
   #messageWatches = 0;
   #messagesWatchedUntil = 0;
@@ -175,7 +180,10 @@ export class Engine {
         const { sink, filter } = watch;
         this.#outbox.hold({ kind: "change", revision, sink, watchId: filter.watchId, text });
       },
-      (watch) => this.#watches.add(watch),
+      (watch) => {
+        this.#watches.add(watch);
+        this.#tellPlace(watch, this.store.revision);
+      },
     );
     this.#deliveries = new Deliveries(this, this.#outbox, this.#topics);
     this.#outbox.deliveries = this.#deliveries;
@@ -252,6 +260,9 @@ export class Engine {
     step("answered who waited");
     if (!readOnly) await this.#batches.whenDrained();
     if (this.#isFailed) return;
+    // Nothing comes behind this: from here they go on without a gap where the next start does.
+    this.#tellPlaces();
+    this.#letOut();
     this.#endWatchers();
     step("wrote what was left");
     await this.#log.stop();
@@ -615,6 +626,10 @@ export class Engine {
       this.#recent.forget(this.store.revision);
     }
     if (this.#messageWatches === 0 && now > this.#messagesWatchedUntil) this.#recent.leaveMessages();
+    if (now >= this.#placesDueAt) {
+      this.#tellPlaces();
+      this.#placesDueAt = now + placesMs;
+    }
     for (const listener of this.#turnListeners) listener(now);
     this.stats.turn(now);
     this.#readers.endIdle(now);
@@ -797,6 +812,18 @@ export class Engine {
   #expectMessageWatches(): void {
     this.#recent.keepMessages(this.store.revision);
     this.#messagesWatchedUntil = this.#clock.monotonic() + keptAfterWatchMs;
+  }
+
+  /** Who watches what seldom changes must not stand where it last did: that is soon behind all that is kept. */
+  #tellPlaces(): void {
+    const { revision } = this.store;
+    if (revision === this.#placed) return;
+    this.#placed = revision;
+    for (const watch of this.#watches) this.#tellPlace(watch, revision);
+  }
+
+  #tellPlace({ sink, filter }: Watch, revision: number): void {
+    this.#outbox.hold({ kind: "place", revision, sink, watchId: filter.watchId });
   }
 
   #endWatchers(): void {

@@ -29,6 +29,7 @@ type Held =
   | { kind: "push"; revision: number; sink: Sink; text: string; workerId: string; bytes: number }
   | { kind: "tell"; revision: number; sink: Sink; text: string }
   | { kind: "change"; revision: number; sink: Sink; watchId: string; text: string }
+  | { kind: "place"; revision: number; sink: Sink; watchId: string }
   | { kind: "message"; revision: number; sink: Sink; subscriptionId: string; text: string }
   | { kind: "delivery"; revision: number; sink: Sink; text: string; entry: Entry; to: Consumer }
   | { kind: "ended"; revision: number; sink: Sink; subscriptionId: string; name: string }
@@ -79,6 +80,7 @@ export class Outbox {
       } else if (one.kind === "message") one.sink.message(one.subscriptionId, one.text);
       else if (one.kind === "ended") one.sink.ended(one.subscriptionId, one.name);
       else if (one.kind === "silent") this.#tellSilent(one.workerId, one.sink);
+      else if (one.kind === "place") one.sink.place(one.watchId, one.revision);
       else one.sink.change(one.watchId, one.revision, one.text);
     }
     if (count === held.length) this.#held = [];

@@ -33,6 +33,8 @@ export type Sink = {
   push(text: string): void;
   /** A change event of a watch, which a slow reader may miss. */
   change(watchId: string, revision: number, text: string): void;
+  /** What the watch is to be told up to this revision came before it. */
+  place(watchId: string, revision: number): void;
   /** A message of a live subscription, which a slow reader may lose; it is told how many it lost. */
   message(subscriptionId: string, text: string): void;
   /** A subscription that it was attached to is gone. */
@@ -51,6 +53,7 @@ export abstract class QuietSink implements Sink {
   abstract answer(seq: number | null, answer: Answer): void;
   push(_text: string): void {}
   change(_watchId: string, _revision: number, _text: string): void {}
+  place(_watchId: string, _revision: number): void {}
   message(_subscriptionId: string, _text: string): void {}
   ended(_subscriptionId: string, _name: string): void {}
   silent(_workerId: string): void {}

@@ -36,7 +36,7 @@ const keyOf = (filter: WatchStart): string => {
   return everything;
 };
 
-export class Watches {
+export class Watches implements Iterable<Watch> {
   readonly #byKey = new Map<string, Set<Watch>>();
   /** How long the watched prefixes are, and how many watches have one of that length. */
   readonly #prefixLengths = new Map<number, number>();
@@ -47,6 +47,10 @@ export class Watches {
 
   get size(): number {
     return this.#all.size;
+  }
+
+  [Symbol.iterator](): Iterator<Watch> {
+    return this.#all.values();
   }
 
   add(watch: Watch): void {
@@ -348,6 +352,8 @@ const causeText = (cause: Cause) =>
 /** A change as its watcher gets it; `more` stands at its end. */
 export const changeText = (watchId: string, about: string, more = ""): string =>
   `{"event":"change","watchId":"${watchId}",${about}${more}}`;
+export const placeText = (watchId: string, revision: number): string =>
+  `{"event":"place","watchId":"${watchId}","revision":${revision}}`;
 export const gapText = (watchId: string, from: number, to: number): string =>
   `{"event":"gap","watchId":"${watchId}","from":${from},"to":${to}}`;
 

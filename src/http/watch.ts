@@ -156,6 +156,11 @@ class EventStream extends QuietSink {
     if (this.#waiting.length > limits.watchBufferBytesMax) this.over();
   }
 
+  /** An id without data is no event to a browser, and is what it sends when it comes again. */
+  override place(_watchId: string, revision: number): void {
+    if (!this.#isOver) this.#waiting += `id: ${revision}\n\n`;
+  }
+
   override flush(): void {
     if (this.#isOver || !this.#isWanted || this.#waiting === "") return;
     this.#isWanted = false;

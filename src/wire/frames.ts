@@ -42,6 +42,8 @@ export type EventMessage =
   | { event: "lock.lost"; lockId: string; reason: LockLostReason; detail: string }
   | ({ event: "change"; watchId: string } & ChangeView)
   | { event: "gap"; watchId: string; from: number; to: number }
+  /** All that the watch is to be told up to this revision was told. */
+  | { event: "place"; watchId: string; revision: number }
   | ({ event: "stats" } & Stats)
   | ({ event: "message"; subscriptionId: string } & MessageView)
   /** So many messages that are delivered at most once were not: the connection was not read fast enough. */

@@ -19,7 +19,7 @@ import {
 import { administer, engineOf, type Found } from "../engine/namespaces.ts";
 import type { Answer, Caller, Sink } from "../engine/types.ts";
 import { validate } from "../engine/validate.ts";
-import { gapText, type Watch } from "../engine/watch.ts";
+import { gapText, placeText, type Watch } from "../engine/watch.ts";
 import { type ErrorCode, problem } from "../wire/errors.ts";
 import type { Fence } from "../wire/fences.ts";
 import { closeCodes } from "../wire/frames.ts";
@@ -362,6 +362,12 @@ export class Session implements Sink, Receiver, SessionHolder {
     }
     if (gap !== undefined) this.#tellGaps();
     this.#write(text);
+  }
+
+  place(watchId: string, revision: number): void {
+    // Not to whom a gap is to be told yet: what it is of was not told.
+    if (this.#open && this.#watches.has(watchId) && !this.#gaps.has(watchId))
+      this.#write(placeText(watchId, revision));
   }
 
   /** Asking the socket costs more than the message: it is asked once a frame. */

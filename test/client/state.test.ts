@@ -83,6 +83,31 @@ test("state - a watch from a revision begins behind it, and so does each of its 
   expect(short((await events.next()).value)).toBe(4);
 });
 
+test("state - a reconnect goes on from the place that was told, and what was told before it is not told again", async () => {
+  const { world, daemon, client } = await connected();
+  const events = client.watch({ queue: "mail" });
+  await settle();
+  const place = (revision: number) => ({ event: "place", watchId: idOf(daemon), revision });
+  daemon.line.say(change(idOf(daemon), 12), place(500));
+  daemon.line.break();
+  await world.advance(100);
+  expect(daemon.line.ops("watch.start").at(-1)!.input).toMatchObject({ after: 500 });
+  // Of an entry that came in part, the rest.
+  daemon.line.say(place(700), change(idOf(daemon), 701));
+  daemon.line.break();
+  await world.advance(1000);
+  expect(daemon.line.ops("watch.start").at(-1)!.input).toMatchObject({ after: 700 });
+  daemon.line.say(change(idOf(daemon), 701), { ...change(idOf(daemon), 701), id: "second" });
+  // What the socket was too slow for lies behind the place, and is asked for again.
+  daemon.line.say(place(800), { event: "gap", watchId: idOf(daemon), from: 801, to: 900 });
+  await settle();
+  expect(daemon.line.ops("watch.start").at(-1)!.input).toMatchObject({ after: 800 });
+  daemon.line.say(place(700), change(idOf(daemon), 801));
+  const seen: unknown[] = [];
+  for (let i = 0; i < 4; i++) seen.push((await events.next()).value);
+  expect(seen.map((event) => (event as { id: string }).id)).toEqual(["12-0", "701-0", "second", "801-0"]);
+});
+
 test("state - what the daemon keeps no more is told as a gap, once", async () => {
   const { daemon, client } = await connected();
   const events = client.watch({ after: 10 });

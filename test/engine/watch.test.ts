@@ -389,6 +389,51 @@ describe("engine - watches from a revision", () => {
     expect(late.changes.map(short)).toEqual([[first + 1, started], `${started + 1} c`]);
   });
 
+  test("engine - who watches what does not change is told how far that leads, and goes on from there though no more is kept", async () => {
+    const world = await EngineWorld.start({ config: { watchHistoryBytesMax: 5000 } });
+    const { revision: first } = await put(world, "quiet");
+    const [live, behind, slow] = [new TestSink(), new TestSink(), new TestSink()];
+    slow.backlogBytes = 2_000_000;
+    world.engine.watch(live, { watchId: "x", key: "quiet" });
+    world.engine.watch(behind, { watchId: "x", key: "quiet", after: first - 1 });
+    world.engine.watch(slow, { watchId: "x", key: "quiet", after: first - 1 });
+    await settle();
+    // Where it has caught up it is told at once.
+    expect([live.places, behind.places]).toEqual([[], [first]]);
+    for (let i = 0; i < 30; i++) await put(world, `k${i}`);
+    world.log.auto = false;
+    const undurable = world.answer("kv.put", { key: "k", value: 1 });
+    await settle();
+    await world.clock.advance(5000);
+    expect([live.places, behind.places]).toEqual([[], [first]]);
+    world.log.auto = true;
+    world.log.complete();
+    await undurable;
+    await settle();
+    const place = first + 31;
+    expect([live.places, behind.places, slow.places]).toEqual([[place], [first, place], []]);
+    await world.clock.advance(60_000);
+    expect(live.places).toEqual([place]);
+    const [again, from] = [place, first].map((after) => watched(world, after, { key: "quiet" }));
+    await settle();
+    expect([again!.changes.length, from!.changes.length]).toEqual([0, 1]);
+  });
+
+  test("engine - who watches goes on without a gap behind a stop and a start, whatever was told last", async () => {
+    const world = await EngineWorld.start();
+    const [all, quiet] = [new TestSink(), new TestSink()];
+    world.engine.watch(all, { watchId: "x" });
+    world.engine.watch(quiet, { watchId: "x", key: "quiet" });
+    const { revision: last } = await put(world, "b");
+    await world.engine.stop();
+    expect([all.places.at(-1), quiet.places.at(-1)]).toEqual([last, last]);
+    const again = await EngineWorld.start({ disk: world.log.disk });
+    const sink = watched(again, last);
+    const { revision } = await put(again, "c");
+    await settle();
+    expect(sink.changes.map(short)).toEqual([`${revision} c`]);
+  });
+
   test("engine - who comes from above the newest revision was in another state, and is told that all of this one is new", async () => {
     const world = await EngineWorld.start();
     const { revision: last } = await put(world, "a");

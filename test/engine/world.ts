@@ -149,6 +149,10 @@ export class TestSink implements Sink {
     this.order.push(`change ${watchId}`);
     this.changes.push({ watchId, revision, event: JSON.parse(text) });
   }
+  readonly places: number[] = [];
+  place(_watchId: string, revision: number): void {
+    this.places.push(revision);
+  }
   readonly messages: { subscriptionId: string; event: Json }[] = [];
   message(subscriptionId: string, text: string): void {
     this.order.push(`message ${subscriptionId}`);

@@ -125,6 +125,21 @@ describe("http watch", () => {
     expect(await read("prefix=gap%2F", 1, { "last-event-id": gap!.id })).toEqual([next!]);
   });
 
+  test("http watch - an id without data says how far the stream leads where nothing is told, to go on from there", async () => {
+    const before = await put("still/a");
+    const last = await put("other");
+    const response = await fetch(`${daemon.url}/api/watch?prefix=still%2F&after=${before}`);
+    let text = "";
+    for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
+      text += chunk;
+      if (text.includes("id: ")) break;
+    }
+    expect(text).toBe(`retry: 1000\n\nid: ${last}\n\n`);
+    const next = await put("still/b");
+    const [event] = await read("prefix=still%2F", 1, { "last-event-id": String(last) });
+    expect([event!.event, event!.data.revision]).toEqual(["change", next]);
+  });
+
   test("http watch - what is wrong is refused by its name", async () => {
     const rows: [string, Record<string, string>, string][] = [
       ["tables=keys,nothing", {}, "/tables/1"],

@@ -733,6 +733,21 @@ describe("session - watching", () => {
     expect(world.engine.counters.watchGaps).toBe(1);
   });
 
+  test("session - how far a watch leads is told ahead of no gap, and makes none", async () => {
+    const { greet, world } = await opened();
+    const line = await greet();
+    await line.ok("watch.start", { watchId: "x", queue: "a" });
+    await world.submit({ queue: "b" });
+    line.buffered = limits.watchBufferBytesMax;
+    await world.clock.advance(5000);
+    const place = world.engine.revision;
+    expect(line.events()).toEqual([{ event: "place", watchId: "x", revision: place }]);
+    await world.submit({ queue: "a" });
+    await world.clock.advance(5000);
+    await line.drain();
+    expect(line.events().slice(1)).toEqual([{ event: "gap", watchId: "x", from: place + 1, to: place + 1 }]);
+  });
+
   test("session - a socket that drains in parts gets one gap, not one a part", async () => {
     const { greet, world } = await opened();
     const line = await greet();
