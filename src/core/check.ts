@@ -512,8 +512,9 @@ function checkMessages(core: Coordinator, expect: Expect): void {
     let flying = 0;
     for (const consumer of inbox.consumers) flying += consumer.flying;
     expect(flying <= found.flying, `${of} has consumers with ${flying} flights`);
+    const { first } = inbox.flights;
     expect(
-      found.flying === 0 || inbox.lookAt < Number.POSITIVE_INFINITY,
+      first === null || (inboxes.looks.nextAt <= inbox.lookAt && inbox.lookAt <= first.landsAt),
       `${of} is not looked at when its flights are over`,
     );
   }

@@ -649,9 +649,10 @@ export class Coordinator {
           subscriptions.drop(this, inboxes.firstToExpire);
       });
     this.#due(inboxes.looks, this.clock, "message.redeliver", (inbox, at) => {
-      if (inbox.lookAt !== at || inboxes.get(inbox.name) !== inbox) return;
+      if (inbox.lookAt !== at) return;
       inbox.lookAt = Number.POSITIVE_INFINITY;
-      subscriptions.lookAtFlights(this, inbox);
+      // One that is deleted may be back later, and what is on its way with it.
+      if (inboxes.get(inbox.name) === inbox) subscriptions.lookAtFlights(this, inbox);
     });
     this.#due(inboxes.idle, this.clock, "subscription.expire", (inbox, at) =>
       subscriptions.endIdle(this, inbox, at),

@@ -123,11 +123,16 @@ export class Deliveries {
     }
   }
 
+  /** Whether it is still the consumer's, under whatever entry: what was taken back has made it a new one. */
+  isOnItsWay(entry: Entry, to: Consumer): boolean {
+    return entry.consumer === to || standing(entry)?.consumer === to;
+  }
+
   /** It was not sent, because what it came about with was undone. */
-  unsent({ inbox, message }: Entry, to: Consumer): void {
+  unsent(entry: Entry, to: Consumer): void {
     // By now it may stand anew, and be on its way to another, from whom what was undone had taken it.
-    const entry = inbox.entries.get(rowOf(message));
-    if (entry?.consumer === to) this.engine.core.inboxes.giveBack(entry);
+    const stands = standing(entry);
+    if (stands?.consumer === to) this.engine.core.inboxes.giveBack(stands);
   }
 
   /** Those who listen on a subscription that is gone are told, once that is durable. */
@@ -136,6 +141,8 @@ export class Deliveries {
       this.outbox.hold({ kind: "ended", revision, sink, subscriptionId, name });
   }
 }
+
+const standing = ({ inbox, message }: Entry) => inbox.entries.get(rowOf(message));
 
 function add<K>(map: Map<K, Set<Seat>>, key: K, seat: Seat): void {
   const seats = map.get(key);

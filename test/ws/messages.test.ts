@@ -316,6 +316,30 @@ describe("messages - that are kept", () => {
     expect(payloads(line, "s")).toEqual(["kept", "new"]);
   });
 
+  test("messages - one that is on its way arrives, though a transaction that was refused had acknowledged it meanwhile", async () => {
+    const { it, line, publisher, publish } = await start({}, { held: true });
+    await line.ok("subscription.attach", { subscriptionId: "s", name: "sub", window: 1 });
+    const first = await publish(1);
+    const second = await publish(2);
+    it.world.log.auto = false;
+    const settle = async (...then: object[]) => {
+      const seq = publisher.nextSeq;
+      await publisher.frame({ op: "transaction.run", seq, input: { then } });
+      return seq;
+    };
+    const ack = (messageId: string) => ({
+      operation: "message.ack",
+      input: { subscription: "sub", messageId },
+    });
+    // The second one is handed out, and waits behind the answer.
+    await settle(ack(first));
+    const refused = await settle(ack(second), ack(first));
+    it.world.log.complete();
+    await it.world.advance(0);
+    expect(publisher.reply(refused).error.code).toBe("unknown-message");
+    expect(payloads(line)).toEqual([1, 2]);
+  });
+
   test("messages - who listens to the topic gets it too, and who is attached gets it once", async () => {
     const { it, line, publish } = await start();
     const other = await it.greet("other");
