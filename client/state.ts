@@ -27,6 +27,8 @@ type Watch = {
   of: { revision: number; count: number };
   /** Of that revision, what was told before the watch was started again and comes once more. */
   again: number;
+  /** It was asked to begin by a connection that ended first: what came after this revision may be missed. null: it was not. */
+  doubted: number | null;
   /** The newest revision that came with what is no entry: what lies before it was told by then. */
   seen: number;
   /** Where it was started last; null: what comes is not asked for any more. */
@@ -56,6 +58,7 @@ export class Watches {
       filter,
       after: after ?? null,
       of: { revision: 0, count: 0 },
+      doubted: null,
       seen: 0,
       again: 0,
       asked: null,
@@ -150,9 +153,10 @@ export class Watches {
 
   #begin(watch: Watch): void {
     watch.asked = null;
+    const { revision: greeted } = this.#session.welcome as Welcome;
     if (!this.#session.pushes) {
       // From here on changes are missed, also by a watch that has never begun.
-      watch.after ??= (this.#session.welcome as Welcome).revision;
+      watch.after ??= watch.doubted ?? greeted;
       return;
     }
     const { after } = watch;
@@ -164,10 +168,14 @@ export class Watches {
         watch.asked = watch.after;
         watch.fresh = true;
         watch.again = watch.of.revision > watch.after ? watch.of.count : 0;
+        const { doubted } = watch;
+        watch.doubted = null;
+        if (after === null && doubted !== null && doubted < revision)
+          watch.told({ event: "gap", from: doubted + 1, to: revision });
       },
       (error) => {
-        if (error instanceof ClientError && error.code === "disconnected") return;
-        this.#fail(watch, error);
+        if (error instanceof ClientError && error.code === "disconnected") watch.doubted ??= greeted;
+        else this.#fail(watch, error);
       },
     );
   }

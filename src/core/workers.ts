@@ -225,19 +225,22 @@ function reasonsOf(core: Coordinator, slot: Slot, record: WorkerRecord): string[
   return [...reasons, ...core.dispatch.reasonsOf(slot)];
 }
 
-/** `record` and `running` as of an older revision, where that is what is shown. */
+/** Tasks that a worker holds, and the slots that they take. */
+export type Held = { count: number; slots: number };
+
+/** `record` and `held` as of an older revision, where that is what is shown. */
 export function workerText(
   core: Coordinator,
   slot: Slot,
   record: WorkerRecord = slot.record,
-  running: number = slot.running.size,
+  held: Held = { count: slot.running.size, slots: slot.used },
 ): string {
   const reasons = reasonsOf(core, slot, record);
   return (
     `{"id":"${record.id}","instanceId":"${record.instanceId}","kind":"${record.kind}",` +
     `"queues":${JSON.stringify(record.queues)},"capabilities":${JSON.stringify(record.capabilities)},` +
-    `"labels":${JSON.stringify(record.labels)},"capacity":${record.capacity},"state":"${shownState(record, running)}",` +
-    `"connected":${slot.attached},"running":${running},"slotsUsed":${slot.used},"healthy":${reasons.length === 0},` +
+    `"labels":${JSON.stringify(record.labels)},"capacity":${record.capacity},"state":"${shownState(record, held.count)}",` +
+    `"connected":${slot.attached},"running":${held.count},"slotsUsed":${held.slots},"healthy":${reasons.length === 0},` +
     `"health":"${slot.health.state}","healthScore":${slot.health.score},` +
     `"reasons":${JSON.stringify(reasons)},"completedCount":${slot.completedCount},"failedCount":${slot.failedCount},` +
     `"registeredAt":${record.registeredAt},"lastSeenAt":${slot.lastSeenAt || null},"revision":${record.revision}}`

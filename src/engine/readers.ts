@@ -11,7 +11,7 @@ import { Slot } from "../core/slots.ts";
 import type { View } from "../core/store.ts";
 import { messageBody } from "../core/subscriptions.ts";
 import { type TaskRecord, taskText } from "../core/tasks.ts";
-import { type WorkerRecord, workerText } from "../core/workers.ts";
+import { type Held, type WorkerRecord, workerText } from "../core/workers.ts";
 import type { Clock } from "./clock.ts";
 import type { Engine } from "./engine.ts";
 
@@ -58,18 +58,18 @@ export class Readers {
       views = walked.map((table) => [table, store.table<unknown>(table).view()]);
       if (!(await durable)) for (const [, view] of views.splice(0)) view.close();
     } while (views.length === 0);
-    // How many tasks each worker holds as of this revision: the tasks come before the workers.
-    const running = new Map<string, number>();
+    // What each worker holds as of this revision: the tasks come before the workers.
+    const held = new Map<string, Held>();
     const stream: Stream = { views, readAt: this.clock.monotonic() };
     this.#streams.add(stream);
     try {
       yield `{"revision":${revision},"at":${this.engine.core.now}}\n`;
       for (const [table, view] of views)
         for (let slice = this.#nextOf(stream, view); slice !== null; slice = this.#nextOf(stream, view))
-          if (!tables.includes(table)) for (const record of slice) countHeld(record as TaskRecord, running);
+          if (!tables.includes(table)) for (const record of slice) countHeld(record as TaskRecord, held);
           else if (slice.length > 0)
             yield slice
-              .map((record) => `{"table":"${table}","record":${this.#recordText(table, record, running)}}\n`)
+              .map((record) => `{"table":"${table}","record":${this.#recordText(table, record, held)}}\n`)
               .join("");
     } finally {
       this.#end(stream);
@@ -90,11 +90,11 @@ export class Readers {
     for (const stream of this.#streams) if (now - stream.readAt > streamMsMax) this.#end(stream);
   }
 
-  /** `running` gathers what workers hold, where the state is not the newest. */
-  #recordText(table: string, record: unknown, running?: Map<string, number>): string {
+  /** `held` gathers what workers hold, where the state is not the newest. */
+  #recordText(table: string, record: unknown, held?: Map<string, Held>): string {
     const { core } = this.engine;
     if (table === "tasks") {
-      if (running !== undefined) countHeld(record as TaskRecord, running);
+      if (held !== undefined) countHeld(record as TaskRecord, held);
       return taskText(core, record as TaskRecord);
     }
     if (table === "keys") return keyText(record as KeyRecord);
@@ -104,13 +104,14 @@ export class Readers {
     if (table !== "workers") return JSON.stringify(record);
     const worker = record as WorkerRecord;
     const slot = core.dispatch.slot(worker.id) ?? new Slot(worker.id, worker, core.clock);
-    return running === undefined
+    return held === undefined
       ? workerText(core, slot)
-      : workerText(core, slot, worker, running.get(worker.id) ?? 0);
+      : workerText(core, slot, worker, held.get(worker.id) ?? { count: 0, slots: 0 });
   }
 }
 
-function countHeld({ state, lease }: TaskRecord, running: Map<string, number>): void {
-  if (state === "running" && lease !== null)
-    running.set(lease.workerId, (running.get(lease.workerId) ?? 0) + 1);
+function countHeld({ state, lease, spec }: TaskRecord, held: Map<string, Held>): void {
+  if (state !== "running" || lease === null) return;
+  const { count, slots } = held.get(lease.workerId) ?? { count: 0, slots: 0 };
+  held.set(lease.workerId, { count: count + 1, slots: slots + spec.options.slots });
 }

@@ -1,7 +1,7 @@
 /** What a watcher is promised: every change in order, and a gap wherever one may be missing. */
 import { expect, test } from "bun:test";
 import type { WatchEvent } from "../../client/index.ts";
-import { connected, type FakeDaemon, settle } from "./world.ts";
+import { connected, type FakeDaemon, settle, welcome } from "./world.ts";
 
 const change = (watchId: string, revision: number) => ({
   event: "change",
@@ -152,6 +152,25 @@ test("state - what the socket was too slow for is asked for again, and comes in 
   const seen: unknown[] = [];
   for (let i = 0; i < 5; i++) seen.push(short((await events.next()).value));
   expect(seen).toEqual([11, 12, 13, 40, 41]);
+});
+
+test("state - where a connection ended before it said that a watch had begun, what came since may be missing, and is told so", async () => {
+  const { world, daemon, client } = await connected();
+  const greeted = welcome.revision;
+  daemon.script["watch.start"] = () => "silent";
+  const events = client.watch();
+  await settle();
+  daemon.line.break();
+  daemon.script["watch.start"] = ({ input }) => ({ ok: { ...(input as object), revision: greeted + 5 } });
+  await world.advance(100);
+  expect(daemon.line.ops("watch.start").at(-1)!.input).not.toHaveProperty("after");
+  daemon.line.say(change(idOf(daemon), greeted + 6));
+  expect((await events.next()).value).toEqual({ event: "gap", from: greeted + 1, to: greeted + 5 });
+  expect(short((await events.next()).value)).toBe(greeted + 6);
+  daemon.line.break();
+  await world.advance(1000);
+  daemon.line.say(change(idOf(daemon), greeted + 6), change(idOf(daemon), greeted + 7));
+  expect(short((await events.next()).value)).toBe(greeted + 7);
 });
 
 test("state - a loop that is too slow gets one gap for what it missed", async () => {

@@ -240,7 +240,7 @@ describe("engine - for those who look", () => {
       counts.tasks.queued,
     ]);
     const workers = Object.fromEntries(of("workers").map((worker) => [worker.id, worker]));
-    expect(workers.busy).toMatchObject({ state: "busy", running: 30 });
+    expect(workers.busy).toMatchObject({ state: "busy", running: 30, slotsUsed: 30 });
     expect(workers.leaves).toMatchObject({ state: "idle", running: 0, capacity: 1, connected: false });
     for (const record of [...of("tasks"), ...of("workers")])
       expect(record.revision).toBeLessThanOrEqual(revision);
