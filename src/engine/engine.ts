@@ -176,9 +176,9 @@ export class Engine {
     this.#recent = new Recent(options.config.watchHistoryBytesMax);
     this.#behind = new Behind(
       this.#recent,
-      (watch, revision, text) => {
+      (kind, watch, revision, text) => {
         const { sink, filter } = watch;
-        this.#outbox.hold({ kind: "change", revision, sink, watchId: filter.watchId, text });
+        this.#outbox.hold({ kind, revision, sink, watchId: filter.watchId, text });
       },
       (watch) => {
         this.#watches.add(watch);
@@ -777,7 +777,7 @@ export class Engine {
       // Revisions never go back: it was seen in another state, of which nothing holds here.
       if ((filter.after ?? 0) > revision) {
         const text = gapText(filter.watchId, Math.min(1, revision), revision);
-        this.#outbox.hold({ kind: "change", revision, sink, watchId: filter.watchId, text });
+        this.#outbox.hold({ kind: "gap", revision, sink, watchId: filter.watchId, text });
         this.#openTurn();
       }
     } else {

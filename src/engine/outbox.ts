@@ -28,7 +28,7 @@ type Held =
     }
   | { kind: "push"; revision: number; sink: Sink; text: string; workerId: string; bytes: number }
   | { kind: "tell"; revision: number; sink: Sink; text: string }
-  | { kind: "change"; revision: number; sink: Sink; watchId: string; text: string }
+  | { kind: "change" | "gap"; revision: number; sink: Sink; watchId: string; text: string }
   | { kind: "place"; revision: number; sink: Sink; watchId: string }
   | { kind: "message"; revision: number; sink: Sink; subscriptionId: string; text: string }
   | { kind: "delivery"; revision: number; sink: Sink; text: string; entry: Entry; to: Consumer }
@@ -100,8 +100,8 @@ export class Outbox {
           this.engine.counters.operationsRefused++;
         one.sink.answer(one.seq, answer);
         this.#touched.add(one.sink);
-      } else if (one.kind === "change" && one.revision <= durable) {
-        // A watch that catches up is told of the past, in its place behind what was undone.
+      } else if (one.kind === "gap" || (one.kind === "change" && one.revision <= durable)) {
+        // A watch that catches up is told of the past, in its place behind what was undone; of a gap not all was undone.
         one.sink.change(one.watchId, one.revision, one.text);
         this.#touched.add(one.sink);
       } else if (one.kind === "push") this.#countPush(one.workerId, one.bytes, 0);

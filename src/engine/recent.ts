@@ -156,7 +156,7 @@ export class Behind {
 
   constructor(
     private readonly recent: Recent,
-    private readonly tell: (watch: Watch, revision: number, text: string) => void,
+    private readonly tell: (kind: "change" | "gap", watch: Watch, revision: number, text: string) => void,
     private readonly caughtUp: (watch: Watch) => void,
   ) {}
 
@@ -188,7 +188,7 @@ export class Behind {
     const after = this.#after.get(watch) as number;
     const next = this.recent.knownAfter(after, watch.filter);
     if (next > after + 1) {
-      this.tell(watch, next - 1, gapText(watchId, after + 1, next - 1));
+      this.tell("gap", watch, next - 1, gapText(watchId, after + 1, next - 1));
       this.#after.set(watch, next - 1);
     }
     const only = new Watches();
@@ -202,7 +202,7 @@ export class Behind {
         only.match(change, own, (_, about) => {
           const text = changeText(watchId, about);
           units += text.length;
-          this.tell(watch, cause.revision, text);
+          this.tell("change", watch, cause.revision, text);
         });
       }
       this.#after.set(watch, cause.revision);

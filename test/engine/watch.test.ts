@@ -477,6 +477,25 @@ describe("engine - watches from a revision", () => {
       expect(sink.changes.map(short)).toEqual([`${first} a`, `${revision} b`]);
   });
 
+  test("engine - a gap is told also where a full disk undid the last of what is missing", async () => {
+    const world = await EngineWorld.start();
+    await world.advance(31_000);
+    const { revision: first } = await put(world, "a");
+    world.log.auto = false;
+    const undone = world.answer("kv.put", { key: "undone", value: 1 });
+    await settle();
+    const [behind, ahead] = [watched(world, first - 1), watched(world, first + 100)];
+    await settle();
+    world.log.full();
+    expect("error" in (await undone)).toBe(true);
+    world.log.auto = true;
+    await world.clock.advance(1000);
+    const { revision } = await put(world, "b");
+    await settle();
+    expect(behind.changes.map(short)).toEqual([[first, first + 1], `${revision} b`]);
+    expect(ahead.changes.map(short)).toEqual([[1, first + 1], `${revision} b`]);
+  });
+
   test("engine - where nobody has watched of late nothing is kept, and who read the state may begin from there", async () => {
     const world = await EngineWorld.start();
     await world.advance(31_000);
