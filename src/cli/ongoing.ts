@@ -15,7 +15,8 @@ export async function ongoing<T>(
   told: (one: T) => Promise<unknown>,
 ): Promise<void> {
   const signal = endAsked();
-  const client = new CoordinationClient({ ...to, client: `cortexd-${name}` });
+  // Who only looks hears of a wrong name, and makes no namespace of it.
+  const client = new CoordinationClient({ ...to, create: false, client: `cortexd-${name}` });
   try {
     await connected(client, to, signal);
     let left = count ?? Number.POSITIVE_INFINITY;

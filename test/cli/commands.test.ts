@@ -731,7 +731,15 @@ describe("commands - namespaces", () => {
     expect((await ends("ok", ["status"])).output).toMatch(/Namespaces +2/);
     expect(await json(["namespaces", "drop", "ours", "--yes"])).toEqual({ namespace: "ours" });
     await ends("not-found", ["namespaces", "drop", "ours", "--yes"]);
-    await ends("not-found", ["tasks", "list", "--namespace", "ours"]);
+    for (const words of [
+      ["tasks", "list"],
+      ["watch"],
+      ["kv", "watch"],
+      ["messages", "tail"],
+      ["log", "--follow"],
+    ])
+      await ends("not-found", [...words, "--namespace", "ours"]);
+    expect((await json(["namespaces", "list"])).namespaces).toHaveLength(1);
   }, 120_000);
 
   test("commands - where nobody can be asked, a drop needs --yes, and default is never dropped", async () => {
