@@ -27,12 +27,13 @@ export type Outcomes = {
 const reservedAtOnce = 1_000_000;
 const reserveEarly = 500_000;
 
-/** Texts of more than this are put together where they are read: here it would be a copy more. */
-const largeBytes = 1_000_000;
+/** So many texts of entries are put together to one piece, which is less to look at where the batch is read. */
+const textsMax = 512;
 
 export class Batches {
   #keepsText = true;
-  /** What gathers, entry by entry: a text that grows by its end alone would be put together when it is sent. */
+  /** What gathers, in pieces, and what follows the last of them, which is many texts an entry. */
+  #pieces: string[] = [];
   #texts: string[] = [];
   #textBytes = 0;
   #textFirst = 0;
@@ -112,6 +113,12 @@ export class Batches {
     let bytes = 0;
     for (let i = from; i < texts.length; i++) bytes += (texts[i] as string).length;
     this.#textBytes += bytes;
+    if (texts.length >= textsMax) this.#putTogether();
+  }
+
+  #putTogether(): void {
+    if (this.#texts.length > 0) this.#pieces.push(this.#texts.join(""));
+    this.#texts = [];
   }
 
   /**
@@ -138,21 +145,26 @@ export class Batches {
   }
 
   #append(): void {
-    const isLarge = this.#textBytes > largeBytes;
-    const text = isLarge ? this.#texts.reduce((all, piece) => all + piece) : this.#texts.join("");
-    const batch: Batch = { first: this.#textFirst, last: this.engine.store.revision, text };
-    this.#texts = [];
-    this.#textBytes = 0;
-    this.#lookedAt = 0;
+    this.#putTogether();
+    const pieces = this.#pieces;
+    const batch: Batch = {
+      first: this.#textFirst,
+      last: this.engine.store.revision,
+      pieces,
+      get text() {
+        return pieces.length === 1 ? (pieces[0] as string) : pieces.join("");
+      },
+    };
     this.#sent = this.#gathered;
-    this.#sentBytes = text.length;
+    this.#sentBytes = this.#textBytes;
     this.#sentCounted = counted(this.engine.core);
     this.#gathered = [];
     this.#appending = true;
     const { counters } = this.engine;
     counters.batchesLogged++;
     counters.entriesLogged += this.#sent.length;
-    counters.bytesLogged += text.length;
+    counters.bytesLogged += this.#sentBytes;
+    this.#forgetTexts();
     const before = this.clock.monotonic();
     this.log.append(batch, this.#appended).then(
       (appended) => {
@@ -187,6 +199,13 @@ export class Batches {
     if (this.#gathered.length === 0) this.#tellDrained();
   }
 
+  #forgetTexts(): void {
+    this.#pieces = [];
+    this.#texts = [];
+    this.#textBytes = 0;
+    this.#lookedAt = 0;
+  }
+
   /** Takes back what is not durable, newest first; answers how many entries that was. */
   undo(): number {
     const { store } = this.engine;
@@ -196,9 +215,7 @@ export class Batches {
     this.#sent = [];
     this.#sentBytes = 0;
     this.#gathered = [];
-    this.#texts = [];
-    this.#textBytes = 0;
-    this.#lookedAt = 0;
+    this.#forgetTexts();
     // What stands is durable; the revisions that were undone are never used again.
     this.#durable = store.revision;
     return undone.length;

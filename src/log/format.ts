@@ -18,8 +18,8 @@ export const packedFormat = 3;
 export const journaledFormat = 4;
 export const isPresent = (format: number): boolean => format >= plainFormat && format <= formatVersion;
 
-/** Texts from so many units on are packed where a storage can: a commit of megabytes costs ten times as much as packing them. */
-export const isLarge = (text: string): boolean => text.length >= 1024 * 1024;
+/** Texts from so many bytes on are packed where a storage can: a commit of megabytes costs ten times as much as packing them. */
+export const isLarge = ({ length }: Uint8Array): boolean => length >= 1024 * 1024;
 
 /** The hash before the first batch. */
 export const firstHash = "0000000000000000";
@@ -29,23 +29,27 @@ export type Header = { revision: number; at: number; clock: number };
 /** A record put, or deleted (text null). `id` is the part, a tab and the key. */
 export type Change = { id: string; text: string | null };
 
-/** One batch as it is kept. */
-export type LogRow = {
-  first: number;
-  last: number;
-  text: string;
+/** A batch whose text is UTF-8 already. */
+export type EncodedBatch = { first: number; last: number; bytes: Uint8Array };
+
+type Checked = {
   /** Eight hex digits an entry: which entry is damaged, where the hash only says that one of the batch is. */
   checks: string;
   /** Of this batch's text, seeded with the hash of the batch before it. */
   hash: string;
 };
 
+/** One batch as it is written. Its bytes are never made a string: megabytes of new memory a second. */
+export type NewRow = EncodedBatch & Checked;
+/** One batch as it was read. */
+export type LogRow = { first: number; last: number; text: string } & Checked;
+
 const hex = (value: number | bigint, digits: number) => value.toString(16).padStart(digits, "0");
 
-const checkOf = (text: string) => hex(Bun.hash.crc32(text), 8);
+const checkOf = (text: string | Uint8Array) => hex(Bun.hash.crc32(text), 8);
 
 /** xxHash64, because Bun's xxHash3 reads only the lower half of its seed: half a chain is no chain. */
-export function chainHash(previous: string, text: string): string {
+export function chainHash(previous: string, text: string | Uint8Array): string {
   return hex(Bun.hash.xxHash64(text, BigInt(`0x${previous}`)), 16);
 }
 
@@ -72,6 +76,42 @@ export function lastHeader(text: string): Header {
   return readHeader(text.slice(text.lastIndexOf("\n@") + 1));
 }
 
+export function lastHeaderOf({ bytes }: EncodedBatch): Header {
+  const buffer = bufferOf(bytes);
+  const start = buffer.lastIndexOf(entryStart) + 1;
+  return readHeader(buffer.toString("latin1", start, buffer.indexOf(newline, start) + 1));
+}
+
+const bufferOf = ({ buffer, byteOffset, byteLength }: Uint8Array) =>
+  Buffer.from(buffer, byteOffset, byteLength);
+const entryStart = Buffer.from("\n@");
+const [newline, tab, headerSign, zero] = [10, 9, 64, 48];
+
+/** As splitEntries() does it. */
+function entriesOf(bytes: Uint8Array): Uint8Array[] {
+  const buffer = bufferOf(bytes);
+  const entries: Uint8Array[] = [];
+  let start = 0;
+  while (start < bytes.length) {
+    const next = buffer.indexOf(entryStart, start);
+    const end = next < 0 ? bytes.length : next + 1;
+    entries.push(bytes.subarray(start, end));
+    start = end;
+  }
+  return entries;
+}
+
+/** What stands between the sign and the first tab; NaN where that is no number. */
+function revisionOf(entry: Uint8Array): number {
+  let revision = entry[1] === tab ? Number.NaN : 0;
+  for (let i = 1; entry[i] !== tab; i++) {
+    const digit = (entry[i] ?? 0) - zero;
+    if (digit < 0 || digit > 9) return Number.NaN;
+    revision = revision * 10 + digit;
+  }
+  return revision;
+}
+
 /** The changes of one entry or of a whole batch, in their order. */
 export function readChanges(text: string): Change[] {
   const changes: Change[] = [];
@@ -96,20 +136,27 @@ export function readChanges(text: string): Change[] {
   return changes;
 }
 
-export function encodeBatch(previousHash: string, batch: Batch): LogRow {
+export function encoded(batch: Batch | EncodedBatch): EncodedBatch {
+  if ("bytes" in batch) return batch;
   const { first, last, text } = batch;
-  const entries = splitEntries(text);
-  const problem = entriesProblem(batch, entries);
-  assert(problem === null, `the batch ${first}–${last} is malformed: ${problem}`);
   // What is not well-formed would come back changed: storages keep UTF-8.
   assert(text.isWellFormed(), `the batch ${first}–${last} is not well-formed Unicode`);
-  return { first, last, text, checks: checksOf(entries), hash: chainHash(previousHash, text) };
+  return { first, last, bytes: Buffer.from(text) };
+}
+
+export function encodeBatch(previousHash: string, batch: Batch | EncodedBatch): NewRow {
+  const { first, last, bytes } = encoded(batch);
+  const entries = entriesOf(bytes);
+  const problem = entriesProblem(batch, entries);
+  assert(problem === null, `the batch ${first}–${last} is malformed: ${problem}`);
+  return { first, last, bytes, checks: checksOf(entries), hash: chainHash(previousHash, bytes) };
 }
 
 /** As hex of all at once: a text for each costs more than its checksum. */
-function checksOf(entries: readonly string[]): string {
+function checksOf(entries: readonly Uint8Array[]): string {
   const checks = Buffer.alloc(entries.length * 4);
-  for (let i = 0; i < entries.length; i++) checks.writeUInt32BE(Bun.hash.crc32(entries[i] as string), i * 4);
+  for (let i = 0; i < entries.length; i++)
+    checks.writeUInt32BE(Bun.hash.crc32(entries[i] as Uint8Array), i * 4);
   return checks.toString("hex");
 }
 
@@ -125,12 +172,12 @@ export function rowProblem(previousHash: string, row: LogRow): string | null {
       return `the last entry is ${lastHeader(text).revision}, not ${last}`;
     return null;
   }
-  const entries = splitEntries(text);
+  const entries = entriesOf(Buffer.from(text));
   const wrong = entries.findIndex(
     (entry, index) => checks.slice(index * 8, index * 8 + 8) !== checkOf(entry),
   );
   if (wrong >= 0) {
-    const after = wrong === 0 ? "the batch's start" : `entry ${readHeader(entries[wrong - 1]!).revision}`;
+    const after = wrong === 0 ? "the batch's start" : `entry ${revisionOf(entries[wrong - 1]!)}`;
     return `the entry after ${after} has a wrong checksum`;
   }
   if (checks.length !== entries.length * 8) return "entries are missing";
@@ -140,12 +187,12 @@ export function rowProblem(previousHash: string, row: LogRow): string | null {
 /** Every entry has a header, and their revisions grow from the batch's first to its last. */
 function entriesProblem(
   { first, last }: { first: number; last: number },
-  entries: readonly string[],
+  entries: readonly Uint8Array[],
 ): string | null {
   let revision = first - 1;
   for (const [index, entry] of entries.entries()) {
-    const found = Number(entry.slice(1, entry.indexOf("\t")));
-    if (entry[0] !== "@" || !entry.endsWith("\n") || !Number.isSafeInteger(found)) {
+    const found = revisionOf(entry);
+    if (entry[0] !== headerSign || entry.at(-1) !== newline || !Number.isSafeInteger(found)) {
       return `the entry after ${index === 0 ? "the batch's start" : `entry ${revision}`} has no proper header`;
     }
     if (found <= revision) return `entry ${found} stands after entry ${revision}`;

@@ -72,12 +72,11 @@ export class Generation {
   }
 
   /** Reads a batch's lines behind what is gathered. What is malformed throws, and leaves nothing behind. */
-  stage(text: string): Staged {
-    const byteLength = Buffer.byteLength(text);
-    this.#reserve(byteLength);
-    this.#bytes.write(text, this.#length, "utf8");
+  stage(text: Uint8Array): Staged {
+    this.#reserve(text.length);
+    this.#bytes.set(text, this.#length);
     const bytes = this.#bytes;
-    const end = this.#length + byteLength;
+    const end = this.#length + text.length;
     let count = 0;
     const archived: ArchiveRow[] = [];
     let start = this.#length;
@@ -94,7 +93,7 @@ export class Generation {
       } else assert(sign === headerSign, "a line is a header, a put or a delete");
       start = lineEnd + 1;
     }
-    return { length: byteLength, count, archived };
+    return { length: text.length, count, archived };
   }
 
   /** What is told once is in no image. */
@@ -148,9 +147,9 @@ export class Generation {
   }
 
   /** Takes in what was staged last. */
-  gather({ length, count }: Staged, place: Place, textBytes: number): void {
+  gather({ length, count }: Staged, place: Place): void {
     this.#length += length;
-    this.textBytes += textBytes;
+    this.textBytes += length;
     this.changeCount += count;
     this.place = place;
     for (let i = 0; i < count; i++) this.#put(i * fields);

@@ -11,8 +11,8 @@
 import { readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { readStart, SyncedFile, syncFolder, writeNew } from "./files.ts";
-import { chainHash, encodeBatch, type LogRow, lastHeader, readHeader } from "./format.ts";
-import { type Batch, smallBatch } from "./log.ts";
+import { chainHash, encodeBatch, lastHeader, type NewRow, readHeader } from "./format.ts";
+import { type Batch, smallBatch, unitsOf } from "./log.ts";
 
 const pathOf = (folder: string) => join(folder, "journal");
 
@@ -34,9 +34,13 @@ const headWord = "cortex-batch ";
 const headPattern = /^cortex-batch (\d+) (\d+) ([0-9a-f]{16}) ([0-9a-f]{16}) (\d+)$/;
 const headUnitsMax = 128;
 
-/** A head of one line, which counts the units of the text, and the text. */
-export const encodeJournaled = ({ first, last, previous, hash, text }: Journaled): string =>
-  `cortex-batch ${first} ${last} ${previous} ${hash} ${text.length}\n${text}`;
+/** A head of one line, which counts the units of the text. */
+const encodeHead = ({ first, last, previous, hash }: Omit<Journaled, "text">, units: number): Buffer =>
+  Buffer.from(`cortex-batch ${first} ${last} ${previous} ${hash} ${units}\n`);
+
+/** A head, and the text. */
+export const encodeJournaled = (batch: Journaled): string =>
+  `${encodeHead(batch, batch.text.length)}${batch.text}`;
 
 /** The batches that follow each other from the start. What comes then is torn, of an earlier round, or nothing. */
 export function decodeJournal(text: string): Journaled[] {
@@ -120,14 +124,15 @@ export class Journal {
   }
 
   /** Writes and syncs a batch that follows one of hash `previous`. Null: it must go through the thread, and nothing was done. */
-  take(batch: Batch, previous: string): LogRow | null {
+  take(batch: Batch, previous: string): NewRow | null {
     const from = this.clock();
-    const { first, last, text } = batch;
-    const isSmall = text.length <= smallBatch.units && last - first < smallBatch.entries;
+    const { first, last } = batch;
+    const isSmall = unitsOf(batch) <= smallBatch.units && last - first < smallBatch.entries;
     if (!isSmall || from < this.#closedUntil) return null;
     const row = encodeBatch(previous, batch);
-    const bytes = Buffer.from(encodeJournaled({ ...batch, previous, hash: row.hash }));
-    if (this.#end + bytes.length > journalBytes) return null;
+    const head = encodeHead({ ...row, previous }, unitsOf(batch));
+    if (this.#end + head.length + row.bytes.length > journalBytes) return null;
+    const bytes = Buffer.concat([head, row.bytes]);
     this.#file.write(bytes, this.#end);
     this.#file.sync();
     this.#file.check();

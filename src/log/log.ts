@@ -19,8 +19,14 @@ export type Batch = {
   first: number;
   last: number;
   /** The entries' texts, joined. */
-  text: string;
+  readonly text: string;
+  /** The same in pieces, where it was not needed as one yet. */
+  readonly pieces?: readonly string[];
 };
+
+export const piecesOf = (batch: Batch): readonly string[] => batch.pieces ?? [batch.text];
+export const unitsOf = (batch: Batch): number =>
+  piecesOf(batch).reduce((units, { length }) => units + length, 0);
 
 /**
  * A batch of no more than this is small: the log may sync it in the loop (journal.ts), and the engine waits a moment for

@@ -1,14 +1,12 @@
-/**
- * What the loop and the logs' thread say to each other. One thread serves every log of the process, so each message
- * names its log by number. A batch goes as one string: strings cross cheapest.
- */
-import type { LogRow } from "./format.ts";
+/** What the loop and the logs' thread say to each other. One thread serves every log of the process, so each message names its log by number. */
+import type { NewRow } from "./format.ts";
 import type { LogError, LogStatus, Recovered } from "./log.ts";
+import type { Shared } from "./shared.ts";
 import type { WriterOptions } from "./writer.ts";
 
 export type ToThread =
-  /** A batch: its log, first, last and after, parted by spaces, a newline, and the text. */
-  | string
+  /** A batch. In snapshot mode it has no answer, so that its text needs memory of its own. */
+  | { kind: "append"; log: number; first: number; last: number; after: number; text: string | Shared }
   /** `within`: the log whose folder holds this one's; that folder's lock and ballast serve both. `journals`: it is to have a journal. */
   | {
       kind: "open";
@@ -21,7 +19,7 @@ export type ToThread =
   /** A page was taken; the next may come. */
   | { kind: "taken"; log: number }
   /** Batches that the journal holds, oldest first; they have no answer. */
-  | { kind: "journaled"; log: number; rows: LogRow[] }
+  | { kind: "journaled"; log: number; rows: NewRow[] }
   | { kind: "reserve"; log: number; ceiling: number }
   | { kind: "probe"; log: number }
   /** Writes what waits for the archive. */

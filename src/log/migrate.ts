@@ -166,7 +166,7 @@ class Builder {
     const generation = this.#generation;
     const { upto, hash, at, clock } = place;
     generation.clear({ upto, hash, at, clock });
-    for (const text of texts) generation.gather(generation.stage(text), generation.place, text.length);
+    for (const text of texts) generation.gather(generation.stage(Buffer.from(text)), generation.place);
     const merge = new Merge(generation, image, this.#nextId, this.#bench);
     for (;;) {
       const { pieces, image: done } = await merge.step(stepBytes, async ({ id }) => {

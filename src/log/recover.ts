@@ -24,6 +24,7 @@ import {
   lastHeader,
   type Mark,
   type Meta,
+  type NewRow,
   newestMark,
   type Piece,
   pieceCheck,
@@ -150,7 +151,7 @@ async function readAll(
         unlessFull(storage, await storage.commit({ dropAbove: row.first - 1 }, true));
         break;
       }
-      logBytes += row.text.length;
+      logBytes += Buffer.byteLength(row.text);
       const image = images[kept.length];
       if (image?.upto === row.last) kept.push({ image, position: logBytes });
       if (row.last <= newest.upto) continue;
@@ -533,7 +534,7 @@ async function cutTo(storage: Storage, revision: number, mark: Mark | null, note
   let last = base.upto;
   let hash = base.hash;
   let highest = last;
-  let replaced: LogRow | undefined;
+  let replaced: NewRow | undefined;
   for await (const page of logPages(storage, base.upto)) {
     for (const row of page) {
       highest = Math.max(highest, row.last);
@@ -566,7 +567,7 @@ async function cutTo(storage: Storage, revision: number, mark: Mark | null, note
   );
 }
 
-function cutBatch(previousHash: string, row: LogRow, revision: number): LogRow {
+function cutBatch(previousHash: string, row: LogRow, revision: number): NewRow {
   const kept = splitEntries(row.text).filter((entry) => readHeader(entry).revision <= revision);
   return encodeBatch(previousHash, {
     first: row.first,

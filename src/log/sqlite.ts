@@ -20,6 +20,7 @@ import {
   formatVersion,
   isLarge,
   type LogRow,
+  type NewRow,
 } from "./format.ts";
 import { emptyJournal, type Journaled, makeJournal, readJournal } from "./journal.ts";
 import { LogError } from "./log.ts";
@@ -470,23 +471,25 @@ export class SqliteStorage implements OldStorage {
   }
 }
 
-const rowSql = "INSERT OR REPLACE INTO log (first, last, text, checks, hash) VALUES (?, ?, ?, ?, ?)";
-const columnsOf = ({ first, last, text, checks, hash }: LogRow) =>
-  [first, last, isLarge(text) ? pack(text) : text, checks, hash] as const;
+const rowSql =
+  "INSERT OR REPLACE INTO log (first, last, text, checks, hash) VALUES (?, ?, CAST(? AS TEXT), ?, ?)";
+const columnsOf = ({ first, last, bytes, checks, hash }: NewRow) =>
+  [first, last, isLarge(bytes) ? pack(bytes) : bytes, checks, hash] as const;
 
-function addRows(db: Database, rows: readonly LogRow[]): void {
+function addRows(db: Database, rows: readonly NewRow[]): void {
   db.transaction(() => {
     for (const row of rows) db.run(rowSql, [...columnsOf(row)]);
   })();
 }
 
+type Beyond = LogRow & NewRow;
 /** Of what a journal holds, the rows that follow the log's last; `loss`: there is a hole between them. */
-function beyondEnd(db: Database, journaled: readonly Journaled[]): { rows: LogRow[]; loss: string | null } {
+function beyondEnd(db: Database, journaled: readonly Journaled[]): { rows: Beyond[]; loss: string | null } {
   const { last, hash } = endOf(db);
   const beyond = journaled.filter(({ first }) => first > last);
   const [next] = beyond;
   if (next === undefined || next.previous === hash)
-    return { rows: beyond.map((one) => encodeBatch(one.previous, one)), loss: null };
+    return { rows: beyond.map((one) => ({ ...one, ...encodeBatch(one.previous, one) })), loss: null };
   const loss = `the journal goes on at revision ${next.first}, but the log ends at revision ${last}`;
   return { rows: [], loss };
 }
@@ -504,8 +507,8 @@ function endOf(db: Database): { last: number; hash: string } {
 /** No text of a batch begins like this. The rest is base64, because the column holds text and nothing else. */
 const packedStart = "zstd ";
 
-const pack = (text: string): string =>
-  packedStart + Bun.zstdCompressSync(text, { level: 1 }).toString("base64");
+const pack = (bytes: Uint8Array): string =>
+  packedStart + Bun.zstdCompressSync(bytes, { level: 1 }).toString("base64");
 
 /** What cannot be unpacked is as it stands, and so no batch. */
 function unpack(text: string): string {

@@ -18,7 +18,7 @@
  * nothing but close() afterwards. Calls are made one at a time.
  */
 import type { ArchivePage, ArchivePlace, ArchiveRow, ArchiveSearch } from "./archive.ts";
-import type { LogRow } from "./format.ts";
+import type { LogRow, NewRow } from "./format.ts";
 
 /** One atomic change. The parts are applied in the order of these fields. What is written is copied. */
 export type Write = {
@@ -30,7 +30,7 @@ export type Write = {
   dropImages?: readonly number[];
   dropPieces?: readonly number[];
   /** Added to the log; a row with the same first revision is replaced. */
-  log?: readonly LogRow[];
+  log?: readonly NewRow[];
   /** Added; no piece has had this number in an image that is there. */
   pieces?: readonly { id: number; bytes: Uint8Array }[];
   /** Added, as the image of a revision. */

@@ -5,7 +5,7 @@
  * then, and each listener hears of it once.
  */
 import { entryPoint } from "./entry.ts";
-import { firstHash, type LogRow } from "./format.ts";
+import { firstHash, type NewRow } from "./format.ts";
 import type { Journal } from "./journal.ts";
 import {
   type Appended,
@@ -13,12 +13,14 @@ import {
   type Log,
   LogError,
   type LogStatus,
+  piecesOf,
   type Recovered,
   type RecoverySink,
 } from "./log.ts";
 import type { Durable, FromThread, Opened, ToThread } from "./messages.ts";
 import { isAboutArchive, type QuestionName, type Questions } from "./questions.ts";
 import { LogReader } from "./reader.ts";
+import { type Shared, SharedTexts } from "./shared.ts";
 import type { WriterOptions } from "./writer.ts";
 
 type Waiting = { resolve(value: never): void; reject(error: Error): void };
@@ -31,6 +33,9 @@ export class LogThread {
 
   /** Answers what is asked of the logs. */
   readonly reader = new LogReader();
+
+  /** Of batches that wait for their answer. */
+  readonly texts = new SharedTexts();
 
   constructor(readonly url = entryPoint("worker")) {}
 
@@ -104,8 +109,8 @@ export class ThreadLog implements Log {
   /** Null: there is none (yet), and every append goes through the thread. */
   #journal: Journal | null = null;
   /** What the journal holds and the thread was not given yet: a message a batch would cost more than the batch. */
-  #journaled: LogRow[] = [];
-  #journaledUnits = 0;
+  #journaled: NewRow[] = [];
+  #journaledBytes = 0;
   #handOver: ReturnType<typeof setTimeout> | null = null;
   /** Up to here all is known to be where the reader finds it. */
   #written = 0;
@@ -163,7 +168,10 @@ export class ThreadLog implements Log {
     if (this.#isSnapshot) return this.#take(batch, after);
     if (this.#journal !== null && !this.#isFull && after === this.#last && this.#takeJournaled(batch))
       return { kind: "durable" };
-    const answer = await this.#ask<Durable | "full" | number>(this.#messageOf(batch, after));
+    const { texts } = this.thread;
+    const text = texts.write(piecesOf(batch));
+    const answer = await this.#ask<Durable | "full" | number>(this.#append(batch, after, text));
+    texts.giveBack(text.bytes);
     if (answer === "full") return { kind: "full" };
     if (typeof answer === "number") return { kind: "fenced", last: answer };
     this.#last = batch.last;
@@ -172,21 +180,21 @@ export class ThreadLog implements Log {
     return { kind: "durable" };
   }
 
-  #messageOf({ first, last, text }: Batch, after: number): string {
-    return `${this.#number} ${first} ${last} ${after}\n${text}`;
+  #append({ first, last }: Batch, after: number, text: string | Shared): ToThread {
+    return { kind: "append", log: this.#number, first, last, after, text };
   }
 
   #take(batch: Batch, after: number): Appended {
     if (after !== this.#last) return { kind: "fenced", last: this.#last };
     if (this.#isFull) return { kind: "full" };
-    this.#post(this.#messageOf(batch, after));
+    this.#post(this.#append(batch, after, batch.text));
     this.#last = batch.last;
     return { kind: "durable" };
   }
 
   /** False: the batch must go through the thread. */
   #takeJournaled(batch: Batch): boolean {
-    let row: LogRow | null = null;
+    let row: NewRow | null = null;
     try {
       row = this.#journal!.take(batch, this.#hash);
     } catch (error) {
@@ -198,8 +206,8 @@ export class ThreadLog implements Log {
     this.#last = row.last;
     this.#hash = row.hash;
     this.#journaled.push(row);
-    this.#journaledUnits += row.text.length;
-    if (this.#journaledUnits >= handOverUnits) this.#flush();
+    this.#journaledBytes += row.bytes.length;
+    if (this.#journaledBytes >= handOverBytes) this.#flush();
     else this.#handOver ??= setTimeout(() => this.#flush(), handOverMs);
     return true;
   }
@@ -211,7 +219,7 @@ export class ThreadLog implements Log {
     if (this.#journaled.length === 0) return;
     this.thread.post({ kind: "journaled", log: this.#number, rows: this.#journaled });
     this.#journaled = [];
-    this.#journaledUnits = 0;
+    this.#journaledBytes = 0;
   }
 
   #post(message: ToThread): void {
@@ -355,8 +363,8 @@ export class ThreadLog implements Log {
   }
 }
 
-/** Batches that the journal holds go to the thread so many units, or so long after the first of them, at once. */
-const handOverUnits = 128 * 1024;
+/** Batches that the journal holds go to the thread so many bytes, or so long after the first of them, at once. */
+const handOverBytes = 128 * 1024;
 const handOverMs = 20;
 
 const knowsDisk = "What was acknowledged is safe. Start again: only a new start knows what reached the disk.";

@@ -6,12 +6,14 @@
  */
 import type { LogError } from "./log.ts";
 import type { Durable, FromThread, ToThread } from "./messages.ts";
+import { readShared } from "./shared.ts";
 import { SqliteStorage } from "./sqlite.ts";
 import type { Write } from "./storage.ts";
 import { LogWriter } from "./writer.ts";
 
 declare const self: Worker & { onmessage: (event: MessageEvent<ToThread>) => void };
 type Answer = Extract<FromThread, { kind: "answer" }>["value"];
+type Append = Extract<ToThread, { kind: "append" }>;
 
 /** How often upkeep looks for what is due, and how often in a log that has been quiet and has nothing to write. */
 const tickMs = 50;
@@ -68,14 +70,13 @@ class KeptLog {
   }
 
   async hear(message: ToThread): Promise<void> {
-    if (typeof message === "string") {
-      this.#wake();
-      const value = await this.#append(message);
-      if (value !== null) this.#answer(value);
-      await this.#writer.work();
-      return;
-    }
     switch (message.kind) {
+      case "append": {
+        this.#wake();
+        const value = await this.#append(message);
+        if (value !== null) this.#answer(value);
+        return this.#writer.work();
+      }
       case "open":
         this.#answer(await this.#open());
         return;
@@ -131,15 +132,8 @@ class KeptLog {
     });
   }
 
-  async #append(message: string): Promise<Durable | "full" | number | null> {
-    const end = message.indexOf("\n");
-    const [, first, last, after] = message.slice(0, end).split(" ").map(Number) as [
-      number,
-      number,
-      number,
-      number,
-    ];
-    const batch = { first, last, text: message.slice(end + 1) };
+  async #append({ first, last, after, text }: Append): Promise<Durable | "full" | number | null> {
+    const batch = typeof text === "string" ? { first, last, text } : { first, last, bytes: readShared(text) };
     this.#last = last;
     if (this.#isSnapshot) {
       await this.#writer.take(batch);
@@ -194,13 +188,12 @@ class KeptLog {
 }
 
 self.onmessage = ({ data }) => {
-  const number = typeof data === "string" ? Number.parseInt(data, 10) : data.log;
-  let log = logs.get(number);
+  let log = logs.get(data.log);
   if (log === undefined) {
     // What is still asked of a log that failed gets no answer.
-    if (typeof data === "string" || data.kind !== "open") return;
-    log = new KeptLog(number, data);
-    logs.set(number, log);
+    if (data.kind !== "open") return;
+    log = new KeptLog(data.log, data);
+    logs.set(data.log, log);
   }
   log.hear(data).catch((error) => log.fail(error));
 };

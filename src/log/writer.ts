@@ -15,16 +15,18 @@ import { ArchiveQueue } from "./archive.ts";
 import { Fold } from "./fold.ts";
 import {
   chainHash,
+  type EncodedBatch,
   encodeBatch,
   encodeMark,
   encodeMeta,
   firstImage,
   isLarge,
   journaledFormat,
-  type LogRow,
   lastHeader,
+  lastHeaderOf,
   type Mark,
   type Meta,
+  type NewRow,
   type Piece,
   packedFormat,
 } from "./format.ts";
@@ -123,7 +125,7 @@ export class LogWriter implements Log {
   #meta!: Meta;
   #mark!: Mark;
   /** Of what the journal holds, the rows that a full disk keeps out of the storage. */
-  #unwritten: LogRow[] = [];
+  #unwritten: NewRow[] = [];
   /** The last entry taken, and the chain's hash there. */
   #last = 0;
   #hash = "";
@@ -136,7 +138,7 @@ export class LogWriter implements Log {
   /** What was taken since the last generation was handed to the fold. */
   #gathering!: Generation;
   /** What is taken and not gathered yet. */
-  #taken: { staged: Staged; place: Place; units: number } | null = null;
+  #taken: { staged: Staged; place: Place } | null = null;
   /** Rows of the archive that are to be written, and how many there are; null: not counted yet. */
   readonly #archive = new ArchiveQueue();
   #archivedCount: number | null = null;
@@ -189,8 +191,8 @@ export class LogWriter implements Log {
           const generation = isNew ? new Generation(firstPlace) : newest;
           if (isNew) tail.push(generation);
           const { at, clock } = lastHeader(text);
-          const staged = generation.stage(text);
-          generation.gather(staged, { upto: last, hash, at, clock }, text.length);
+          const staged = generation.stage(Buffer.from(text));
+          generation.gather(staged, { upto: last, hash, at, clock });
           this.#archive.take(staged.archived, last);
         },
       });
@@ -229,7 +231,7 @@ export class LogWriter implements Log {
     });
   }
 
-  append(batch: Batch, after: number): Promise<Appended> {
+  append(batch: Batch | EncodedBatch, after: number): Promise<Appended> {
     return this.#exclusive(async () => {
       if (after !== this.#last) return { kind: "fenced", last: this.#last };
       if (this.#state === "full") return { kind: "full" };
@@ -241,20 +243,20 @@ export class LogWriter implements Log {
    * In snapshot mode: takes a batch that the caller has already called durable, also while the disk is full. A thread
    * that is busy writing a snapshot must not make the loop wait for it.
    */
-  take(batch: Batch): Promise<void> {
+  take(batch: Batch | EncodedBatch): Promise<void> {
     assert(this.#options.mode === "snapshot", "only a snapshot takes batches before it answers");
     return this.#exclusive(async () => {
       await this.#take(batch);
     });
   }
 
-  async #take(batch: Batch): Promise<"done" | "full"> {
+  async #take(batch: Batch | EncodedBatch): Promise<"done" | "full"> {
     assert(batch.first > this.#last && batch.last <= Number.MAX_SAFE_INTEGER, "revisions only grow");
     const row = encodeBatch(this.#hash, batch);
-    const staged = this.#gathering.stage(batch.text);
+    const staged = this.#gathering.stage(row.bytes);
     const { mode } = this.#options;
     if (mode !== "snapshot") {
-      const meta = isLarge(row.text) ? this.#metaOf(packedFormat) : this.#meta;
+      const meta = isLarge(row.bytes) ? this.#metaOf(packedFormat) : this.#meta;
       const write = meta === this.#meta ? { log: [row] } : { log: [row], meta: encodeMeta(meta) };
       if ((await this.#commit(write, mode === "always")) === "full") {
         this.#becomeFull();
@@ -272,10 +274,10 @@ export class LogWriter implements Log {
     return this.#meta.format >= format ? this.#meta : { ...this.#meta, format };
   }
 
-  #took(row: LogRow, staged: Staged): void {
-    this.#position += row.text.length;
-    this.#owedBytes += foldRate * row.text.length;
-    const { at, clock } = lastHeader(row.text);
+  #took(row: NewRow, staged: Staged): void {
+    this.#position += staged.length;
+    this.#owedBytes += foldRate * staged.length;
+    const { at, clock } = lastHeaderOf(row);
     this.#last = row.last;
     this.#hash = row.hash;
     this.#at = at;
@@ -283,7 +285,7 @@ export class LogWriter implements Log {
     this.#batchCount++;
     this.#takenAt = this.#now;
     this.#archive.take(staged.archived, row.last);
-    this.#taken = { staged, place: this.#place(), units: row.text.length };
+    this.#taken = { staged, place: this.#place() };
   }
 
   /** From now on the caller may sync batches by itself, in a journal. False: there is no room for one, or the storage has none. */
@@ -299,13 +301,13 @@ export class LogWriter implements Log {
   }
 
   /** Takes rows that are safe in the journal, also while the disk is full: they are written once there is room. */
-  takeJournaled(rows: readonly LogRow[]): Promise<void> {
+  takeJournaled(rows: readonly NewRow[]): Promise<void> {
     return this.#exclusive(async () => {
       for (const row of rows) {
         assert(row.first > this.#last, "revisions only grow");
-        assert(row.hash === chainHash(this.#hash, row.text), "the journal goes on where the log ends");
+        assert(row.hash === chainHash(this.#hash, row.bytes), "the journal goes on where the log ends");
         this.#gather();
-        this.#took(row, this.#gathering.stage(row.text));
+        this.#took(row, this.#gathering.stage(row.bytes));
       }
       const isWritten = this.#state === "open" && (await this.#commit({ log: rows }, false)) === "done";
       if (isWritten) return;
@@ -317,9 +319,9 @@ export class LogWriter implements Log {
   /** What was taken last needs not be gathered before it is answered, but before anything else. */
   #gather(): void {
     if (this.#taken === null) return;
-    const { staged, place, units } = this.#taken;
+    const { staged, place } = this.#taken;
     this.#taken = null;
-    this.#gathering.gather(staged, place, units);
+    this.#gathering.gather(staged, place);
     if (this.#isBig(this.#gathering)) this.#seal();
   }
 

@@ -10,7 +10,7 @@ import {
   type ArchiveSearch,
   searchRows,
 } from "../../src/log/archive.ts";
-import type { LogRow } from "../../src/log/format.ts";
+import type { LogRow, NewRow } from "../../src/log/format.ts";
 import type { Storage, Write } from "../../src/log/storage.ts";
 
 type Contents = {
@@ -29,13 +29,21 @@ const copyOf = (contents: Contents): Contents => ({
   archive: new Map(contents.archive),
 });
 
-/** The write as it is now: whoever made it may use its bytes again. */
-const taken = (write: Write): Write => ({
+/** A row as it is read. */
+export const asRead = ({ bytes, ...row }: NewRow): LogRow => ({
+  ...row,
+  text: Buffer.from(bytes).toString(),
+});
+
+/** A write as it was: whoever made it may use its bytes again. */
+export type Taken = Omit<Write, "log"> & { log?: LogRow[] | undefined };
+export const taken = (write: Write): Taken => ({
   ...write,
+  log: write.log?.map(asRead),
   pieces: write.pieces?.map(({ id, bytes }) => ({ id, bytes: Uint8Array.from(bytes) })),
 });
 
-function apply(contents: Contents, write: Write): void {
+function apply(contents: Contents, write: Taken): void {
   for (const first of [...contents.log.keys()]) {
     if (write.dropAbove !== undefined && first > write.dropAbove) contents.log.delete(first);
     if (write.dropThrough !== undefined && first <= write.dropThrough) contents.log.delete(first);
@@ -65,7 +73,7 @@ export class FakeDisk implements Storage {
     pieces: new Map(),
     archive: new Map(),
   };
-  #unsynced: Write[] = [];
+  #unsynced: Taken[] = [];
   now: Contents = copyOf(this.#synced);
   mark: string[] = [];
   commitCount = 0;

@@ -315,8 +315,8 @@ test("reader - one that reads for long holds up no append", async () => {
   const folder = newFolder();
   const storage = new SqliteStorage(folder);
   await storage.open();
-  const big = "x".repeat(2 * 1024 * 1024);
-  const row = (first: number) => ({ first, last: first, text: big, checks: "", hash: "" });
+  const big = Buffer.alloc(2 * 1024 * 1024, "x");
+  const row = (first: number) => ({ first, last: first, bytes: big, checks: "", hash: "" });
   await storage.commit({ log: [row(1)] }, true);
   const reader = SqliteStorage.reader(folder, false);
   await reader.open();
@@ -477,7 +477,7 @@ describe("the write-ahead file", () => {
     const fill = async (count: number) => {
       for (let i = 0; i < count; i++) {
         await storage.commit(
-          { log: [{ first: 1, last: 1, text: `${i}${text}`, checks: "", hash: "" }] },
+          { log: [{ first: 1, last: 1, bytes: Buffer.from(`${i}${text}`), checks: "", hash: "" }] },
           true,
         );
         await storage.tidy(false);

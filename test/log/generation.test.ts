@@ -16,8 +16,8 @@ function gathered(changes: readonly { key: string; value: string | null }[], per
       last.set(`p\t${key}\t`, line);
     }
     // A batch that the disk had no room for leaves nothing behind.
-    if (i % 3 === 0) generation.stage(text.replaceAll("+p", "+q"));
-    generation.gather(generation.stage(text), place, text.length);
+    if (i % 3 === 0) generation.stage(Buffer.from(text.replaceAll("+p", "+q")));
+    generation.gather(generation.stage(Buffer.from(text)), place);
   }
   return { generation, last };
 }
@@ -77,7 +77,7 @@ describe("a generation", () => {
     );
     generation.clear(place);
     const text = "@9\t0\t0\top\twho\n+p\tc\t2\n";
-    generation.gather(generation.stage(text), place, text.length);
+    generation.gather(generation.stage(Buffer.from(text)), place);
     expect(lines(generation)).toEqual([["p\tc\t", "+p\tc\t2\n"]]);
   });
 });

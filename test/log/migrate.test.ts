@@ -10,6 +10,7 @@ import { LogError } from "../../src/log/log.ts";
 import { SqliteStorage } from "../../src/log/sqlite.ts";
 import { inspectFolder } from "../../src/log/verify.ts";
 import { LogWriter } from "../../src/log/writer.ts";
+import { asRead } from "./disk.ts";
 import { entryText, type ModelEntry, Rebuilt, type State, sorted, stateAt } from "./model.ts";
 
 const root = mkdtempSync(join(tmpdir(), "cortex-migrate-"));
@@ -28,7 +29,8 @@ for (let revision = 1; revision <= 12; revision++) {
   if (revision > 6) changes.push([`task\t${revision - 6}-0`, null], [`task.run\t${revision - 6}-0`, null]);
   const text = entryText(revision, 1000 + revision, changes);
   entries.push({ revision, text });
-  rows.push(encodeBatch(rows.at(-1)?.hash ?? firstHash, { first: revision, last: revision, text }));
+  const batch = { first: revision, last: revision, text };
+  rows.push(asRead(encodeBatch(rows.at(-1)?.hash ?? firstHash, batch)));
 }
 
 type Old = {

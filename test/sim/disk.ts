@@ -7,7 +7,7 @@
 import { type ArchiveRow, searchRows } from "../../src/log/archive.ts";
 import type { LogRow } from "../../src/log/format.ts";
 import type { Storage, Write } from "../../src/log/storage.ts";
-import { oldestOf } from "../log/disk.ts";
+import { oldestOf, type Taken, taken } from "../log/disk.ts";
 import type { Process, World } from "./world.ts";
 
 type Contents = {
@@ -36,13 +36,7 @@ const copyOf = (from: Contents): Contents => ({
   archive: new Map(from.archive),
 });
 
-/** The write as it is now: whoever made it may use its bytes again. */
-const taken = (write: Write): Write => ({
-  ...write,
-  pieces: write.pieces?.map(({ id, bytes }) => ({ id, bytes: Uint8Array.from(bytes) })),
-});
-
-function apply(contents: Contents, write: Write): void {
+function apply(contents: Contents, write: Taken): void {
   if (write.dropAbove !== undefined || write.dropThrough !== undefined)
     for (const first of [...contents.log.keys()]) {
       if (write.dropAbove !== undefined && first > write.dropAbove) contents.log.delete(first);
@@ -66,7 +60,7 @@ export class Disk {
   /** What a process reads, and what is left of that after a power cut. */
   #cache = empty();
   #synced = empty();
-  #unsynced: Write[] = [];
+  #unsynced: Taken[] = [];
   #mark: string[] = [];
   #call: Call | null = null;
   /** Commits find no room. */
