@@ -201,3 +201,32 @@ test.skipIf(missingBrowser !== "")(
   },
   90_000,
 );
+
+test.skipIf(missingBrowser !== "")(
+  `dashboard - a state that is replayed says so on any screen, and tells why nothing can be changed in it${missingBrowser}`,
+  async () => {
+    await using desk = await Desk.open();
+    const { page, client, daemon } = desk;
+    await desk.worker("mail", async () => null, "mailer-in-the-cellar");
+    await client.submit({ queue: "mail", type: "send" }).result();
+    await client.kv.put("config/region", "eu");
+    const { revision } = await client.getState();
+    const command = ["replay", "--to", String(revision), "--data", daemon.data];
+    desk.daemon = await spawnDaemon({ data: daemon.data, command });
+    try {
+      await desk.go("overview");
+      await page.getByText(`The state as it was at revision ${revision}`).waitFor();
+      await desk.lookAround("replay");
+      await desk.go("workers");
+      await desk.lookAround("replay-workers");
+      await desk.go("keys/config%2Fregion");
+      await page.getByRole("textbox").fill('"us"');
+      await desk.button("Put").click();
+      await page.getByText("the state as it was, out of the log").waitFor();
+    } finally {
+      await desk.daemon.kill();
+      desk.daemon = daemon;
+    }
+  },
+  90_000,
+);

@@ -102,6 +102,20 @@ export class Desk {
       innerWidth,
     ]);
     expect([name, content! <= screen!]).toEqual([name, true]);
+    expect([name, await this.#cutOff()]).toEqual([name, []]);
+  }
+
+  /** What is wider than its place and hidden there without a sign of it: an ellipsis is none where a row is flexible. */
+  #cutOff(): Promise<string[]> {
+    return this.page.evaluate(() =>
+      [...document.querySelectorAll("main td")]
+        .filter((cell) => {
+          const { textOverflow, display } = getComputedStyle(cell);
+          const says = textOverflow === "ellipsis" && !display.includes("flex");
+          return !says && cell.scrollWidth > cell.clientWidth;
+        })
+        .map((cell) => cell.outerHTML),
+    );
   }
 
   async #picture(name: string): Promise<void> {
