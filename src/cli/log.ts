@@ -12,7 +12,7 @@ import { rest } from "./daemon.ts";
 import { Exit } from "./exit.ts";
 import { ongoing } from "./ongoing.ts";
 import { inputOf, optionsOf } from "./options.ts";
-import { brief } from "./output.ts";
+import { brief, print } from "./output.ts";
 import { plural } from "./words.ts";
 
 /** Most pages of a search are empty. */
@@ -143,14 +143,17 @@ export const log = command({
       await tell(entry);
       if (++count === max) break;
     }
+    // A program that did not say how many it wants would take what it got for all of it.
+    if (out.json && count === max && limit === undefined)
+      await print(`cortexd: these are the first ${max}; ${mayBeMore}\n`, process.stderr);
     if (out.json) return undefined;
     if (count === 0) await out.line("There are no entries like that.");
-    else if (count === max)
-      await out.line(out.paint("… there may be more: --limit shows them, --last the newest", "dim"));
+    else if (count === max) await out.line(out.paint(`… ${mayBeMore}`, "dim"));
     return undefined;
   },
 });
 
+const mayBeMore = "there may be more: --limit shows them, --last the newest";
 const never = new AbortController().signal;
 
 /** `last`: so many of those that are there; null: all of them. Then what is added, where there is a stream to tell of that. */

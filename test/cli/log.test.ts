@@ -149,6 +149,19 @@ describe("log", () => {
       expect(await ends(0, ["log", "--key", "nowhere", ...which])).toBe("There are no entries like that.\n");
   });
 
+  test("log - a program that said no number is told on standard error where there may be more", async () => {
+    await Promise.all(Array.from({ length: 1001 }, () => client.kv.increment({ key: "counted" })));
+    const asked = async (...words: string[]) => {
+      const all = ["log", "--key", "counted", "--json", ...words, "--url", daemon.url];
+      const { code, output, errors } = await runCortexd(all);
+      return [code, revisions(output).length, errors];
+    };
+    const more = "cortexd: these are the first 1000; there may be more: --limit shows them, --last the newest\n";
+    expect(await asked()).toEqual([0, 1000, more]);
+    expect(await asked("--limit", "1000")).toEqual([0, 1000, ""]);
+    expect(await asked("--limit", "2000")).toEqual([0, 1001, ""]);
+  });
+
   test("log - followed it goes on with what is added, and ends well when it is asked to", async () => {
     const address = ["--url", daemon.url];
     const first = (await client.kv.put({ key: "followed", value: 0 })).revision;
