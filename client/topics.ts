@@ -289,10 +289,11 @@ async function handled<T>(caller: Teller, message: Message<T>, handler: MessageH
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
     const reason = text.slice(0, limits.errorMessageLengthMax);
-    // What becomes of the message is its subscription's to decide; nobody waits for these answers.
+    // Who asked is told, and must not end by a bad question who answers. What becomes of a message that is held is its
+    // subscription's to decide. Nobody waits for these answers.
     if (message.requestId !== null) await message.refuse(reason).catch(ignore);
     if (message.isHeld) await message.nack({ reason }).catch(ignore);
-    else if (!isClosed(error)) caller.tell(error);
+    else if (message.requestId === null && !isClosed(error)) caller.tell(error);
   }
 }
 

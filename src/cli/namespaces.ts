@@ -51,7 +51,7 @@ const columns: Column<Namespace>[] = [
 ];
 
 const create = command({
-  summary: "Make a namespace; its first task, worker or key makes it too.",
+  summary: "Make a namespace; what is made in it first makes it too.",
   arguments: [NAME],
   options: {},
   client: true,

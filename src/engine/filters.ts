@@ -23,8 +23,11 @@ export function filterErrors(filter: WatchStart): FieldError[] {
   for (const [name, tables] of Object.entries(tablesOf)) {
     if (filter[name as keyof typeof tablesOf] === undefined) continue;
     left = left === null ? tables : tables.filter((table) => left?.includes(table));
-    // What is sent to a worker has no topic.
-    if (left.length === 0 || (name === "topic" && filter.workerId !== undefined))
+    // What is sent to a worker has no topic, and a key begins as it does.
+    const isApart =
+      (name === "topic" && filter.workerId !== undefined) ||
+      (name === "prefix" && filter.key?.startsWith(filter.prefix as string) === false);
+    if (left.length === 0 || isApart)
       return [
         { pointer: `/${name}`, detail: `fits no change that fits ${named.join(" and ")}: watch them apart` },
       ];

@@ -48,11 +48,11 @@ const tags = [
   { name: "health", description: "Alive, ready, and how it fares." },
 ];
 
-const description = `Tasks, workers, queues, keys and locks in one state and one log. An answer to a change means that the log holds it.
+const description = `Tasks, workers, messages, keys and locks in one state and one log. An answer to a change means that the log holds it.
 
 Every refusal is \`application/problem+json\` (RFC 9457) with a \`code\` to branch on, what is wrong, and what to do.
 
-All of it is about one namespace, which the \`Cortex-Namespace\` header names (\`default\` without one): a state of its own. The first task, worker, key or lock in it makes it; reads do not.
+All of it is about one namespace, which the \`Cortex-Namespace\` header names (\`default\` without one): a state of its own. What is made in it first makes it, such as a task, a key or a message; reads do not.
 
 A change sent with an \`Idempotency-Key\` may be sent again blindly: it happens once and is answered alike.
 

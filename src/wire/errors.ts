@@ -86,7 +86,7 @@ export const errorTable = {
     status: 404,
     title: "There is no such namespace",
     retryable: false,
-    hint: "Look at the name; a namespace is made by the first task, worker, key or lock in it, or by namespace.create.",
+    hint: "Look at the name; a namespace is made by what is made in it first, or by namespace.create.",
   },
   "namespace-dropped": {
     status: 410,

@@ -156,7 +156,8 @@ describe("log", () => {
       const { code, output, errors } = await runCortexd(all);
       return [code, revisions(output).length, errors];
     };
-    const more = "cortexd: these are the first 1000; there may be more: --limit shows them, --last the newest\n";
+    const more =
+      "cortexd: these are the first 1000; there may be more: --limit shows them, --last the newest\n";
     expect(await asked()).toEqual([0, 1000, more]);
     expect(await asked("--limit", "1000")).toEqual([0, 1000, ""]);
     expect(await asked("--limit", "2000")).toEqual([0, 1001, ""]);

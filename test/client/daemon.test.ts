@@ -696,7 +696,8 @@ test("daemon - a handler's result is the reply, what it throws is told to who as
     code: "request-failed",
     message: "too small".padEnd(4096, "!"),
   });
-  expect(errors).toHaveLength(2);
+  // A bad question ends nobody who answers.
+  expect(errors).toEqual([]);
   await expect(asker.topics.request("double.up", 0, { timeoutMs: 20 })).rejects.toMatchObject({
     code: "no-reply",
   });

@@ -149,6 +149,7 @@ describe("http watch", () => {
       ["queue=mail&key=a", {}, "/key"],
       ["lock=deploy&tables=keys,tasks", {}, "/lock"],
       ["topic=a.%3E&workerId=w1", {}, "/topic"],
+      ["key=b&prefix=a", {}, "/prefix"],
       ["", { "last-event-id": "now" }, "/Last-Event-ID"],
     ];
     for (const [query, headers, pointer] of rows) {
