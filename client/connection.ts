@@ -179,6 +179,8 @@ export class Session {
   #sentAt = 0;
   /** When the newest frame came. */
   heardAt = 0;
+  /** When the newest was sent of what was answered on a connection of which every frame is a beat of its workers. */
+  beatAt = never;
   /** When the ping was sent that nothing has answered yet. */
   #pingedAt = never;
   #beatDueAt = 0;
@@ -842,6 +844,7 @@ export class Session {
     }
     const pending = this.#pending.get(seq);
     if (pending === undefined) return;
+    if (pending.sentAt > this.beatAt && this.pushes) this.beatAt = pending.sentAt;
     if (error === undefined) {
       this.#settle(pending);
       pending.resolve(ok as never);

@@ -182,9 +182,11 @@ export class Locks {
   ): Promise<{ lock: LockView; askedAt: number }> {
     const input: Input<"lock.acquire"> = { resources: resourcesOf(wanted) };
     if (waitMs > 0) input.waitMs = waitMs;
-    if (ttlMs !== undefined) input.ttlMs = ttlMs;
     if (value !== undefined) input.value = value;
     if (workerId !== null) input.workerId = workerId;
+    // What this worker could not release, or a crash gave back to it, must not be its own for as long as it lives.
+    if (workerId !== null && workerId === this.#caller.workerId) input.ttlMs = limits.lockTtlMsDefault;
+    if (ttlMs !== undefined) input.ttlMs = ttlMs;
     signal?.throwIfAborted();
     const askedAt = this.#caller.environment.now();
     const answer = this.#caller.call("lock.acquire", input, { if: fence });
@@ -201,38 +203,46 @@ export class Locks {
     { signal }: LockOptions,
   ): Promise<Lock | null> {
     const { environment } = this.#caller;
+    /** While the daemon cannot be reached too, whoever waits is told in time. */
+    const within = (): CallOptions => ({
+      signal,
+      timeoutMs: endAt === Number.POSITIVE_INFINITY ? undefined : Math.max(0, endAt - environment.now()),
+    });
     try {
-      if (asked.state === "held") return await this.#confirmed(asked, askedAt, signal);
+      if (asked.state === "held") return await this.#confirmed(asked, askedAt, within);
       for (;;) {
-        const leftMs = endAt - environment.now();
-        if (leftMs <= 0)
-          throw new ClientError("timeout", `lock ${asked.lockId} was not to be had in its time`);
-        const waitMs = Math.ceil(Math.min(leftMs, this.#caller.waitMs));
-        const view = await this.#caller.call("lock.get", { lockId: asked.lockId, waitMs }, { signal });
+        const options = within();
+        const waitMs = Math.ceil(Math.min(options.timeoutMs ?? forEver, this.#caller.waitMs));
+        const view = await this.#caller.call("lock.get", { lockId: asked.lockId, waitMs }, options);
         // When it was granted is not known here, and the answer may have been on its way for long.
-        if (view.state === "held") return await this.#confirmed(view, Number.NEGATIVE_INFINITY, signal);
+        if (view.state === "held") return await this.#confirmed(view, Number.NEGATIVE_INFINITY, within);
       }
     } catch (error) {
       if (isRefused(error, "unknown-lock")) return null;
       this.#withdraw(asked.lockId);
-      throw error;
+      if (!(error instanceof ClientError) || error.code !== "timeout") throw error;
+      throw new ClientError("timeout", `lock ${asked.lockId} was not to be had in its time`);
     }
   }
 
   /** It is held for as long as it lasts from when this side last asked for it; null: it is over already. */
-  async #confirmed(view: LockView, since: number, signal: AbortSignal | undefined): Promise<Lock | null> {
+  async #confirmed(view: LockView, since: number, within: () => CallOptions): Promise<Lock | null> {
     const { environment, holdings } = this.#caller;
     const { lockId, ttlMs } = view;
     let askedAt = since;
     while (ttlMs !== null && environment.now() >= askedAt + ttlMs) {
       askedAt = environment.now();
-      const { locks } = await this.#caller.call("lock.extend", { lockIds: [lockId] }, { signal });
+      const { locks } = await this.#caller.call("lock.extend", { lockIds: [lockId] }, within());
       if (locks[0]?.state === "held") continue;
       // A crash may take the grant back where the log may lose it, and leave the request.
       if (locks.length > 0) this.#withdraw(lockId);
       return null;
     }
-    return holdings.add(new Lock(this.#caller, view, askedAt));
+    const lock = new Lock(this.#caller, view, askedAt);
+    if (environment.now() < holdings.endOf(lock)) return holdings.add(lock);
+    // Its worker may be gone by now.
+    this.#withdraw(lockId);
+    return null;
   }
 
   #withdraw(lockId: string): void {
@@ -295,7 +305,9 @@ const beatsPerTtl = 3;
 
 /** The locks that a client holds: it extends them, and hears which are lost. */
 export class Holdings {
-  readonly #caller: Caller;
+  readonly #caller: Pick<LockCaller, "call" | "environment" | "workerId">;
+  /** Until when the daemon surely has this client's worker for online. */
+  readonly #onlineUntil: () => number;
   readonly #held = new Map<string, Lock>();
   /** Told lost before their grant was heard of. */
   readonly #lostEarly = new Map<string, LockLostReason>();
@@ -303,11 +315,15 @@ export class Holdings {
   #wakeAt = Number.POSITIVE_INFINITY;
   #asking = false;
 
-  constructor(caller: Caller) {
+  constructor(caller: Pick<LockCaller, "call" | "environment" | "workerId">, onlineUntil: () => number) {
     this.#caller = caller;
+    this.#onlineUntil = onlineUntil;
   }
 
   has(lock: Lock): boolean {
+    return this.#has(lock) && this.#caller.environment.now() < this.endOf(lock);
+  }
+  #has(lock: Lock): boolean {
     return this.#held.get(lock.id) === lock;
   }
   all(): Lock[] {
@@ -322,9 +338,16 @@ export class Holdings {
     return lock;
   }
 
+  /** Until when nobody else can have it: as long as it lasts without a word, from the last that was surely heard. */
+  endOf({ view, extendedAt }: Lock): number {
+    const { ttlMs, workerId } = view;
+    const end = ttlMs === null ? Number.POSITIVE_INFINITY : extendedAt + ttlMs;
+    return workerId !== null && workerId === this.#caller.workerId ? Math.min(end, this.#onlineUntil()) : end;
+  }
+
   /** Whether it was there. */
   delete(lock: Lock): boolean {
-    const was = this.has(lock) && this.#held.delete(lock.id);
+    const was = this.#has(lock) && this.#held.delete(lock.id);
     if (this.#held.size === 0) this.#stop();
     return was;
   }
@@ -366,11 +389,12 @@ export class Holdings {
     const { environment } = this.#caller;
     const now = environment.now();
     let at = Number.POSITIVE_INFINITY;
-    for (const { view, extendedAt } of this.#held.values())
-      if (view.ttlMs !== null) {
-        const nextAt = this.#asking ? extendedAt + view.ttlMs : extendedAt + view.ttlMs / beatsPerTtl;
-        at = Math.min(at, Math.max(nextAt, now));
-      }
+    for (const lock of this.#held.values()) {
+      const { ttlMs } = lock.view;
+      const nextAt =
+        ttlMs === null || this.#asking ? Number.POSITIVE_INFINITY : lock.extendedAt + ttlMs / beatsPerTtl;
+      at = Math.min(at, Math.max(Math.min(nextAt, this.endOf(lock)), now));
+    }
     if (at === this.#wakeAt) return;
     this.#stop();
     if (at === Number.POSITIVE_INFINITY) return;
@@ -383,9 +407,8 @@ export class Holdings {
     this.#wakeAt = Number.POSITIVE_INFINITY;
     const now = this.#caller.environment.now();
     for (const lock of this.all()) {
-      const { ttlMs } = lock.view;
-      if (ttlMs === null || now < lock.extendedAt + ttlMs) continue;
-      this.#lose(lock, "unheard", `the daemon was not heard for ${ttlMs} ms`);
+      if (now < this.endOf(lock)) continue;
+      this.#lose(lock, "unheard", "the daemon was not heard for as long as it lasts");
       // It may hold it for us still, if it was down: nobody needs to wait for that.
       this.#caller.call("lock.release", { lockId: lock.id }).catch(ignore);
     }

@@ -324,6 +324,8 @@ export class Registration {
   #acknowledgedAt = Number.NEGATIVE_INFINITY;
   /** How often the leases held ask for a word. */
   #speakMs = Number.POSITIVE_INFINITY;
+  /** When the newest registration or beat was sent that was answered. */
+  #beatAt = Number.NEGATIVE_INFINITY;
 
   constructor(
     readonly options: WorkerOptions,
@@ -345,6 +347,7 @@ export class Registration {
     this.#begun.clear();
     // A lease whose completion is on its way is named too: which of the two arrives first then does not matter.
     const named = [...this.leases.values()].map((held) => ({ taskId: held.id, token: held.lease.token }));
+    const sentAt = this.caller.environment.now();
     this.session.onConnection(
       "worker.register",
       { ...this.options, instanceId: this.instanceId, holding: named },
@@ -352,6 +355,7 @@ export class Registration {
         // A newer one is on its way: what is claimed before it would go back with it.
         if (registration !== this.#registrationCount) return;
         this.answer = answer;
+        this.#beatAt = sentAt;
         const lost = new Set(answer.lost);
         for (const { taskId, token } of named) {
           const held = this.leases.get(taskId);
@@ -370,6 +374,11 @@ export class Registration {
       },
       (error) => this.#refused(error),
     );
+  }
+
+  /** Until when the daemon surely has this worker for online: a silence of its own begins with the last that it heard. */
+  get onlineUntil(): number {
+    return Math.max(this.#beatAt, this.session.beatAt) + (this.answer?.silenceMs ?? Number.POSITIVE_INFINITY);
   }
 
   setCredit(credit: number): void {
@@ -555,10 +564,14 @@ export class Registration {
     const { workerId } = this.options;
     const registration = this.#registrationCount;
     const asked = [...this.leases.values()].filter(({ ending }) => !ending);
+    const sentAt = this.caller.environment.now();
     this.session.onConnection(
       "worker.heartbeat",
       { workerId, instanceId: this.instanceId, loopAgeMs: this.session.takeLoopAge() },
-      (answer) => this.#beaten(asked, answer),
+      (answer) => {
+        this.#beatAt = Math.max(this.#beatAt, sentAt);
+        this.#beaten(asked, answer);
+      },
       (error) => this.#unknown(error, registration),
     );
   }

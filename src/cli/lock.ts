@@ -113,17 +113,30 @@ const notHad = (names: string[]) =>
     "See who holds it with `cortexd locks list`.",
   );
 
+/** It is there, and no program: a script without its first line, or one of another kind of machine. */
+const notRun = ([name]: string[], error: unknown) =>
+  new Exit(
+    "usage",
+    `${name} could not be started (${(error as { code?: string }).code ?? (error as Error).message}); nothing was run.`,
+    "A script says in its first line what runs it, such as #!/bin/sh; or put that before it: `-- sh work.sh`.",
+  );
+
 async function run(held: Lock, words: string[], killAfterMs: number, to: Address): Promise<number> {
   const { lock: first, token } = held.fence as { lock: string; token: number };
-  const child = Bun.spawn(words, {
-    ...{ stdin: "inherit", stdout: "inherit", stderr: "inherit" },
-    env: {
-      ...environmentFor(to),
-      CORTEX_LOCK: first,
-      CORTEX_LOCK_TOKEN: String(token),
-      CORTEX_IF: `lock=${first}; token=${token}`,
-    },
-  });
+  const release = () => held.release({ timeoutMs: connectMs }).catch(() => {});
+  const env = {
+    ...environmentFor(to),
+    CORTEX_LOCK: first,
+    CORTEX_LOCK_TOKEN: String(token),
+    CORTEX_IF: `lock=${first}; token=${token}`,
+  };
+  let child: Bun.Subprocess;
+  try {
+    child = Bun.spawn(words, { stdin: "inherit", stdout: "inherit", stderr: "inherit", env });
+  } catch (error) {
+    await release();
+    throw notRun(words, error);
+  }
   const forget = onSignals((signal) => {
     // A terminal tells everyone that it shows, the command too.
     if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal);
@@ -143,7 +156,7 @@ async function run(held: Lock, words: string[], killAfterMs: number, to: Address
       "What it did after that may have met the next holder: look before you run it again.",
     );
   // What cannot be released runs out by itself, and the command is done.
-  await held.release({ timeoutMs: connectMs }).catch(() => {});
+  await release();
   return child.signalCode === null ? code : endedBy(child.signalCode as NodeJS.Signals);
 }
 

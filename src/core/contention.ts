@@ -341,6 +341,13 @@ export class Contention {
     return null;
   }
 
+  /** The revision of the newest bid for exactly this name; 0: there is none. */
+  newestAt(name: string): number {
+    const spot = this.#spots.get(name);
+    const newestOf = (mode: Mode) => spot?.find(mode)?.last?.bid.revision ?? 0;
+    return Math.max(newestOf(shared), newestOf(sharedAndBelow), newestOf(exclusive));
+  }
+
   /** Those that bid for exactly this name, in their order; or of them those that nothing here is in the way of. */
   *at(name: string, onlyOpen = false): Iterable<Bid> {
     const spot = this.#spots.get(name);

@@ -265,6 +265,11 @@ export class Locks implements Index<LockRecord> {
     return undefined;
   }
 
+  /** Whether a lock that the open entry made is of this name. */
+  isOf(revision: number, name: string): boolean {
+    return this.#contention.newestAt(name) === revision;
+  }
+
   /** The number of the next lock that the open entry makes. */
   nextNumber(revision: number): number {
     let number = 0;
@@ -366,6 +371,10 @@ export function acquire(core: Coordinator, input: Input<"lock.acquire">): Result
   const { now, clock } = core;
   const revision = core.store.nextRevision;
   const number = core.bids.nextNumber(revision);
+  // The two would have one token, and a fence could not tell them apart.
+  const again = number === 0 ? -1 : resources.findIndex(({ name }) => core.bids.isOf(revision, name));
+  if (again >= 0)
+    return invalid(`/resources/${again}/name`, "is a name of another lock of the same transaction");
   const row = rowOf({ revision, number });
   core.locks.put(row, {
     id: `${revision}-${number}`,
@@ -463,13 +472,11 @@ const looksMax = 10 * limits.pageMax;
 
 /** Whether what a transaction asks of a lock is so. */
 export function holds(core: Coordinator, { lock, exists, token, workerId }: LockCondition): boolean {
+  // That nobody holds it, and somebody of this kind does.
+  if (exists === false && (token ?? workerId) !== undefined) return false;
   if (token !== undefined) {
     const holder = core.bids.holder(lock, token);
-    return (
-      exists !== false &&
-      holder !== undefined &&
-      (workerId ?? holder.record.workerId) === holder.record.workerId
-    );
+    return holder !== undefined && (workerId ?? holder.record.workerId) === holder.record.workerId;
   }
   let isHeld = false;
   for (const { record } of core.bids.openAt(lock))

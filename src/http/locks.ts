@@ -18,7 +18,7 @@ export const locks = (port: Port) => {
 
   /** Stands in line for as long as the request waits, unless the body says for how long. */
   async function acquired(body: unknown, waitMs: number, asked: Parameters<typeof run>[2]) {
-    const inLineMs = (body as { waitMs?: unknown } | null)?.waitMs ?? waitMs;
+    const inLineMs = (body as { waitMs?: number } | null)?.waitMs ?? waitMs;
     const answer = await run("lock.acquire", within(body, { waitMs: inLineMs }), asked);
     const response = answer as unknown as Response;
     if (!response.ok) return answer;
@@ -34,7 +34,14 @@ export const locks = (port: Port) => {
     const longEnough = inLineMs === waitMs ? Math.min(waitMs + marginMs, limits.waitMsMax) : waitMs;
     const after = await run("lock.get", { lockId, waitMs: longEnough }, { ...asked, isFenced: true });
     request.signal.removeEventListener("abort", leave);
-    if ((after as unknown as Response).status !== 404) return after;
+    const had = after as unknown as Response;
+    if (had.status !== 404) {
+      // Whoever waits no longer than the request is told of nothing but a lock that is held: not that it waits still,
+      // where the daemon stops, or its time in line stood still for a while.
+      const isHeld = had.ok && ((await had.clone().json()) as Output<"lock.get">).state === "held";
+      if (isHeld || !had.ok || inLineMs > waitMs) return after;
+      if (!request.headers.has("idempotency-key")) leave();
+    }
     throw new Refusal("lock-held", `lock ${lockId} was not to be had in ${inLineMs} ms, or was taken away`);
   }
 

@@ -1,6 +1,6 @@
 /** `cortexd lock` and `cortexd locks`, as processes against a real daemon. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { RestClient } from "../../client/rest.ts";
@@ -147,6 +147,14 @@ describe("lock - a command that runs under a lock", () => {
     const { code, errors } = await run("lock", "cli/h", "--", "no-such-program");
     expect([code, errors]).toEqual([exitTable.usage.code, expect.stringContaining("no-such-program")]);
     expect((await run("lock", "cli/h")).code).toBe(exitTable.usage.code);
+  });
+
+  test("lock - a file that is no program is told, and the lock is released", async () => {
+    const file = join(temporaryFolder(), "no-first-line");
+    writeFileSync(file, "\x00 no program", { mode: 0o755 });
+    const { code, errors } = await run("lock", "cli/i", "--", file);
+    expect([code, errors]).toEqual([exitTable.usage.code, expect.stringContaining(`${file} could not be`)]);
+    expect((await client.locks.list({ name: "cli/i" })).locks).toEqual([]);
   });
 });
 

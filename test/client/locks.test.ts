@@ -32,9 +32,9 @@ function seen<T>(promise: Promise<T>) {
   );
   return state;
 }
-async function overHttp(cortex: TestCoordinator): Promise<CoordinationClient> {
+async function overHttp(cortex: TestCoordinator, workerId?: string): Promise<CoordinationClient> {
   cortex.faults.refuseWebSockets();
-  const client = cortex.client();
+  const client = cortex.client({ workerId });
   const connected = client.connect();
   await cortex.advance("10s");
   await connected;
@@ -99,6 +99,23 @@ describe("client locks - acquire", () => {
     expect([late.error?.code, given.error?.message]).toEqual(["timeout", "enough"]);
     expect((await client.locks.list({ name: "a" })).locks).toHaveLength(1);
     expect(await code(client.locks.acquire("b", { signal: controller.signal }))).toBe("Error");
+  });
+
+  test("client locks - who waits for so long is told in time while the daemon is away too, and leaves the line", async () => {
+    const cortex = await create();
+    const [holder, client] = [cortex.client(), cortex.client()];
+    await holder.locks.acquire("a", { ttlMs: 600_000 });
+    const inLine = seen(client.locks.acquire("a", { timeoutMs: 5000 }));
+    await cortex.advance("1s");
+    cortex.kill();
+    const asked = seen(client.locks.acquire("a", { timeoutMs: 5000 }));
+    await cortex.advance("3500ms");
+    expect([inLine.is, asked.is]).toEqual(["open", "open"]);
+    await cortex.advance("2s");
+    expect([inLine.error?.code, asked.error?.code]).toEqual(["timeout", "timeout"]);
+    await cortex.restart();
+    await cortex.advance("20s");
+    expect((await holder.locks.list({ name: "a" })).locks).toHaveLength(1);
   });
 
   test("client locks - what work throws is thrown, and the lock is released", async () => {
@@ -219,13 +236,15 @@ describe("client locks - staying", () => {
     const cortex = await create();
     const operator = cortex.client();
     await operator.connect();
-    const holder = await overHttp(cortex);
-    const lock = await holder.locks.acquire("x", { ttlMs: 9000 });
-    await operator.locks.steal(lock.id);
-    await cortex.settle();
-    expect(lossOf(lock)).toBeNull();
-    await cortex.advance("4s");
-    expect(lossOf(lock)).toBe("lost");
+    for (const workerId of [undefined, "w"]) {
+      const holder = await overHttp(cortex, workerId);
+      const lock = await holder.locks.acquire("x", { ttlMs: workerId === undefined ? 9000 : undefined });
+      await operator.locks.steal(lock.id);
+      await cortex.settle();
+      expect(lossOf(lock)).toBeNull();
+      await cortex.advance(workerId === undefined ? "4s" : "11s");
+      expect(lossOf(lock)).toBe("lost");
+    }
   });
 
   test("client locks - closing the client aborts its locks, which run out by themselves", async () => {
@@ -241,7 +260,7 @@ describe("client locks - staying", () => {
 });
 
 describe("client locks - of workers", () => {
-  test("client locks - a worker's lock needs no time of its own, and goes when the worker does", async () => {
+  test("client locks - a worker's lock is extended for as long as it is held, and goes when the worker does", async () => {
     const cortex = await create();
     const other = cortex.client();
     const taken = Promise.withResolvers<Lock>();
@@ -250,7 +269,7 @@ describe("client locks - of workers", () => {
     });
     await other.submit({ queue: "q", type: "t" });
     const lock = await taken.promise;
-    expect(lock.view).toMatchObject({ workerId: running.workerId, ttlMs: null });
+    expect(lock.view).toMatchObject({ workerId: running.workerId, ttlMs: 30_000 });
     await cortex.advance("10m");
     expect(lock.held).toBe(true);
     const next = seen(other.locks.acquire("x"));
@@ -260,6 +279,49 @@ describe("client locks - of workers", () => {
     cortex.faults.silence(running, false);
     await cortex.advance("1m");
     expect(lock.signal.aborted).toBe(true);
+  });
+
+  test("client locks - a worker that is not heard loses its lock on its own no later than the daemon gives it on", async () => {
+    for (const transport of ["websocket", "http"]) {
+      const cortex = await create();
+      const other = cortex.client();
+      await other.connect();
+      const holder = transport === "http" ? await overHttp(cortex, "w") : cortex.client({ workerId: "w" });
+      await holder.connect();
+      expect(holder.transport).toBe(transport as never);
+      const lock = await holder.locks.acquire("x");
+      const next = seen(other.locks.acquire("x"));
+      await cortex.advance("10m");
+      expect([lock.held, next.is]).toEqual([true, "open"]);
+      cortex.faults.silence(holder);
+      let stood = 0;
+      for (; next.is === "open" && stood < 240; stood++) {
+        await cortex.advance(250);
+        // Never two at once.
+        if (next.value !== undefined) expect(lock.held).toBe(false);
+      }
+      expect([lossOf(lock), next.is]).toEqual(["unheard", "done"]);
+      cortex.faults.silence(holder, false);
+      await cortex.advance("1m");
+      expect(await code(lock.client.kv.put("k", 1))).toBe("fence-lost");
+      expect(await code(holder.locks.acquire("y"))).toBe("done");
+    }
+  });
+
+  test("client locks - what a worker could not release is another's after a while, though the worker lives on", async () => {
+    const cortex = await create();
+    const other = cortex.client();
+    await other.connect();
+    const holder = cortex.client({ workerId: "w" });
+    const lock = await holder.locks.acquire("x");
+    cortex.faults.fillDisk();
+    expect(await code(other.kv.put("k", 1))).toBe("disk-full");
+    expect(await code(lock.release())).toBe("disk-full");
+    cortex.faults.fillDisk(false);
+    await cortex.advance("2s");
+    const next = seen(other.locks.acquire("x"));
+    await cortex.advance("1m");
+    expect([next.is, (await other.worker("w")).state]).toEqual(["done", "idle"]);
   });
 
   test("client locks - a handler takes none once its task is another's", async () => {

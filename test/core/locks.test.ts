@@ -532,6 +532,23 @@ describe("locks - in transactions", () => {
     expect(holding(world)).toEqual([]);
   });
 
+  test("locks - no two that one made are of the same name, where their fences could not be told apart", () => {
+    const world = new World();
+    const acquire = (...names: Resource[]) => ({
+      operation: "lock.acquire",
+      input: { resources: resourcesOf(names) },
+    });
+    const before = stateText(world.core);
+    const then = [acquire(shared("gpu", 4)), acquire("a"), acquire("b", shared("gpu", 4))];
+    const { errors } = world.refused("transaction.run", { then }, "invalid-input");
+    expect(errors?.[0]?.pointer).toBe("/then/2/input/resources/1/name");
+    expect(stateText(world.core)).toBe(before);
+    world.ok("transaction.run", {
+      then: [acquire(shared("gpu/")), acquire("gpu"), acquire(shared("gpu/1"))],
+    });
+    world.ok("transaction.run", { then: [acquire(shared("gpu/1"))] });
+  });
+
   test("locks - who holds a name is asked and told without a look at those who wait, however many", () => {
     const world = new World();
     world.worker("w");
@@ -576,6 +593,7 @@ describe("locks - in transactions", () => {
       [{ workerId: "w" }, true],
       [{ workerId: "v" }, false],
       [{ workerId: "w", exists: false }, false],
+      [{ workerId: "v", exists: false }, false],
       [{ token: lock.token, workerId: "w" }, true],
       [{ token: lock.token, workerId: "v" }, false],
       [{ token: lock.token, exists: false }, false],

@@ -69,6 +69,21 @@ describe("http locks", () => {
     expect(await response.json()).toMatchObject({ code: "lock-held", retryable: true });
   });
 
+  test("http locks - one that waits still when the request has waited is not had, and is withdrawn unless it has a key", async () => {
+    w.answer["lock.acquire"] = () => waiting;
+    w.answer["lock.get"] = () => waiting;
+    const released: unknown[] = ["lock.release", { lockId: "1042-0" }];
+    for (const [key, left] of [
+      [{}, [released]],
+      [{ "idempotency-key": "mine" }, []],
+    ] as [Record<string, string>, (typeof released)[]][]) {
+      w.calls.length = 0;
+      const response = await w.send("POST", "/api/locks?wait=5s", { resources }, key);
+      expect([response.status, (await response.json()).code]).toEqual([409, "lock-held"]);
+      expect(calls().slice(2)).toEqual(left);
+    }
+  });
+
   test("http locks - who hangs up leaves the line whatever its fence, and stays in it under a key of its own", async () => {
     w.answer["lock.acquire"] = () => waiting;
     for (const key of [{}, { "idempotency-key": "mine" }] as Record<string, string>[]) {

@@ -38,6 +38,8 @@ export type CastOptions = {
   regulators: number;
   /** Take locks, and write under them; and keys. */
   lockers: number;
+  /** They are workers, whose locks go with them. */
+  lockersWork: boolean;
   /** Publish and read messages, where nothing that was answered may be lost. */
   messengers: number;
   /** Make transactions of a key, a counter, a task and a lock, each once. */
@@ -1027,8 +1029,10 @@ export class Cast {
 
   /** Holds locks for a while and writes under them, takes those of others, and compares and counts keys. */
   async #locker(process: Process): Promise<void> {
-    const client = this.#client(process);
     const { random } = this.world;
+    const isWorker = this.options.lockersWork;
+    const worker = { workerId: `${process.name}-${this.#tags++}`, queues: ["none"] };
+    const client = this.#client(process, isWorker ? worker : {});
     const names = ["a", "b", "d/", "d/x", "d/e/y"];
     const wanted = () =>
       names
@@ -1037,7 +1041,7 @@ export class Cast {
         .filter((name, i, all) => all.indexOf(name) === i)
         .map((name) => (random.chance(0.3) ? shared(name) : name));
     const hold = async () => {
-      const options = { ttlMs: random.int(500, 4000), signal: undefined };
+      const options = isWorker && random.chance(0.7) ? {} : { ttlMs: random.int(500, 4000) };
       const lock = random.chance(0.2)
         ? await this.#track(process, "try", client.locks.try(wanted(), options))
         : await this.#track(

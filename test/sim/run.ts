@@ -89,6 +89,7 @@ export function run({ seed, preset: given, plants = {} }: RunOptions): Run {
     graphs: random.int(0, 1),
     regulators: random.int(0, 1),
     lockers: random.int(0, 2),
+    lockersWork: seed % 3 === 0,
     // Where a crash may lose what was answered there is nothing to hold it to.
     messengers: preset === "durable" && !changesPreset ? random.int(0, 1) : 0,
     paceMs: random.pick([150, 500, 1000]),
