@@ -6,6 +6,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { CoordinationClient } from "../../client/client.ts";
+import { CortexError } from "../../client/errors.ts";
 import type { WatchEvent, WatchFilter } from "../../client/state.ts";
 import type { ChangeView } from "../wire/state.ts";
 import { newest, now } from "./figures.ts";
@@ -49,7 +50,15 @@ const backMax = 200;
 /** More than that in a second is not for people. */
 const perSecondMax = 500;
 
-const fields = { queue: "queue", task: "taskId", worker: "workerId", key: "key", prefix: "prefix" } as const;
+const fields = {
+  queue: "queue",
+  task: "taskId",
+  worker: "workerId",
+  key: "key",
+  lock: "lock",
+  prefix: "prefix",
+  topic: "topic",
+} as const;
 
 const words = Object.keys(fields);
 
@@ -62,7 +71,7 @@ function watchFilterOf(query: URLSearchParams): WatchFilter {
 
 /** Of one task from its beginning on, as far as the daemon keeps them; else the last ones. */
 const startOf = ({ taskId }: WatchFilter, revision: number): number =>
-  Math.max(0, taskId === undefined ? revision - backMax : Number(taskId.split("-")[0]) - 1);
+  Math.max(0, taskId === undefined ? revision - backMax : Number.parseInt(taskId, 10) - 1 || 0);
 
 type Entry = WatchEvent & { number: number };
 
@@ -75,6 +84,8 @@ export function Changes() {
   const table = filter.tables?.[0] ?? null;
   const entries = useSignal<Entry[]>([]);
   const stopped = useSignal<"" | "by hand" | "too fast">("");
+  /** Why the daemon does not tell of these. */
+  const refused = useSignal<string | null>(null);
   const of = client.value;
   const connection = epoch.value;
 
@@ -84,6 +95,7 @@ export function Changes() {
 
   useEffect(() => {
     if (of === null || stopped.value !== "") return;
+    refused.value = null;
     const end = new AbortController();
     const seen = entries.peek()[0];
     let number = seen?.number ?? 0;
@@ -109,7 +121,9 @@ export function Changes() {
         entries.value = [{ ...event, number: ++number }, ...entries.peek().slice(0, shownMax - 1)];
       }
     };
-    follow().catch(() => {});
+    follow().catch((error) => {
+      if (error instanceof CortexError && !end.signal.aborted) refused.value = error.message;
+    });
     return () => end.abort();
   }, [of, connection === 0, JSON.stringify(filter), stopped.value]);
 
@@ -146,7 +160,13 @@ export function Changes() {
           </p>
         </div>
       )}
-      {entries.value.length === 0 ? (
+      {refused.value !== null ? (
+        <div class="trouble" role="status">
+          <p>
+            <b>These cannot be watched.</b> {refused.value}
+          </p>
+        </div>
+      ) : entries.value.length === 0 ? (
         <Empty title={stopped.value === "" ? "Waiting for changes" : "Stopped"}>
           What happens is shown here, the newest on top.
         </Empty>

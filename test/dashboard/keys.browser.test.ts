@@ -158,6 +158,10 @@ test.skipIf(missingBrowser !== "")(
     await puts("sa", async () => (await lines.filter({ hasText: '"sa"' }).count()) > 0);
     const shown = await lines.allTextContents();
     expect(shown.filter((text) => !text.includes("config/region") || text.includes("unseen"))).toEqual([]);
+    // What no change could fit is refused, and said so.
+    await page.getByRole("searchbox").fill("key:config/region queue:mail");
+    await page.keyboard.press("Enter");
+    await page.getByText("These cannot be watched.").waitFor();
     // Of one task: all that happened to it.
     await desk.go(`tasks/${id}`);
     await page.getByRole("link", { name: "Its changes" }).click();
