@@ -263,13 +263,15 @@ export class Watches implements Iterable<Watch> {
     const { queue, type } = spec.options;
     const had = before?.state === "running" ? leaseOf(before).workerId : null;
     const has = after?.state === "running" ? leaseOf(after).workerId : null;
-    // Whoever watches a worker sees its task come and go.
+    // Whoever watches a worker sees its task come and go, and so does who watches a queue of one that is moved.
     const workers = had === null || had === has ? [has] : [had, has];
+    const left = before?.spec.options.queue ?? queue;
+    const queues = left === queue ? [queue] : [left, queue];
     let text: string | null = null;
     const see = (watch: Watch) => {
       const { filter } = watch;
       if (filter.tables !== undefined && !filter.tables.includes("tasks")) return;
-      if (filter.queue !== undefined && filter.queue !== queue) return;
+      if (filter.queue !== undefined && !queues.includes(filter.queue)) return;
       if (filter.taskId !== undefined && filter.taskId !== spec.id) return;
       if (filter.workerId !== undefined && !workers.includes(filter.workerId)) return;
       text ??=
@@ -278,7 +280,7 @@ export class Watches implements Iterable<Watch> {
       each(watch, text);
     };
     this.#under(`task ${spec.id}`, see);
-    this.#under(`queue ${queue}`, see);
+    for (const one of queues) this.#under(`queue ${one}`, see);
     for (const worker of workers) if (worker !== null) this.#under(`worker ${worker}`, see);
     this.#under(everything, see);
   }

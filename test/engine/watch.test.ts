@@ -29,6 +29,30 @@ const tasks = {
   other: ["other queued running", "other running completed"],
 };
 
+test("engine - who watches a queue sees a task leave it for another, as who watches that sees it come", async () => {
+  const world = await EngineWorld.start();
+  const taskId = await world.submit({ queue: "mail" });
+  const sinks = ["mail", "slow", "other"].map((queue) => {
+    const sink = new TestSink();
+    world.engine.watch(sink, { watchId: queue, queue });
+    return sink;
+  });
+  const { revision } = await world.ok("task.move", { taskId, queue: "slow" });
+  await world.ok("task.cancel", { taskId });
+  await settle();
+  const told = (sink: TestSink) =>
+    sink.changes.map(({ event }) => [event.operation, event.queue, event.state]);
+  const [moved, cancelled] = [
+    ["task.move", "slow", "queued"],
+    ["task.cancel", "slow", "cancelled"],
+  ];
+  expect(sinks.map(told)).toEqual([[moved], [moved, cancelled], []]);
+  const late = new TestSink();
+  world.engine.watch(late, { watchId: "late", queue: "mail", after: revision - 1 });
+  await settle();
+  expect(told(late)).toEqual([moved]);
+});
+
 test("engine - watches of a queue see what is set for it and its pauses, those of everything named limits too", async () => {
   const world = await EngineWorld.start();
   const [queue, all, tables] = [new TestSink(), new TestSink(), new TestSink()];
