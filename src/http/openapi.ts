@@ -154,8 +154,8 @@ const fence = {
   in: "header",
   required: false,
   description:
-    "`lease=TASK; token=TOKEN` or `lock=NAME; token=TOKEN`: the change happens only while the task runs under this lease, or the lock is held under this token; else `fence-lost`.",
-  schema: { type: "string", example: "lease=1042-0; token=1043" },
+    "`lease=TASK; token=TOKEN` or `lock=NAME; token=TOKEN` (such as `lease=1042-0; token=1043`): the change happens only while the task runs under this lease, or the lock is held under this token; else `fence-lost`.",
+  schema: { type: "string" },
 };
 
 const idempotencyKey = {
@@ -176,6 +176,11 @@ function mendParameter(written: Json, example: Json): Json {
     mended.schema.example ??=
       example?.[name] ?? example?.taskId ?? example?.workerId ?? example?.queue ?? example?.namespace;
     mended.description ??= "The id.";
+  } else if (!mended.required && mended.schema.example !== undefined) {
+    // Swagger UI fills an example in and sends it: where it may be left out it is told in words.
+    const { example: such, ...kept } = mended.schema;
+    mended.schema = kept;
+    mended.description = [said, `Such as \`${such}\`.`].filter(Boolean).join(" ");
   }
   return mended;
 }

@@ -266,6 +266,8 @@ type Sample = {
 /** What is sent to a route that no operation describes. */
 export const requestSamples: Record<string, unknown> = {
   frames: [{ op: "task.submit", seq: 1, input: { queue: "mail", type: "send" } }],
+  // Without the revision: who tries it out has no such key yet.
+  kvPut: { value: { primary: "eu-central" } },
 };
 
 export const responseSamples: Record<string, Sample> = {

@@ -183,6 +183,12 @@ describe("openapi", () => {
       }
       for (const parameter of operation.parameters) {
         if (parameter.in === "path") expect(parameter.schema.example).toBeDefined();
+        // Swagger UI fills it in and sends it, so that what may be left out would refuse the request, or find nothing.
+        else if (!parameter.required)
+          expect([parameter.name, parameter.example ?? parameter.schema.example]).toEqual([
+            parameter.name,
+            undefined,
+          ]);
       }
     });
 
