@@ -50,9 +50,9 @@ import * as schedules from "./schedules.ts";
 import * as settings from "./settings.ts";
 import type { Slot } from "./slots.ts";
 import * as state from "./state.ts";
-import { chosenKeys, type Store, type Table } from "./store.ts";
+import { chosenKeys, type RowName, type Store, type Table } from "./store.ts";
 import * as subscriptions from "./subscriptions.ts";
-import type { TaskRecord, TaskSpec } from "./tasks.ts";
+import type { TaskRecord } from "./tasks.ts";
 import * as tasks from "./tasks.ts";
 import * as topics from "./topics.ts";
 import { run as runTransaction } from "./transactions.ts";
@@ -188,7 +188,8 @@ export class Coordinator {
   fetched: ArchivedTask | null = null;
 
   /** What is due, answers by the lease clock. Entries are lazy: whoever pops one asks whether it still holds. */
-  readonly #ready = new DeadlineHeap<TaskSpec>();
+  /** By their rows: one that was cancelled stands there until its time, and its payload must not. */
+  readonly #ready = new DeadlineHeap<RowName>();
   readonly #retire = new DeadlineHeap<string>();
   readonly #forget = new DeadlineHeap<string>();
   readonly #oldAnswers = new DeadlineHeap<string>();
@@ -585,10 +586,10 @@ export class Coordinator {
 
   /** Does what is due at `now` and `clock`. */
   tick(): void {
-    this.#due(this.#ready, this.now, "task.ready", (spec) => {
-      const record = this.tasks.get(spec.row);
+    this.#due(this.#ready, this.now, "task.ready", (row) => {
+      const record = this.tasks.get(row);
       if (record?.state !== "scheduled" || record.runAt > this.now) return;
-      this.tasks.put(spec.row, { ...record, state: "queued", runAt: 0, revision: this.store.nextRevision });
+      this.tasks.put(row, { ...record, state: "queued", runAt: 0, revision: this.store.nextRevision });
     });
     const { expiry, bids, sortedKeys } = this;
     this.#whileDue(expiry, this.now, "task.expire", () => expiry.endFirst(this));
@@ -648,15 +649,14 @@ export class Coordinator {
         while (inboxes.expiresAt <= this.now && this.store.changeCount < changesPerTick)
           subscriptions.drop(this, inboxes.firstToExpire);
       });
-    this.#due(inboxes.looks, this.clock, "message.redeliver", (inbox, at) => {
-      if (inbox.lookAt !== at) return;
-      inbox.lookAt = Number.POSITIVE_INFINITY;
-      // One that is deleted may be back later, and what is on its way with it.
-      if (inboxes.get(inbox.name) === inbox) subscriptions.lookAtFlights(this, inbox);
+    this.#due(inboxes.looks, this.clock, "message.redeliver", (name, at) => {
+      const inbox = inboxes.get(name);
+      if (inbox?.lookAt === at) subscriptions.lookAtFlights(this, inbox);
     });
-    this.#due(inboxes.idle, this.clock, "subscription.expire", (inbox, at) =>
-      subscriptions.endIdle(this, inbox, at),
-    );
+    this.#due(inboxes.idle, this.clock, "subscription.expire", (name, at) => {
+      const inbox = inboxes.get(name);
+      if (inbox?.idleAt === at) subscriptions.endIdle(this, inbox);
+    });
     this.#due(inboxes.publishedEnds, this.now, "message.forget", (id) => {
       const known = this.published.get(id);
       if (known !== undefined && known.until <= this.now) this.published.delete(id);
@@ -774,7 +774,7 @@ export class Coordinator {
     this.dispatch.changeTask(before, after);
     this.agenda.taskChanged(before, after);
     this.expiry.taskChanged(before, after);
-    if (after?.state === "scheduled") this.#ready.push(after.runAt, after.spec);
+    if (after?.state === "scheduled") this.#ready.push(after.runAt, after.spec.row);
     else if (this.#progress.size > 0 && before?.state === "running" && after?.state !== "running") {
       const { id } = before.spec;
       const progress = this.#progress.get(id);

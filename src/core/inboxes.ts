@@ -150,6 +150,8 @@ export class Entry {
   flight: Link<Entry> | null = null;
   landsAt = 0;
   consumer: Consumer | null = null;
+  /** It was settled before it had left for the consumer it was handed out to. */
+  isPassedOver = false;
 
   constructor(
     readonly inbox: Inbox,
@@ -307,8 +309,9 @@ export class Inboxes {
   readonly #keepersDue = new IndexedHeap<Keeper>(goesSooner);
   readonly retries = new IndexedHeap<Entry>(sooner);
   readonly expiring = new IndexedHeap<Kept>(expiresSooner);
-  readonly looks = new DeadlineHeap<Inbox>();
-  readonly idle = new DeadlineHeap<Inbox>();
+  /** By their names: one that was deleted stands there until its time, and what it held must not. */
+  readonly looks = new DeadlineHeap<string>();
+  readonly idle = new DeadlineHeap<string>();
   readonly publishedEnds = new DeadlineHeap<string>();
   /** Those that may have something for someone with room. */
   readonly #due = new Set<Inbox>();
@@ -572,6 +575,9 @@ export class Inboxes {
     this.#sorted.delete(inbox.name);
     this.#due.delete(inbox);
     this.#closed.set(inbox.record, inbox);
+    // Should it be back, by an undo, it asks for both anew.
+    inbox.lookAt = Number.POSITIVE_INFINITY;
+    inbox.idleAt = Number.POSITIVE_INFINITY;
     for (const consumer of inbox.consumers) consumer.isOpen = false;
     for (const entry of [...inbox.entries.values()]) this.#end(entry);
     for (const { untouched } of inbox.lanes)
@@ -800,6 +806,7 @@ export class Inboxes {
     consumer.entries?.add(entry);
     this.flyingCount += 1;
     entry.consumer = consumer;
+    entry.isPassedOver = false;
     entry.flight ??= new Link<Entry>(entry);
     this.#watch(entry, landsAt);
   }
@@ -811,7 +818,7 @@ export class Inboxes {
     inbox.flights.insert(entry.flight as Link<Entry>, landsSooner);
     if (landsAt >= inbox.lookAt) return;
     inbox.lookAt = landsAt;
-    this.looks.push(landsAt, inbox);
+    this.looks.push(landsAt, inbox.name);
   }
 
   /** Its time begins anew. */
@@ -831,13 +838,14 @@ export class Inboxes {
     this.room(consumer);
   }
 
-  /** What takes it off its way may be taken back: then it is on its way again. */
+  /** What takes it off its way may be taken back: then it is on its way again, unless it never left. */
   #resumes(entry: Entry): void {
     const { inbox, consumer, landsAt } = entry;
     const row = rowOf(entry.message);
     this.core.store.onUndo(() => {
       const again = this.entry(inbox, row);
-      if (again?.standing === "ready" && consumer !== null) this.fly(again, consumer, landsAt);
+      if (again?.standing === "ready" && consumer !== null && !entry.isPassedOver)
+        this.fly(again, consumer, landsAt);
     });
   }
 
@@ -956,7 +964,7 @@ export class Inboxes {
     const at = inbox.idleSince + idleMs;
     if (idleMs === 0 || at >= inbox.idleAt) return;
     inbox.idleAt = at;
-    this.idle.push(at, inbox);
+    this.idle.push(at, inbox.name);
   }
 
   // --- for checks ---------------------------------------------------------------------------------------------

@@ -141,11 +141,10 @@ export function removeNamed(core: Coordinator, { name }: Input<"subscription.del
 }
 
 /** Inside a transaction: it goes, if nobody has listened for as long as it may be idle. */
-export function endIdle(core: Coordinator, inbox: Inbox, at: number): void {
-  if (inbox.idleAt !== at) return;
+export function endIdle(core: Coordinator, inbox: Inbox): void {
   inbox.idleAt = Number.POSITIVE_INFINITY;
   const { idleMs } = inbox.record.spec;
-  if (core.inboxes.get(inbox.name) !== inbox || idleMs === 0 || inbox.consumers.size > 0) return;
+  if (idleMs === 0 || inbox.consumers.size > 0) return;
   if (inbox.idleSince + idleMs <= core.clock) remove(core, inbox);
   else core.inboxes.watchIdle(inbox);
 }
@@ -490,11 +489,12 @@ const failedPerEntry = 1000;
 
 /** Inside a transaction: what was not acknowledged in time, up to so many; the rest is due at once. */
 export function lookAtFlights(core: Coordinator, inbox: Inbox): void {
+  inbox.lookAt = Number.POSITIVE_INFINITY;
   let left = failedPerEntry;
   for (let entry = inbox.flights.first; entry !== null; entry = inbox.flights.first) {
     if (entry.landsAt > core.clock || left-- === 0) {
       inbox.lookAt = entry.landsAt;
-      core.inboxes.looks.push(entry.landsAt, inbox);
+      core.inboxes.looks.push(entry.landsAt, inbox.name);
       return;
     }
     fail(core, entry, `it was not acknowledged in ${inbox.record.spec.ackWaitMs} ms`);

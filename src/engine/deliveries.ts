@@ -123,9 +123,11 @@ export class Deliveries {
     }
   }
 
-  /** Whether it is still the consumer's, under whatever entry: what was taken back has made it a new one. */
-  isOnItsWay(entry: Entry, to: Consumer): boolean {
-    return entry.consumer === to || standing(entry)?.consumer === to;
+  /** Whether what was handed out leaves: by now it may be settled, or somebody else's; or what made it so was taken back. */
+  leaves(entry: Entry, to: Consumer): boolean {
+    if (entry.consumer === to || standing(entry)?.consumer === to) return true;
+    entry.isPassedOver = entry.consumer === null;
+    return false;
   }
 
   /** It was not sent, because what it came about with was undone. */

@@ -37,7 +37,7 @@ type Held =
 
 export class Outbox {
   /** Given once, before anything is held. */
-  deliveries!: Pick<Deliveries, "isOnItsWay" | "unsent" | "flushed">;
+  deliveries!: Pick<Deliveries, "leaves" | "unsent" | "flushed">;
   #held: Held[] = [];
   readonly #touched = new Set<Sink>();
   /** What was pushed since the last flush, by worker: bytes of payloads, and the newest token that left. */
@@ -75,8 +75,7 @@ export class Outbox {
         this.#countPush(one.workerId, one.bytes, one.bytes > 0 ? one.revision : 0);
       } else if (one.kind === "tell") one.sink.push(one.text);
       else if (one.kind === "delivery") {
-        // By now it may be settled, or somebody else's.
-        if (this.deliveries.isOnItsWay(one.entry, one.to)) one.sink.push(one.text);
+        if (this.deliveries.leaves(one.entry, one.to)) one.sink.push(one.text);
       } else if (one.kind === "message") one.sink.message(one.subscriptionId, one.text);
       else if (one.kind === "ended") one.sink.ended(one.subscriptionId, one.name);
       else if (one.kind === "silent") this.#tellSilent(one.workerId, one.sink);

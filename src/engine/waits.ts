@@ -6,7 +6,7 @@
  */
 import type { Change } from "../core/store.ts";
 import { isFinal } from "../core/tasks.ts";
-import { DeadlineHeap } from "../lib/heap.ts";
+import { PlacedHeap } from "../lib/heap.ts";
 import type { Input, OperationName } from "../wire/operations.ts";
 import type { Clock } from "./clock.ts";
 import type { Engine } from "./engine.ts";
@@ -32,6 +32,10 @@ export type Waiter = {
   sink: Sink;
   /** The task, the worker, the lock or the subscription it waits for. */
   key: string;
+  /** When it has waited for as long as it said it would (monotonic ms); of those at one moment the first that came ends first. */
+  endsAt: number;
+  order: number;
+  place: number;
   done: boolean;
   /** Hears that the caller went away, or has waited enough. */
   onAbort: () => void;
@@ -56,7 +60,11 @@ export class Waits {
   readonly #locks = new Waiters();
   readonly #receives = new Waiters();
   readonly #all = [this.#gets, this.#logs, this.#claims, this.#requests, this.#locks, this.#receives];
-  readonly #ends = new DeadlineHeap<Waiter>();
+  /** Of those alone that wait still: what one carries must not stay for as long as it might have waited. */
+  readonly #ends = new PlacedHeap<Waiter>((a, b) =>
+    a.endsAt !== b.endsAt ? a.endsAt < b.endsAt : a.order < b.order,
+  );
+  #order = 0;
 
   constructor(
     private readonly engine: Pick<Engine, "core">,
@@ -120,12 +128,15 @@ export class Waits {
       if (operation === "message.request") this.engine.core.bus.take(key);
     };
     const onEnough = () => this.#end(waiter);
-    const waiter: Waiter = { operation, input, caller, sink, key, done: false, onAbort, onEnough };
+    const waiter: Waiter = {
+      ...{ operation, input, caller, sink, key, done: false, onAbort, onEnough },
+      ...{ endsAt: this.clock.monotonic() + waitMs, order: this.#order++, place: -1 },
+    };
     const waiters = this.#waitersOf(operation);
     const others = waiters.get(key);
     if (others === undefined) waiters.set(key, new Set([waiter]));
     else others.add(waiter);
-    this.#ends.push(this.clock.monotonic() + waitMs, waiter);
+    this.#ends.update(waiter);
     caller.signal?.addEventListener("abort", onAbort, { once: true });
     caller.enough?.addEventListener("abort", onEnough, { once: true });
   }
@@ -150,6 +161,7 @@ export class Waits {
   #forget(waiter: Waiter): void {
     if (waiter.done) return;
     waiter.done = true;
+    this.#ends.delete(waiter);
     // A connection's signal lives for as long as it does; what it holds must not grow.
     waiter.caller.signal?.removeEventListener("abort", waiter.onAbort);
     waiter.caller.enough?.removeEventListener("abort", waiter.onEnough);
@@ -235,11 +247,12 @@ export class Waits {
 
   /** When the first of them has waited for as long as it said it would (monotonic ms). */
   get endsAt(): number {
-    return this.#ends.nextAt;
+    return this.#ends.top?.endsAt ?? Number.POSITIVE_INFINITY;
   }
 
   endDue(now: number): void {
-    while (this.#ends.nextAt <= now) this.#end(this.#ends.pop() as Waiter);
+    for (let first = this.#ends.top; first !== undefined && first.endsAt <= now; first = this.#ends.top)
+      this.#end(first);
   }
 
   endAll(): void {

@@ -7,6 +7,7 @@ import { fits } from "../../src/lib/topics.ts";
 import { limits } from "../../src/wire/limits.ts";
 import type { Input } from "../../src/wire/operations.ts";
 import { priorities } from "../../src/wire/tasks.ts";
+import { heldCount } from "../support/held.ts";
 import { World } from "../support/world.ts";
 
 const publish = (world: World, topic: string, payload: unknown = null, more: object = {}) =>
@@ -576,6 +577,32 @@ describe("messages - limits and ends", () => {
     world.advance(1);
     world.settle();
     expect([world.core.subscriptions.size, world.core.messages.size]).toEqual([0, 0]);
+  });
+
+  test("messages - one that is deleted is held no longer, however long it might have been idle", async () => {
+    const world = new World();
+    const deleted = Array.from({ length: 40 }, (_, i) => {
+      world.ok("subscription.put", { name: `s${i}`, topic: "a", idleMs: 86_400_000 });
+      const inbox = new WeakRef(world.core.inboxes.get(`s${i}`)!);
+      world.ok("subscription.delete", { name: `s${i}` });
+      return inbox;
+    });
+    world.transactions.length = 0;
+    expect(await heldCount(deleted)).toBeLessThan(10);
+    expect(world.core.subscriptions.size).toBe(0);
+  });
+
+  test("messages - one whose deletion a full disk took back is idle from then on, and goes after its time", () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "s", topic: "a", idleMs: 1000 });
+    const durable = world.durable();
+    world.ok("subscription.delete", { name: "s" });
+    world.advance(1500);
+    world.undo(durable);
+    world.advance(900);
+    expect(world.core.subscriptions.has("s")).toBe(true);
+    world.advance(100);
+    expect(world.core.subscriptions.has("s")).toBe(false);
   });
 
   test("messages - who takes messages by message.receive listens too: the subscription stays, and goes a time after", () => {

