@@ -154,21 +154,21 @@ export class Table<R> {
    * Up to `limit` records from behind `cursor` on, in an order that holds while the table changes, and the next
    * cursor (null at the end). One call looks at a sixty-fourth of the table per shard it touches.
    */
-  page(cursor: string | null, limit: number): { records: R[]; cursor: string | null } {
+  page(cursor: string | null, limit: number): { rows: [RowName, R][]; cursor: string | null } {
     const slash = cursor === null ? -1 : cursor.indexOf("/");
     const first = cursor === null ? 0 : Number(cursor.slice(0, slash));
     let after = cursor === null ? null : cursor.slice(slash + 1);
-    const records: R[] = [];
+    const rows: [RowName, R][] = [];
     for (let place = first; place < shardCount; place++) {
       const shard = this.#shards[place] as Map<RowName, R>;
       for (const key of Array.from(shard.keys(), this.naming.key).sort()) {
         if (after !== null && key <= after) continue;
-        records.push(this.get(key) as R);
-        if (records.length === limit) return { records, cursor: `${place}/${key}` };
+        rows.push([this.naming.row(key), this.get(key) as R]);
+        if (rows.length === limit) return { rows, cursor: `${place}/${key}` };
       }
       after = null;
     }
-    return { records, cursor: null };
+    return { rows, cursor: null };
   }
 
   /** The table as it is now, to be walked in slices while it goes on changing. Close it. */
@@ -219,15 +219,14 @@ export class View<R> {
   }
 
   /** The next slice, or null at the end. */
-  next(): R[] | null {
+  next(): [RowName, R][] | null {
     assert(!this.#closed, "a closed view is not read");
     if (this.#place === this.shards.length) return null;
     const old = this.#old[this.#place] as Map<RowName, R | undefined>;
-    const slice: R[] = [];
-    for (const [row, record] of this.shards[this.#place] as Map<RowName, R>) {
-      if (!old.has(row)) slice.push(record);
-    }
-    for (const record of old.values()) if (record !== undefined) slice.push(record);
+    const slice: [RowName, R][] = [];
+    for (const entry of this.shards[this.#place] as Map<RowName, R>)
+      if (!old.has(entry[0])) slice.push(entry);
+    for (const [row, record] of old) if (record !== undefined) slice.push([row, record]);
     old.clear();
     this.#place += 1;
     return slice;

@@ -3,12 +3,14 @@
  * durable, and change nothing. A stream's views cost memory for what changes meanwhile, so a reader that stands
  * still loses them.
  */
+
+import { type Failures, failuresText } from "../core/failures.ts";
 import type { MessageRecord } from "../core/inboxes.ts";
 import { type KeyRecord, keyText } from "../core/kv.ts";
 import { type LockRecord, lockRecordText } from "../core/locks.ts";
 import { type ScheduleRecord, scheduleText } from "../core/schedules.ts";
 import { Slot } from "../core/slots.ts";
-import type { View } from "../core/store.ts";
+import type { RowName, View } from "../core/store.ts";
 import { messageBody } from "../core/subscriptions.ts";
 import { type TaskRecord, taskText } from "../core/tasks.ts";
 import { type Held, type WorkerRecord, workerText } from "../core/workers.ts";
@@ -41,7 +43,7 @@ export class Readers {
       const durable = this.whenDurable();
       const page = store.table<unknown>(table).page(cursor, limit);
       const { revision } = store;
-      const rows = page.records.map((record) => this.#recordText(table, record));
+      const rows = page.rows.map(([row, record]) => this.#recordText(table, row, record));
       if (await durable) return { rows, cursor: page.cursor, revision };
     }
   }
@@ -66,17 +68,20 @@ export class Readers {
       yield `{"revision":${revision},"at":${this.engine.core.now}}\n`;
       for (const [table, view] of views)
         for (let slice = this.#nextOf(stream, view); slice !== null; slice = this.#nextOf(stream, view))
-          if (!tables.includes(table)) for (const record of slice) countHeld(record as TaskRecord, held);
+          if (!tables.includes(table)) for (const [, record] of slice) countHeld(record as TaskRecord, held);
           else if (slice.length > 0)
             yield slice
-              .map((record) => `{"table":"${table}","record":${this.#recordText(table, record, held)}}\n`)
+              .map(
+                ([row, record]) =>
+                  `{"table":"${table}","record":${this.#recordText(table, row, record, held)}}\n`,
+              )
               .join("");
     } finally {
       this.#end(stream);
     }
   }
 
-  #nextOf(stream: Stream, view: View<unknown>): unknown[] | null {
+  #nextOf(stream: Stream, view: View<unknown>): [RowName, unknown][] | null {
     if (!this.#streams.has(stream)) throw new Error(`the state was not read on for ${streamMsMax} ms`);
     stream.readAt = this.clock.monotonic();
     return view.next();
@@ -91,12 +96,15 @@ export class Readers {
   }
 
   /** `held` gathers what workers hold, where the state is not the newest. */
-  #recordText(table: string, record: unknown, held?: Map<string, Held>): string {
+  #recordText(table: string, row: RowName, record: unknown, held?: Map<string, Held>): string {
     const { core } = this.engine;
     if (table === "tasks") {
       if (held !== undefined) countHeld(record as TaskRecord, held);
       return taskText(core, record as TaskRecord);
     }
+    // What is kept of a task under its id alone.
+    if (table === "errors")
+      return `{"taskId":"${core.errors.naming.key(row)}","errors":${failuresText(record as Failures)}}`;
     if (table === "keys") return keyText(record as KeyRecord);
     if (table === "locks") return lockRecordText(record as LockRecord);
     if (table === "messages") return `{${messageBody(record as MessageRecord)}}`;

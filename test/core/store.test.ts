@@ -90,7 +90,7 @@ test("store - a view shows the table at the moment it was opened, whatever chang
       const seen: number[] = [];
       let round = 0;
       for (let slice = view.next(); slice !== null; slice = view.next()) {
-        seen.push(...slice.map((row) => row.value));
+        seen.push(...slice.map(([, row]) => row.value));
         const steps = later[round++];
         if (steps !== undefined) store.transaction(() => apply(store, steps));
       }
@@ -110,7 +110,7 @@ test("store - pages give every record that stays, once", () => {
   let cursor: string | null = null;
   do {
     const page = table.page(cursor, 7);
-    seen.push(...page.records.map((row) => row.value));
+    seen.push(...page.rows.map(([, row]) => row.value));
     cursor = page.cursor;
     const gone = seen[seen.length - 1];
     if (gone !== undefined && gone % 3 === 0) store.transaction(() => table.delete(`${gone}-0`));

@@ -228,6 +228,12 @@ describe("http engine", () => {
       expect(wanted.length).toBeGreaterThan(1);
       expect([table, records.length]).toEqual([table, wanted.length]);
     }
+    const broken = await said("task.list", await w.fetch("/api/tasks?queue=broken"));
+    const failed = streamed.filter(({ table }) => table === "errors").map(({ record }) => record);
+    for (const { id } of broken.tasks) {
+      const { errors } = await said("task.get", await w.fetch(`/api/tasks/${id}`));
+      expect(failed).toContainEqual({ taskId: id, errors });
+    }
   });
 
   test("http engine - a payload too deep or too large is refused by name, with a key or without", async () => {
