@@ -45,7 +45,7 @@ export class SyncedFile {
     this.#place = placeOf(this.#file);
   }
 
-  write(bytes: Buffer, position: number): void {
+  write(bytes: Uint8Array, position: number): void {
     writeWhole(this.#file, bytes, position);
   }
 
@@ -80,7 +80,7 @@ const replaced = (path: string) =>
     "Put the folder back if you can, or restore a backup; `cortexd verify` says whether it is whole. Then start again.",
   );
 
-export function writeWhole(file: number, bytes: Buffer, position: number): void {
+export function writeWhole(file: number, bytes: Uint8Array, position: number): void {
   for (let done = 0; done < bytes.length; ) {
     done += writeSync(file, bytes, done, bytes.length - done, position + done);
   }

@@ -12,7 +12,8 @@ import { readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { readStart, SyncedFile, syncFolder, writeNew } from "./files.ts";
 import { chainHash, encodeBatch, lastHeader, type NewRow, readHeader } from "./format.ts";
-import { type Batch, smallBatch, unitsOf } from "./log.ts";
+import { type Batch, piecesOf, smallBatch, unitsOf } from "./log.ts";
+import { bytesAUnit, encodePieces } from "./shared.ts";
 
 const pathOf = (folder: string) => join(folder, "journal");
 
@@ -33,6 +34,9 @@ export type Journaled = Batch & { previous: string; hash: string };
 const headWord = "cortex-batch ";
 const headPattern = /^cortex-batch (\d+) (\d+) ([0-9a-f]{16}) ([0-9a-f]{16}) (\d+)$/;
 const headUnitsMax = 128;
+
+/** What the head and the text of a batch take that is small enough. */
+export const journaledBytesMax = headUnitsMax + bytesAUnit * smallBatch.units;
 
 /** A head of one line, which counts the units of the text. */
 const encodeHead = ({ first, last, previous, hash }: Omit<Journaled, "text">, units: number): Buffer =>
@@ -123,16 +127,23 @@ export class Journal {
     return this.#syncCount;
   }
 
-  /** Writes and syncs a batch that follows one of hash `previous`. Null: it must go through the thread, and nothing was done. */
-  take(batch: Batch, previous: string): NewRow | null {
+  /**
+   * Writes and syncs a batch that follows one of hash `previous`, in `room`, of which the row's bytes are a part. Null: it must go
+   * through the thread, and nothing was done.
+   */
+  take(batch: Batch, previous: string, room: Uint8Array): NewRow | null {
     const from = this.clock();
     const { first, last } = batch;
     const isSmall = unitsOf(batch) <= smallBatch.units && last - first < smallBatch.entries;
     if (!isSmall || from < this.#closedUntil) return null;
-    const row = encodeBatch(previous, batch);
+    const text = room.subarray(headUnitsMax);
+    const length = encodePieces(piecesOf(batch), text) as number;
+    const row = encodeBatch(previous, { first, last, bytes: text.subarray(0, length) });
     const head = encodeHead({ ...row, previous }, unitsOf(batch));
-    if (this.#end + head.length + row.bytes.length > journalBytes) return null;
-    const bytes = Buffer.concat([head, row.bytes]);
+    if (this.#end + head.length + length > journalBytes) return null;
+    const start = headUnitsMax - head.length;
+    room.set(head, start);
+    const bytes = room.subarray(start, headUnitsMax + length);
     this.#file.write(bytes, this.#end);
     this.#file.sync();
     this.#file.check();

@@ -4,6 +4,9 @@ import type { LogError, LogStatus, Recovered } from "./log.ts";
 import type { Shared } from "./shared.ts";
 import type { WriterOptions } from "./writer.ts";
 
+/** Its text stands in `length` bytes from `start`. */
+export type JournaledRow = Omit<NewRow, "bytes"> & { start: number; length: number };
+
 export type ToThread =
   /** A batch. In snapshot mode it has no answer, so that its text needs memory of its own. */
   | { kind: "append"; log: number; first: number; last: number; after: number; text: string | Shared }
@@ -18,8 +21,8 @@ export type ToThread =
     }
   /** A page was taken; the next may come. */
   | { kind: "taken"; log: number }
-  /** Batches that the journal holds, oldest first; they have no answer. */
-  | { kind: "journaled"; log: number; rows: NewRow[] }
+  /** Batches that the journal holds, oldest first, and their texts as UTF-8. Once they are taken the memory is the loop's again. */
+  | { kind: "journaled"; log: number; rows: JournaledRow[]; bytes: SharedArrayBuffer }
   | { kind: "reserve"; log: number; ceiling: number }
   | { kind: "probe"; log: number }
   /** Writes what waits for the archive. */
@@ -30,7 +33,7 @@ export type ToThread =
 export type Durable = { hash: string };
 export type Opened = Recovered & Durable;
 
-/** Answers of one log come in the order of its questions; "taken" has none, and "settled" comes when it is so. */
+/** Answers of one log come in the order of its questions; "taken" has none, and "settled" and "written" come when it is so. */
 export type FromThread =
   | { kind: "lines"; log: number; text: string }
   | { kind: "progress"; log: number; done: number; total: number }
@@ -40,6 +43,8 @@ export type FromThread =
       value: Opened | Durable | boolean | "full" | number | null;
       status: LogStatus;
     }
+  /** Batches that the journal holds were taken, those of one message. */
+  | { kind: "written"; log: number }
   /** The loop may use the journal from now on. */
   | { kind: "journal"; log: number }
   | { kind: "settled"; log: number }

@@ -22,27 +22,23 @@ const encoder = new TextEncoder();
 export class SharedTexts {
   readonly #free: SharedArrayBuffer[] = [];
 
-  /** Puts a text there that comes in pieces. Nobody else has the memory until it is given back. */
+  /** Puts a text there that comes in pieces. */
   write(pieces: readonly string[]): Shared {
-    let units = 0;
-    for (const piece of pieces) {
-      assert(piece.isWellFormed(), "a text that is not well-formed Unicode would come back changed");
-      units += piece.length;
-    }
-    const bytes = this.#take(units);
-    const length = encode(pieces, bytes);
+    const units = pieces.reduce((sum, { length }) => sum + length, 0);
+    const bytes = this.take(units);
+    const length = encodePieces(pieces, new Uint8Array(bytes));
     if (length !== null) return { bytes, length };
     this.giveBack(bytes);
-    // A unit has three bytes at most.
-    const larger = this.#take(3 * units);
-    return { bytes: larger, length: encode(pieces, larger) as number };
+    const larger = this.take(bytesAUnit * units);
+    return { bytes: larger, length: encodePieces(pieces, new Uint8Array(larger)) as number };
   }
 
   giveBack(bytes: SharedArrayBuffer): void {
     if (bytes.byteLength <= keptBytesMax && this.#free.length < keptMax) this.#free.push(bytes);
   }
 
-  #take(byteLength: number): SharedArrayBuffer {
+  /** Nobody else has it until it is given back. */
+  take(byteLength: number): SharedArrayBuffer {
     const free = this.#free.pop();
     if (free !== undefined && free.byteLength >= byteLength) return free;
     let size = bytesMin;
@@ -51,11 +47,15 @@ export class SharedTexts {
   }
 }
 
-/** How many bytes it has; null: there is no room for it. */
-function encode(pieces: readonly string[], bytes: SharedArrayBuffer): number | null {
+/** The most that a unit of text has as UTF-8. */
+export const bytesAUnit = 3;
+
+/** Writes a text as UTF-8: how many bytes it has; null: there is no room for it. */
+export function encodePieces(pieces: readonly string[], to: Uint8Array): number | null {
   let length = 0;
   for (const piece of pieces) {
-    const { read, written } = encoder.encodeInto(piece, new Uint8Array(bytes, length));
+    assert(piece.isWellFormed(), "a text that is not well-formed Unicode would come back changed");
+    const { read, written } = encoder.encodeInto(piece, to.subarray(length));
     if (read < piece.length) return null;
     length += written;
   }

@@ -6,7 +6,7 @@
  */
 import { entryPoint } from "./entry.ts";
 import { firstHash, type NewRow } from "./format.ts";
-import type { Journal } from "./journal.ts";
+import { type Journal, journaledBytesMax } from "./journal.ts";
 import {
   type Appended,
   type Batch,
@@ -17,7 +17,7 @@ import {
   type Recovered,
   type RecoverySink,
 } from "./log.ts";
-import type { Durable, FromThread, Opened, ToThread } from "./messages.ts";
+import type { Durable, FromThread, JournaledRow, Opened, ToThread } from "./messages.ts";
 import { isAboutArchive, type QuestionName, type Questions } from "./questions.ts";
 import { LogReader } from "./reader.ts";
 import { type Shared, SharedTexts } from "./shared.ts";
@@ -109,8 +109,12 @@ export class ThreadLog implements Log {
   /** Null: there is none (yet), and every append goes through the thread. */
   #journal: Journal | null = null;
   /** What the journal holds and the thread was not given yet: a message a batch would cost more than the batch. */
-  #journaled: NewRow[] = [];
-  #journaledBytes = 0;
+  #journaled: JournaledRow[] = [];
+  /** Their texts, and where there is room behind them; null: there are none. */
+  #texts: SharedArrayBuffer | null = null;
+  #textsEnd = 0;
+  /** Of what the thread was given and has not taken yet. */
+  readonly #given: SharedArrayBuffer[] = [];
   #handOver: ReturnType<typeof setTimeout> | null = null;
   /** Up to here all is known to be where the reader finds it. */
   #written = 0;
@@ -195,8 +199,9 @@ export class ThreadLog implements Log {
   /** False: the batch must go through the thread. */
   #takeJournaled(batch: Batch): boolean {
     let row: NewRow | null = null;
+    this.#texts ??= this.thread.texts.take(handOverBytes + journaledBytesMax);
     try {
-      row = this.#journal!.take(batch, this.#hash);
+      row = this.#journal!.take(batch, this.#hash, new Uint8Array(this.#texts, this.#textsEnd));
     } catch (error) {
       // What reached the disk is not known.
       this.fail(journalError(error as Error));
@@ -205,9 +210,10 @@ export class ThreadLog implements Log {
     if (row === null) return false;
     this.#last = row.last;
     this.#hash = row.hash;
-    this.#journaled.push(row);
-    this.#journaledBytes += row.bytes.length;
-    if (this.#journaledBytes >= handOverBytes) this.#flush();
+    const { bytes, ...rest } = row;
+    this.#journaled.push({ ...rest, start: bytes.byteOffset, length: bytes.length });
+    this.#textsEnd = bytes.byteOffset + bytes.length;
+    if (this.#textsEnd >= handOverBytes) this.#flush();
     else this.#handOver ??= setTimeout(() => this.#flush(), handOverMs);
     return true;
   }
@@ -217,9 +223,12 @@ export class ThreadLog implements Log {
     if (this.#handOver !== null) clearTimeout(this.#handOver);
     this.#handOver = null;
     if (this.#journaled.length === 0) return;
-    this.thread.post({ kind: "journaled", log: this.#number, rows: this.#journaled });
+    const bytes = this.#texts as SharedArrayBuffer;
+    this.thread.post({ kind: "journaled", log: this.#number, rows: this.#journaled, bytes });
+    this.#given.push(bytes);
+    this.#texts = null;
+    this.#textsEnd = 0;
     this.#journaled = [];
-    this.#journaledBytes = 0;
   }
 
   #post(message: ToThread): void {
@@ -327,6 +336,9 @@ export class ThreadLog implements Log {
       case "settled":
         // Whoever asked first has waited for no more than this.
         this.#settling.shift()?.resolve(undefined as never);
+        return;
+      case "written":
+        this.thread.texts.giveBack(this.#given.shift() as SharedArrayBuffer);
         return;
       case "journal":
         if (this.#error === null) this.#journal = this.#openJournal!(this.#folder);

@@ -85,11 +85,17 @@ class KeptLog {
         this.#resume?.();
         this.#resume = null;
         return;
-      case "journaled":
+      case "journaled": {
         this.#wake();
         this.#last = message.rows.at(-1)!.last;
-        await this.#writer.takeJournaled(message.rows);
+        const rows = message.rows.map(({ start, length, ...row }) => ({
+          ...row,
+          bytes: new Uint8Array(message.bytes, start, length),
+        }));
+        await this.#writer.takeJournaled(rows);
+        say({ kind: "written", log: this.number });
         return this.#writer.work();
+      }
       case "reserve":
         await this.#writer.reserve(message.ceiling);
         return this.#answer(null);

@@ -300,7 +300,7 @@ export class LogWriter implements Log {
     });
   }
 
-  /** Takes rows that are safe in the journal, also while the disk is full: they are written once there is room. */
+  /** Takes rows that are safe in the journal, also while the disk is full: they are written once there is room. Of their bytes none are kept. */
   takeJournaled(rows: readonly NewRow[]): Promise<void> {
     return this.#exclusive(async () => {
       for (const row of rows) {
@@ -311,7 +311,7 @@ export class LogWriter implements Log {
       }
       const isWritten = this.#state === "open" && (await this.#commit({ log: rows }, false)) === "done";
       if (isWritten) return;
-      this.#unwritten.push(...rows);
+      this.#unwritten.push(...rows.map((row) => ({ ...row, bytes: row.bytes.slice() })));
       this.#becomeFull();
     });
   }

@@ -6,7 +6,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { backup } from "../../src/log/backup.ts";
 import { encodeBatch, firstHash } from "../../src/log/format.ts";
-import { decodeJournal, encodeJournaled, Journal, journalBytes, makeJournal } from "../../src/log/journal.ts";
+import {
+  decodeJournal,
+  encodeJournaled,
+  Journal,
+  journalBytes,
+  journaledBytesMax,
+  makeJournal,
+} from "../../src/log/journal.ts";
 import { ThreadLog } from "../../src/log/thread.ts";
 import { verifyFolder } from "../../src/log/verify.ts";
 import type { WriterOptions } from "../../src/log/writer.ts";
@@ -105,6 +112,7 @@ describe("what goes into it", () => {
       return time.now;
     };
     const one = new Journal(folder, 2, clock);
+    const room = new Uint8Array(journaledBytesMax);
     let hash = firstHash;
     let revision = 0;
     const take = (size = 10, count = 1): boolean => {
@@ -113,7 +121,7 @@ describe("what goes into it", () => {
         (_, i) => put(revision + 1 + i, "k", "x".repeat(size)).text,
       );
       const taken = { first: revision + 1, last: revision + count, text: texts.join("") };
-      const row = one.take(taken, hash);
+      const row = one.take(taken, hash, room);
       // What is not taken looks at the clock once.
       if (row === null) time.isBefore = true;
       else ({ last: revision, hash } = row);
