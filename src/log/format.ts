@@ -32,17 +32,16 @@ export type Change = { id: string; text: string | null };
 /** A batch whose text is UTF-8 already. */
 export type EncodedBatch = { first: number; last: number; bytes: Uint8Array };
 
-type Checked = {
-  /** Eight hex digits an entry: which entry is damaged, where the hash only says that one of the batch is. */
-  checks: string;
-  /** Of this batch's text, seeded with the hash of the batch before it. */
-  hash: string;
-};
+/** `hash`: of this batch's text, seeded with the hash of the batch before it. */
+export type ChainedBatch = EncodedBatch & { hash: string };
 
-/** One batch as it is written. Its bytes are never made a string: megabytes of new memory a second. */
-export type NewRow = EncodedBatch & Checked;
+/**
+ * One batch as it is written. Its bytes are never made a string: megabytes of new memory a second. `checks`: eight hex digits an
+ * entry: which entry is damaged, where the hash only says that one of the batch is.
+ */
+export type NewRow = ChainedBatch & { checks: string };
 /** One batch as it was read. */
-export type LogRow = { first: number; last: number; text: string } & Checked;
+export type LogRow = Omit<NewRow, "bytes"> & { text: string };
 
 const hex = (value: number | bigint, digits: number) => value.toString(16).padStart(digits, "0");
 
@@ -78,34 +77,32 @@ export function lastHeader(text: string): Header {
 
 export function lastHeaderOf({ bytes }: EncodedBatch): Header {
   const buffer = bufferOf(bytes);
-  const start = buffer.lastIndexOf(entryStart) + 1;
+  const start = buffer.lastIndexOf(entryStart, bytes.length, "latin1") + 1;
   return readHeader(buffer.toString("latin1", start, buffer.indexOf(newline, start) + 1));
 }
 
 const bufferOf = ({ buffer, byteOffset, byteLength }: Uint8Array) =>
   Buffer.from(buffer, byteOffset, byteLength);
-const entryStart = Buffer.from("\n@");
+const entryStart = "\n@";
 const [newline, tab, headerSign, zero] = [10, 9, 64, 48];
 
-/** As splitEntries() does it. */
-function entriesOf(bytes: Uint8Array): Uint8Array[] {
+/** Where entries start, and where the last one ends. As splitEntries() does it. */
+function boundsOf(bytes: Uint8Array): number[] {
   const buffer = bufferOf(bytes);
-  const entries: Uint8Array[] = [];
-  let start = 0;
-  while (start < bytes.length) {
-    const next = buffer.indexOf(entryStart, start);
-    const end = next < 0 ? bytes.length : next + 1;
-    entries.push(bytes.subarray(start, end));
-    start = end;
+  const bounds = [0];
+  for (let at = 0; at < bytes.length; ) {
+    const next = buffer.indexOf(entryStart, at, "latin1");
+    at = next < 0 ? bytes.length : next + 1;
+    bounds.push(at);
   }
-  return entries;
+  return bounds;
 }
 
-/** What stands between the sign and the first tab; NaN where that is no number. */
-function revisionOf(entry: Uint8Array): number {
-  let revision = entry[1] === tab ? Number.NaN : 0;
-  for (let i = 1; entry[i] !== tab; i++) {
-    const digit = (entry[i] ?? 0) - zero;
+/** What stands between an entry's sign and its first tab; NaN where that is no number. */
+function revisionAt(bytes: Uint8Array, start: number): number {
+  let revision = bytes[start + 1] === tab ? Number.NaN : 0;
+  for (let at = start + 1; bytes[at] !== tab; at++) {
+    const digit = (bytes[at] ?? 0) - zero;
     if (digit < 0 || digit > 9) return Number.NaN;
     revision = revision * 10 + digit;
   }
@@ -145,18 +142,24 @@ export function encoded(batch: Batch | EncodedBatch): EncodedBatch {
 }
 
 export function encodeBatch(previousHash: string, batch: Batch | EncodedBatch): NewRow {
+  const chained = chainBatch(previousHash, batch);
+  return { ...chained, checks: checksOf(chained.bytes) };
+}
+
+/** All of it that makes a batch safe: what is left says where damage is. */
+export function chainBatch(previousHash: string, batch: Batch | EncodedBatch): ChainedBatch {
   const { first, last, bytes } = encoded(batch);
-  const entries = entriesOf(bytes);
-  const problem = entriesProblem(batch, entries);
+  const problem = entriesProblem(batch, bytes, boundsOf(bytes));
   assert(problem === null, `the batch ${first}–${last} is malformed: ${problem}`);
-  return { first, last, bytes, checks: checksOf(entries), hash: chainHash(previousHash, bytes) };
+  return { first, last, bytes, hash: chainHash(previousHash, bytes) };
 }
 
 /** As hex of all at once: a text for each costs more than its checksum. */
-function checksOf(entries: readonly Uint8Array[]): string {
-  const checks = Buffer.alloc(entries.length * 4);
-  for (let i = 0; i < entries.length; i++)
-    checks.writeUInt32BE(Bun.hash.crc32(entries[i] as Uint8Array), i * 4);
+function checksOf(bytes: Uint8Array): string {
+  const bounds = boundsOf(bytes);
+  const checks = Buffer.alloc((bounds.length - 1) * 4);
+  for (let i = 1; i < bounds.length; i++)
+    checks.writeUInt32BE(Bun.hash.crc32(bytes.subarray(bounds[i - 1], bounds[i])), (i - 1) * 4);
   return checks.toString("hex");
 }
 
@@ -172,31 +175,32 @@ export function rowProblem(previousHash: string, row: LogRow): string | null {
       return `the last entry is ${lastHeader(text).revision}, not ${last}`;
     return null;
   }
-  const entries = entriesOf(Buffer.from(text));
-  const wrong = entries.findIndex(
-    (entry, index) => checks.slice(index * 8, index * 8 + 8) !== checkOf(entry),
-  );
-  if (wrong >= 0) {
-    const after = wrong === 0 ? "the batch's start" : `entry ${revisionOf(entries[wrong - 1]!)}`;
-    return `the entry after ${after} has a wrong checksum`;
-  }
-  if (checks.length !== entries.length * 8) return "entries are missing";
-  return entriesProblem(row, entries) ?? "it does not chain to what stands before it";
+  const bytes = Buffer.from(text);
+  const bounds = boundsOf(bytes);
+  const found = checksOf(bytes);
+  if (found === checks)
+    return entriesProblem(row, bytes, bounds) ?? "it does not chain to what stands before it";
+  const wrong = bounds.findIndex((_, i) => checks.slice(i * 8, i * 8 + 8) !== found.slice(i * 8, i * 8 + 8));
+  if (wrong === bounds.length - 1) return "entries are missing";
+  const after = wrong === 0 ? "the batch's start" : `entry ${revisionAt(bytes, bounds[wrong - 1] as number)}`;
+  return `the entry after ${after} has a wrong checksum`;
 }
 
 /** Every entry has a header, and their revisions grow from the batch's first to its last. */
 function entriesProblem(
   { first, last }: { first: number; last: number },
-  entries: readonly Uint8Array[],
+  bytes: Uint8Array,
+  bounds: readonly number[],
 ): string | null {
   let revision = first - 1;
-  for (const [index, entry] of entries.entries()) {
-    const found = revisionOf(entry);
-    if (entry[0] !== headerSign || entry.at(-1) !== newline || !Number.isSafeInteger(found)) {
-      return `the entry after ${index === 0 ? "the batch's start" : `entry ${revision}`} has no proper header`;
+  for (let i = 1; i < bounds.length; i++) {
+    const [start, end] = [bounds[i - 1] as number, bounds[i] as number];
+    const found = revisionAt(bytes, start);
+    if (bytes[start] !== headerSign || bytes[end - 1] !== newline || !Number.isSafeInteger(found)) {
+      return `the entry after ${i === 1 ? "the batch's start" : `entry ${revision}`} has no proper header`;
     }
     if (found <= revision) return `entry ${found} stands after entry ${revision}`;
-    if (index === 0 && found !== first) return `the first entry is ${found}`;
+    if (i === 1 && found !== first) return `the first entry is ${found}`;
     revision = found;
   }
   return revision === last ? null : `the last entry is ${revision}, not ${last}`;

@@ -11,7 +11,7 @@
 import { readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { readStart, SyncedFile, syncFolder, writeNew } from "./files.ts";
-import { chainHash, encodeBatch, lastHeader, type NewRow, readHeader } from "./format.ts";
+import { type ChainedBatch, chainBatch, chainHash, lastHeader, readHeader } from "./format.ts";
 import { type Batch, piecesOf, smallBatch, unitsOf } from "./log.ts";
 import { bytesAUnit, encodePieces } from "./shared.ts";
 
@@ -131,14 +131,14 @@ export class Journal {
    * Writes and syncs a batch that follows one of hash `previous`, in `room`, of which the row's bytes are a part. Null: it must go
    * through the thread, and nothing was done.
    */
-  take(batch: Batch, previous: string, room: Uint8Array): NewRow | null {
+  take(batch: Batch, previous: string, room: Uint8Array): ChainedBatch | null {
     const from = this.clock();
     const { first, last } = batch;
     const isSmall = unitsOf(batch) <= smallBatch.units && last - first < smallBatch.entries;
     if (!isSmall || from < this.#closedUntil) return null;
     const text = room.subarray(headUnitsMax);
     const length = encodePieces(piecesOf(batch), text) as number;
-    const row = encodeBatch(previous, { first, last, bytes: text.subarray(0, length) });
+    const row = chainBatch(previous, { first, last, bytes: text.subarray(0, length) });
     const head = encodeHead({ ...row, previous }, unitsOf(batch));
     if (this.#end + head.length + length > journalBytes) return null;
     const start = headUnitsMax - head.length;

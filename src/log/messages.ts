@@ -1,11 +1,11 @@
 /** What the loop and the logs' thread say to each other. One thread serves every log of the process, so each message names its log by number. */
-import type { NewRow } from "./format.ts";
+import type { ChainedBatch } from "./format.ts";
 import type { LogError, LogStatus, Recovered } from "./log.ts";
 import type { Shared } from "./shared.ts";
 import type { WriterOptions } from "./writer.ts";
 
 /** Its text stands in `length` bytes from `start`. */
-export type JournaledRow = Omit<NewRow, "bytes"> & { start: number; length: number };
+export type JournaledRow = Omit<ChainedBatch, "bytes"> & { start: number; length: number };
 
 export type ToThread =
   /** A batch. In snapshot mode it has no answer, so that its text needs memory of its own. */

@@ -5,7 +5,7 @@
  * then, and each listener hears of it once.
  */
 import { entryPoint } from "./entry.ts";
-import { firstHash, type NewRow } from "./format.ts";
+import { type ChainedBatch, firstHash } from "./format.ts";
 import { type Journal, journaledBytesMax } from "./journal.ts";
 import {
   type Appended,
@@ -198,7 +198,7 @@ export class ThreadLog implements Log {
 
   /** False: the batch must go through the thread. */
   #takeJournaled(batch: Batch): boolean {
-    let row: NewRow | null = null;
+    let row: ChainedBatch | null = null;
     this.#texts ??= this.thread.texts.take(handOverBytes + journaledBytesMax);
     try {
       row = this.#journal!.take(batch, this.#hash, new Uint8Array(this.#texts, this.#textsEnd));

@@ -14,7 +14,7 @@ import { assert } from "../lib/assert.ts";
 import { ArchiveQueue } from "./archive.ts";
 import { Fold } from "./fold.ts";
 import {
-  chainHash,
+  type ChainedBatch,
   type EncodedBatch,
   encodeBatch,
   encodeMark,
@@ -301,11 +301,14 @@ export class LogWriter implements Log {
   }
 
   /** Takes rows that are safe in the journal, also while the disk is full: they are written once there is room. Of their bytes none are kept. */
-  takeJournaled(rows: readonly NewRow[]): Promise<void> {
+  takeJournaled(batches: readonly ChainedBatch[]): Promise<void> {
     return this.#exclusive(async () => {
-      for (const row of rows) {
-        assert(row.first > this.#last, "revisions only grow");
-        assert(row.hash === chainHash(this.#hash, row.bytes), "the journal goes on where the log ends");
+      const rows: NewRow[] = [];
+      for (const batch of batches) {
+        assert(batch.first > this.#last, "revisions only grow");
+        const row = encodeBatch(this.#hash, batch);
+        assert(row.hash === batch.hash, "the journal goes on where the log ends");
+        rows.push(row);
         this.#gather();
         this.#took(row, this.#gathering.stage(row.bytes));
       }
