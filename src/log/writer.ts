@@ -314,7 +314,7 @@ export class LogWriter implements Log {
       }
       const isWritten = this.#state === "open" && (await this.#commit({ log: rows }, false)) === "done";
       if (isWritten) return;
-      this.#unwritten.push(...rows.map((row) => ({ ...row, bytes: row.bytes.slice() })));
+      this.#unwritten.push(...rows.map((row) => ({ ...row, bytes: Uint8Array.from(row.bytes) })));
       this.#becomeFull();
     });
   }
