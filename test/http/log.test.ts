@@ -159,3 +159,28 @@ describe("http log", () => {
     });
   });
 });
+
+test("http log - it goes on behind a batch that is larger than what one request looks at, after which the log leapt", async () => {
+  const first = await spawnDaemon();
+  const { data } = first;
+  const puts = Array.from({ length: 9 }, (_, i) => ({
+    operation: "kv.put",
+    input: { key: `large/${i}`, value: "x".repeat(1_000_000) },
+  }));
+  const put = async (url: string, path: string, method: string, body: unknown) => {
+    const headers = { "content-type": "application/json" };
+    const response = await fetch(url + path, { method, headers, body: JSON.stringify(body) });
+    return ((await response.json()) as { revision: number }).revision;
+  };
+  const last = await put(first.url, "/api/transaction", "POST", { then: puts });
+  await first.kill();
+  const second = await spawnDaemon({ data });
+  try {
+    const next = await put(second.url, "/api/kv/small", "PUT", { value: 1 });
+    expect(next).toBeGreaterThan(last + 1);
+    const page = await (await fetch(`${second.url}/api/log?after=${last}`)).json();
+    expect(page).toMatchObject({ entries: [{ revision: next }], next: null, oldest: last });
+  } finally {
+    await second.kill();
+  }
+});
