@@ -276,6 +276,13 @@ export class Inbox {
     this.#roomy.push(consumer);
   }
 
+  /** It is gone, and has no turn any more, though nothing may come for whose turn it would be. */
+  leave(consumer: Consumer): void {
+    if (!consumer.isQueued) return;
+    consumer.isQueued = false;
+    this.#roomy.splice(this.#roomy.indexOf(consumer), 1);
+  }
+
   /** Whose turn it is. */
   takeRoomy(): Consumer | undefined {
     while (this.#roomy.length > 0) {
@@ -939,6 +946,7 @@ export class Inboxes {
   detach(consumer: Consumer, gives: boolean): void {
     const { inbox } = consumer;
     consumer.isOpen = false;
+    inbox.leave(consumer);
     if (!inbox.consumers.delete(consumer)) return;
     if (gives && consumer.flying > 0)
       for (const entry of inbox.flights) if (entry.consumer === consumer) this.giveBack(entry);
@@ -952,7 +960,7 @@ export class Inboxes {
     this.watchIdle(inbox);
   }
 
-  /** As `listened`, by the name. */
+  /** As `listened`, by the name; or something was sent to the worker whose inbox it is. */
   heard(name: string): void {
     const inbox = this.#byName.get(name);
     if (inbox !== undefined) this.listened(inbox);

@@ -38,7 +38,7 @@ const defaults: Settings = {
   whenFull: "refuse",
   idleMs: 0,
 };
-/** A worker's own: what nobody fetches for a day goes, and the oldest go first. */
+/** A worker's own: it goes after a day in which nobody listened and nothing was sent to it; of too much the oldest go first. */
 const ownDefaults: Settings = {
   ...defaults,
   pendingMax: 10_000,
@@ -116,9 +116,13 @@ function keep(
   });
 }
 
-/** Inside a transaction: the worker's own inbox is there, from now on if it was not; or why it cannot be. */
+/** Inside a transaction: something is sent to a worker. Its own inbox is there, from now on if it was not; or why it cannot be. */
 export function open(core: Coordinator, topic: string): Refusal | null {
-  if (core.subscriptions.has(topic)) return null;
+  if (core.subscriptions.has(topic)) {
+    // What came last has its day too. What is sent to all workers keeps no inbox: it would keep those of all that ever were.
+    core.inboxes.heard(topic);
+    return null;
+  }
   const refused = refuseNumber(core);
   if (refused === null)
     keep(core, { name: topic, topic, ...ownDefaults, createdAt: core.now }, undefined, undefined);

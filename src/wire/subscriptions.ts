@@ -58,7 +58,9 @@ export const SubscriptionPut = Closed({
   ),
   whenFull: Type.Optional(whenFull),
   idleMs: Type.Optional(
-    DurationMs("It goes when nobody has listened under it for this long. Default 0: it stays."),
+    DurationMs(
+      "It goes when nobody has listened under it for this long. Default 0: it stays. A worker's own inbox: nor was anything sent to that worker; default a day.",
+    ),
   ),
   fromRevision: Type.Optional(
     Revision(

@@ -300,6 +300,20 @@ describe("messages - redelivery", () => {
     ]);
   });
 
+  test("messages - who listened where nothing came is held no longer than it listens", async () => {
+    const world = new World();
+    world.ok("subscription.put", { name: "s", topic: "a" });
+    const stays = attach(world, "s");
+    const gone = Array.from({ length: 40 }, () => {
+      const consumer = attach(world, "s");
+      world.core.inboxes.detach(consumer, true);
+      return new WeakRef(consumer);
+    });
+    expect(await heldCount(gone)).toBeLessThan(10);
+    publish(world, "a", 1);
+    expect(delivered(world, ({ consumer }) => consumer)).toEqual([stays]);
+  });
+
   test("messages - after a restart what was on its way is delivered again, but not what its session names", () => {
     const { world, messageId } = start();
     const second = publish(world, "t", 2).messageId;
@@ -970,6 +984,23 @@ describe("messages - to workers", () => {
       whenFull: "drop-oldest",
       idleMs: 86_400_000,
     });
+  });
+});
+
+describe("messages - inboxes that nobody fetches from", () => {
+  test("messages - a worker's inbox goes a day after the last that was sent to that worker, whatever is sent to all", () => {
+    const world = new World();
+    const hour = 3_600_000;
+    const inbox = () => world.core.subscriptions.has("$worker.w");
+    world.ok("message.publish", { workerId: "w", payload: 1 });
+    world.advance(23 * hour);
+    world.ok("message.publish", { workerId: "w", payload: 2 });
+    world.advance(23 * hour);
+    world.ok("message.publish", { workerId: "*", payload: 3 });
+    expect(standing(world, "$worker.w").pending).toBe(3);
+    world.advance(hour);
+    expect(inbox()).toBe(false);
+    expect(world.core.messages.size).toBe(0);
   });
 });
 
