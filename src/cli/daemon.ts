@@ -98,11 +98,15 @@ function messageOf({ message, errors = [] }: CortexError, command: Command | und
   return lines.length === 1 ? lines[0]! : lines.map((line) => `\n  ${line}`).join("");
 }
 
-/** "--queue" for /queue, "KEY" for /key, and where in a value it is. */
+/** "--queue" for /queue, "KEY" for /key, "TASK" for /taskId, and where in a value it is. */
 function wordFor(pointer: string, command: Command | undefined): string {
   const [, field = "", rest = ""] = /^\/([^/]+)(.*)$/.exec(pointer) ?? [];
+  // Every command takes it, and sends it as a header.
+  if (field === "Cortex-Namespace") return "--namespace";
   const option = nameOf(field);
-  const argument = command?.arguments.find(({ name }) => name === field.toUpperCase());
+  const argument = command?.arguments.find(({ name }) =>
+    [field, field.replace(/Id$/, "")].some((text) => name === text.toUpperCase()),
+  );
   const word =
     argument?.name ?? (command !== undefined && option in command.options ? flagOf(option) : undefined);
   if (word === undefined) return `${pointer || "the input"}:`;

@@ -660,6 +660,8 @@ describe("commands - which daemon, and what is wrong", () => {
     [["tasks", "submit", "no type"], "TYPE must start with"],
     [["kv", "put", "schl\u00fcssel", "1"], "KEY must be of printable ASCII"],
     [["tasks", "submit", "t", "--label", "no name=1"], "--label (at /no name):"],
+    [["tasks", "show", "12"], "TASK must be an id as it was answered"],
+    [["kv", "get", "a", "--namespace", "No Such"], "--namespace must be of a to z"],
   ];
   test.each(refusals)(
     "commands - what is refused of %j is told once, by the word it was given by",
