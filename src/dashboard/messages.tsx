@@ -5,15 +5,16 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { isRefused } from "../../client/errors.ts";
-import type { MessageView } from "../wire/messages.ts";
+import type { MessagePage, MessageView } from "../wire/messages.ts";
 import type { SubscriptionView } from "../wire/subscriptions.ts";
 import { priorities } from "../wire/tasks.ts";
 import type { TopicView } from "../wire/topics.ts";
 import { now } from "./figures.ts";
-import { count, counted, distance, duration, pretty, timeOfDay } from "./format.ts";
+import { count, counted, distance, duration, pretty, preview, timeOfDay } from "./format.ts";
 import { client, isLive } from "./link.ts";
 import { onChange, onFigures, useLive } from "./live.ts";
 import { Badge } from "./parts/badge.tsx";
+import { Chips } from "./parts/chips.tsx";
 import { confirm, Dialog } from "./parts/dialog.tsx";
 import type { Column } from "./parts/list.tsx";
 import { Paged, usePages } from "./parts/pages.tsx";
@@ -333,9 +334,74 @@ export function SubscriptionPage({ name }: { name: string }) {
               />
             </section>
           </div>
+          <Waiting name={name} />
         </>
       )}
     </Shown>
+  );
+}
+
+type Row = MessagePage["messages"][number];
+type Standing = NonNullable<Row["state"]>;
+const standings: Record<Standing, string> = {
+  ready: "ready",
+  flying: "on its way",
+  waiting: "to come again",
+  dead: "dead",
+};
+const standingTones = { ready: "queued", flying: "running", waiting: "warn", dead: "dead" } as const;
+
+const waitingColumns: Column<Row>[] = [
+  { name: "Message", lead: true, cell: ({ messageId }) => <code>{messageId}</code> },
+  {
+    name: "State",
+    cell: ({ state }) =>
+      state === undefined ? null : <Badge tone={standingTones[state]}>{standings[state]}</Badge>,
+  },
+  { name: "Topic", cell: ({ topic }) => topic && <code>{topic}</code> },
+  { name: "Priority", cell: ({ priority }) => priority },
+  { name: "Failed", figures: true, cell: ({ failedCount }) => count(failedCount ?? 0) },
+  { name: "Age", figures: true, cell: ({ publishedAt }) => duration(now.value - publishedAt) },
+  {
+    name: "Payload",
+    wide: true,
+    cell: ({ payload }) => <code>{preview(payload)}</code>,
+  },
+  { name: "Reason", wide: true, cell: ({ reason }) => reason },
+];
+
+/** What the subscription keeps, and why what is dead came to that. */
+function Waiting({ name }: { name: string }) {
+  const asked = route.value.query.get("state");
+  const state = asked !== null && Object.hasOwn(standings, asked) ? (asked as Standing) : null;
+  const pages = usePages(
+    "messages",
+    [name, state],
+    (of, page, options) =>
+      of.subscriptions.messages(name, { ...page, ...(state === null ? {} : { state }) }, options),
+    [onFigures],
+    25,
+  );
+  return (
+    <section class="group" aria-labelledby="waiting">
+      <h2 id="waiting">What it keeps</h2>
+      <Chips
+        label="States"
+        of={Object.keys(standings) as Standing[]}
+        chosen={state}
+        choose={(one) => refine({ state: one })}
+      >
+        {(one) => standings[one]}
+      </Chips>
+      <Paged
+        pages={pages}
+        expected={3}
+        label="Messages by id"
+        columns={waitingColumns}
+        keyOf={({ messageId }) => messageId as string}
+        empty={<p class="dim">{state === null ? "Nothing waits here." : "No such message waits here."}</p>}
+      />
+    </section>
   );
 }
 

@@ -55,7 +55,16 @@ test.skipIf(missingBrowser !== "")(
     end();
     await page.getByRole("link", { name: "billing" }).click();
     await page.getByText("nobody listens").waitFor();
+    // What is dead is shown, and why.
+    const waiting = page.getByRole("region", { name: "What it keeps" });
+    await until(
+      async () => (await waiting.getByRole("cell", { name: "no", exact: true }).count()) === pending,
+    );
     await desk.lookAround("subscription");
+    await desk.button("ready", waiting).click();
+    await waiting.getByText("No such message waits here").waitFor();
+    await desk.button("dead", waiting).click();
+    await until(async () => (await waiting.getByRole("row").count()) === pending + 1);
     await desk.button("Deliver dead ones again").click();
     await until(async () => (await client.subscriptions.get("billing")).dead === 0);
     await desk.button("Delete").click();
