@@ -1,5 +1,6 @@
 /** `cortexd locks …`: who holds what and who waits, and taking a lock from whoever has it. */
-import type { LockRow } from "../wire/locks.ts";
+import { orNull } from "../../client/errors.ts";
+import type { Lock, LockRow } from "../wire/locks.ts";
 import { LockList } from "../wire/locks.ts";
 import { command, type Group } from "./command.ts";
 import { rest } from "./daemon.ts";
@@ -82,22 +83,29 @@ const steal = command({
   ],
   async run({ words: [name], values, to, out }) {
     const client = rest(to);
-    const { locks } = await client.locks.list({ name: name!, state: "held", limit: 1000 });
-    const chosen = locks
-      .map(({ lock }) => lock)
-      .filter(({ lockId }) => values.lock === undefined || values.lock === lockId);
-    if (chosen.length === 0)
+    const { reason } = values;
+    const chosen: Lock[] = [];
+    const pages = pagesOf("locks", Number.POSITIVE_INFINITY, (asked) =>
+      client.locks.list({ name: name!, state: "held", ...asked }),
+    );
+    for await (const { rows } of pages)
+      for (const { lock } of rows)
+        if (values.lock === undefined || values.lock === lock.lockId) chosen.push(lock);
+    const stolen: string[] = [];
+    for (const { lockId, workerId, who } of chosen) {
+      const how = reason === undefined ? { lockId } : { lockId, reason };
+      // Who has released it meanwhile has nothing to be taken.
+      if ((await orNull(client.locks.steal(how), "unknown-lock")) === null) continue;
+      stolen.push(lockId);
+      if (!out.json) await out.line(`Lock ${lockId} was taken from ${workerId ?? who}.`);
+    }
+    if (stolen.length === 0)
       throw new Exit(
         "not-found",
         `Nobody holds ${name}${values.lock === undefined ? "" : ` as lock ${values.lock}`}.`,
         "See who holds what with `cortexd locks list`.",
       );
-    const { reason } = values;
-    for (const { lockId, workerId, who } of chosen) {
-      await client.locks.steal(reason === undefined ? { lockId } : { lockId, reason });
-      if (!out.json) await out.line(`Lock ${lockId} was taken from ${workerId ?? who}.`);
-    }
-    if (out.json) await out.value({ stolen: chosen.map(({ lockId }) => lockId) });
+    if (out.json) await out.value({ stolen });
     return undefined;
   },
 });

@@ -5,6 +5,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { RestClient } from "../../client/rest.ts";
 import { exitTable } from "../../src/cli/exit.ts";
+import { limits } from "../../src/wire/limits.ts";
 import {
   type Daemon,
   runCortexd,
@@ -179,5 +180,19 @@ describe("locks - the commands", () => {
     );
     expect(taken).toEqual({ stolen: [first.lockId] });
     expect(await holders("list/a")).toHaveLength(1);
+  });
+
+  test("locks - steal takes a name from all who hold it, however many", async () => {
+    const resources = [{ name: "many", mode: "shared" as const }];
+    const count = limits.pageMax + 1;
+    for (let made = 0; made < count; made += 77)
+      await Promise.all(
+        Array.from({ length: Math.min(77, count - made) }, () =>
+          client.locks.acquire({ resources, ttlMs: 60_000 }),
+        ),
+      );
+    const taken = JSON.parse((await run("locks", "steal", "many", "--json")).output);
+    expect(taken.stolen).toHaveLength(count);
+    expect(await holders("many")).toEqual([]);
   });
 });
