@@ -18,7 +18,14 @@ export type Leader<T = unknown> = {
   heldAt: number;
 };
 
-const nameOf = (election: string) => `election/${election}`;
+function nameOf(election: string): string {
+  // As a lock it would be a folder, and whoever had it would lead all that begin so.
+  if (election === "" || election.endsWith("/"))
+    throw new TypeError(
+      `${JSON.stringify(election)} is no election: its name is not empty, and ends in no slash`,
+    );
+  return `election/${election}`;
+}
 
 export class Elections {
   readonly #caller: LockCaller;
@@ -31,7 +38,11 @@ export class Elections {
   }
 
   /** Resolves when this candidate leads. What it gets is its leadership: lost by its signal, ended by `release`. */
-  campaign(election: string, value: unknown = null, options?: Omit<LockOptions, "value">): Promise<Lock> {
+  async campaign(
+    election: string,
+    value: unknown = null,
+    options?: Omit<LockOptions, "value">,
+  ): Promise<Lock> {
     return this.#locks.acquire(nameOf(election), { ...options, value });
   }
 

@@ -23,11 +23,13 @@ export const locks = (port: Port) => {
     const response = answer as unknown as Response;
     if (!response.ok) return answer;
     const { lockId, state } = (await response.clone().json()) as Output<"lock.acquire">;
-    if (state === "held") return answer;
     const { request } = asked;
+    // Under a key it may be the answer of a while ago, and the lock over since.
+    const hasKey = request.headers.has("idempotency-key");
+    if (state === "held" && !hasKey) return answer;
     // Who hung up hears of no grant. Under a key of its own it may ask again, and stands where it stood.
     const leave = () => void run("lock.release", { lockId }, { request, isFenced: true }).catch(() => {});
-    if (!request.headers.has("idempotency-key")) {
+    if (!hasKey) {
       if (request.signal.aborted) leave();
       else request.signal.addEventListener("abort", leave, { once: true });
     }
@@ -40,7 +42,7 @@ export const locks = (port: Port) => {
       // where the daemon stops, or its time in line stood still for a while.
       const isHeld = had.ok && ((await had.clone().json()) as Output<"lock.get">).state === "held";
       if (isHeld || !had.ok || inLineMs > waitMs) return after;
-      if (!request.headers.has("idempotency-key")) leave();
+      if (!hasKey) leave();
     }
     throw new Refusal("lock-held", `lock ${lockId} was not to be had in ${inLineMs} ms, or was taken away`);
   }

@@ -391,6 +391,14 @@ describe("client elections", () => {
     await loop;
   });
 
+  test("client elections - a name that would lead others too is refused", async () => {
+    const { elections } = (await create()).client();
+    for (const name of ["", "team/"])
+      for (const asked of [elections.campaign(name), elections.leader(name), elections.resign(name)])
+        expect(await code(asked)).toBe("TypeError");
+    expect(await code(elections.observe("team/").next())).toBe("TypeError");
+  });
+
   test("client elections - an observer that was away is told who leads by then", async () => {
     const cortex = await create();
     const [a, b, observer] = [cortex.client(), cortex.client(), cortex.client()];

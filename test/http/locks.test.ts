@@ -84,6 +84,23 @@ describe("http locks", () => {
     }
   });
 
+  test("http locks - sent again under its key it tells of a lock that is held still, or that it is over", async () => {
+    const again = async () => {
+      const response = await w.send(
+        "POST",
+        "/api/locks?wait=5s",
+        { resources },
+        { "idempotency-key": "mine" },
+      );
+      return [response.status, (await response.json()).state];
+    };
+    expect(await again()).toEqual([200, "held"]);
+    w.answer["lock.get"] = () => {
+      throw new Refused(problem("unknown-lock", "there is no lock 1042-0"));
+    };
+    expect(await again()).toEqual([409, undefined]);
+  });
+
   test("http locks - who hangs up leaves the line whatever its fence, and stays in it under a key of its own", async () => {
     w.answer["lock.acquire"] = () => waiting;
     for (const key of [{}, { "idempotency-key": "mine" }] as Record<string, string>[]) {
