@@ -850,6 +850,10 @@ export class Session {
       pending.resolve(ok as never);
     } else if (error.code === leavingCode && pending.repetition < bound) {
       if (!this.#leaving) this.#leave();
+    } else if (error.code === fullCode && this.state === "connected" && changesNothing(pending)) {
+      // It had seen what was undone, and is asked again, of what stands.
+      this.#waiting.forget(pending);
+      this.#enqueue(pending);
     } else {
       this.#refuse(pending, new CortexError(error));
     }
@@ -891,12 +895,16 @@ export class Session {
 
 type Message = { event?: string; seq?: number | null; ok?: unknown; error?: Problem };
 
+/** While a disk is full it is answered, but for what was on its way when it became so. */
+const changesNothing = ({ repetition }: Pending) => repetition === read || repetition === bound;
+
 /** Said outside the frames, and the same the next time. */
 const finalRefusals: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   ...(["unauthorized", "forbidden-host", "forbidden-origin"] as const),
   ...(["unknown-namespace", "namespace-dropped", "too-many-namespaces", "unsupported-protocol"] as const),
 ]);
 const leavingCode: ErrorCode = "shutting-down";
+const fullCode: ErrorCode = "disk-full";
 const ignore = () => {};
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
 const bytesOf = (text: string) => new TextEncoder().encode(text).length;

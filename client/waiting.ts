@@ -22,6 +22,14 @@ export class Waiting {
     this.#reads.push(read);
   }
 
+  /** It was answered, though it is not done. */
+  forget(read: Pending): void {
+    const at = this.#reads.indexOf(read);
+    if (at < 0) return;
+    this.#reads.splice(at, 1);
+    if (at < this.#sentCount) this.#sentCount -= 1;
+  }
+
   /** Sends what is not on its way, if it may go; `patienceMs` is allowed beside the wait itself. */
   flush(connection: Connection, patienceMs: number, countMax: number): void {
     if (this.#end !== null && this.#reads.slice(0, this.#sentCount).every(({ done }) => done)) this.#stop();

@@ -391,6 +391,36 @@ describe("client elections", () => {
     await loop;
   });
 
+  test("client elections - who waits or looks on while the disk becomes full goes on, over the WebSocket and HTTP", async () => {
+    const cortex = await create();
+    const leader = cortex.client();
+    await leader.connect();
+    const clients = [cortex.client(), await overHttp(cortex)];
+    cortex.faults.refuseWebSockets(false);
+    const held = await Promise.all([0, 1].map((i) => leader.locks.acquire(`l${i}`, { ttlMs: 600_000 })));
+    const waiting = clients.map((client, i) => seen(client.locks.acquire(`l${i}`, { ttlMs: 600_000 })));
+    await cortex.settle();
+    cortex.faults.fillDisk();
+    const refused = held.map((lock) => code(lock.release()));
+    const told: unknown[] = [];
+    const observe = async () => {
+      for await (const one of leader.elections.observe("p")) told.push(one?.value ?? null);
+    };
+    const observing = seen(observe());
+    await cortex.settle();
+    expect(await Promise.all(refused)).toEqual(["disk-full", "disk-full"]);
+    expect([waiting.map(({ is }) => is), observing.is, told]).toEqual([["open", "open"], "open", [null]]);
+    cortex.faults.fillDisk(false);
+    await cortex.advance("5s");
+    for (const lock of held) await lock.release();
+    await clients[0]!.elections.campaign("p", 1);
+    await cortex.advance("1s");
+    expect([waiting.map(({ is }) => is), told]).toEqual([
+      ["done", "done"],
+      [null, 1],
+    ]);
+  });
+
   test("client elections - a name that would lead others too is refused", async () => {
     const { elections } = (await create()).client();
     for (const name of ["", "team/"])
