@@ -340,8 +340,10 @@ export class Engine {
     const kept = this.#kept(operation, caller);
     const refusal = this.#refusal(operation, input, kept !== undefined);
     if (refusal === null && isParked(operation)) {
-      // Whoever went away is owed nothing, and above all no lease.
-      if (operation === "task.claim" && caller.signal?.aborted) return this.#hold(sink, caller.seq, nothing);
+      // Whoever went away is owed nothing, and above all no lease and no message.
+      if (caller.signal?.aborted && operation === "task.claim") return this.#hold(sink, caller.seq, nothing);
+      if (caller.signal?.aborted && operation === "message.receive")
+        return this.#hold(sink, caller.seq, noMessages);
       if (this.#waits.park(operation, input, caller, sink)) return null;
     }
     const answer = refusal ?? this.#run(operation, input, caller);

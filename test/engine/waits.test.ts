@@ -26,6 +26,22 @@ describe("engine - message.receive that waits", () => {
   });
 });
 
+describe("engine - message.receive that was given up", () => {
+  test("messages - before it began it takes no message, neither one that is there nor one that comes", async () => {
+    const { world, sink } = await claiming();
+    await world.ok("subscription.put", { name: "s", topic: "t" });
+    const giveUp = async () => {
+      const signal = AbortSignal.abort();
+      world.ask(sink, "message.receive", { subscription: "s", waitMs: 60_000 }, { signal });
+      await settle();
+    };
+    await giveUp();
+    await world.ok("message.publish", { topic: "t", payload: 1 });
+    await giveUp();
+    expect((await world.ok("subscription.get", { name: "s" })).inFlight).toBe(0);
+  });
+});
+
 describe("engine - message.request that waits", () => {
   test("messages - what was asked is held no longer than until it is answered, however long it might have waited", async () => {
     const { world, sink } = await claiming();
