@@ -12,6 +12,7 @@ import type { Change } from "../core/store.ts";
 import type { TaskRecord } from "../core/tasks.ts";
 import { limits } from "../wire/limits.ts";
 import { ChangeView, type WatchStart } from "../wire/state.ts";
+import type { Sink } from "./types.ts";
 import { type Cause, changeText, gapText, seesMessages, type Watch, Watches } from "./watch.ts";
 
 /** A transaction as watchers see it. */
@@ -144,15 +145,20 @@ export class Recent {
   }
 }
 
-/** In one turn, so that others have theirs; in UTF-16 units, and in transactions looked at. */
+/** In one turn, so that others have theirs; in UTF-16 units, and in changes looked at. */
 const sliceUnits = 256 * 1024;
 const sliceLooks = 5000;
 /** What may wait at a sink before it gets more of the past. */
 const backlogMax = limits.watchBufferBytesMax / 4;
 
+/** How far a watch is: all up to this revision, and of the entry behind it so many changes. */
+type Place = { after: number; of: number; count: number };
+
 /** Watches that have not caught up. */
 export class Behind {
-  readonly #after = new Map<Watch, number>();
+  readonly #places = new Map<Watch, Place>();
+  /** Who had a slice in this turn: what that was does not count as its backlog before it has left. */
+  readonly #served = new Set<Sink>();
 
   constructor(
     private readonly recent: Recent,
@@ -162,42 +168,56 @@ export class Behind {
 
   /** Most have caught up at once. */
   add(watch: Watch, after: number): void {
-    this.#after.set(watch, after);
-    if (watch.sink.backlog() <= backlogMax) this.#slice(watch);
+    this.#places.set(watch, { after, of: 0, count: 0 });
+    this.#offer(watch);
   }
 
   delete(watch: Watch): boolean {
-    return this.#after.delete(watch);
+    return this.#places.delete(watch);
   }
 
   get size(): number {
-    return this.#after.size;
+    return this.#places.size;
   }
 
   /** A slice for each whose sink takes it; true: there is more that could go at once. */
   serve(): boolean {
     let more = false;
-    for (const watch of this.#after.keys())
-      if (watch.sink.backlog() <= backlogMax && !this.#slice(watch)) more = true;
+    for (const watch of this.#places.keys()) if (!this.#offer(watch)) more = true;
+    this.#served.clear();
     return more;
+  }
+
+  /** A slice, if its sink takes one; false: there is more that could go at once. */
+  #offer(watch: Watch): boolean {
+    const { sink } = watch;
+    if (sink.backlog() > backlogMax) return true;
+    if (this.#served.has(sink)) return false;
+    this.#served.add(sink);
+    return this.#slice(watch);
   }
 
   /** Whether it has caught up with this. */
   #slice(watch: Watch): boolean {
     const { watchId } = watch.filter;
-    const after = this.#after.get(watch) as number;
+    let { after, of, count } = this.#places.get(watch) as Place;
     const next = this.recent.knownAfter(after, watch.filter);
     if (next > after + 1) {
       this.tell("gap", watch, next - 1, gapText(watchId, after + 1, next - 1));
-      this.#after.set(watch, next - 1);
+      after = next - 1;
     }
     const only = new Watches();
     only.add(watch);
     let units = 0;
     let looks = 0;
     for (const { cause, changes, operations } of this.recent.from(next)) {
-      if (units >= sliceUnits || looks++ >= sliceLooks) return false;
-      for (const [i, change] of changes.entries()) {
+      // One entry may be more than a sink takes at once, and is told in parts.
+      for (let i = cause.revision === of ? count : 0; i < changes.length; i++) {
+        if (units >= sliceUnits || looks++ >= sliceLooks) {
+          this.#places.set(watch, { after, of: cause.revision, count: i });
+          return false;
+        }
+        const change = changes[i] as Change;
         const own = operations === null ? cause : { ...cause, operation: operations[i] as string };
         only.match(change, own, (_, about) => {
           const text = changeText(watchId, about);
@@ -205,9 +225,9 @@ export class Behind {
           this.tell("change", watch, cause.revision, text);
         });
       }
-      this.#after.set(watch, cause.revision);
+      after = cause.revision;
     }
-    this.#after.delete(watch);
+    this.#places.delete(watch);
     this.caughtUp(watch);
     return true;
   }

@@ -399,6 +399,34 @@ describe("engine - watches from a revision", () => {
     );
   });
 
+  test("engine - an entry that is more than a sink takes at once is told in parts, and so are many watches of one sink", async () => {
+    const world = await EngineWorld.start({ config: { watchHistoryBytesMax: 100_000_000 } });
+    const { revision: first } = await put(world, "k");
+    const large = "x".repeat(200_000);
+    const keys = Array.from({ length: 10 }, (_, i) => `k${i}`);
+    const then = keys.map((key) => ({ operation: "kv.put" as const, input: { key, value: large } }));
+    await world.ok("transaction.run", { then });
+    await put(world, "k", "last");
+    const sink = new TestSink();
+    for (const watchId of ["x", "y"]) world.engine.watch(sink, { watchId, after: first });
+    await settle();
+    expect(sink.changes.length).toBeLessThan(5);
+    sink.backlogBytes = 2_000_000;
+    await world.clock.advance(10);
+    const { length } = sink.changes;
+    await world.clock.advance(1000);
+    expect(sink.changes.length).toBe(length);
+    sink.backlogBytes = 0;
+    world.engine.drained(sink);
+    for (let i = 0; i < 20; i++) await world.clock.advance(1);
+    for (const id of ["x", "y"])
+      expect(
+        sink.changes
+          .filter(({ watchId }) => watchId === id)
+          .map(({ revision, event }) => [revision, event.id]),
+      ).toEqual([...keys.map((key) => [first + 1, key]), [first + 2, "k"]]);
+  });
+
   test("engine - after a restart a watch goes on from the last revision of the log; one from before has a gap", async () => {
     const world = await EngineWorld.start();
     const { revision: first } = await put(world, "a");
