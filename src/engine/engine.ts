@@ -11,7 +11,7 @@ import { type ArchivedTask, archivedLines, archivedText } from "../core/archive.
 import { Loader } from "../core/codec.ts";
 import { Coordinator, type CoreOptions } from "../core/coordinator.ts";
 import type { Emission } from "../core/messages.ts";
-import { refuse } from "../core/result.ts";
+import { type Refusal, refuse } from "../core/result.ts";
 import { healthCounts, messageCounts, workerCounts } from "../core/state.ts";
 import { createStore, type Store, type Transaction } from "../core/store.ts";
 import { Durations } from "../lib/durations.ts";
@@ -407,9 +407,11 @@ export class Engine {
     });
   }
 
-  /** The messages of a subscription go to the sink from now on; null: there is none of the name. */
-  attachTo(sink: Sink, session: string, input: Input<"subscription.attach">): Attached | null {
+  /** The messages of a subscription go to the sink from now on; or why they do not. */
+  attachTo(sink: Sink, session: string, input: Input<"subscription.attach">): Attached | Refusal {
+    if (this.#isReplay) return replayed;
     const attached = this.#deliveries.attach(sink, session, input);
+    if (attached === null) return refuse("unknown-subscription", `there is no subscription ${input.name}`);
     this.#openTurn();
     return attached;
   }
@@ -458,6 +460,8 @@ export class Engine {
       if (this.#state !== "read-only") return stopping;
       if (operations[operation].kind === "mutation" && !repeated) return this.#isReplay ? replayed : diskFull;
     }
+    // Nobody is to work once more on what was.
+    if (this.#isReplay && operation === "message.receive") return replayed;
     const invalid = validate(operation, input);
     if (invalid !== null) return { error: invalid };
     if (operations[operation].kind !== "mutation" || repeated) return null;

@@ -535,7 +535,7 @@ export const operations = {
     scope: "work",
     input: messages.MessageReceive,
     output: messages.MessagesReceived,
-    errors: ["unknown-subscription"],
+    errors: ["unknown-subscription", "read-only"],
     summary:
       "Take messages of a subscription without a connection to push to; with waitMs, wait for the first.",
     example: { subscription: "billing", count: 10, waitMs: 25_000 },
@@ -966,7 +966,7 @@ export const operations = {
     scope: "work",
     input: subscriptions.SubscriptionAttach,
     output: subscriptions.SubscriptionAttached,
-    errors: ["connection-needed", "unknown-subscription"],
+    errors: ["connection-needed", "unknown-subscription", "read-only"],
     summary:
       "Get the messages of a subscription on this connection, so many at once, until they are acknowledged.",
     example: { subscriptionId: "s1", name: "billing", window: 100 },

@@ -476,11 +476,11 @@ export class Session implements Sink, Receiver, SessionHolder {
   }
 
   #attach(seq: number, input: Input<"subscription.attach">): void {
-    const { subscriptionId, name } = input;
+    const { subscriptionId } = input;
     if (!this.#mayListen(seq, subscriptionId)) return;
     const attached = this.#engine.attachTo(this, this.#id, input);
-    if (attached === null) {
-      this.refuse(seq, "unknown-subscription", `there is no subscription ${name}`);
+    if ("error" in attached) {
+      this.#reply(seq, attached);
       return;
     }
     this.#listens(subscriptionId, attached.end);

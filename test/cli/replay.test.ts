@@ -67,6 +67,40 @@ test("replay - the state of a revision is served as it was then, and takes no ch
   }
 });
 
+test("replay - messages that waited then are read, and handed to nobody", async () => {
+  const publisher = new CoordinationClient({ url: daemon.url });
+  await publisher.subscriptions.put({ name: "then", topic: "then.*" });
+  const { messageId } = await publisher.topics.publish("then.x", 1);
+  publisher.close();
+  const was = await replayed(Number(messageId?.split("-")[0]));
+  const client = new CoordinationClient({ url: was.url });
+  try {
+    const waits = async () => (await client.subscriptions.messages("then")).messages;
+    expect(await waits()).toMatchObject([{ messageId, state: "ready" }]);
+    const received = client.call("message.receive", { subscription: "then", count: 10 });
+    await expect(received).rejects.toMatchObject({ code: "read-only" });
+    const attached = Promise.withResolvers<unknown>();
+    const socket = new WebSocket(`ws://127.0.0.1:${was.port}/ws`);
+    socket.onopen = () =>
+      socket.send(
+        JSON.stringify([
+          { op: "session.hello", seq: 1, input: { protocol: 1 } },
+          { op: "subscription.attach", seq: 2, input: { subscriptionId: "s", name: "then" } },
+        ]),
+      );
+    socket.onmessage = ({ data }) => {
+      const answer = JSON.parse(data).find(({ seq }: { seq?: number }) => seq === 2);
+      if (answer !== undefined) attached.resolve(answer);
+    };
+    expect(await attached.promise).toMatchObject({ error: { code: "read-only" } });
+    socket.close();
+    expect(await waits()).toMatchObject([{ messageId, state: "ready" }]);
+  } finally {
+    client.close();
+    expect(await was.stop()).toBe(0);
+  }
+});
+
 test("replay - a task that came later is unknown, also where it has left for the archive since", async () => {
   const brief = await spawnDaemon({ args: ["--retention-count", "0"] });
   const client = new RestClient({ url: brief.url });
