@@ -128,6 +128,9 @@ export class Conditions {
   }
 }
 
+/** Whoever said it may change it before it is sent. */
+const asItIs = <T>(value: T): T => JSON.parse(JSON.stringify(value) ?? "{}");
+
 /** One operation that was noted, and who waits for its answer. */
 type Noted = { step: Step; answer: (value: unknown) => void };
 
@@ -141,7 +144,7 @@ export class Branch implements Caller {
   readonly #noted: Noted[] = [];
   #isSent = false;
   /** Thrown where it would be sent: a method that is async would make a rejection of it, of which nobody hears in time. */
-  #wrong: TypeError | null = null;
+  #wrong: unknown = null;
 
   constructor(caller: Caller) {
     this.#caller = caller;
@@ -159,9 +162,15 @@ export class Branch implements Caller {
         this.#wrong ??= new TypeError(
           `${op} takes no ${name} in a transaction: it goes with the whole, behind the function`,
         );
+    let noted: unknown;
+    try {
+      noted = asItIs(input);
+    } catch (error) {
+      this.#wrong ??= error;
+    }
     // Where the whole is refused the caller is told so once, and these are never answered.
     return new Promise((answer) =>
-      this.#noted.push({ step: { operation: op, input }, answer: answer as Noted["answer"] }),
+      this.#noted.push({ step: { operation: op, input: noted }, answer: answer as Noted["answer"] }),
     );
   }
 
@@ -213,7 +222,7 @@ export class Branch implements Caller {
 /** What a transaction does where its conditions hold. */
 export class Transaction extends Branch {
   readonly conditions: Condition[] = [];
-  readonly if: Conditions = new Conditions((condition) => this.conditions.push(condition));
+  readonly if: Conditions = new Conditions((condition) => this.conditions.push(asItIs(condition)));
 }
 
 /** A key that is not there would refuse the whole if it were read as it is alone. */

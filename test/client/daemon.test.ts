@@ -468,6 +468,30 @@ test("daemon - a transaction is written with the client's own words, and answers
   expect(both).toMatchObject([{ state: "cancelled" }, true]);
 });
 
+test("daemon - what a transaction is told is what it was when it was told, and no JSON sends nothing", async () => {
+  const client = open();
+  const row = { n: 1 };
+  await client.transaction((tx) => {
+    tx.kv.put("tx/row/1", row);
+    row.n = 2;
+    tx.kv.put("tx/row/2", row);
+  });
+  await client.transaction((tx) => {
+    tx.if.key("tx/row/2").is(row);
+    row.n = 3;
+    tx.kv.put("tx/row/3", row);
+  });
+  const { keys } = await client.kv.list({ prefix: "tx/row/" });
+  expect(keys.map(({ value }) => value)).toEqual([{ n: 1 }, { n: 2 }, { n: 3 }]);
+  const circle: { of?: unknown } = {};
+  circle.of = circle;
+  for (const wrong of [circle, 1n])
+    await expect(
+      client.transaction((tx) => ({ a: tx.kv.put("tx/row/4", 1), b: tx.kv.put("tx/row/5", wrong) })),
+    ).rejects.toThrow("JSON");
+  expect(await client.kv.get("tx/row/4")).toBeNull();
+});
+
 test("daemon - a message is acknowledged with what it asked for, published messages included, or none of it is done", async () => {
   const [client, other] = [open(), open()];
   await client.subscriptions.put({ name: "tx-out", topic: "tx.out" });
