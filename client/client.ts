@@ -120,10 +120,7 @@ export class CoordinationClient extends Emitter<ClientEvents> implements LockCal
   readonly schedules: Schedules = new Schedules(this);
   readonly kv: WatchedKv = new WatchedKv(this, (filter, options) => this.watch(filter, options));
   /** The locks that this client holds. */
-  readonly holdings: Holdings = new Holdings(
-    this,
-    () => this.#registration?.onlineUntil ?? Number.POSITIVE_INFINITY,
-  );
+  readonly holdings: Holdings = new Holdings(this, () => this.#registration);
   readonly locks: Locks = new Locks(this);
   readonly elections: Elections = new Elections(this, (filter, options) => this.watch(filter, options));
   /** Many tasks at once. */

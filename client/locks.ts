@@ -184,9 +184,8 @@ export class Locks {
     if (waitMs > 0) input.waitMs = waitMs;
     if (value !== undefined) input.value = value;
     if (workerId !== null) input.workerId = workerId;
-    // What this worker could not release, or a crash gave back to it, must not be its own for as long as it lives.
-    if (workerId !== null && workerId === this.#caller.workerId) input.ttlMs = limits.lockTtlMsDefault;
-    if (ttlMs !== undefined) input.ttlMs = ttlMs;
+    const lastsMs = ttlMs ?? this.#caller.holdings.ttlMsOf(workerId);
+    if (lastsMs !== undefined) input.ttlMs = lastsMs;
     signal?.throwIfAborted();
     const askedAt = this.#caller.environment.now();
     const answer = this.#caller.call("lock.acquire", input, { if: fence });
@@ -300,14 +299,16 @@ const namesOf = (wanted: Wanted) =>
     .join(" and ");
 const ignore = () => {};
 
+/** What the holdings know of this client's worker: until when the daemon surely has it for online, and how long it may be silent. */
+type Online = { readonly onlineUntil: number; readonly silenceMs: number | undefined };
+
 /** How often a lock is extended within the time it lasts: two may be late. */
 const beatsPerTtl = 3;
 
 /** The locks that a client holds: it extends them, and hears which are lost. */
 export class Holdings {
   readonly #caller: Pick<LockCaller, "call" | "environment" | "workerId">;
-  /** Until when the daemon surely has this client's worker for online. */
-  readonly #onlineUntil: () => number;
+  readonly #worker: () => Online | null;
   readonly #held = new Map<string, Lock>();
   /** Told lost before their grant was heard of. */
   readonly #lostEarly = new Map<string, LockLostReason>();
@@ -315,9 +316,9 @@ export class Holdings {
   #wakeAt = Number.POSITIVE_INFINITY;
   #asking = false;
 
-  constructor(caller: Pick<LockCaller, "call" | "environment" | "workerId">, onlineUntil: () => number) {
+  constructor(caller: Pick<LockCaller, "call" | "environment" | "workerId">, worker: () => Online | null) {
     this.#caller = caller;
-    this.#onlineUntil = onlineUntil;
+    this.#worker = worker;
   }
 
   has(lock: Lock): boolean {
@@ -342,7 +343,21 @@ export class Holdings {
   endOf({ view, extendedAt }: Lock): number {
     const { ttlMs, workerId } = view;
     const end = ttlMs === null ? Number.POSITIVE_INFINITY : extendedAt + ttlMs;
-    return workerId !== null && workerId === this.#caller.workerId ? Math.min(end, this.#onlineUntil()) : end;
+    const worker = this.#isOwn(workerId) ? this.#worker() : null;
+    return worker === null ? end : Math.min(end, worker.onlineUntil);
+  }
+
+  #isOwn(workerId: string | null): boolean {
+    return workerId !== null && workerId === this.#caller.workerId;
+  }
+
+  /**
+   * How long a lock lasts that does not say: of this client's worker, so long that its end by silence comes first, with
+   * all else that is the worker's. What could not be released, or a crash gave back, ends all the same.
+   */
+  ttlMsOf(workerId: string | null): number | undefined {
+    const silenceMs = this.#isOwn(workerId) ? this.#worker()?.silenceMs : undefined;
+    return silenceMs && Math.min(2 * silenceMs, limits.durationMsMax);
   }
 
   /** Whether it was there. */

@@ -378,7 +378,11 @@ export class Registration {
 
   /** Until when the daemon surely has this worker for online: a silence of its own begins with the last that it heard. */
   get onlineUntil(): number {
-    return Math.max(this.#beatAt, this.session.beatAt) + (this.answer?.silenceMs ?? Number.POSITIVE_INFINITY);
+    return Math.max(this.#beatAt, this.session.beatAt) + (this.silenceMs ?? Number.POSITIVE_INFINITY);
+  }
+  /** undefined: it is not told before the first registration is answered. */
+  get silenceMs(): number | undefined {
+    return this.answer?.silenceMs;
   }
 
   setCredit(credit: number): void {

@@ -242,7 +242,7 @@ describe("client locks - staying", () => {
       await operator.locks.steal(lock.id);
       await cortex.settle();
       expect(lossOf(lock)).toBeNull();
-      await cortex.advance(workerId === undefined ? "4s" : "11s");
+      await cortex.advance(workerId === undefined ? "4s" : "21s");
       expect(lossOf(lock)).toBe("lost");
     }
   });
@@ -269,7 +269,7 @@ describe("client locks - of workers", () => {
     });
     await other.submit({ queue: "q", type: "t" });
     const lock = await taken.promise;
-    expect(lock.view).toMatchObject({ workerId: running.workerId, ttlMs: 30_000 });
+    expect(lock.view).toMatchObject({ workerId: running.workerId, ttlMs: 60_000 });
     await cortex.advance("10m");
     expect(lock.held).toBe(true);
     const next = seen(other.locks.acquire("x"));
@@ -308,11 +308,44 @@ describe("client locks - of workers", () => {
     }
   });
 
+  test("client locks - the locks of a worker that dies go in one entry with all that is its own, whenever they were extended", async () => {
+    for (let seconds = 0; seconds < 40; seconds += 7) {
+      const cortex = await create();
+      const other = cortex.client();
+      const running = await cortex.worker(
+        "q",
+        async (_task, { client, signal }) => {
+          await client.locks.acquire("x");
+          await client.kv.put("k", 1, { workerId: "w" });
+          await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
+        },
+        { workerId: "w" },
+      );
+      await running.client.elections.campaign("p");
+      await other.submit({ queue: "q", type: "t" });
+      await cortex.advance(`${seconds + 40}s`);
+      const gone: [string, number][] = [];
+      const watching = new AbortController();
+      const loop = (async () => {
+        for await (const event of other.watch({}, watching))
+          if (event.event === "change") gone.push([event.table, event.revision]);
+      })();
+      await cortex.settle();
+      cortex.faults.silence(running);
+      await cortex.advance("90s");
+      watching.abort();
+      await loop;
+      expect(gone.map(([table]) => table).sort()).toEqual(["keys", "locks", "locks", "tasks", "workers"]);
+      expect(new Set(gone.map(([, revision]) => revision)).size).toBe(1);
+    }
+  });
+
   test("client locks - what a worker could not release is another's after a while, though the worker lives on", async () => {
     const cortex = await create();
     const other = cortex.client();
     await other.connect();
     const holder = cortex.client({ workerId: "w" });
+    await holder.connect();
     const lock = await holder.locks.acquire("x");
     cortex.faults.fillDisk();
     expect(await code(other.kv.put("k", 1))).toBe("disk-full");
@@ -320,7 +353,7 @@ describe("client locks - of workers", () => {
     cortex.faults.fillDisk(false);
     await cortex.advance("2s");
     const next = seen(other.locks.acquire("x"));
-    await cortex.advance("1m");
+    await cortex.advance("62s");
     expect([next.is, (await other.worker("w")).state]).toEqual(["done", "idle"]);
   });
 
