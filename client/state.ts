@@ -110,8 +110,8 @@ export class Watches {
       const { revision } = event;
       watch.fresh = false;
       if (revision !== watch.of.revision) {
-        // Another one begins: of that before it there is no more.
-        watch.after = Math.max(watch.after ?? 0, watch.of.revision);
+        // Another one begins: of all before it there is no more.
+        watch.after = revision - 1;
         watch.of = { revision, count: 0 };
         watch.again = 0;
       } else if (watch.again > 0) {

@@ -83,6 +83,20 @@ test("state - a watch from a revision begins behind it, and so does each of its 
   expect(short((await events.next()).value)).toBe(4);
 });
 
+test("state - a reconnect goes on right before the entry that was told last, however long before it the one before that was", async () => {
+  const { world, daemon, client } = await connected();
+  const events = client.watch({ queue: "mail" });
+  await settle();
+  daemon.line.say(change(idOf(daemon), 12), change(idOf(daemon), 90));
+  daemon.line.break();
+  await world.advance(100);
+  expect(daemon.line.ops("watch.start").at(-1)!.input).toMatchObject({ after: 89 });
+  daemon.line.say(change(idOf(daemon), 90), change(idOf(daemon), 91));
+  const seen: unknown[] = [];
+  for (let i = 0; i < 3; i++) seen.push(short((await events.next()).value));
+  expect(seen).toEqual([12, 90, 91]);
+});
+
 test("state - a reconnect goes on from the place that was told, and what was told before it is not told again", async () => {
   const { world, daemon, client } = await connected();
   const events = client.watch({ queue: "mail" });
