@@ -455,6 +455,8 @@ export class Model {
   /** Runs start at moments of their schedule that have come, each once, and as its policies say. */
   #schedule(core: Coordinator, operation: string, { key, before, after }: Change<ScheduleRecord>): void {
     const runs = this.#begun.get(key) ?? [];
+    // What follows in the same entry is another look at it: the run before may have been dropped meanwhile.
+    this.#begun.delete(key);
     if (operation !== "schedule.fire") {
       this.expect(
         this.#running?.op === operation && operation.startsWith("schedule."),
