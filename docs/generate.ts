@@ -137,7 +137,8 @@ const errorsText = () =>
     ),
     "",
     `Any operation: ${commonErrors.map((code) => `\`${code}\``).join(", ")}. ` +
-      `Any mutation beside them: ${mutationErrors.map((code) => `\`${code}\``).join(", ")}.`,
+      `Any mutation beside them: ${mutationErrors.map((code) => `\`${code}\``).join(", ")}. ` +
+      "A read that was on its way as the disk became full gets `disk-full`, too: it had seen what was undone.",
   ].join("\n");
 
 /** The comment above each field of an object in a source file. */

@@ -45,7 +45,7 @@ export type LogRow = Omit<NewRow, "bytes"> & { text: string };
 
 const hex = (value: number | bigint, digits: number) => value.toString(16).padStart(digits, "0");
 
-const checkOf = (text: string | Uint8Array) => hex(Bun.hash.crc32(text), 8);
+const checkOf = (text: string) => hex(Bun.hash.crc32(text), 8);
 
 /** xxHash64, because Bun's xxHash3 reads only the lower half of its seed: half a chain is no chain. */
 export function chainHash(previous: string, text: string | Uint8Array): string {
@@ -133,7 +133,7 @@ export function readChanges(text: string): Change[] {
   return changes;
 }
 
-export function encoded(batch: Batch | EncodedBatch): EncodedBatch {
+function encoded(batch: Batch | EncodedBatch): EncodedBatch {
   if ("bytes" in batch) return batch;
   const { first, last, text } = batch;
   // What is not well-formed would come back changed: storages keep UTF-8.
