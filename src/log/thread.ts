@@ -376,8 +376,8 @@ export class ThreadLog implements Log {
 }
 
 /** Batches that the journal holds go to the thread so many bytes, or so long after the first of them, at once. */
-const handOverBytes = 128 * 1024;
-const handOverMs = 20;
+const handOverBytes = 512 * 1024;
+const handOverMs = 50;
 
 const knowsDisk = "What was acknowledged is safe. Start again: only a new start knows what reached the disk.";
 
