@@ -74,23 +74,17 @@ export class StoredReads {
         names: [`worker\t${workerId}`],
         said: { part: null, text: `"workerId":"${workerId}"` },
       });
-    const after = input.after ?? 0;
-    const look = async (bytesMax: number) =>
-      this.log.ask("history", {
-        after,
-        // What is written behind that is there to be read before it is synced.
-        upTo: Math.min(input.upTo ?? Number.MAX_SAFE_INTEGER, this.engine.durableRevision),
-        who: input.who ?? null,
-        operation: input.operation ?? null,
-        things,
-        countMax: input.limit ?? 100,
-        bytesMax,
-        unitsMax: limits.answerUnitsMax,
-      });
-    let page = await look(historyBytesMax);
-    // All that was looked at is one batch that ends at `after`: what is next comes behind a leap.
-    for (let bytesMax = historyBytesMax; page.next === after; page = await look(bytesMax)) bytesMax *= 2;
-    const { entries, next, oldest } = page;
+    const { entries, next, oldest } = await this.log.ask("history", {
+      after: input.after ?? 0,
+      // What is written behind that is there to be read before it is synced.
+      upTo: Math.min(input.upTo ?? Number.MAX_SAFE_INTEGER, this.engine.durableRevision),
+      who: input.who ?? null,
+      operation: input.operation ?? null,
+      things,
+      countMax: input.limit ?? 100,
+      bytesMax: historyBytesMax,
+      unitsMax: limits.answerUnitsMax,
+    });
     return { ok: `{"entries":[${entries.map(entryText).join(",")}],"next":${next},"oldest":${oldest}}` };
   }
 

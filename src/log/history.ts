@@ -50,7 +50,10 @@ const unitsOf = ({ part, id, text }: HistoryEntry["changes"][number]) =>
 /** The log rows that hold what comes after a revision: the first entry of that may stand in the middle of one. */
 export async function rowsAfter(storage: Storage, after: number, bytesMax: number): Promise<LogRow[]> {
   const first = (await storage.batchAt(after + 1)) ?? 0;
-  return storage.readLog(first - 1, bytesMax);
+  const rows = await storage.readLog(first - 1, bytesMax);
+  const last = rows.at(-1)?.last ?? Number.POSITIVE_INFINITY;
+  // It may be all that was read, and end before that: behind it the log leapt.
+  return last <= after ? storage.readLog(first, bytesMax) : rows;
 }
 
 export async function searchHistory(storage: Storage, search: HistorySearch): Promise<HistoryPage> {
