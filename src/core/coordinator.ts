@@ -187,7 +187,8 @@ export class Coordinator {
   /** The task that the next operation is about, read from the archive; null: what is not in memory is unknown. */
   fetched: ArchivedTask | null = null;
 
-  /** What is due, answers by the lease clock. Entries are lazy: whoever pops one asks whether it still holds. */
+  // What is due, answers by the lease clock. Entries are lazy: whoever pops one asks whether it still holds.
+
   /** By their rows: one that was cancelled stands there until its time, and its payload must not. */
   readonly #ready = new DeadlineHeap<RowName>();
   readonly #retire = new DeadlineHeap<string>();

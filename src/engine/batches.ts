@@ -152,7 +152,7 @@ export class Batches {
       last: this.engine.store.revision,
       pieces,
       get text() {
-        return pieces.length === 1 ? (pieces[0] as string) : pieces.join("");
+        return pieces.join("");
       },
     };
     this.#sent = this.#gathered;

@@ -3,7 +3,6 @@
  * durable, and change nothing. A stream's views cost memory for what changes meanwhile, so a reader that stands
  * still loses them.
  */
-
 import { type Failures, failuresText } from "../core/failures.ts";
 import type { MessageRecord } from "../core/inboxes.ts";
 import { type KeyRecord, keyText } from "../core/kv.ts";

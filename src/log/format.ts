@@ -142,21 +142,28 @@ function encoded(batch: Batch | EncodedBatch): EncodedBatch {
 }
 
 export function encodeBatch(previousHash: string, batch: Batch | EncodedBatch): NewRow {
-  const chained = chainBatch(previousHash, batch);
-  return { ...chained, checks: checksOf(chained.bytes) };
+  const { first, last, bytes } = encoded(batch);
+  const bounds = soundBounds({ first, last, bytes });
+  return { first, last, bytes, checks: checksOf(bytes, bounds), hash: chainHash(previousHash, bytes) };
 }
 
 /** All of it that makes a batch safe: what is left says where damage is. */
-export function chainBatch(previousHash: string, batch: Batch | EncodedBatch): ChainedBatch {
-  const { first, last, bytes } = encoded(batch);
-  const problem = entriesProblem(batch, bytes, boundsOf(bytes));
+export function chainBatch(previousHash: string, batch: EncodedBatch): ChainedBatch {
+  soundBounds(batch);
+  return { ...batch, hash: chainHash(previousHash, batch.bytes) };
+}
+
+/** The bounds of a batch's entries, which are as they should be. */
+function soundBounds(batch: EncodedBatch): number[] {
+  const { first, last, bytes } = batch;
+  const bounds = boundsOf(bytes);
+  const problem = entriesProblem(batch, bytes, bounds);
   assert(problem === null, `the batch ${first}–${last} is malformed: ${problem}`);
-  return { first, last, bytes, hash: chainHash(previousHash, bytes) };
+  return bounds;
 }
 
 /** As hex of all at once: a text for each costs more than its checksum. */
-function checksOf(bytes: Uint8Array): string {
-  const bounds = boundsOf(bytes);
+function checksOf(bytes: Uint8Array, bounds: readonly number[]): string {
   const checks = Buffer.alloc((bounds.length - 1) * 4);
   for (let i = 1; i < bounds.length; i++)
     checks.writeUInt32BE(Bun.hash.crc32(bytes.subarray(bounds[i - 1], bounds[i])), (i - 1) * 4);
@@ -177,7 +184,7 @@ export function rowProblem(previousHash: string, row: LogRow): string | null {
   }
   const bytes = Buffer.from(text);
   const bounds = boundsOf(bytes);
-  const found = checksOf(bytes);
+  const found = checksOf(bytes, bounds);
   if (found === checks)
     return entriesProblem(row, bytes, bounds) ?? "it does not chain to what stands before it";
   const wrong = bounds.findIndex((_, i) => checks.slice(i * 8, i * 8 + 8) !== found.slice(i * 8, i * 8 + 8));

@@ -38,13 +38,9 @@ const headUnitsMax = 128;
 /** What the head and the text of a batch take that is small enough. */
 export const journaledBytesMax = headUnitsMax + bytesAUnit * smallBatch.units;
 
-/** A head of one line, which counts the units of the text. */
+/** A head of one line, which counts the units of the text that follows it. */
 const encodeHead = ({ first, last, previous, hash }: Omit<Journaled, "text">, units: number): Buffer =>
   Buffer.from(`cortex-batch ${first} ${last} ${previous} ${hash} ${units}\n`);
-
-/** A head, and the text. */
-export const encodeJournaled = (batch: Journaled): string =>
-  `${encodeHead(batch, batch.text.length)}${batch.text}`;
 
 /** The batches that follow each other from the start. What comes then is torn, of an earlier round, or nothing. */
 export function decodeJournal(text: string): Journaled[] {
@@ -134,12 +130,14 @@ export class Journal {
   take(batch: Batch, previous: string, room: Uint8Array): ChainedBatch | null {
     const from = this.clock();
     const { first, last } = batch;
-    const isSmall = unitsOf(batch) <= smallBatch.units && last - first < smallBatch.entries;
+    const pieces = piecesOf(batch);
+    const units = unitsOf(pieces);
+    const isSmall = units <= smallBatch.units && last - first < smallBatch.entries;
     if (!isSmall || from < this.#closedUntil) return null;
     const text = room.subarray(headUnitsMax);
-    const length = encodePieces(piecesOf(batch), text) as number;
+    const length = encodePieces(pieces, text) as number;
     const row = chainBatch(previous, { first, last, bytes: text.subarray(0, length) });
-    const head = encodeHead({ ...row, previous }, unitsOf(batch));
+    const head = encodeHead({ ...row, previous }, units);
     if (this.#end + head.length + length > journalBytes) return null;
     const start = headUnitsMax - head.length;
     room.set(head, start);

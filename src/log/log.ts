@@ -25,8 +25,8 @@ export type Batch = {
 };
 
 export const piecesOf = (batch: Batch): readonly string[] => batch.pieces ?? [batch.text];
-export const unitsOf = (batch: Batch): number =>
-  piecesOf(batch).reduce((units, { length }) => units + length, 0);
+export const unitsOf = (pieces: readonly string[]): number =>
+  pieces.reduce((units, { length }) => units + length, 0);
 
 /**
  * A batch of no more than this is small: the log may sync it in the loop (journal.ts), and the engine waits a moment for

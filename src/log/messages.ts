@@ -1,4 +1,7 @@
-/** What the loop and the logs' thread say to each other. One thread serves every log of the process, so each message names its log by number. */
+/**
+ * What the loop and the logs' thread say to each other. One thread serves every log of the process, so each message
+ * names its log by number.
+ */
 import type { ChainedBatch } from "./format.ts";
 import type { LogError, LogStatus, Recovered } from "./log.ts";
 import type { Shared } from "./shared.ts";

@@ -4,6 +4,7 @@
  * costs more than what is copied there.
  */
 import { assert } from "../lib/assert.ts";
+import { unitsOf } from "./log.ts";
 
 /** UTF-8 of `length` bytes, from the start. */
 export type Shared = { bytes: SharedArrayBuffer; length: number };
@@ -24,7 +25,7 @@ export class SharedTexts {
 
   /** Puts a text there that comes in pieces. */
   write(pieces: readonly string[]): Shared {
-    const units = pieces.reduce((sum, { length }) => sum + length, 0);
+    const units = unitsOf(pieces);
     const bytes = this.take(units);
     const length = encodePieces(pieces, new Uint8Array(bytes));
     if (length !== null) return { bytes, length };

@@ -34,7 +34,7 @@ export class LogThread {
   /** Answers what is asked of the logs. */
   readonly reader = new LogReader();
 
-  /** Of batches that wait for their answer. */
+  /** Of batches on their way to the thread. */
   readonly texts = new SharedTexts();
 
   constructor(readonly url = entryPoint("worker")) {}

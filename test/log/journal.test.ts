@@ -8,7 +8,6 @@ import { backup } from "../../src/log/backup.ts";
 import { encodeBatch, firstHash } from "../../src/log/format.ts";
 import {
   decodeJournal,
-  encodeJournaled,
   Journal,
   journalBytes,
   journaledBytesMax,
@@ -41,7 +40,8 @@ function chained(from: number, to: number, previous: string): { texts: string[];
   let hash = previous;
   for (let i = from; i <= to; i++) {
     const row = encodeBatch(hash, batch(i));
-    texts.push(encodeJournaled({ ...batch(i), previous: hash, hash: row.hash }));
+    const { first, last, text } = batch(i);
+    texts.push(`cortex-batch ${first} ${last} ${hash} ${row.hash} ${text.length}\n${text}`);
     hash = row.hash;
   }
   return { texts, hash };
